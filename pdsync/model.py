@@ -1,0 +1,471 @@
+"""The nouns of pdsync.
+
+Everything that is compared is a flat map from *path* to value (`Fields`):
+
+    entity      title, icon, team, properties.<id>, relations.<id>
+    blueprint   title, description, icon, schema.properties.<id>, schema.required, relations.<id>,
+                mirrorProperties.<id>, calculationProperties.<id>, aggregationProperties.<id>, ownership
+
+A path that is absent was not spoken of; a value that is None is to be empty.  Both sides of a comparison are in
+the normal form of `pdsync.normal`, so equality is `==`.  Values are plain JSON.  All types are frozen: build new,
+never edit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pdsync.errors import Diagnostic, Origin
+
+Json = Any
+"""A JSON value: None, bool, int, float, str, list or dict of the same."""
+
+Fields = dict[str, Json]
+"""Path to value, as in the module's docstring."""
+
+
+class EntityKey(NamedTuple):
+    """What identifies an entity in Port; printed `blueprint/identifier`."""
+
+    blueprint: str
+    identifier: str
+
+    def __str__(self) -> str:
+        return f"{self.blueprint}/{self.identifier}"
+
+
+# --- catalog ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A jq expression and where it stands; `text` is what jq compiles (single quotes already rewritten)."""
+
+    text: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """A Port search (`combinator` and `rules`) in the place of an identifier, a team or a relation.
+
+    `rules` is the object as written, with an `Expression` for every leaf: each leaf is jq itself.
+    """
+
+    rules: Mapping[str, Any]
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to ask the source for: a kind, its parameters and its enrichments.
+
+    `params` are the query string, in order, list parameters repeated under their bracket name
+    (`("statuses[]", "resolved")`); `enrich` names enrichments with their option
+    (`("__analytics", "3")`, `("__custom_fields", "")`).  Two mappings whose queries are equal share one fetch.
+    """
+
+    kind: str
+    params: tuple[tuple[str, str], ...] = ()
+    enrich: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        options = "&".join(f"{name}={value}" for name, value in self.params)
+        return f"{self.kind}?{options}" if options else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class MappingRule:
+    """One resource of a mapping file.
+
+    `id` is stable while the file keeps its name and the order of resources of one kind:
+    `mappings/pagerduty.yaml#incidents[1]`.  `fields` holds the expression of each mapped path.
+    """
+
+    id: str
+    kind: str
+    query: Query
+    selector: Expression
+    identifier: Expression | SearchQuery
+    blueprint: Expression
+    fields: Mapping[str, Expression | SearchQuery]
+    origin: Origin
+    items: Expression | None = None
+    items_name: str = "item"
+    items_strip: bool = True
+    create_missing_related: bool = True
+    delete_dependents: bool = False
+    merge: bool = True
+    deletion_threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """A blueprint: `definition` is Port's own JSON, `origins` the place of each path of its flat form."""
+
+    identifier: str
+    definition: Mapping[str, Json]
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+
+    @property
+    def properties(self) -> Mapping[str, Mapping[str, Json]]:
+        """The definition of each own property (mirror, calculation and aggregation are not own)."""
+        schema = self.definition.get("schema") or {}
+        return schema.get("properties") or {}
+
+    @property
+    def required(self) -> frozenset[str]:
+        """Own properties that an entity must have."""
+        return frozenset((self.definition.get("schema") or {}).get("required") or ())
+
+    @property
+    def relations(self) -> Mapping[str, Mapping[str, Json]]:
+        """The definition of each relation: target, many, required."""
+        return self.definition.get("relations") or {}
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteLimit:
+    """Deletes of one blueprint are withheld above `count` *and* above `percent` of what we own."""
+
+    count: int = 10
+    percent: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a plan may do: delete limits per blueprint (`deletes`, default under `*`) and the like."""
+
+    deletes: Mapping[str, DeleteLimit] = field(default_factory=dict)
+    adopt: Literal["allow", "refuse"] = "allow"
+    on_remove: Literal["release", "delete"] = "release"
+    protect: tuple[str, ...] = ()
+
+    def delete_limit(self, blueprint: str) -> DeleteLimit:
+        """The limit in force for a blueprint."""
+        return self.deletes.get(blueprint) or self.deletes.get("*") or DeleteLimit()
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """catalog/pdsync.yaml, with the environment's part laid over it."""
+
+    name: str
+    port_base_url: str = "https://api.port.io"
+    pagerduty_api_url: str = "https://api.pagerduty.com"
+    state_url: str = ""
+    policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """catalog/ as read from the working tree or from a git commit.
+
+    `tree` is a digest over the names and bytes of its files; `commit` the git commit it stands on (with `dirty`
+    when the files differ from it), None outside git.
+    """
+
+    project: Project
+    blueprints: Mapping[str, Blueprint]
+    rules: tuple[MappingRule, ...]
+    tree: str
+    commit: str | None = None
+    dirty: bool = False
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+# --- snapshot --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One PagerDuty record as raw JSON bytes, enrichments included.
+
+    `unavailable` maps an enrichment's name to why it could not be read: what depends on it is unknown.
+    """
+
+    id: str
+    raw: bytes
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """All records that one query gave, in the order PagerDuty gave them, each id once.
+
+    `problem` is why absence from this collection proves nothing; None when the collection is complete.
+    `requests` counts HTTP requests, `seconds` is wall time.
+    """
+
+    query: Query
+    records: tuple[Record, ...]
+    problem: Diagnostic | None = None
+    requests: int = 0
+    seconds: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether a record that is not here is proven not to exist."""
+        return self.problem is None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What PagerDuty said at one moment; `taken_at` is RFC 3339 UTC, `source` the API it came from."""
+
+    source: str
+    taken_at: str
+    collections: Mapping[Query, Collection]
+    digest: str = ""
+
+
+# --- desired and existing --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredEntity:
+    """What the mapping says an entity shall be.
+
+    `fields` holds every mapped path that is known, null included; `unknown` the mapped paths whose value could
+    not be found out, with the reason: they keep Port's value.  `rules` are the mapping rules that wrote it,
+    `source` the record it comes from, as `services/PX1`.
+    """
+
+    key: EntityKey
+    fields: Fields
+    rules: tuple[str, ...]
+    source: str
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredEntities:
+    """The outcome of mapping a snapshot.
+
+    `held` are keys that must be left as they are, with the reason (colliding identifiers); `failed` are records
+    that gave no entity because of an error, as `services/PX1`: what was made from them is not to be deleted.
+    `counts` says per rule id how many records were read, selected and mapped.
+    """
+
+    entities: Mapping[EntityKey, DesiredEntity]
+    held: Mapping[EntityKey, str] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+    diagnostics: tuple[Diagnostic, ...] = ()
+    counts: Mapping[str, RuleCount] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleCount:
+    """How many records a rule read, how many its selector took, how many entities came out."""
+
+    records: int
+    selected: int
+    entities: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingEntity:
+    """What Port holds: the fields that were asked for, in normal form; who wrote it last and when."""
+
+    fields: Fields
+    updated_at: str = ""
+    updated_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """What Port holds of what was asked for: organisation, blueprints as Port's JSON, entities."""
+
+    org_id: str
+    org_name: str
+    blueprints: Mapping[str, Blueprint]
+    entities: Mapping[EntityKey, ExistingEntity]
+    known_targets: frozenset[EntityKey] = frozenset()
+
+
+# --- ledger ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What we last wrote to one entity or blueprint, and where it came from.
+
+    `fields` are the mapped paths in normal form, without nulls; `origin` says whether we made it or took it over;
+    `rules` and `source` are those of the `DesiredEntity` it came from.
+    """
+
+    fields: Fields
+    origin: Literal["created", "adopted"]
+    rules: tuple[str, ...] = ()
+    source: str = ""
+    protect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What pdsync owns: the precious half of the state.
+
+    `serial` grows by one with each write; `lineage` is drawn once and never changes; `parent` is the checksum of
+    the ledger before this one; `org_id` the Port organisation; `commit` the catalog commit last applied;
+    `expressions` maps rule id to path to a digest of the jq expression that was last applied.
+    Blueprints are kept under their identifier in `blueprints`, entities under their key.
+    """
+
+    lineage: str
+    serial: int = 0
+    parent: str = ""
+    org_id: str = ""
+    commit: str = ""
+    tool: str = ""
+    expressions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    blueprints: Mapping[str, LedgerEntry] = field(default_factory=dict)
+    entities: Mapping[EntityKey, LedgerEntry] = field(default_factory=dict)
+
+
+# --- plan ------------------------------------------------------------------------------------------------------
+
+Action = Literal["create", "update", "delete", "adopt", "release", "forget"]
+Cause = Literal["catalog", "source", "drift", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One path that will change: before (Port's) and after, why, and the catalog line that says so.
+
+    `drift` marks that Port's value is not what we last wrote.  `deferred` marks a relation that is written in a
+    second pass because it closes a cycle.
+    """
+
+    path: str
+    before: Json
+    after: Json
+    cause: Cause
+    origin: str = ""
+    drift: bool = False
+    deferred: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One action on one entity or blueprint.
+
+    `n` counts from 1 in the order of doing; `after` are the numbers of changes that must have succeeded before.
+    `reason` is one word for why the action is what it is (see `pdsync.plan`).  `ledger` is what the ledger will
+    say once this is done (None: the entry goes).
+    """
+
+    n: int
+    target: Literal["entity", "blueprint"]
+    action: Action
+    blueprint: str
+    identifier: str
+    title: str
+    fields: tuple[FieldChange, ...]
+    reason: str
+    cause: Cause
+    after: tuple[int, ...] = ()
+    source: str = ""
+    ledger: LedgerEntry | None = None
+
+    @property
+    def key(self) -> EntityKey:
+        """The entity's key; of a blueprint change its identifier twice."""
+        return EntityKey(self.blueprint, self.identifier)
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """A delete that is not planned, and why; `flag` is what would let it through, if anything."""
+
+    key: EntityKey
+    title: str
+    reason: str
+    flag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A guard that fired: its name, the blueprint, what it counted and what it allows."""
+
+    name: str
+    blueprint: str
+    detail: str
+    flag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanBase:
+    """What a plan was made on; a plan is stale when any of it has moved."""
+
+    lineage: str
+    serial: int
+    catalog: str
+    commit: str
+    snapshot: str
+    taken_at: str
+    org_id: str
+    org_name: str
+    source: str
+    target: str
+    tool: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Entity counts of a plan by action; blueprint changes are counted in their own fields."""
+
+    create: int = 0
+    update: int = 0
+    delete: int = 0
+    adopt: int = 0
+    forget: int = 0
+    release: int = 0
+    unchanged: int = 0
+    withheld: int = 0
+    held: int = 0
+    foreign: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An entity that is left as it is because what it should be is not known."""
+
+    key: EntityKey
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything an apply does, and what it deliberately does not do.
+
+    `expressions` is what the ledger's `expressions` will be.  `fingerprint` is a digest of the changes alone:
+    equal for equal work.
+    """
+
+    base: PlanBase
+    changes: tuple[Change, ...]
+    withheld: tuple[Withheld, ...]
+    held: tuple[Held, ...]
+    guards: tuple[Guard, ...]
+    summary: Summary
+    expressions: Mapping[str, Mapping[str, str]]
+    fingerprint: str
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+# --- apply -----------------------------------------------------------------------------------------------------
+
+OutcomeStatus = Literal["done", "failed", "skipped", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one change went: `message` is Port's for a failure, or which failed change it depended on."""
+
+    n: int
+    status: OutcomeStatus
+    message: str = ""

@@ -1,0 +1,77 @@
+"""Where entities go: the seam that Port stands behind, split so that a plan holds no way to write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from pdsync.model import Blueprint, EntityKey, Existing, Fields
+
+    Progress = Callable[[str, int, int | None], None]
+    """Called with (what, done so far, total if known): `("pagerdutyService", 1000, 4812)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntityWrite:
+    """One entity to create or to merge into: the paths to set, None to clear."""
+
+    identifier: str
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """How one write went: `error` is empty on success, else the target's own message (with its code)."""
+
+    identifier: str
+    error: str = ""
+
+
+class TargetReader(Protocol):
+    """Reads a target; has no method that writes."""
+
+    name: str
+
+    async def read(self, wanted: Mapping[str, Collection[str]], progress: Progress | None = None) -> Existing:
+        """Read organisation, all blueprints, and the entities of the wanted ones.
+
+        `wanted` maps a blueprint to the paths to read (`properties.url`, `relations.service`, `title`, ...);
+        a blueprint that does not exist yields no entities.  Fields come in normal form.  Raises `TargetError`
+        rather than return a part.
+        """
+        ...
+
+    async def known(self, keys: Collection[EntityKey]) -> frozenset[EntityKey]:
+        """Those of `keys` that exist in the target."""
+        ...
+
+
+class TargetWriter(Protocol):
+    """Writes to a target.  Every method may be repeated with the same arguments to the same effect."""
+
+    def batches(self, writes: Sequence[EntityWrite]) -> list[tuple[EntityWrite, ...]]:
+        """Split writes into requests that the target takes, in order."""
+        ...
+
+    async def upsert(self, blueprint: str, batch: Sequence[EntityWrite]) -> list[WriteResult]:
+        """Create or merge one batch; one result per write, in order.  Raises `TargetError` if none was tried."""
+        ...
+
+    async def delete(self, blueprint: str, identifiers: Sequence[str]) -> list[WriteResult]:
+        """Delete entities without their dependents; one that is already gone counts as deleted."""
+        ...
+
+    async def create_blueprint(self, blueprint: Blueprint) -> None:
+        """Create a blueprint as given.  Raises `TargetError`."""
+        ...
+
+    async def change_blueprint(self, identifier: str, changes: Fields) -> None:
+        """Set (or with None remove) the given paths of a blueprint, everything else left as it is now."""
+        ...
+
+    async def delete_blueprint(self, identifier: str) -> None:
+        """Delete a blueprint; one that is already gone counts as deleted."""
+        ...
