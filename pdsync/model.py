@@ -13,13 +13,11 @@ never edit.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pdsync.errors import Diagnostic, Origin
+from pdsync.errors import Diagnostic, Origin
 
 Json = Any
 """A JSON value: None, bool, int, float, str, list or dict of the same."""
@@ -198,7 +196,7 @@ class Collection:
     """All records that one query gave, in the order PagerDuty gave them, each id once.
 
     `problem` is why absence from this collection proves nothing; None when the collection is complete.
-    `requests` counts HTTP requests, `seconds` is wall time.
+    `requests` counts HTTP requests, `seconds` is wall time; `notes` tell what else went wrong (an enrichment).
     """
 
     query: Query
@@ -206,6 +204,7 @@ class Collection:
     problem: Diagnostic | None = None
     requests: int = 0
     seconds: float = 0.0
+    notes: tuple[Diagnostic, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -381,10 +380,16 @@ class Change:
 class Withheld:
     """A delete that is not planned, and why; `flag` is what would let it through, if anything."""
 
-    key: EntityKey
+    blueprint: str
+    identifier: str
     title: str
     reason: str
     flag: str = ""
+
+    @property
+    def key(self) -> EntityKey:
+        """What would have been deleted."""
+        return EntityKey(self.blueprint, self.identifier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,8 +439,14 @@ class Summary:
 class Held:
     """An entity that is left as it is because what it should be is not known."""
 
-    key: EntityKey
+    blueprint: str
+    identifier: str
     reason: str
+
+    @property
+    def key(self) -> EntityKey:
+        """What is left alone."""
+        return EntityKey(self.blueprint, self.identifier)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,6 @@
+"""`python -m pdsync`."""
+
+from pdsync.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""Do a plan, in its order, remembering every step.
+
+Blueprints first: all new ones bare, then relations, then what is computed through relations.  Then entities in waves
+along their waits, then the relations that were put off because they close a cycle, then releases, deletes, and last the
+blueprints to delete.  No write starts before its *begin* is in the journal, none counts before its *end* is.  What
+depends on a change that failed is skipped; the rest goes on.  A stop lets what is in flight end and starts nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby, islice
+from typing import TYPE_CHECKING
+
+from pdsync.errors import TargetError
+from pdsync.model import Blueprint, Ledger, Outcome, Plan
+from pdsync.normal import blueprint_definition
+from pdsync.targets import EntityWrite
+from pdsync.transport import Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from pdsync.model import Change, Fields
+    from pdsync.state.journal import Journal
+    from pdsync.state.store import StateStore
+    from pdsync.targets import TargetWriter, WriteResult
+
+    Progress = Callable[[str, int, int | None], None]
+
+IN_FLIGHT = 8  # batches; the client slows itself further when the API asks for it
+DELETE_BATCH = 100  # Port API: identifiers in one bulk delete
+STAGES = (
+    ("title", "description", "icon", "schema", "changelogDestination"),
+    ("relations",),
+    ("mirrorProperties", "calculationProperties", "aggregationProperties", "ownership"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyResult:
+    """What became of a plan: an outcome for each change in its order, and the ledger as it is now."""
+
+    plan: Plan
+    outcomes: tuple[Outcome, ...]
+    ledger: Ledger
+    interrupted: bool = False
+
+    def count(self, status: str) -> int:
+        """How many changes ended so."""
+        return sum(outcome.status == status for outcome in self.outcomes)
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything was done."""
+        return self.count("done") == len(self.outcomes)
+
+
+async def apply_plan(
+    plan: Plan,
+    writer: TargetWriter,
+    store: StateStore,
+    *,
+    stop: asyncio.Event | None = None,
+    progress: Progress | None = None,
+) -> ApplyResult:
+    """Write a plan to the target and its outcome to the state.
+
+    Raises `StalePlan`, before anything is written, when the plan was made on another ledger.  The journal is entered
+    into the ledger however the writing ends.
+    """
+    journal = store.begin(plan)
+    run = _Run(plan, writer, journal, stop or asyncio.Event(), progress or (lambda *_: None))
+    try:
+        await run.everything()
+    finally:
+        ledger = store.finish(journal)
+    outcomes = tuple(
+        journal.outcomes.get(c.n) or Outcome(c.n, "skipped", "stopped before it began") for c in plan.changes
+    )
+    return ApplyResult(plan, outcomes, ledger, run.stop.is_set())
+
+
+class _Run:
+    """One apply under way: every change ends in one outcome, entered into the journal."""
+
+    def __init__(
+        self, plan: Plan, writer: TargetWriter, journal: Journal, stop: asyncio.Event, progress: Progress
+    ) -> None:
+        self.plan = plan
+        self.writer = writer
+        self.journal = journal
+        self.stop = stop
+        self.progress = progress
+        self.begun: set[int] = set()
+
+    async def everything(self) -> None:
+        """All phases, in order."""
+        entity = [c for c in self.plan.changes if c.target == "entity"]
+        blueprint = [c for c in self.plan.changes if c.target == "blueprint"]
+        self._end([Outcome(c.n, "done") for c in self.plan.changes if _only_in_the_ledger(c)])
+        await self._blueprints([c for c in blueprint if c.action in ("create", "update")])
+        await self._waves([c for c in entity if c.action in ("create", "update")], _first_write)
+        await self._waves([c for c in entity if _deferred(c)], _second_write)
+        await self._waves([c for c in entity if c.action == "release"], _first_write)
+        await self._waves([c for c in entity if c.action == "delete"], None)
+        for change in blueprint:
+            if change.action == "delete" and self._may_start(change):
+                await self._step(change, partial(self.writer.delete_blueprint, change.blueprint), last=True)
+
+    async def _blueprints(self, changes: list[Change]) -> None:
+        """New ones bare, then what is missing of every one, stage by stage."""
+        for change in changes:
+            if change.action == "create" and self._may_start(change):
+                bare = Blueprint(change.blueprint, blueprint_definition(change.blueprint, _part(change, 0)))
+                await self._step(change, partial(self.writer.create_blueprint, bare), last=_last_stage(change) == 0)
+        for stage in range(len(STAGES)):
+            for change in changes:
+                part = _part(change, stage)
+                if part and not (stage == 0 and change.action == "create") and self._may_start(change):
+                    write = partial(self.writer.change_blueprint, change.blueprint, part)
+                    await self._step(change, write, last=_last_stage(change) == stage)
+
+    async def _step(self, change: Change, write: Callable[[], Awaitable[None]], *, last: bool) -> None:
+        """One of the writes that a blueprint change takes; the change is done with its last one."""
+        self._begin([change])
+        try:
+            await write()
+        except Unreachable as e:
+            self._end([_unanswered(change, e)])
+        except TargetError as e:
+            self._end([Outcome(change.n, "failed", str(e))])
+        else:
+            self._end([Outcome(change.n, "done")] if last else [])
+
+    async def _waves(self, changes: list[Change], write: Callable[[Change], EntityWrite] | None) -> None:
+        """Write (or with no `write` delete) the changes, each once those it waits for are done."""
+        rest = {change.n: change for change in changes}
+        while rest and not self.stop.is_set():
+            ready = [c for c in rest.values() if not any(n in rest for n in c.after)]
+            for change in ready:
+                del rest[change.n]
+            await self._all_at_once(self._batches([c for c in ready if self._may_start(c)], write))
+
+    def _batches(
+        self, changes: list[Change], write: Callable[[Change], EntityWrite] | None
+    ) -> Iterator[tuple[list[Change], Callable[[], Awaitable[list[WriteResult]]]]]:
+        for blueprint, group in groupby(sorted(changes, key=lambda c: (c.blueprint, c.n)), lambda c: c.blueprint):
+            listed = list(group)
+            if write is None:
+                for start in range(0, len(listed), DELETE_BATCH):
+                    batch = listed[start : start + DELETE_BATCH]
+                    yield batch, partial(self.writer.delete, blueprint, [c.identifier for c in batch])
+            else:
+                remaining = iter(listed)
+                for writes in self.writer.batches([write(c) for c in listed]):
+                    yield list(islice(remaining, len(writes))), partial(self.writer.upsert, blueprint, writes)
+
+    async def _all_at_once(
+        self, batches: Iterator[tuple[list[Change], Callable[[], Awaitable[list[WriteResult]]]]]
+    ) -> None:
+        """Work through batches with a few in flight; none is begun once a stop was asked for."""
+
+        async def work() -> None:
+            for changes, send in batches:
+                await self._batch(changes, send)
+                if self.stop.is_set():
+                    return
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(IN_FLIGHT):
+                group.create_task(work())
+
+    async def _batch(self, changes: list[Change], send: Callable[[], Awaitable[list[WriteResult]]]) -> None:
+        again = [c for c in changes if c.n in self.begun]
+        self._begin(changes)
+        try:
+            results = await send()
+        except Unreachable as e:
+            self._end([_unanswered(c, e) for c in changes])
+        except TargetError as e:
+            self._end([Outcome(c.n, "failed", str(e)) for c in changes])
+        else:
+            outcomes = [
+                Outcome(c.n, "failed" if result.error else "done", result.error)
+                for c, result in zip(changes, results, strict=True)
+                if result.error or not _deferred(c) or c in again
+            ]
+            self._end(outcomes)
+
+    def _begin(self, changes: list[Change]) -> None:
+        self.begun.update(c.n for c in changes)
+        self.journal.begin(c.n for c in changes)
+
+    def _end(self, outcomes: list[Outcome]) -> None:
+        if outcomes:
+            self.journal.end(outcomes)
+            self.progress("apply", len(self.journal.outcomes), len(self.plan.changes))
+
+    def _may_start(self, change: Change) -> bool:
+        """Whether to go on with a change: not ended, not stopped, nothing it waits for has failed."""
+        if self.stop.is_set() or change.n in self.journal.outcomes:
+            return False
+        for n in change.after:
+            outcome = self.journal.outcomes.get(n)
+            if (outcome is None and n not in self.begun) or (outcome is not None and outcome.status != "done"):
+                self._end([Outcome(change.n, "skipped", f"waits for #{n}, which was not done")])
+                return False
+        return True
+
+
+def _unanswered(change: Change, problem: Unreachable) -> Outcome:
+    """A write without an answer may have taken effect, unless it never left."""
+    return Outcome(change.n, "unknown" if problem.sent else "failed", str(problem))
+
+
+def _only_in_the_ledger(change: Change) -> bool:
+    return change.action in ("adopt", "forget") or (change.action == "release" and not change.fields)
+
+
+def _deferred(change: Change) -> bool:
+    return any(field.deferred for field in change.fields)
+
+
+def _first_write(change: Change) -> EntityWrite:
+    create = change.action == "create"
+    fields = {f.path: f.after for f in change.fields if not f.deferred and not (create and f.after is None)}
+    return EntityWrite(change.identifier, fields, create=create)
+
+
+def _second_write(change: Change) -> EntityWrite:
+    return EntityWrite(change.identifier, {f.path: f.after for f in change.fields if f.deferred})
+
+
+def _part(change: Change, stage: int) -> Fields:
+    """What one stage writes of a blueprint change; everything that is removed goes first, at once."""
+    return {f.path: f.after for f in change.fields if (0 if f.after is None else _stage_of(f.path)) == stage}
+
+
+def _stage_of(path: str) -> int:
+    return next(n for n, parts in enumerate(STAGES) if path.split(".", 1)[0] in parts)
+
+
+def _last_stage(change: Change) -> int:
+    return max(0 if f.after is None else _stage_of(f.path) for f in change.fields)

@@ -1,0 +1,165 @@
+"""The command line: argv and environment in, exit code out.
+
+Only click is imported here; a command's module is imported when the command is called, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pdsync import __version__
+
+COMMANDS = {
+    "init": ("catalog_commands:init", "Start a catalog: blueprints, mappings, a workflow."),
+    "validate": ("catalog_commands:validate", "Check the catalog offline, all problems at once."),
+    "schema": ("catalog_commands:schema", "Print the JSON Schemas of catalog and plan files."),
+    "eval": ("catalog_commands:eval_", "Show how one record is mapped, value by value."),
+    "snapshot": ("plan_commands:snapshot", "Fetch what the mappings read from PagerDuty."),
+    "plan": ("plan_commands:plan", "Show what apply would do, and change nothing."),
+    "apply": ("plan_commands:apply", "Do a plan: the one given, or a new one after asking."),
+    "show": ("plan_commands:show", "Show a saved plan, the state, the history, or one entity."),
+    "drift": ("plan_commands:drift", "Show what somebody else changed in Port."),
+    "destroy": ("plan_commands:destroy", "Remove everything that is owned, after asking."),
+    "state": ("state_commands:state", "Look at the state and repair it."),
+    "unlock": ("state_commands:unlock", "Break the lock with this id."),
+    "sandbox": ("sandbox_commands:sandbox", "Run a local PagerDuty and Port to try things on."),
+    "demo": ("sandbox_commands:demo", "Watch the whole cycle against the sandbox."),
+    "action": ("action_commands:action", "What the GitHub Action runs."),
+}
+HIDDEN = frozenset({"action"})
+
+
+@dataclass(slots=True)
+class Options:
+    """The global options, as given."""
+
+    catalog: Path
+    state: str
+    environment: str | None
+    color: str
+    quiet: bool
+    verbose: bool
+    events: Path | None
+    env: dict[str, str] = field(default_factory=dict)
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and help, and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the table."""
+        del ctx
+        return [name for name in COMMANDS if name not in HIDDEN]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now; None when there is none of that name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"pdsync.cli.{module}"), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list for `--help`, from the table: nothing is imported for it."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with a suggestion for a name that is nearly one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as e:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1) if args else []
+            if not close:
+                raise
+            raise click.UsageError(f"{e.message} Did you mean '{close[0]}'?", ctx) from e
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--catalog", default="catalog", show_default=True, metavar="DIR", help="The catalog folder.")
+@click.option(
+    "--state", default="", metavar="URL", help="Where the state is kept [default: state/ beside the catalog]."
+)
+@click.option("--environment", metavar="NAME", help="Part of pdsync.yaml to lay over the rest.")
+@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="Errors and results only.")
+@click.option("-v", "--verbose", is_flag=True, help="Everything, tracebacks included.")
+@click.option(
+    "--json-into", "events", type=click.Path(path_type=Path), metavar="FILE", help="Write NDJSON events there."
+)
+@click.version_option(__version__, prog_name="pdsync", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(
+    ctx: click.Context,
+    *,
+    catalog: str,
+    state: str,
+    environment: str | None,
+    color: str,
+    quiet: bool,
+    verbose: bool,
+    events: Path | None,
+) -> None:
+    r"""Plan and apply for a Port catalog that is fed by PagerDuty.
+
+    Blueprints and jq mappings live in git under catalog/.  `pdsync plan` shows what they, PagerDuty and Port as it is
+    now come to; `pdsync apply` does exactly that.
+
+    \b
+    Environment: PORT_CLIENT_ID PORT_CLIENT_SECRET PORT_BASE_URL PAGERDUTY_TOKEN PAGERDUTY_API_URL
+    Exit codes:  0 done  1 error  2 changes (--detailed-exitcode)  3 withheld by a guard  4 stale plan
+                 5 locked  6 applied partly  7 snapshot incomplete  130/143 interrupted
+    """
+    ctx.obj = Options(
+        catalog=Path(catalog),
+        state=state,
+        environment=environment,
+        color=color,
+        quiet=quiet,
+        verbose=verbose,
+        events=events,
+        env=dict(os.environ),
+    )
+
+
+def main() -> None:
+    """The console script: runs the command and ends the process with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: list[str]) -> int:
+    """Run one command line; the exit code.  Errors are printed to stderr, never as a traceback without --verbose."""
+    try:
+        result: Any = cli.main(argv, prog_name="pdsync", standalone_mode=False)
+    except click.exceptions.Abort:
+        return _say("interrupted", 130)
+    except click.ClickException as e:
+        e.show()
+        return 1
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as e:  # noqa: BLE001  the last place: whatever it is, the user gets words
+        from pdsync.cli.trouble import report
+
+        return report(e, argv)
+    return result if isinstance(result, int) else 0
+
+
+def _say(text: str, code: int) -> int:
+    click.echo(text, err=True)
+    return code

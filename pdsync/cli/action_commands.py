@@ -1,0 +1,100 @@
+"""action run|report: what the two thinking steps of action.yml call."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pdsync.apply import ApplyResult
+    from pdsync.cli import Options
+    from pdsync.errors import Diagnostic
+    from pdsync.github.settings import Settings
+    from pdsync.model import Plan
+
+
+@click.group()
+def action() -> None:
+    """What the GitHub Action runs."""
+
+
+@action.command()
+@click.pass_obj
+def run(options: Options) -> int:
+    """Do what the event asks for, write outputs, summary and annotations."""
+    from pdsync.github.action import run_action
+
+    return run_action(options.env, sys.stdout, lambda settings, hide: _Operations(options, settings, hide))
+
+
+@action.command()
+@click.pass_obj
+def report(options: Options) -> int:
+    """Write the comment and end with the exit code."""
+    from pdsync.github.action import report_action
+
+    return report_action(options.env, sys.stdout)
+
+
+class _Operations:
+    """The action's work, done as the command line does it, under the action's inputs.
+
+    `hide` masks a value in the log.
+    """
+
+    def __init__(self, options: Options, settings: Settings, hide: Callable[[str], None]) -> None:
+        from pdsync.cli.session import Session
+        from pdsync.github.settings import DEFAULT_STATE, git_environment
+
+        del hide  # tokens that are derived from the credentials never leave the HTTP clients
+        self._settings = settings
+        options.catalog = Path(settings.catalog)
+        options.environment = settings.environment or None
+        options.state = settings.state
+        options.env = {**options.env, **_credentials(settings)}
+        self._session = Session(
+            options,
+            default_state=DEFAULT_STATE,
+            git_environment=git_environment(settings.runner.server_url, settings.token) if settings.token else {},
+        )
+
+    def validate(self) -> tuple[Diagnostic, ...]:
+        """See `pdsync.github.action.Operations`."""
+        from pdsync.catalog import check_catalog
+
+        return check_catalog(self._session.options.catalog, environment=self._session.options.environment)[1]
+
+    def plan(self) -> Plan:
+        """See `pdsync.github.action.Operations`."""
+        from pdsync.cli.plan_commands import make_plan
+        from pdsync.plan import Scope
+
+        return make_plan(self._session, Scope(allow_deletes=self._settings.allow_deletes))
+
+    def apply(self, plan: Plan) -> ApplyResult:
+        """See `pdsync.github.action.Operations`."""
+        from pdsync.cli.plan_commands import applied
+
+        with self._session.store.lock("apply"):
+            self._session.store.load()
+            return self._session.run(applied(self._session, plan, saved=False))
+
+
+def _credentials(settings: Settings) -> dict[str, str]:
+    given = settings.credentials
+    values = {
+        "PORT_CLIENT_ID": given.port_client_id,
+        "PORT_CLIENT_SECRET": given.port_client_secret,
+        "PORT_BASE_URL": settings.port_base_url,
+        "PAGERDUTY_TOKEN": given.pagerduty_token,
+        "PAGERDUTY_CLIENT_ID": given.pagerduty_client_id,
+        "PAGERDUTY_CLIENT_SECRET": given.pagerduty_client_secret,
+        "PAGERDUTY_SUBDOMAIN": given.pagerduty_subdomain,
+        "PAGERDUTY_API_URL": settings.pagerduty_api_url,
+    }
+    return {name: value for name, value in values.items() if value}

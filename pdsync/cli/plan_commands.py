@@ -1,0 +1,342 @@
+"""snapshot, plan, apply, show, drift, destroy."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pdsync import commands
+from pdsync.cli.session import Session
+from pdsync.errors import GuardRefused, Severity, UsageError, error
+from pdsync.plan import Scope
+from pdsync.plan.document import parse_plan, plan_document
+from pdsync.render.markdown import render_plan_markdown
+from pdsync.render.plan_text import render_plan
+from pdsync.render.result_text import render_result
+from pdsync.render.state_text import (
+    render_drift,
+    render_entry,
+    render_history,
+    render_ledger,
+    render_run,
+    render_snapshot,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pdsync.apply import ApplyResult
+    from pdsync.cli import Options
+    from pdsync.model import Plan, Snapshot
+    from pdsync.plan.drift import Drift
+
+MARKDOWN_BUDGET = 60_000
+
+
+def _scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--only", multiple=True, metavar="GLOB", help="Limit to blueprint/identifier, or a blueprint."),
+        click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these out."),
+        click.option("--no-delete", is_flag=True, help="Plan no deletes; they are listed as withheld."),
+        click.option(
+            "--allow-deletes", multiple=True, metavar="BLUEPRINT=N", help="Lift a delete limit for exactly N."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _scope(
+    only: tuple[str, ...], exclude: tuple[str, ...], allow_deletes: tuple[str, ...], *, no_delete: bool
+) -> Scope:
+    allowed = {}
+    for item in allow_deletes:
+        name, _, number = item.partition("=")
+        if not name or not number.isdecimal():
+            hint = "write --allow-deletes BLUEPRINT=N, with the number that the plan names"
+            raise UsageError(error("PD803", "not a number of deletes", detail=item, hint=hint))
+        allowed[name] = int(number)
+    return Scope(only=only, exclude=exclude, no_delete=no_delete, allow_deletes=allowed)
+
+
+@click.command()
+@click.option("--kind", "kinds", multiple=True, metavar="KIND", help="Only this kind (repeatable).")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it there instead of into the state."
+)
+@click.pass_obj
+def snapshot(options: Options, *, kinds: tuple[str, ...], out: Path | None) -> int:
+    """Fetch what the catalog's mappings read from PagerDuty, and say what is complete."""
+    session = Session(options)
+
+    async def work() -> Snapshot:
+        async with session.source() as source:
+            return await commands.take_snapshot(session.catalog, source, kinds=kinds, progress=session.progress)
+
+    session.catalog  # noqa: B018  a broken catalog is said before anything is fetched
+    taken = session.run(work())
+    if out is None:
+        session.store.save_snapshot(taken)
+    else:
+        from pdsync.state.snapshot_file import dump_snapshot
+
+        out.write_bytes(dump_snapshot(taken))
+    click.echo(render_snapshot(taken), nl=False)
+    session.tell([d for c in taken.collections.values() for d in (c.problem, *c.notes) if d is not None])
+    return 0 if all(c.complete for c in taken.collections.values()) else 7
+
+
+@click.command()
+@_scope_options
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan, for `apply FILE`.")
+@click.option("--snapshot", "snapshot_file", type=click.Path(path_type=Path, exists=True), metavar="FILE")
+@click.option("--offline", is_flag=True, help="Use the last snapshot of the state instead of asking PagerDuty.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
+@click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True)
+@click.pass_obj
+def plan(
+    options: Options,
+    *,
+    only: tuple[str, ...],
+    exclude: tuple[str, ...],
+    no_delete: bool,
+    allow_deletes: tuple[str, ...],
+    out: Path | None,
+    snapshot_file: Path | None,
+    offline: bool,
+    detailed_exitcode: bool,
+    form: str,
+) -> int:
+    """Show what apply would do.  Nothing is written to Port."""
+    session = Session(options)
+    scope = _scope(only, exclude, allow_deletes, no_delete=no_delete)
+    made = make_plan(session, scope, snapshot_file=snapshot_file, offline=offline)
+    click.echo(plan_in(made, form, session), nl=False)
+    session.tell(made.diagnostics)
+    session.events([{"type": "plan", "fingerprint": made.fingerprint, "changes": len(made.changes)}])
+    if out is not None:
+        out.write_bytes(plan_document(made))
+        session.progress.note(f"Saved to {out}; `pdsync apply {out}` does exactly this.")
+    return plan_exit_code(made, detailed=detailed_exitcode)
+
+
+def make_plan(session: Session, scope: Scope, *, snapshot_file: Path | None = None, offline: bool = False) -> Plan:
+    """Plan from PagerDuty as it is now, or from a snapshot that was taken before."""
+    session.catalog  # noqa: B018  a broken catalog is said before anything is fetched
+    taken = _kept_snapshot(session, snapshot_file) if snapshot_file or offline else None
+
+    async def work() -> Plan:
+        async with AsyncExitStack() as stack:
+            reader = await stack.enter_async_context(session.reader())
+            if taken is not None:
+                sides = commands.Sides(session.catalog, taken, session.port_url)
+                return await commands.plan_from(sides, reader, session.store, scope=scope, progress=session.progress)
+            source = await stack.enter_async_context(session.source())
+            made, fetched = await commands.plan_online(
+                session.catalog,
+                source,
+                reader,
+                session.store,
+                target=session.port_url,
+                scope=scope,
+                progress=session.progress,
+            )
+            session.store.save_snapshot(fetched)
+            return made
+
+    return session.run(work())
+
+
+def _kept_snapshot(session: Session, file: Path | None) -> Snapshot:
+    from pdsync.state.snapshot_file import parse_snapshot
+
+    if file is not None:
+        return parse_snapshot(file.read_bytes(), str(file))
+    kept = session.store.load_snapshot()
+    if kept is None:
+        raise UsageError(error("PD804", "there is no snapshot yet", hint="run `pdsync snapshot`"))
+    session.progress.note(f"Using the snapshot taken {kept.taken_at}.")
+    return kept
+
+
+def plan_in(made: Plan, form: str, session: Session) -> str:
+    """The plan in one of the formats."""
+    if form == "json":
+        return plan_document(made).decode()
+    if form == "markdown":
+        return render_plan_markdown(made, budget=MARKDOWN_BUDGET, title=session.catalog.project.name)
+    return render_plan(made, color=session.color, everything=session.options.verbose)
+
+
+def plan_exit_code(made: Plan, *, detailed: bool) -> int:
+    """0, or why not: an error in a record (1), deletes withheld (3), changes when asked for (2)."""
+    if any(d.severity == Severity.ERROR for d in made.diagnostics):
+        return 1
+    if made.withheld:
+        return GuardRefused.exit_code
+    return 2 if detailed and made.changes else 0
+
+
+@click.command()
+@click.argument("plan_file", metavar="[PLAN]", required=False, type=click.Path(path_type=Path, exists=True))
+@click.option("--auto-approve", is_flag=True, help="Do not ask.")
+@click.option("--prove", is_flag=True, help="Plan again afterwards and fail unless that is empty.")
+@_scope_options
+@click.pass_obj
+def apply(
+    options: Options,
+    *,
+    plan_file: Path | None,
+    auto_approve: bool,
+    prove: bool,
+    only: tuple[str, ...],
+    exclude: tuple[str, ...],
+    no_delete: bool,
+    allow_deletes: tuple[str, ...],
+) -> int:
+    """Do a plan: the saved one, exactly, or a new one after showing it and asking."""
+    session = Session(options)
+    scope = _scope(only, exclude, allow_deletes, no_delete=no_delete)
+    with session.store.lock("apply"):
+        if plan_file is None:
+            made = make_plan(session, scope)
+            click.echo(plan_in(made, "text", session), nl=False)
+            session.tell(made.diagnostics)
+            if not made.changes:
+                return plan_exit_code(made, detailed=False)
+            _approve(made, auto=auto_approve)
+        else:
+            made = parse_plan(plan_file.read_bytes(), str(plan_file))
+        code = do_plan(session, made, saved=plan_file is not None)
+        return _prove(session, scope) if prove and code == 0 else code
+
+
+def _approve(made: Plan, *, auto: bool) -> None:
+    """Ask, or raise `UsageError` where there is nobody to ask."""
+    if auto:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(error("PD805", "nobody to ask", hint="give --auto-approve, or a saved plan"))
+    if made.summary.delete:
+        answer = click.prompt(f"Type the number of deletes ({made.summary.delete}) to apply", default="", err=True)
+        if answer.strip() != str(made.summary.delete):
+            raise click.Abort
+    elif click.prompt("Only 'yes' applies", default="", show_default=False, err=True) != "yes":
+        raise click.Abort
+
+
+def do_plan(session: Session, made: Plan, *, saved: bool) -> int:
+    """Apply, print what became of it, return the exit code."""
+    result = session.run(applied(session, made, saved=saved))
+    click.echo(render_result(made, result.outcomes, serial=result.ledger.serial, color=session.color), nl=False)
+    session.events([{"type": "outcome", "n": o.n, "status": o.status, "message": o.message} for o in result.outcomes])
+    if result.interrupted and not result.whole:
+        return session.interrupted_code
+    if not result.whole:
+        session.progress.note("What is left is planned again by the next run.")
+        return 6
+    return plan_exit_code(made, detailed=False)
+
+
+async def applied(session: Session, made: Plan, *, saved: bool) -> ApplyResult:
+    """Write a plan; a saved one is first compared with Port as it is now.  Raises `StalePlan`."""
+    if saved:
+        session.store.load()
+        async with session.reader() as reader:
+            await commands.check_fresh(made, reader, session.progress)
+    session.writing = True
+    async with session.writer() as writer:
+        return await commands.apply(made, writer, session.store, stop=session.stop, progress=session.progress)
+
+
+def _prove(session: Session, scope: Scope) -> int:
+    again = make_plan(session, scope)
+    if not again.changes:
+        click.echo("Proven: planning again finds nothing to do.")
+        return 0
+    click.echo(plan_in(again, "text", session), nl=False)
+    click.echo("Not proven: planning again finds the changes above.", err=True)
+    return 1
+
+
+@click.command()
+@click.argument("what", metavar="[PLAN|state|history|RUN|KEY]", default="state")
+@click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True)
+@click.pass_obj
+def show(options: Options, *, what: str, form: str) -> int:
+    """Show a saved plan, the state, the history of runs, one run, or one entity as we last wrote it."""
+    session = Session(options)
+    if Path(what).is_file():
+        made = parse_plan(Path(what).read_bytes(), what)
+        click.echo(plan_in(made, form, session), nl=False)
+        return 0
+    history = session.store.history()
+    run = next((record for record in history if record.run == what), None)
+    if what == "history":
+        click.echo(render_history(history, form), nl=False)
+    elif run is not None:
+        click.echo(render_run(run, form), nl=False)
+    elif what == "state":
+        click.echo(render_ledger(session.store.load(), session.store.load_snapshot(), form), nl=False)
+    else:
+        click.echo(_entry(session, what, form), nl=False)
+    return 0
+
+
+def _entry(session: Session, what: str, form: str) -> str:
+    ledger = session.store.load()
+    found = next((e for key, e in ledger.entities.items() if str(key) == what), ledger.blueprints.get(what))
+    if found is None:
+        import difflib
+
+        names = [*map(str, ledger.entities), *ledger.blueprints]
+        close = ", ".join(difflib.get_close_matches(what, names, n=3, cutoff=0.5))
+        hint = f"did you mean {close}?" if close else "see `pdsync state list`"
+        raise UsageError(error("PD806", "neither a plan, a run nor something that is owned", detail=what, hint=hint))
+    return render_entry(what, found, form)
+
+
+@click.command()
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there is drift.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_obj
+def drift(options: Options, *, detailed_exitcode: bool, form: str) -> int:
+    """Show where Port is no longer as we last wrote it.  Nothing is written."""
+    session = Session(options)
+
+    async def work() -> tuple[Drift, ...]:
+        async with session.reader() as reader:
+            return await commands.drift(reader, session.store, session.progress)
+
+    found = session.run(work())
+    click.echo(render_drift(found, form, color=session.color), nl=False)
+    return 2 if detailed_exitcode and found else 0
+
+
+@click.command()
+@click.option("--auto-approve", is_flag=True, help="Do not ask.")
+@click.option("--only", multiple=True, metavar="GLOB", help="Limit to blueprint/identifier, or a blueprint.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these out.")
+@click.pass_obj
+def destroy(options: Options, *, auto_approve: bool, only: tuple[str, ...], exclude: tuple[str, ...]) -> int:
+    """Remove what we created and release what we took over, after asking."""
+    session = Session(options)
+    scope = Scope(only=only, exclude=exclude)
+
+    async def work() -> Plan:
+        async with session.reader() as reader:
+            return await commands.plan_destroy(
+                session.catalog, reader, session.store, target=session.port_url, scope=scope
+            )
+
+    with session.store.lock("destroy"):
+        made = session.run(work())
+        click.echo(plan_in(made, "text", session), nl=False)
+        if not made.changes:
+            return plan_exit_code(made, detailed=False)
+        _approve(made, auto=auto_approve)
+        return do_plan(session, made, saved=False)

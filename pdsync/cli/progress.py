@@ -1,0 +1,137 @@
+"""How far a long command is: bars on a terminal, plain lines elsewhere, and never more than two seconds of silence."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Self, TextIO
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.progress import TaskID
+
+SILENCE = 2.0
+"""Seconds after which a line says what is being waited for."""
+
+
+class Progress:
+    """Shows counts, rate and time left of named pieces of work, on stderr.
+
+    Call it with (what, done, total or None).  Entered as a context it shows itself; `note` says something in between.
+    """
+
+    def __init__(self, stream: TextIO, *, enabled: bool, bars: bool) -> None:
+        self._stream = stream
+        self._enabled = enabled
+        self._work = _Bars(stream) if bars and enabled else _Lines(stream) if enabled else _Nothing()
+
+    def __enter__(self) -> Self:
+        self._work.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self._work.stop()
+
+    def __call__(self, what: str, done: int, total: int | None = None) -> None:
+        """`done` of `total` are done of `what`."""
+        self._work.update(what, done, total)
+
+    def note(self, text: str) -> None:
+        """A sentence of its own, such as why nothing moves for a while."""
+        self._work.note(text)
+
+
+class _Nothing:
+    def start(self) -> None:
+        """Nothing to show."""
+
+    def stop(self) -> None:
+        """Nothing to show."""
+
+    def update(self, what: str, done: int, total: int | None) -> None:
+        """Nothing to show."""
+
+    def note(self, text: str) -> None:
+        """Nothing to show."""
+
+
+class _Lines(_Nothing):
+    """Plain lines: at most one every two seconds, from a thread, so that waiting is seen too."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._state: dict[str, tuple[int, int | None, float]] = {}
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._talk, daemon=True)
+        self._said = ""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def update(self, what: str, done: int, total: int | None) -> None:
+        with self._lock:
+            _, _, began = self._state.get(what, (0, None, time.monotonic()))
+            self._state[what] = (done, total, began)
+
+    def note(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
+
+    def _talk(self) -> None:
+        while not self._ended.wait(SILENCE):
+            with self._lock:
+                open_work = {w: s for w, s in self._state.items() if s[1] is None or s[0] < s[1]}
+            text = ", ".join(_words(what, *state) for what, state in open_work.items()) or "working"
+            self.note(f"still at it: {text}" if text == self._said else text)
+            self._said = text
+
+
+def _words(what: str, done: int, total: int | None, began: float) -> str:
+    spent = max(time.monotonic() - began, 0.001)
+    rate = done / spent
+    left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
+    return f"{what} {done:,}" + (f"/{total:,}" if total else "") + f" ({rate:.0f}/s{left})"
+
+
+class _Bars(_Nothing):
+    """Bars that a terminal redraws."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._console = Console(file=stream)
+        self._bars = RichProgress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._began: dict[str, float] = {}
+
+    def start(self) -> None:
+        self._bars.start()
+
+    def stop(self) -> None:
+        self._bars.stop()
+
+    def update(self, what: str, done: int, total: int | None) -> None:
+        if what not in self._tasks:
+            self._began[what] = time.monotonic()
+            self._tasks[what] = self._bars.add_task(what, total=total, rate="")
+        rate = done / max(time.monotonic() - self._began[what], 0.001)
+        self._bars.update(self._tasks[what], completed=done, total=total, rate=f"{rate:,.0f}/s")
+
+    def note(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False)

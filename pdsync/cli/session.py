@@ -1,0 +1,242 @@
+"""One call of the command line: its options and environment, the edges it opens, what it prints."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import sys
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import orjson
+
+from pdsync import __version__
+from pdsync.cli.progress import Progress
+from pdsync.cli.trouble import color_wanted
+from pdsync.errors import Severity, UsageError, error
+from pdsync.render.diagnostics import render_diagnostics
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from pdsync.cli import Options
+    from pdsync.errors import Diagnostic
+    from pdsync.model import Catalog
+    from pdsync.sources import Source
+    from pdsync.state.store import StateStore
+    from pdsync.targets import TargetReader, TargetWriter
+
+T = TypeVar("T")
+
+
+class Session:
+    """What a command works with.  Edges are opened when they are asked for; secrets are read from `env` only.
+
+    `default_state` is the state's URL when neither option, environment nor project names one; `git_environment` is
+    what git needs to reach the remote.
+    """
+
+    def __init__(
+        self, options: Options, *, default_state: str = "", git_environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._default_state = default_state
+        self._git_environment = git_environment or {}
+        self.options = options
+        self.env = options.env
+        self.color = color_wanted(options.color, sys.stdout)
+        self.progress = Progress(sys.stderr, enabled=not options.quiet, bars=sys.stderr.isatty())
+        self.stop = asyncio.Event()
+        self.signal = 0
+
+    # -- what is read
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The catalog, its warnings printed once.  Raises `CatalogError`."""
+        from pdsync.catalog import catalog_revision, load_catalog
+
+        catalog = load_catalog(self.options.catalog, environment=self.options.environment)
+        commit, dirty = catalog_revision(self.options.catalog)
+        self.tell(catalog.diagnostics)
+        from dataclasses import replace
+
+        return replace(catalog, commit=commit, dirty=dirty, diagnostics=())
+
+    @property
+    def port_url(self) -> str:
+        """Port's API: PORT_BASE_URL, else the project's."""
+        return self.env.get("PORT_BASE_URL") or self.catalog.project.port_base_url
+
+    @property
+    def pagerduty_url(self) -> str:
+        """PagerDuty's API: PAGERDUTY_API_URL, else the project's."""
+        return self.env.get("PAGERDUTY_API_URL") or self.catalog.project.pagerduty_api_url
+
+    def need(self, *names: str) -> list[str]:
+        """Environment variables that must be set.  Raises `UsageError` naming every one that is missing."""
+        missing = [name for name in names if not self.env.get(name)]
+        if missing:
+            hint = "set it in the environment (or run `pdsync demo`, which needs no account)"
+            raise UsageError(*(error("PD801", f"{name} is not set", hint=hint) for name in missing))
+        return [self.env[name] for name in names]
+
+    # -- edges
+
+    def source(self) -> AbstractAsyncContextManager[Source]:
+        """PagerDuty, with the credentials of the environment."""
+        from pdsync.sources.pagerduty import open_pagerduty
+
+        if self.env.get("PAGERDUTY_CLIENT_ID"):
+            client_id, client_secret, subdomain = self.need(
+                "PAGERDUTY_CLIENT_ID", "PAGERDUTY_CLIENT_SECRET", "PAGERDUTY_SUBDOMAIN"
+            )
+            return open_pagerduty(
+                self.pagerduty_url,
+                client_id=client_id,
+                client_secret=client_secret,
+                subdomain=subdomain,
+                on_wait=self.progress.note,
+            )
+        return open_pagerduty(self.pagerduty_url, token=self.need("PAGERDUTY_TOKEN")[0], on_wait=self.progress.note)
+
+    def reader(self) -> AbstractAsyncContextManager[TargetReader]:
+        """Port for reading: an object without any method that writes."""
+        from pdsync.targets.port import open_port_reader
+
+        client_id, client_secret = self.need("PORT_CLIENT_ID", "PORT_CLIENT_SECRET")
+        return open_port_reader(
+            self.port_url, client_id, client_secret, user_agent=self.user_agent, on_wait=self.progress.note
+        )
+
+    def writer(self) -> AbstractAsyncContextManager[TargetWriter]:
+        """Port for writing."""
+        from pdsync.targets.port import open_port_writer
+
+        client_id, client_secret = self.need("PORT_CLIENT_ID", "PORT_CLIENT_SECRET")
+        return open_port_writer(
+            self.port_url, client_id, client_secret, user_agent=self.user_agent, on_wait=self.progress.note
+        )
+
+    @property
+    def user_agent(self) -> str:
+        """What Port derives an entity's datasource from."""
+        return f"pdsync/{__version__}/{self.catalog.project.name}"
+
+    @cached_property
+    def store(self) -> StateStore:
+        """The state, from --state, the project, or state/ beside the catalog."""
+        from pdsync.state.open import open_store
+
+        url = self.options.state or self.env.get("PDSYNC_STATE", "") or self._project_state()
+        url = url or self._default_state
+        link = self._run_link()
+        who = (
+            f"{self.env.get('USER') or self.env.get('USERNAME') or 'unknown'}@{socket.gethostname()}, pid {os.getpid()}"
+        )
+        return open_store(
+            url,
+            catalog=self.options.catalog,
+            now=now,
+            new_id=new_id,
+            who=who,
+            link=link,
+            git_environment=self._git_environment,
+        )
+
+    def _project_state(self) -> str:
+        """The project's state URL; state commands work without a valid catalog, so its absence is no error here."""
+        return self.catalog.project.state_url if (self.options.catalog / "pdsync.yaml").exists() else ""
+
+    def _run_link(self) -> str:
+        run = self.env.get("GITHUB_RUN_ID")
+        repository = f"{self.env.get('GITHUB_SERVER_URL', '')}/{self.env.get('GITHUB_REPOSITORY', '')}"
+        return f"{repository}/actions/runs/{run}" if run else ""
+
+    # -- what is said
+
+    def tell(self, diagnostics: Sequence[Diagnostic]) -> None:
+        """Print diagnostics to stderr: all of them, or only errors when quiet."""
+        shown = [d for d in diagnostics if not self.options.quiet or d.severity == Severity.ERROR]
+        if not self.options.verbose:
+            shown = [d for d in shown if d.severity != Severity.NOTE]
+        if shown:
+            color = color_wanted(self.options.color, sys.stderr)
+            click.echo(render_diagnostics(shown, "text", color=color), err=True)
+        self.events([{"type": "diagnostic", **_plain(d)} for d in diagnostics])
+
+    def events(self, events: Sequence[dict[str, Any]]) -> None:
+        """Append events to the file of --json-into, one JSON object a line."""
+        if self.options.events is None:
+            return
+        with self.options.events.open("ab") as file:
+            file.writelines(orjson.dumps({"at": now(), **event}, option=orjson.OPT_APPEND_NEWLINE) for event in events)
+
+    # -- running
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run asynchronous work with progress shown and signals turned into a stop."""
+
+        async def whole() -> T:
+            with self._signals(), self.progress:
+                return await work
+
+        return asyncio.run(whole())
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """A first SIGINT or SIGTERM asks for a stop, a second one ends the process."""
+        loop = asyncio.get_running_loop()
+        wanted = (signal.SIGINT, signal.SIGTERM)
+        with suppress(NotImplementedError):  # Windows has no handlers on its loop; Ctrl-C raises there
+            for number in wanted:
+                loop.add_signal_handler(number, self._on_signal, number, asyncio.current_task())
+        try:
+            yield
+        finally:
+            with suppress(NotImplementedError):
+                for number in wanted:
+                    loop.remove_signal_handler(number)
+
+    def _on_signal(self, number: int, task: asyncio.Task[Any] | None) -> None:
+        if self.stop.is_set() and task is not None:
+            self.progress.note("stopping at once; what was in flight may or may not have happened")
+            task.cancel()
+            return
+        self.signal = number
+        self.stop.set()
+        if self.writing:
+            self.progress.note("stopping: what is in flight is finished and saved (again: stop at once)")
+        elif task is not None:
+            task.cancel()
+
+    writing = False
+    """Whether writes are under way: then a first signal lets them end."""
+
+    @property
+    def interrupted_code(self) -> int:
+        """The exit code of a run that a signal ended."""
+        return 143 if self.signal == signal.SIGTERM else 130
+
+
+def now() -> str:
+    """The time, RFC 3339 UTC, in seconds."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def new_id() -> str:
+    """Sixteen random hexadecimal digits."""
+    return secrets.token_hex(8)
+
+
+def _plain(diagnostic: Diagnostic) -> dict[str, Any]:
+    import msgspec
+
+    plain: dict[str, Any] = msgspec.to_builtins(diagnostic)
+    return plain

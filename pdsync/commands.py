@@ -1,0 +1,291 @@
+"""What each command is, as a plain function over opened edges: the Python API.
+
+Nothing here prints, reads the environment or knows a concrete edge; `pdsync.cli` opens them and says what happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pdsync.apply import ApplyResult, apply_plan
+from pdsync.diff import diff_fields
+from pdsync.errors import SourceError, StalePlan, StateError, error
+from pdsync.mapping import jq_version, map_entities
+from pdsync.model import (
+    Catalog,
+    DeleteLimit,
+    DesiredEntities,
+    EntityKey,
+    Existing,
+    Expression,
+    Ledger,
+    Plan,
+    PlanBase,
+    Snapshot,
+)
+from pdsync.plan import Facts, Scope, make_plan
+from pdsync.plan.blueprints import blueprints_after
+from pdsync.plan.drift import Drift, find_drift
+from pdsync.plan.entities import constant_blueprint
+from pdsync.plan.order import relation_targets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from pdsync.model import Change, MappingRule, Query
+    from pdsync.sources import Source
+    from pdsync.state.store import StateStore
+    from pdsync.targets import TargetReader, TargetWriter
+
+    Progress = Callable[[str, int, int | None], None]
+
+NO_LIMIT = DeleteLimit(count=2**62, percent=100.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What a plan is made from: the catalog, the snapshot to map, and the name of the target (its URL)."""
+
+    catalog: Catalog
+    snapshot: Snapshot
+    target: str
+
+
+async def take_snapshot(
+    catalog: Catalog, source: Source, *, kinds: Collection[str] = (), progress: Progress | None = None
+) -> Snapshot:
+    """Fetch what the catalog's mappings read; only `kinds`, if any are named.  Raises `SourceError`."""
+    return await source.fetch(queries(catalog, kinds), progress)
+
+
+def queries(catalog: Catalog, kinds: Collection[str] = ()) -> list[Query]:
+    """The queries of the mappings, each once, in their order.  Raises `SourceError` for a kind no mapping reads."""
+    mapped = {rule.query: None for rule in catalog.rules}
+    if unknown := sorted(set(kinds) - {query.kind for query in mapped}):
+        hint = "mapped kinds: " + ", ".join(sorted({query.kind for query in mapped}))
+        raise SourceError(error("PD302", "no mapping reads this kind", detail=", ".join(unknown), hint=hint))
+    return [query for query in mapped if not kinds or query.kind in kinds]
+
+
+async def plan_online(
+    catalog: Catalog,
+    source: Source,
+    reader: TargetReader,
+    store: StateStore,
+    *,
+    target: str,
+    scope: Scope | None = None,
+    progress: Progress | None = None,
+) -> tuple[Plan, Snapshot]:
+    """Snapshot PagerDuty and read Port at the same time, then plan."""
+    ledger = store.load()
+    async with asyncio.TaskGroup() as group:
+        fetching = group.create_task(take_snapshot(catalog, source, progress=progress))
+        reading = group.create_task(reader.read(wanted_paths(catalog, ledger), progress))
+    snapshot = fetching.result()
+    sides = Sides(catalog, snapshot, target)
+    plan = await _decide(sides, reading.result(), reader, ledger, scope=scope, progress=progress)
+    return plan, snapshot
+
+
+async def plan_from(
+    sides: Sides,
+    reader: TargetReader,
+    store: StateStore,
+    *,
+    scope: Scope | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """Plan from a snapshot that was taken before."""
+    ledger = store.load()
+    existing = await reader.read(wanted_paths(sides.catalog, ledger), progress)
+    return await _decide(sides, existing, reader, ledger, scope=scope, progress=progress)
+
+
+async def plan_destroy(
+    catalog: Catalog, reader: TargetReader, store: StateStore, *, target: str, scope: Scope | None = None
+) -> Plan:
+    """A plan that removes all that is owned: as if the catalog were empty, without number limits."""
+    policy = replace(catalog.project.policy, deletes={"*": NO_LIMIT})
+    empty = replace(catalog, rules=(), blueprints={}, project=replace(catalog.project, policy=policy))
+    snapshot = Snapshot(source="", taken_at="", collections={})
+    return await plan_from(Sides(empty, snapshot, target), reader, store, scope=scope)
+
+
+async def apply(
+    plan: Plan,
+    writer: TargetWriter,
+    store: StateStore,
+    *,
+    stop: asyncio.Event | None = None,
+    progress: Progress | None = None,
+) -> ApplyResult:
+    """Do a plan.  Raises `StalePlan`, before anything is written, when the state has moved since it was made."""
+    return await apply_plan(plan, writer, store, stop=stop, progress=progress)
+
+
+async def check_fresh(plan: Plan, reader: TargetReader, progress: Progress | None = None) -> None:
+    """See that Port is still as the plan found it.  Raises `StalePlan` naming what has moved; writes nothing."""
+    touched = [c for c in plan.changes if c.target == "entity"]
+    wanted: dict[str, set[str]] = {}
+    for change in touched:
+        wanted.setdefault(change.blueprint, {"title"}).update(f.path for f in change.fields)
+    existing = await reader.read(wanted, progress)
+    moved = [str(c.key) for c in touched if not _as_planned(c, existing)]
+    moved += [
+        c.blueprint
+        for c in plan.changes
+        if c.target == "blueprint" and (c.action == "create") != (c.blueprint not in existing.blueprints)
+    ]
+    if moved:
+        more = f" and {len(moved) - 5} more" if len(moved) > 5 else ""  # noqa: PLR2004
+        detail = f"changed in Port since: {', '.join(moved[:5])}{more}"
+        raise StalePlan(error("PD520", "this plan is no longer exact", detail=detail, hint="plan again"))
+
+
+def _as_planned(change: Change, existing: Existing) -> bool:
+    entity = existing.entities.get(change.key)
+    if entity is None:
+        return change.action in ("create", "forget")
+    return change.action != "create" and not diff_fields(entity.fields, {f.path: f.before for f in change.fields})
+
+
+async def drift(reader: TargetReader, store: StateStore, progress: Progress | None = None) -> tuple[Drift, ...]:
+    """Where Port is no longer as we last wrote it."""
+    ledger = store.load()
+    return find_drift(ledger, await reader.read(_owned_paths(ledger), progress))
+
+
+def wanted_paths(catalog: Catalog, ledger: Ledger) -> dict[str, frozenset[str]]:
+    """Blueprint -> the paths to read from Port: what is mapped, what we wrote, and relations that must be there."""
+    wanted: dict[str, set[str]] = {name: set(paths) for name, paths in _owned_paths(ledger).items()}
+    for name in catalog.blueprints:
+        wanted.setdefault(name, set())
+    for rule in catalog.rules:
+        constant = constant_blueprint(rule)
+        for blueprint in [constant] if constant else list(catalog.blueprints):
+            wanted.setdefault(blueprint, set()).update(rule.fields)
+            if not rule.merge and (definition := catalog.blueprints.get(blueprint)):
+                wanted[blueprint].update(f"properties.{p}" for p in definition.properties)
+                wanted[blueprint].update(f"relations.{r}" for r in definition.relations)
+    for name, paths in wanted.items():
+        if definition := catalog.blueprints.get(name):
+            paths.update(f"relations.{r}" for r, d in definition.relations.items() if d.get("required"))
+    return {name: frozenset(paths | {"title"}) for name, paths in sorted(wanted.items())}
+
+
+def _owned_paths(ledger: Ledger) -> dict[str, frozenset[str]]:
+    owned: dict[str, set[str]] = {}
+    for key, entry in ledger.entities.items():
+        owned.setdefault(key.blueprint, {"title"}).update(entry.fields)
+    return {name: frozenset(paths) for name, paths in sorted(owned.items())}
+
+
+def expressions(rules: Sequence[MappingRule]) -> dict[str, dict[str, str]]:
+    """Rule id -> path -> digest of its expression; the rule's own parts stand under `$` names."""
+    return {rule.id: _digests(rule) for rule in rules}
+
+
+def _digests(rule: MappingRule) -> dict[str, str]:
+    own = {
+        "$query": repr((rule.query.params, rule.query.enrich)),
+        "$selector": rule.selector.text,
+        "$identifier": _text(rule.identifier),
+        "$blueprint": rule.blueprint.text,
+        "$items": repr((rule.items.text if rule.items else "", rule.items_name, rule.items_strip)),
+    }
+    texts = own | {path: _text(value) for path, value in rule.fields.items()}
+    return {path: hashlib.blake2b(text.encode(), digest_size=6).hexdigest() for path, text in sorted(texts.items())}
+
+
+def _text(value: object) -> str:
+    return value.text if isinstance(value, Expression) else repr(value)
+
+
+async def _decide(
+    sides: Sides,
+    existing: Existing,
+    reader: TargetReader,
+    ledger: Ledger,
+    *,
+    scope: Scope | None,
+    progress: Progress | None,
+) -> Plan:
+    catalog, snapshot = sides.catalog, sides.snapshot
+    _same_organisation(ledger, existing)
+    desired = await asyncio.to_thread(map_entities, catalog.rules, snapshot, progress=progress)
+    existing = await _with_computed_blueprints(desired, existing, reader, catalog, progress)
+    tool = f"jq {jq_version()}"
+    facts = Facts(
+        catalog, desired, existing, ledger, unproven(catalog.rules, snapshot), expressions(catalog.rules), tool
+    )
+    known = await reader.known(_outside_targets(facts))
+    facts = replace(facts, existing=replace(existing, known_targets=known))
+    base = PlanBase(
+        lineage=ledger.lineage,
+        serial=ledger.serial,
+        catalog=catalog.tree,
+        commit=catalog.commit or "",
+        snapshot=snapshot.digest,
+        taken_at=snapshot.taken_at,
+        org_id=existing.org_id,
+        org_name=existing.org_name,
+        source=snapshot.source,
+        target=sides.target,
+        tool=tool,
+    )
+    return make_plan(facts, base, scope)
+
+
+def _same_organisation(ledger: Ledger, existing: Existing) -> None:
+    """Refuse a state that belongs to another Port organisation than the one just read."""
+    if ledger.org_id and existing.org_id and ledger.org_id != existing.org_id:
+        detail = f"the state belongs to organisation {ledger.org_id}, the credentials to {existing.org_id}"
+        hint = "use the credentials of the right organisation, or another --state"
+        raise StateError(error("PD505", "state of another organisation", detail=detail, hint=hint))
+
+
+async def _with_computed_blueprints(
+    desired: DesiredEntities,
+    existing: Existing,
+    reader: TargetReader,
+    catalog: Catalog,
+    progress: Progress | None,
+) -> Existing:
+    """Read the blueprints, too, that only turned up when mappings were evaluated."""
+    paths: dict[str, set[str]] = {}
+    for entity in desired.entities.values():
+        if entity.key.blueprint not in catalog.blueprints:
+            paths.setdefault(entity.key.blueprint, {"title"}).update(entity.fields)
+    if not paths:
+        return existing
+    more = await reader.read(paths, progress)
+    return replace(existing, entities={**existing.entities, **more.entities})
+
+
+def _outside_targets(facts: Facts) -> frozenset[EntityKey]:
+    """Relation targets that are neither desired nor among what was read."""
+    blueprints = blueprints_after(facts)
+    have = facts.desired.entities.keys() | facts.existing.entities.keys()
+    return frozenset(
+        target
+        for entity in facts.desired.entities.values()
+        for _, target in relation_targets(entity.fields, blueprints.get(entity.key.blueprint))
+        if target not in have
+    )
+
+
+def unproven(rules: Sequence[MappingRule], snapshot: Snapshot) -> Mapping[str, str]:
+    """Rule id -> why absence from its collection proves nothing, for the rules of which that holds."""
+    reasons = {}
+    for rule in rules:
+        collection = snapshot.collections.get(rule.query)
+        if collection is None:
+            reasons[rule.id] = f"{rule.kind} are not in this snapshot"
+        elif collection.problem is not None:
+            detail = f" ({collection.problem.detail})" if collection.problem.detail else ""
+            reasons[rule.id] = f"{rule.kind}: {collection.problem.summary}{detail}"
+    return reasons

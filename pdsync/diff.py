@@ -1,0 +1,65 @@
+"""Which fields differ between two sides, and where inside a nested value.
+
+Both sides are in normal form, so a field differs when it is not `==` under `pdsync.normal.same`; nothing here is
+tolerant.  DeepDiff is only asked to look inside one nested value that is known to differ, for people to read: on
+every pair it would cost more than the rest of a plan together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pdsync.normal import same
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pdsync.model import Fields, Json
+
+
+class Difference(NamedTuple):
+    """One path with the value on either side; an absent path reads as None."""
+
+    path: str
+    before: Json
+    after: Json
+
+
+def diff_fields(before: Fields, after: Fields) -> list[Difference]:
+    """The paths of `after` whose value in `before` is another one, sorted.
+
+    Paths that only `before` has were not spoken of and do not count.
+    """
+    return [
+        Difference(path, before.get(path), after[path])
+        for path in sorted(after)
+        if not same(before.get(path), after[path])
+    ]
+
+
+def inside(before: Json, after: Json) -> list[Difference]:
+    """The places inside two nested values of one type at which they differ, sorted by path (`.a[0].b`).
+
+    Empty when either is not a list or an object, when the types differ, or when one of them is empty: then the
+    whole value is the difference.  A list that only changed its order yields one difference with path `reordered`.
+    """
+    if type(before) is not type(after) or not isinstance(before, list | dict) or not before or not after:
+        return []
+    if isinstance(before, list) and _reordered(before, after):
+        return [Difference("reordered", before, after)]
+    from deepdiff import DeepDiff
+
+    tree = DeepDiff(before, after, ignore_numeric_type_changes=True, view="tree", threshold_to_diff_deeper=0)
+    return sorted(_leaves(tree), key=lambda d: d.path)
+
+
+def _reordered(before: list[Json], after: list[Json]) -> bool:
+    return len(before) == len(after) and sorted(map(repr, before)) == sorted(map(repr, after))
+
+
+def _leaves(tree: dict[str, Json]) -> Iterator[Difference]:
+    for report, nodes in tree.items():
+        for node in nodes:
+            path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in node.path(output_format="list"))
+            added, removed = report.endswith("_added"), report.endswith("_removed")
+            yield Difference(path, None if added else node.t1, None if removed else node.t2)

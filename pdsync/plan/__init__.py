@@ -1,0 +1,125 @@
+"""Decide: desired, existing and applied in, a plan out.
+
+The decision table, for entities and for blueprints alike.  *desired* is what the mapping (or the blueprint file)
+says, *existing* what Port holds, *applied* what the ledger says we last wrote; only mapped fields count, and both
+sides are in normal form:
+
+    | desired | existing   | applied      | action                                                          |
+    |---------|------------|--------------|-----------------------------------------------------------------|
+    | yes     | no         | no           | create   (new)                                                  |
+    | yes     | no         | yes          | create   (gone-from-port: a drift)                              |
+    | yes     | = desired  | not equal    | adopt    (equal when not ours before, else caught-up)           |
+    | yes     | = desired  | = desired    | nothing                                                         |
+    | yes     | != desired | yes          | update   (changed); a field that differs from applied is drift  |
+    | yes     | != desired | no           | update   (taken-over), unless the policy says `adopt: refuse`   |
+    | no      | yes        | yes, created | delete   (gone-from-source, unmapped), if every guard passes    |
+    | no      | yes        | yes, adopted | release  (same reasons): clear what we set, never delete it     |
+    | no      | no         | yes          | forget   (gone-from-port)                                       |
+    | no      | yes        | no           | nothing: not ours                                               |
+
+The word in brackets is the change's `reason`.  Special cases are data: a field whose value could not be found out is
+not spoken of, a stub that `createMissingRelatedEntities` asks for is a desired entity without fields, a mapping that
+replaces whole entities speaks of every property.
+
+A field that leaves the mapping is cleared: when the rules that wrote the entity still write it but not this field, or
+when no rule of the catalog writes the field any more.  A record that moved on to another rule (an incident that was
+resolved) keeps what the first one wrote, as Port's own integration does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import orjson
+
+from pdsync.model import Plan, Summary
+from pdsync.plan.blueprints import blueprint_changes, blueprints_after, blueprints_that_stay
+from pdsync.plan.decide import Facts, Scope
+from pdsync.plan.entities import EntityDecisions, constant_blueprint, with_stubs
+from pdsync.plan.guards import Removals, guard_removals, required_by
+from pdsync.plan.order import in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pdsync.model import Blueprint, Change, PlanBase, Withheld
+
+__all__ = ["Facts", "Scope", "fingerprint", "make_plan"]
+
+
+def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
+    """The changes that make Port what the catalog and PagerDuty say it should be, in the order of doing."""
+    scope = scope or Scope()
+    blueprints = blueprints_after(facts)
+    desired, dangling = with_stubs(facts, blueprints)
+    decisions = EntityDecisions(facts, blueprints, desired)
+    upserts, held, unchanged = decisions.upserts()
+    removed, left = decisions.removals()
+    removals = _guarded(facts, blueprints, removed, upserts, scope)
+    drafts, refused = blueprint_changes(facts)
+    deleted = {c.key for c in removals.allowed if c.action == "delete" and scope.covers(c.key)}
+    drafts, staying = blueprints_that_stay(drafts, deleted, facts)
+    kept = [c for c in (*drafts, *upserts, *removals.allowed) if scope.covers(c.key)]
+    changes = in_order(kept, blueprints, facts.existing.entities)
+    withheld = tuple(w for w in (*removals.withheld, *staying) if scope.covers(w.key))
+    foreign = facts.existing.entities.keys() - desired.keys() - facts.ledger.entities.keys()
+    return Plan(
+        base=base,
+        changes=changes,
+        withheld=withheld,
+        held=tuple(sorted((*held, *left), key=lambda h: h.key)),
+        guards=(*removals.guards, *refused),
+        summary=_summary(changes, withheld, len(held) + len(left), unchanged, len(foreign)),
+        expressions=facts.expressions,
+        fingerprint=fingerprint(changes),
+        diagnostics=(*facts.catalog.diagnostics, *facts.desired.diagnostics, *dangling),
+    )
+
+
+def fingerprint(changes: Iterable[Change]) -> str:
+    """A digest of the work itself: equal for equal changes, whatever their order, cause or wording."""
+    items = sorted(
+        orjson.dumps([c.target, c.action, c.blueprint, c.identifier, [[f.path, f.after] for f in c.fields]])
+        for c in changes
+    )
+    return hashlib.blake2b(b"\n".join(items), digest_size=16).hexdigest()
+
+
+def _guarded(
+    facts: Facts, blueprints: Mapping[str, Blueprint], removals: list[Change], upserts: list[Change], scope: Scope
+) -> Removals:
+    gone = {c.key for c in removals if c.action == "delete" and scope.covers(c.key)}
+    updates = {c.key: c for c in upserts if c.action == "update"}
+    return guard_removals(
+        [c for c in removals if scope.covers(c.key)],
+        unproven=_unproven(facts, blueprints),
+        policy=facts.catalog.project.policy,
+        ledger=facts.ledger,
+        required_by=required_by(gone, facts.existing.entities, updates, blueprints),
+        allow_deletes=scope.allow_deletes,
+        no_delete=scope.no_delete,
+    )
+
+
+def _unproven(facts: Facts, blueprints: Mapping[str, Blueprint]) -> dict[str, str]:
+    """Blueprint -> why no absence in it is proven: a rule that writes it reads an incomplete collection.
+
+    A rule whose blueprint is computed may write any of them.
+    """
+    unproven: dict[str, str] = {}
+    for rule in facts.catalog.rules:
+        if reason := facts.unproven.get(rule.id):
+            constant = constant_blueprint(rule)
+            for blueprint in [constant] if constant else sorted(blueprints):
+                unproven.setdefault(blueprint, reason)
+    return unproven
+
+
+def _summary(
+    changes: Iterable[Change], withheld: tuple[Withheld, ...], held: int, unchanged: int, foreign: int
+) -> Summary:
+    counts = dict.fromkeys(("create", "update", "delete", "adopt", "forget", "release"), 0)
+    for change in changes:
+        counts[change.action] += 1
+    return Summary(**counts, unchanged=unchanged, withheld=len(withheld), held=held, foreign=foreign)

@@ -1,0 +1,104 @@
+"""One row of the decision table, and the words that go with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from pdsync.model import (
+    Catalog,
+    DesiredEntities,
+    Existing,
+    Ledger,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pdsync.model import (
+        Action,
+        Cause,
+        EntityKey,
+        FieldChange,
+        LedgerEntry,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The three sides and what is known about them.
+
+    `unproven` maps a rule id to why absence from its collection proves nothing; `expressions` rule id to path to
+    a digest of the expression (of its own parts under `$query`, `$selector`, `$identifier`, `$blueprint`, `$items`);
+    `tool` is the version of what evaluates them.
+    """
+
+    catalog: Catalog
+    desired: DesiredEntities
+    existing: Existing
+    ledger: Ledger
+    unproven: Mapping[str, str] = field(default_factory=dict)
+    expressions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    tool: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a plan is limited to.
+
+    `only` and `exclude` are globs over `blueprint/identifier` and over the blueprint's name; `allow_deletes` lifts the
+    delete limit of a blueprint for exactly that number.
+    """
+
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    no_delete: bool = False
+    allow_deletes: Mapping[str, int] = field(default_factory=dict)
+
+    def covers(self, key: EntityKey) -> bool:
+        """Whether changes to this key are in scope."""
+        return (not self.only or matches(key, self.only)) and not matches(key, self.exclude)
+
+
+def matches(key: EntityKey, globs: Iterable[str]) -> bool:
+    """Whether any glob covers a key: `blueprint/identifier`, or the blueprint's name alone."""
+    return any(fnmatchcase(str(key), glob) or fnmatchcase(key.blueprint, glob) for glob in globs)
+
+
+def decide(*, wanted: bool, exists: bool, differs: bool, last: LedgerEntry | None, settled: bool) -> Action | None:
+    """One row of the table in `pdsync.plan`; None is nothing to do.
+
+    `differs` says whether a mapped field of Port's is not as desired, `settled` whether the ledger already says what it
+    would say afterwards.
+    """
+    if wanted:
+        if not exists:
+            return "create"
+        if differs:
+            return "update"
+        return None if settled else "adopt"
+    if last is None:
+        return None
+    if not exists:
+        return "forget"
+    return "delete" if last.origin == "created" else "release"
+
+
+def wanted_reason(action: Action, last: LedgerEntry | None) -> str:
+    """Why something that is desired is created, updated or adopted, in the words of the table."""
+    ours = last is not None
+    return {
+        "create": "gone-from-port" if ours else "new",
+        "update": "changed" if ours else "taken-over",
+        "adopt": "caught-up" if ours else "equal",
+    }[action]
+
+
+def main_cause(fields: Iterable[FieldChange], otherwise: Cause) -> Cause:
+    """The cause that most fields share; the first in the order catalog, source, drift, tool when several do."""
+    counts = Counter(f.cause for f in fields)
+    order: tuple[Cause, ...] = ("catalog", "source", "drift", "tool")
+    return max(order, key=lambda cause: (counts[cause], -order.index(cause))) if counts else otherwise

@@ -1,0 +1,48 @@
+"""Drift: where Port is no longer as we last wrote it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pdsync.diff import Difference, diff_fields
+from pdsync.model import EntityKey, Existing, Ledger
+from pdsync.normal import blueprint_fields
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One entity or blueprint that somebody else touched; no `fields` means that it is gone.
+
+    `before` of each field is what we wrote, `after` what Port holds now.
+    """
+
+    target: Literal["entity", "blueprint"]
+    key: EntityKey
+    title: str
+    fields: tuple[Difference, ...]
+    updated_by: str = ""
+    updated_at: str = ""
+
+
+def find_drift(ledger: Ledger, existing: Existing) -> tuple[Drift, ...]:
+    """Everything owned that is gone from Port or differs from what we last wrote, sorted."""
+    found = []
+    for name, entry in sorted(ledger.blueprints.items()):
+        have = existing.blueprints.get(name)
+        fields = _moved(blueprint_fields(have.definition), entry.fields) if have else ()
+        if have is None or fields:
+            found.append(Drift("blueprint", EntityKey(name, name), str(entry.fields.get("title") or name), fields))
+    for key, entry in sorted(ledger.entities.items()):
+        entity = existing.entities.get(key)
+        fields = _moved(entity.fields, entry.fields) if entity else ()
+        title = str(entry.fields.get("title") or key.identifier)
+        if entity is None:
+            found.append(Drift("entity", key, title, ()))
+        elif fields:
+            found.append(Drift("entity", key, title, fields, entity.updated_by, entity.updated_at))
+    return tuple(found)
+
+
+def _moved(have: dict[str, object], applied: dict[str, object]) -> tuple[Difference, ...]:
+    return tuple(Difference(path, wrote, holds) for path, holds, wrote in diff_fields(have, applied))

@@ -1,0 +1,224 @@
+"""Entities under the decision table, and the stubs that relations ask for."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from pdsync.diff import Difference, diff_fields
+from pdsync.errors import error
+from pdsync.model import Change, DesiredEntity, EntityKey, FieldChange, Held, LedgerEntry
+from pdsync.normal import normal_entity, same
+from pdsync.plan.decide import decide, main_cause, wanted_reason
+from pdsync.plan.guards import protected
+from pdsync.plan.order import relation_targets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pdsync.errors import Diagnostic
+    from pdsync.model import Action, Blueprint, Cause, ExistingEntity, Fields, MappingRule
+    from pdsync.plan.decide import Facts
+
+
+def constant_blueprint(rule: MappingRule) -> str | None:
+    """The blueprint a rule writes when its expression is a plain text, else None."""
+    try:
+        value = json.loads(rule.blueprint.text)
+    except ValueError:
+        return None
+    return value if isinstance(value, str) else None
+
+
+def writers(rules: Iterable[MappingRule]) -> Callable[[str, str], bool]:
+    """A test whether any rule writes a path of a blueprint (one whose blueprint is computed may write any)."""
+    written = {(constant_blueprint(rule), path) for rule in rules for path in rule.fields}
+    return lambda blueprint, path: (blueprint, path) in written or (None, path) in written
+
+
+def with_stubs(
+    facts: Facts, blueprints: Mapping[str, Blueprint]
+) -> tuple[dict[EntityKey, DesiredEntity], list[Diagnostic]]:
+    """The desired entities, sorted, with the stubs that createMissingRelatedEntities asks for; missing targets."""
+    desired = facts.desired.entities
+    makes_stubs = {rule.id for rule in facts.catalog.rules if rule.create_missing_related}
+    there = facts.existing.entities.keys() | facts.existing.known_targets
+    stubs: dict[EntityKey, DesiredEntity] = {}
+    missing: dict[tuple[str, str], list[tuple[str, EntityKey]]] = {}
+    for entity in desired.values():
+        for path, target in relation_targets(entity.fields, blueprints.get(entity.key.blueprint)):
+            if target in desired or (target in there and not _is_stub(target, facts)):
+                continue
+            if makes_stubs.issuperset(entity.rules) and not target.blueprint.startswith("_"):
+                stubs.setdefault(target, DesiredEntity(target, {}, entity.rules, ""))
+            elif target not in there:
+                missing.setdefault((entity.key.blueprint, path), []).append((entity.source, target))
+    return dict(sorted({**desired, **stubs}.items())), [_dangling(*item) for item in sorted(missing.items())]
+
+
+def _is_stub(key: EntityKey, facts: Facts) -> bool:
+    """Whether we made this entity only because a relation needed it: then it stays for as long as one does."""
+    entry = facts.ledger.entities.get(key)
+    return entry is not None and not entry.source
+
+
+def _dangling(where: tuple[str, str], cases: list[tuple[str, EntityKey]]) -> Diagnostic:
+    blueprint, path = where
+    return error(
+        "PD601",
+        "relation points at an entity that does not exist",
+        detail=f"{path} of {blueprint}: {cases[0][1]}" + (f" and {len(cases) - 1} more" if len(cases) > 1 else ""),
+        hint="map the missing entities, or set createMissingRelatedEntities: true to have stubs created",
+        records=tuple(source for source, _ in cases[:5]),
+    )
+
+
+class EntityDecisions:
+    """The decision table run over all entities of one plan."""
+
+    def __init__(
+        self, facts: Facts, blueprints: Mapping[str, Blueprint], desired: Mapping[EntityKey, DesiredEntity]
+    ) -> None:
+        self.facts = facts
+        self.policy = facts.catalog.project.policy
+        self.blueprints = blueprints
+        self.desired = desired
+        self.rules = {rule.id: rule for rule in facts.catalog.rules}
+        self.writers = writers(facts.catalog.rules)
+        self.managed_paths = {
+            name: frozenset(
+                [f"properties.{p}" for p in blueprint.properties]
+                + [f"relations.{r}" for r in blueprint.relations]
+                + ["title", "icon", "team"]
+            )
+            for name, blueprint in blueprints.items()
+        }
+
+    def upserts(self) -> tuple[list[Change], list[Held], int]:
+        """Creates, updates and adopts; what is held; how many are as they should be."""
+        changes, held, unchanged = [], [], 0
+        for key, want in self.desired.items():
+            if key.blueprint not in self.blueprints:
+                held.append(Held(*key, f"there is no blueprint {key.blueprint}, neither in the catalog nor in Port"))
+                continue
+            have, last = self.facts.existing.entities.get(key), self.facts.ledger.entities.get(key)
+            change = self._wanted(want, have, last)
+            if change is None:
+                unchanged += 1
+            elif last is None and have is not None and change.fields and self.policy.adopt == "refuse":
+                held.append(Held(*key, "it exists in Port, is not ours and differs; policy.adopt is refuse"))
+            else:
+                changes.append(change)
+        held += [Held(*key, reason) for key, reason in self.facts.desired.held.items()]
+        return changes, held, unchanged
+
+    def removals(self) -> tuple[list[Change], list[Held]]:
+        """Deletes, releases and forgets, before any guard; what is held because its record could not be mapped."""
+        changes, held = [], []
+        for key in sorted(self.facts.ledger.entities.keys() - self.desired.keys() - self.facts.desired.held.keys()):
+            last, have = self.facts.ledger.entities[key], self.facts.existing.entities.get(key)
+            action = decide(wanted=False, exists=have is not None, differs=False, last=last, settled=False)
+            if action == "release" and self.policy.on_remove == "delete":
+                action = "delete"
+            if reason := self.facts.desired.failed.get(last.source):
+                held.append(Held(*key, f"its record {last.source} could not be mapped: {reason}"))
+            elif action is not None:
+                changes.append(self._unwanted(key, action, last, have))
+        return changes, held
+
+    def _wanted(self, want: DesiredEntity, have: ExistingEntity | None, last: LedgerEntry | None) -> Change | None:
+        target, kept = self._target(want, last)
+        differences = diff_fields(have.fields if have else {}, target)
+        written = {path: value for path, value in target.items() if value is not None}
+        entry = self._entry(want, have, last, kept | written)
+        action = decide(
+            wanted=True, exists=have is not None, differs=bool(differences), last=last, settled=entry == last
+        )
+        if action is None:
+            return None
+        fields = tuple(self._field(d, want, last) for d in differences)
+        title = want.fields.get("title") or (have.fields.get("title") if have else None) or want.key.identifier
+        return Change(
+            n=0,
+            target="entity",
+            action=action,
+            blueprint=want.key.blueprint,
+            identifier=want.key.identifier,
+            title=str(title),
+            fields=fields,
+            reason="stub" if action == "create" and not want.source else wanted_reason(action, last),
+            cause=main_cause(fields, self._create_cause(want, last)),
+            source=want.source,
+            ledger=entry,
+        )
+
+    def _entry(
+        self, want: DesiredEntity, have: ExistingEntity | None, last: LedgerEntry | None, fields: Fields
+    ) -> LedgerEntry:
+        protect = (last is not None and last.protect) or protected(want.key, self.policy)
+        origin = "created" if have is None else last.origin if last else "adopted"
+        return LedgerEntry(dict(sorted(fields.items())), origin, want.rules, want.source, protect)
+
+    def _target(self, want: DesiredEntity, last: LedgerEntry | None) -> tuple[Fields, Fields]:
+        """What Port's fields shall be (None clears), and what the ledger keeps without it being compared."""
+        blueprint = self.blueprints.get(want.key.blueprint)
+        paths = self.managed_paths.get(want.key.blueprint, frozenset())
+        target = {path: value for path, value in want.fields.items() if path in paths}
+        if any(not self.rules[rule].merge for rule in want.rules if rule in self.rules):
+            target = {**{p: None for p in paths if "." in p and p not in want.unknown}, **target}
+        kept: Fields = {}
+        for path, value in (last.fields if last else {}).items():
+            if path in target or path not in paths:
+                continue
+            if path in want.unknown or not self._leaves(path, want, last):
+                kept[path] = value
+            else:
+                target[path] = None
+        return (normal_entity(target, blueprint) if blueprint else target), kept
+
+    def _leaves(self, path: str, want: DesiredEntity, last: LedgerEntry | None) -> bool:
+        moved_on = last is not None and last.rules != want.rules
+        return not (moved_on and self.writers(want.key.blueprint, path))
+
+    def _field(self, difference: Difference, want: DesiredEntity, last: LedgerEntry | None) -> FieldChange:
+        path, before, after = difference
+        applied = last.fields.get(path) if last else None
+        drift = last is not None and not same(before, applied)
+        rule = next((r for r in want.rules if r in self.rules and path in self.rules[r].fields), None)
+        origin = str(self.rules[rule].fields[path].origin) if rule else ""
+        if drift and same(applied, after):
+            cause: Cause = "drift"
+        elif rule is None or self._expression_is_new(rule, path):
+            cause = "catalog"
+        elif last is not None and self.facts.ledger.tool and self.facts.ledger.tool != self.facts.tool:
+            cause = "tool"
+        else:
+            cause = "source"
+        return FieldChange(path, before, after, cause, origin, drift=drift)
+
+    def _expression_is_new(self, rule: str, path: str) -> bool:
+        before = self.facts.ledger.expressions.get(rule, {})
+        now = self.facts.expressions.get(rule, {})
+        return any(before.get(part) != now.get(part) for part in (path, "$items"))
+
+    def _selection_is_new(self, rule: str) -> bool:
+        before = self.facts.ledger.expressions.get(rule, {})
+        now = self.facts.expressions.get(rule, {})
+        parts = ("$query", "$selector", "$identifier", "$blueprint", "$items")
+        return any(before.get(part) != now.get(part) for part in parts)
+
+    def _create_cause(self, want: DesiredEntity, last: LedgerEntry | None) -> Cause:
+        if last is not None:
+            return "drift"
+        return "catalog" if any(map(self._selection_is_new, want.rules)) else "source"
+
+    def _unwanted(self, key: EntityKey, action: Action, last: LedgerEntry, have: ExistingEntity | None) -> Change:
+        current = [rule for rule in last.rules if rule in self.rules]
+        by_catalog = not current or all(map(self._selection_is_new, current))
+        reason = "gone-from-port" if have is None else "unmapped" if by_catalog else "gone-from-source"
+        cause: Cause = "drift" if have is None else "catalog" if by_catalog else "source"
+        held = have.fields if have else {}
+        cleared = sorted(p for p in last.fields if held.get(p) is not None) if action == "release" else []
+        fields = tuple(FieldChange(path, held[path], None, cause) for path in cleared)
+        title = str(held.get("title") or last.fields.get("title") or key.identifier)
+        return Change(0, "entity", action, *key, title, fields, reason, cause, source=last.source)

@@ -1,0 +1,219 @@
+"""A plan as GitHub Markdown within a budget of bytes.
+
+Nothing is ever cut in the middle: each part of the document has levels, from everything down to a count, and the least
+important part is told with less until the whole fits.  Deletes are the last to be shortened.
+
+Data from PagerDuty and Port stands in code spans and fences only, each longer than any run of backticks inside: GitHub
+makes no mentions, links or HTML out of those.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from pdsync.render.escape import quoted, value_text, visible
+from pdsync.render.plan_text import SYMBOLS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pdsync.model import Change, Plan
+
+DIFF_MARK = {"create": "+", "update": "!", "delete": "-", "adopt": " ", "release": "!", "forget": " "}
+OPEN_LINES = 12
+"""A part with no more lines than this is shown open."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One part of the document: its text at each level, most telling first."""
+
+    levels: tuple[Callable[[], str], ...]
+
+
+def render_plan_markdown(plan: Plan, *, budget: int, title: str) -> str:
+    """The plan as Markdown of at most `budget` UTF-8 bytes (the summary and the counts stay even above that)."""
+    head = f"### {title}\n\n{_headline(plan)}\n\n{_table(plan)}\n"
+    # In the order of being shortened: what is told with less first comes first.
+    parts = {
+        "creates": _changes(plan, "create", "To create"),
+        "quiet": _quiet(plan),
+        "updates": _changes(plan, "update", "To update"),
+        "releases": _changes(plan, "release", "To release (what we set is cleared)"),
+        "blueprints": _blueprints(plan),
+        "held": _listed("Left as they are", [f"{code(str(h.key))}: {code(h.reason)}" for h in plan.held]),
+        "withheld": _withheld(plan),
+        "deletes": _deletes(plan),
+    }
+    shown = ("deletes", "withheld", "held", "blueprints", "updates", "releases", "creates", "quiet")
+    texts = _fitted({name: parts[name] for name in parts}, budget - len(head.encode()) - 200)
+    body = "\n".join(texts[name] for name in shown if texts[name])
+    return (
+        f"{head}\n{body}".rstrip() + f"\n\n<sub>plan {code(plan.fingerprint[:12])} on state {plan.base.serial}</sub>\n"
+    )
+
+
+def code(text: str) -> str:
+    """Inline code that the text cannot end: a run of backticks longer than any inside, on one line."""
+    line = visible(text) or " "
+    fence = "`" * (_longest_run(line) + 1)
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def cell(text: str) -> str:
+    """Inline code for a table cell, where a pipe would end the cell even inside code."""
+    return code(text).replace("|", "\\|")
+
+
+def fenced(lines: Iterable[str], language: str = "") -> str:
+    """A fenced block that no line can end."""
+    body = "\n".join(lines)
+    fence = "`" * max(3, _longest_run(body) + 1)
+    return f"{fence}{language}\n{body}\n{fence}"
+
+
+def _longest_run(text: str) -> int:
+    return max((len(list(group)) for character, group in groupby(text) if character == "`"), default=0)
+
+
+def _fitted(parts: dict[str, _Part], budget: int) -> dict[str, str]:
+    levels = dict.fromkeys(parts, 0)
+    texts = {name: part.levels[0]() for name, part in parts.items()}
+    for name, part in parts.items():
+        while sum(len(text.encode()) + 1 for text in texts.values()) > budget and levels[name] + 1 < len(part.levels):
+            levels[name] += 1
+            texts[name] = part.levels[levels[name]]()
+    return texts
+
+
+def _headline(plan: Plan) -> str:
+    count = plan.summary
+    if not plan.changes and not plan.withheld:
+        return f"**No changes.** {count.unchanged} unchanged."
+    deletes = f"**{count.delete} to delete**" if count.delete else "0 to delete"
+    words = [f"{count.create} to create", f"{count.update} to update", deletes]
+    words += [f"{n} {word}" for word, n in _others(plan) if n]
+    return ", ".join(words) + f", {count.unchanged} unchanged."
+
+
+def _others(plan: Plan) -> list[tuple[str, int]]:
+    count = plan.summary
+    return [
+        ("to adopt", count.adopt),
+        ("to release", count.release),
+        ("to forget", count.forget),
+        ("deletes withheld", count.withheld),
+        ("left as they are", count.held),
+        ("not ours", count.foreign),
+    ]
+
+
+def _table(plan: Plan) -> str:
+    counts: Counter[tuple[str, str]] = Counter((c.blueprint, c.action) for c in plan.changes if c.target == "entity")
+    names = sorted({blueprint for blueprint, _ in counts})
+    if not names:
+        return ""
+    rows = ["| blueprint | create | update | delete | adopt | release | forget |", "|---|--:|--:|--:|--:|--:|--:|"]
+    rows += [f"| {cell(n)} | " + " | ".join(str(counts[n, action] or "") for action in _ACTIONS) + " |" for n in names]
+    return "\n".join(rows) + "\n"
+
+
+_ACTIONS = ("create", "update", "delete", "adopt", "release", "forget")
+
+
+def _changes(plan: Plan, action: str, title: str) -> _Part:
+    changes = [c for c in plan.changes if c.target == "entity" and c.action == action]
+    return _told(changes, title)
+
+
+def _blueprints(plan: Plan) -> _Part:
+    return _told([c for c in plan.changes if c.target == "blueprint"], "Blueprints")
+
+
+def _told(changes: list[Change], title: str) -> _Part:
+    if not changes:
+        return _Part((lambda: "",))
+    return _Part(
+        (
+            lambda: _details(title, len(changes), [line for c in changes for line in _whole(c)]),
+            lambda: _details(title, len(changes), [_named(c) for c in changes]),
+            lambda: _counted(title, changes),
+        )
+    )
+
+
+def _details(title: str, count: int, lines: list[str]) -> str:
+    opened = " open" if len(lines) <= OPEN_LINES else ""
+    return f"<details{opened}><summary>{title}: {count}</summary>\n\n{fenced(lines, 'diff')}\n\n</details>\n"
+
+
+def _counted(title: str, changes: list[Change]) -> str:
+    counts = Counter(c.blueprint for c in changes)
+    listed = ", ".join(f"{code(name)} {n}" for name, n in sorted(counts.items()))
+    return f"**{title}: {len(changes)}** ({listed}; too many to list here, see the job summary or the plan file)\n"
+
+
+def _named(change: Change) -> str:
+    name = visible(change.blueprint if change.target == "blueprint" else str(change.key))
+    return f"{DIFF_MARK[change.action]} {name} {quoted(change.title, 80)}  [{change.cause}]"
+
+
+def _whole(change: Change) -> list[str]:
+    lines = [f"  #{change.n} {SYMBOLS[change.action]} {visible(str(change.key))} {quoted(change.title, 80)}"]
+    if change.target == "blueprint":
+        lines = [f"  #{change.n} {SYMBOLS[change.action]} {visible(change.blueprint)} {quoted(change.title, 80)}"]
+    for field in change.fields:
+        tag = f"[{field.cause}{' drift' if field.drift and field.cause != 'drift' else ''}]"
+        place = f"{tag} {field.origin}".rstrip()
+        if field.before is not None:
+            lines.append(f"-     {visible(field.path)}: {value_text(field.before)}")
+        lines.append(f"+     {visible(field.path)}: {value_text(field.after)}   {place}")
+    return lines
+
+
+def _quiet(plan: Plan) -> _Part:
+    changes = [c for c in plan.changes if c.action in ("adopt", "forget")]
+    return _told(changes, "Only the state moves (adopted or forgotten)")
+
+
+def _withheld(plan: Plan) -> _Part:
+    flags = sorted({w.flag for w in plan.withheld if w.flag})
+    hint = "\n" + "\n".join(f"To let them through: {code(flag)}" for flag in flags) + "\n" if flags else ""
+    lines = [f"{code(str(w.key))} {code(w.title)}: {code(w.reason)}" for w in plan.withheld]
+    listed = _listed(f"Deletes withheld: {len(plan.withheld)}", lines)
+    return _Part(tuple(partial(_followed, level, hint) for level in listed.levels)) if lines else listed
+
+
+def _followed(level: Callable[[], str], by: str) -> str:
+    return level() + by
+
+
+def _deletes(plan: Plan) -> _Part:
+    changes = [c for c in plan.changes if c.action == "delete"]
+    if not changes:
+        return _Part((lambda: "",))
+    title = f"Deletes: {len(changes)}"
+    return _Part(
+        (
+            lambda: f"**{title}**\n\n" + fenced([_named(c) for c in changes], "diff") + "\n",
+            lambda: f"**{title}**\n\n" + fenced([f"- {visible(str(c.key))}" for c in changes], "diff") + "\n",
+            lambda: _counted("Deletes", changes),
+        )
+    )
+
+
+def _listed(title: str, lines: list[str]) -> _Part:
+    if not lines:
+        return _Part((lambda: "",))
+    return _Part(
+        (
+            lambda: f"**{title}**\n\n" + "\n".join(f"- {line}" for line in lines) + "\n",
+            lambda: f"**{title}** (too many to list here)\n",
+        )
+    )

@@ -1,0 +1,234 @@
+"""A plan as text for a terminal or a log.
+
+Changes are numbered so that a review can speak of them; equal field changes of many entities fold into one line with a
+count; deletes are listed by name right above the summary and never fold; unchanged things are counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from pdsync.diff import inside
+from pdsync.render.escape import quoted, value_text, visible
+from pdsync.render.paint import Paint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pdsync.model import Change, FieldChange, Plan
+
+SYMBOLS = {"create": "+", "update": "~", "delete": "-", "adopt": "=", "release": "<", "forget": "."}
+COLORS = {
+    "create": "green",
+    "update": "yellow",
+    "delete": "red",
+    "adopt": "cyan",
+    "release": "yellow",
+    "forget": "cyan",
+}
+WHOLE_CREATES = 3
+"""Creates of one blueprint that are shown with their fields; the others by name."""
+NAMED = 40
+"""Creates of one blueprint that are named; the rest are counted."""
+FOLD = 3
+"""Entities with the very same field changes, from which on they are one line."""
+
+
+def render_plan(plan: Plan, *, color: bool = False, everything: bool = False) -> str:
+    """The plan as text, ending with the summary line; `everything` shows what would be folded."""
+    paint = Paint(color)
+    sections = [
+        _head(plan),
+        _legend(plan, paint),
+        _section("Blueprints", _blueprints(plan, paint)),
+        _section("Entities", _entities(plan, paint, everything=everything)),
+        _section("Left as they are", [f"  {visible(str(h.key))}: {visible(h.reason)}" for h in plan.held]),
+        _section("Guards", [f"  {g.name} {visible(g.blueprint)}: {visible(g.detail)}" for g in plan.guards]),
+        _section(f"Deletes withheld ({len(plan.withheld)})", _withheld(plan, paint)),
+        _section(f"Deletes ({plan.summary.delete})", _deletes(plan, paint)),
+        _summary(plan, paint),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _head(plan: Plan) -> str:
+    base = plan.base
+    state = f"serial {base.serial}" if base.serial else "none yet"
+    commit = f"commit {base.commit[:10]}" if base.commit else "not in git"
+    return "\n".join(
+        (
+            f"target   {visible(base.target)}  {visible(base.org_name)} {visible(base.org_id)}".rstrip(),
+            f"source   {visible(base.source)}  snapshot of {base.taken_at}",
+            f"catalog  {commit}  state {state}",
+        )
+    )
+
+
+def _legend(plan: Plan, paint: Paint) -> str:
+    used = {change.action for change in plan.changes}
+    parts = [paint(COLORS[action], f"{symbol} {action}") for action, symbol in SYMBOLS.items() if action in used]
+    return "   ".join(parts)
+
+
+def _section(title: str, lines: Iterable[str]) -> str:
+    listed = list(lines)
+    return "\n".join([title, *listed]) if listed else ""
+
+
+def _blueprints(plan: Plan, paint: Paint) -> Iterator[str]:
+    for change in plan.changes:
+        if change.target == "blueprint":
+            yield _line(change, paint)
+            if change.action == "create":
+                yield f"       {_parts(change.fields)}"
+            else:
+                yield from _fields(change.fields, paint)
+
+
+def _parts(fields: Sequence[FieldChange]) -> str:
+    names = {"schema.properties": "properties", "relations": "relations", "mirrorProperties": "mirror properties"}
+    counts = Counter(f.path.rsplit(".", 1)[0] for f in fields if "." in f.path)
+    return ", ".join(f"{counts[part]} {name}" for part, name in names.items() if counts[part]) or "no properties"
+
+
+def _entities(plan: Plan, paint: Paint, *, everything: bool) -> Iterator[str]:
+    changes = [c for c in plan.changes if c.target == "entity" and c.action != "delete"]
+    yield from _creates([c for c in changes if c.action == "create"], paint, everything=everything)
+    for group in _same([c for c in changes if c.action in ("update", "release")], everything=everything):
+        yield from _updates(group, paint)
+    yield from _quiet([c for c in changes if c.action in ("adopt", "forget")], paint, everything=everything)
+
+
+def _creates(changes: list[Change], paint: Paint, *, everything: bool) -> Iterator[str]:
+    seen: Counter[str] = Counter()
+    total = Counter(c.blueprint for c in changes)
+    for change in changes:
+        seen[change.blueprint] += 1
+        number = seen[change.blueprint]
+        if number <= NAMED or everything:
+            yield _line(change, paint)
+        if number <= WHOLE_CREATES or everything:
+            yield from _fields(change.fields, paint)
+        if number == total[change.blueprint] > NAMED and not everything:
+            more = total[change.blueprint] - NAMED
+            yield paint("dim", f"     and {more} more {visible(change.blueprint)} to create")
+
+
+def _same(changes: list[Change], *, everything: bool) -> list[list[Change]]:
+    """Changes whose fields change alike, together; in the order of their first."""
+    groups: defaultdict[str, list[Change]] = defaultdict(list)
+    for change in changes:
+        alike = "\0".join(f"{f.path}\0{value_text(f.before)}\0{value_text(f.after)}\0{f.cause}" for f in change.fields)
+        groups[f"{change.blueprint}\0{change.action}\0{change.reason}\0{alike}"].append(change)
+    folded = []
+    for group in groups.values():
+        folded += [[c] for c in group] if everything or len(group) < FOLD else [group]
+    return sorted(folded, key=lambda group: group[0].n)
+
+
+def _updates(group: list[Change], paint: Paint) -> Iterator[str]:
+    first = group[0]
+    if len(group) == 1:
+        yield _line(first, paint)
+    else:
+        symbol = paint(COLORS[first.action], SYMBOLS[first.action])
+        names = ", ".join(visible(c.identifier) for c in group[:3])
+        more = f" and {len(group) - 3} more" if len(group) > 3 else ""  # noqa: PLR2004  three names tell enough
+        yield f"{_number(group)} {symbol} {visible(first.blueprint)} x {len(group)}, the same change: {names}{more}"
+    yield from _fields(first.fields, paint)
+
+
+def _number(group: list[Change]) -> str:
+    return f"#{group[0].n}..#{group[-1].n}".rjust(5)
+
+
+def _quiet(changes: list[Change], paint: Paint, *, everything: bool) -> Iterator[str]:
+    """What only moves the ledger: by name when few, else counted."""
+    for action in ("adopt", "forget"):
+        group = [c for c in changes if c.action == action]
+        if everything or len(group) <= WHOLE_CREATES:
+            yield from (_line(c, paint) for c in group)
+        else:
+            counts = Counter(c.blueprint for c in group)
+            listed = ", ".join(f"{visible(name)} x {n}" for name, n in sorted(counts.items()))
+            yield f"{_number(group)} {paint(COLORS[action], SYMBOLS[action])} {listed} (only the state moves)"
+
+
+def _line(change: Change, paint: Paint) -> str:
+    symbol = paint(COLORS[change.action], SYMBOLS[change.action])
+    name = visible(change.blueprint if change.target == "blueprint" else str(change.key))
+    return f"{f'#{change.n}'.rjust(5)} {symbol} {name} {quoted(change.title, 80)}  {_why(change, paint)}".rstrip()
+
+
+def _why(change: Change, paint: Paint) -> str:
+    spoken = {
+        "new": "",
+        "changed": "",
+        "equal": "already as it should be: taken over",
+        "caught-up": "Port already has it",
+        "stub": "a relation needs it",
+        "taken-over": "exists in Port, not ours until now",
+        "gone-from-port": "gone from Port",
+        "gone-from-source": "gone from PagerDuty",
+        "unmapped": "no mapping makes it any more",
+    }[change.reason]
+    cause = "" if change.fields and change.action == "update" else f"[{change.cause}]"
+    return paint("dim", " ".join(part for part in (cause, spoken) if part))
+
+
+def _fields(fields: Sequence[FieldChange], paint: Paint) -> Iterator[str]:
+    width = min(max((len(f.path) for f in fields), default=0), 40)
+    for field in fields:
+        place = f"  {field.origin}" if field.origin else ""
+        drift = " drift" if field.drift and field.cause != "drift" else ""
+        tag = paint("dim", f"  [{field.cause}{drift}]{place}")
+        nested = inside(field.before, field.after)
+        if not nested:
+            yield f"       {visible(field.path):<{width}}  {_values(field, paint)}{tag}"
+            continue
+        yield f"       {visible(field.path):<{width}}{tag}"
+        for path, before, after in nested:
+            arrow = "order only" if path == "reordered" else f"{value_text(before)} -> {value_text(after)}"
+            yield f"         {visible(path)}  {arrow}"
+
+
+def _values(field: FieldChange, paint: Paint) -> str:
+    after = paint("green", value_text(field.after))
+    if field.before is None:
+        return after
+    return f"{paint('red', value_text(field.before))} -> {after}"
+
+
+def _withheld(plan: Plan, paint: Paint) -> Iterator[str]:
+    flags: dict[str, None] = {}
+    for item in plan.withheld:
+        yield f"      {paint('red', '-')} {visible(str(item.key))} {quoted(item.title, 80)}  {visible(item.reason)}"
+        if item.flag:
+            flags[item.flag] = None
+    yield from (f"      to let them through: {visible(flag)}" for flag in flags)
+
+
+def _deletes(plan: Plan, paint: Paint) -> Iterator[str]:
+    for change in plan.changes:
+        if change.target == "entity" and change.action == "delete":
+            yield _line(change, paint)
+
+
+def _summary(plan: Plan, paint: Paint) -> str:
+    count = plan.summary
+    parts = [f"{count.create} to create", f"{count.update} to update", f"{count.delete} to delete"]
+    extra = [("adopt", "to adopt"), ("release", "to release"), ("forget", "to forget")]
+    parts += [f"{getattr(count, name)} {words}" for name, words in extra if getattr(count, name)]
+    rest = [f"{count.unchanged} unchanged"]
+    rest += [f"{count.foreign} not ours"] if count.foreign else []
+    rest += [f"{count.held} left as they are"] if count.held else []
+    rest += [f"{count.withheld} deletes withheld"] if count.withheld else []
+    if not plan.changes:
+        return paint("bold", "No changes.") + f" {', '.join(rest)}."
+    return "\n".join((_causes(plan), f"({', '.join(rest)})", paint("bold", f"Plan: {', '.join(parts)}.")))
+
+
+def _causes(plan: Plan) -> str:
+    counts = Counter(change.cause for change in plan.changes)
+    return "Causes: " + ", ".join(f"{cause} {n}" for cause, n in sorted(counts.items()))

@@ -1,0 +1,174 @@
+"""State, history, drift and snapshot, as text or JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+import orjson
+
+from pdsync.render.escape import quoted, value_text, visible
+from pdsync.render.paint import Paint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pdsync.model import Ledger, LedgerEntry, OutcomeStatus, Plan, Snapshot
+    from pdsync.plan.drift import Drift
+
+
+class RunLike(Protocol):
+    """What is shown of a run (`pdsync.state.journal.RunRecord`, which this layer does not import)."""
+
+    @property
+    def run(self) -> str:
+        """Its id."""
+
+    @property
+    def started(self) -> str:
+        """When, RFC 3339 UTC."""
+
+    @property
+    def plan(self) -> Plan:
+        """What it set out to do."""
+
+    @property
+    def statuses(self) -> Mapping[int, OutcomeStatus]:
+        """How each change that was begun ended."""
+
+    @property
+    def messages(self) -> Mapping[int, str]:
+        """What was said of a change that did not end well."""
+
+    @property
+    def closed(self) -> int | None:
+        """The serial that holds its result; None while it is unfinished."""
+
+
+def render_snapshot(snapshot: Snapshot) -> str:
+    """One line per query: records, requests, seconds, complete or why not."""
+    rows = [("query", "records", "requests", "seconds", "complete")]
+    for collection in sorted(snapshot.collections.values(), key=lambda c: str(c.query)):
+        problem = collection.problem
+        rows.append(
+            (
+                visible(str(collection.query)),
+                f"{len(collection.records):,}",
+                str(collection.requests),
+                f"{collection.seconds:.1f}",
+                "yes" if problem is None else f"no: {visible(problem.summary)}",
+            )
+        )
+    return f"Snapshot of {snapshot.source}, taken {snapshot.taken_at}\n" + table(rows)
+
+
+def render_ledger(ledger: Ledger, snapshot: Snapshot | None, form: str) -> str:
+    """What is owned, counted by blueprint, and how old the snapshot is."""
+    counts = Counter(key.blueprint for key in ledger.entities)
+    adopted = Counter(key.blueprint for key, entry in ledger.entities.items() if entry.origin == "adopted")
+    if form == "json":
+        return _json(
+            {
+                "lineage": ledger.lineage,
+                "serial": ledger.serial,
+                "org_id": ledger.org_id,
+                "commit": ledger.commit,
+                "entities": counts,
+                "blueprints": sorted(ledger.blueprints),
+                "snapshot": snapshot.taken_at if snapshot else None,
+            }
+        )
+    head = (
+        f"serial {ledger.serial}, lineage {ledger.lineage or 'none yet'}, organisation {ledger.org_id or 'unknown'}\n"
+    )
+    head += f"catalog commit {ledger.commit or 'unknown'}, snapshot {snapshot.taken_at if snapshot else 'none'}\n"
+    rows = [("blueprint", "entities", "of them adopted")]
+    rows += [(visible(name), str(counts[name]), str(adopted[name])) for name in sorted({*counts, *ledger.blueprints})]
+    return head + table(rows)
+
+
+def render_entry(name: str, entry: LedgerEntry, form: str) -> str:
+    """One owned entity or blueprint: where it comes from and every value we last wrote."""
+    if form == "json":
+        return _json({"key": name, **msgspec.to_builtins(entry)})
+    lines = [f"{visible(name)}  {entry.origin}" + ("  protected" if entry.protect else "")]
+    lines += [f"  from {visible(entry.source)} by {', '.join(map(visible, entry.rules))}"] if entry.source else []
+    lines += [f"  {visible(path)}  {value_text(value)}" for path, value in sorted(entry.fields.items())]
+    return "\n".join(lines) + "\n"
+
+
+def render_history(records: Sequence[RunLike], form: str) -> str:
+    """All runs, newest first."""
+    if form == "json":
+        return _json([_run_summary(record) for record in reversed(records)])
+    rows = [("run", "started", "state", "changes", "done", "failed", "skipped", "unknown")]
+    for record in reversed(records):
+        s = _run_summary(record)
+        rows.append(tuple(str(s[name]) for name in rows[0]))
+    return table(rows) if records else "No runs yet.\n"
+
+
+def render_run(record: RunLike, form: str) -> str:
+    """One run: each change with its outcome."""
+    statuses = {c.n: record.statuses.get(c.n, "not begun") for c in record.plan.changes}
+    if form == "json":
+        listed = [
+            {
+                "n": c.n,
+                "action": c.action,
+                "key": str(c.key),
+                "status": statuses[c.n],
+                "message": record.messages.get(c.n, ""),
+            }
+            for c in record.plan.changes
+        ]
+        return _json({**_run_summary(record), "listed": listed})
+    lines = [f"{record.run}, started {record.started}"]
+    for change in record.plan.changes:
+        message = f"  {visible(record.messages[change.n])}" if record.messages.get(change.n) else ""
+        lines.append(f"  #{change.n} {change.action} {visible(str(change.key))}  {statuses[change.n]}{message}")
+    return "\n".join(lines) + "\n"
+
+
+def render_drift(found: Sequence[Drift], form: str, *, color: bool = False) -> str:
+    """What somebody else changed."""
+    if form == "json":
+        return _json([msgspec.to_builtins(item) for item in found])
+    if not found:
+        return "No drift: Port is as we last wrote it.\n"
+    paint = Paint(color)
+    lines = []
+    for item in found:
+        who = f"  by {visible(item.updated_by)} {visible(item.updated_at)}".rstrip() if item.updated_by else ""
+        name = visible(str(item.key) if item.target == "entity" else item.key.blueprint)
+        gone = "" if item.fields else paint("red", "  gone")
+        lines.append(f"{paint('yellow', '~')} {name} {quoted(item.title, 80)}{gone}{paint('dim', who)}")
+        lines += [
+            f"    {visible(path)}  {paint('red', value_text(wrote))} -> {paint('green', value_text(holds))}"
+            for path, wrote, holds in item.fields
+        ]
+    return "\n".join([*lines, f"Drift: {len(found)} changed outside."]) + "\n"
+
+
+def table(rows: Iterable[Sequence[str]]) -> str:
+    """Rows in columns, the first row as the head."""
+    listed = [list(row) for row in rows]
+    widths = [max(len(row[n]) for row in listed) for n in range(len(listed[0]))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in listed]
+    return "\n".join(lines) + "\n"
+
+
+def _run_summary(record: RunLike) -> dict[str, object]:
+    counts = Counter(record.statuses.values())
+    return {
+        "run": record.run,
+        "started": record.started,
+        "state": record.closed if record.closed is not None else "unfinished",
+        "changes": len(record.plan.changes),
+        **{status: counts[status] for status in ("done", "failed", "skipped", "unknown")},
+    }
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE).decode()

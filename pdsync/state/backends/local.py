@@ -1,0 +1,161 @@
+"""State in a folder: whole files, replaced atomically, under a lock that dies with its process.
+
+A write goes to a temporary file beside the old one, is synced, renamed over it, and the folder is synced: after a crash
+either the old or the new file is there, whole.  The lock is on a file of its own, so that locking and replacing do not
+get in each other's way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from pdsync.errors import Locked, StalePlan, StateError, error
+from pdsync.state.backends import LockInfo, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pdsync.errors import Diagnostic
+
+LOCK = "lock"
+
+
+class LocalBackend:
+    """Blobs as files in `folder` (made when needed, readable by the owner only)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = folder.as_posix()
+
+    def load(self, name: str) -> Stored | None:
+        """See `Backend.load`."""
+        path = self._path(name)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as e:
+            raise _failed("read", path, e) from e
+        return Stored(data, _version(data))
+
+    def store(self, name: str, data: bytes, expected: str | None) -> str:
+        """See `Backend.store`."""
+        held = self.load(name)
+        if (held.version if held else None) != expected:
+            detail = f"{name} in {self.url} was changed by somebody else while this run was at work"
+            raise StalePlan(error("PD520", "state has moved", detail=detail, hint="plan again"))
+        path = self._path(name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(path, data)
+        except OSError as e:
+            raise _failed("write", path, e) from e
+        return _version(data)
+
+    def delete(self, name: str) -> None:
+        """See `Backend.delete`."""
+        self._path(name).unlink(missing_ok=True)
+
+    @contextmanager
+    def lock(self, info: LockInfo) -> Iterator[None]:
+        """See `Backend.lock`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / LOCK
+        with path.open("a+b") as file:
+            if not _try_lock(file.fileno()):
+                raise Locked(_locked_by(path))
+            file.truncate(0)
+            file.write(orjson.dumps({f: getattr(info, f) for f in LockInfo.__dataclass_fields__}))
+            file.flush()
+            try:
+                yield
+            finally:
+                file.truncate(0)
+
+    def unlock(self, lock_id: str) -> None:
+        """See `Backend.unlock`: a local lock ends with its process, so there is never one to break."""
+        path = self.folder / LOCK
+        if not path.exists():
+            raise StateError(error("PD523", "nothing is locked", detail=self.url))
+        with path.open("a+b") as file:
+            if _try_lock(file.fileno()):
+                raise StateError(error("PD523", "nothing is locked", detail=f"{self.url} (asked for {lock_id})"))
+        raise Locked(_locked_by(path))
+
+    def _path(self, name: str) -> Path:
+        path = self.folder / name
+        if path.is_symlink():
+            raise StateError(error("PD524", "state file is a symbolic link", detail=str(path)))
+        return path
+
+
+def _replace(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(temporary).unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename or a new file in `folder` durable; Windows has no such call and needs none."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _version(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _try_lock(handle: int) -> bool:
+    """Take an exclusive lock that the system drops when the process ends; False when another process holds it."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _locked_by(path: Path) -> Diagnostic:
+    try:
+        holder = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):  # the holder has taken the lock but not yet written who it is
+        holder = {}
+    who = f"by {holder.get('who', 'another process')}, {holder.get('operation', 'at work')}"
+    since = f" since {holder['since']}" if holder.get("since") else ""
+    return error(
+        "PD521",
+        "state is locked",
+        detail=f"{path.parent} {who}{since}" + (f" {holder['link']}" if holder.get("link") else ""),
+        hint="wait until that run has ended, or end it; the lock goes with its process",
+    )
+
+
+def _failed(verb: str, path: Path, cause: OSError) -> StateError:
+    return StateError(error("PD503", f"cannot {verb} the state", detail=f"{path}: {cause.strerror or cause}"))

@@ -1,0 +1,139 @@
+"""The journal: what an apply set out to do and how far it came, one JSON line per event, append-only.
+
+    {"run":"20260601T120000Z-1f0c","started":...,"plan":{...the plan's document...}}
+    {"begin":[3,4,5]}                            durable before those writes start
+    {"end":[[3,"done",""],[4,"failed","..."]]}   durable before they count
+    {"closed":418}                               the ledger with this serial holds the result
+
+A run that is not closed is replayed when the state is opened.  A write that began and did not end may or may not have
+happened.  Creating or changing is then taken as done, deleting as not done: in either case the next plan compares with
+what Port holds and finds what is left to do, and nothing we made is ever taken for somebody else's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
+
+import orjson
+
+from pdsync.errors import StateError, error
+from pdsync.model import Change, EntityKey, Ledger, LedgerEntry, Outcome, OutcomeStatus, Plan
+from pdsync.plan.document import parse_plan, plan_document
+from pdsync.state.backends.local import sync_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Key = TypeVar("Key", str, EntityKey)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run as its journal tells it; `statuses` are by change number, `closed` the serial that holds the result."""
+
+    run: str
+    started: str
+    plan: Plan
+    statuses: Mapping[int, OutcomeStatus] = field(default_factory=dict)
+    messages: Mapping[int, str] = field(default_factory=dict)
+    closed: int | None = None
+
+
+class Journal:
+    """The journal of one running apply, open for appending."""
+
+    def __init__(self, folder: Path, run: str, started: str, plan: Plan) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.run = run
+        self.plan = plan
+        self.outcomes: dict[int, Outcome] = {}
+        self.path = folder / f"{run}.jsonl"
+        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        self._file: BinaryIO = os.fdopen(handle, "ab")
+        head = orjson.dumps({"run": run, "started": started})
+        self._append(head[:-1] + b',"plan":' + plan_document(plan).rstrip(b"\n") + b"}")
+        sync_folder(folder)
+
+    def begin(self, numbers: Iterable[int]) -> None:
+        """Note, durably, that these changes are about to be written."""
+        self._append(orjson.dumps({"begin": list(numbers)}))
+
+    def end(self, outcomes: Iterable[Outcome]) -> None:
+        """Note, durably, how these changes went."""
+        listed = list(outcomes)
+        self._append(orjson.dumps({"end": [[o.n, o.status, o.message] for o in listed]}))
+        self.outcomes.update({o.n: o for o in listed})
+
+    def close(self, serial: int) -> None:
+        """Note that the ledger with this serial holds the result."""
+        self._append(orjson.dumps({"closed": serial}))
+        self._file.close()
+
+    def _append(self, line: bytes) -> None:
+        self._file.write(line + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def read_journal(path: Path) -> RunRecord:
+    """Read one journal; a last line that was cut by a crash is left out.
+
+    Raises `StateError` when the first line is not whole: the run never began.
+    """
+    head, *lines = path.read_bytes().split(b"\n")
+    try:
+        first = orjson.loads(head)
+    except orjson.JSONDecodeError as e:
+        raise StateError(error("PD530", "journal is damaged", detail=f"{path}: {e}")) from e
+    statuses: dict[int, OutcomeStatus] = {}
+    messages: dict[int, str] = {}
+    closed = None
+    for line in lines[:-1]:
+        event = orjson.loads(line)
+        statuses.update(dict.fromkeys(event.get("begin", ()), "unknown"))
+        for n, status, message in event.get("end", ()):
+            statuses[n], messages[n] = status, message
+        closed = event.get("closed", closed)
+    plan = parse_plan(orjson.dumps(first["plan"]), str(path))
+    return RunRecord(first["run"], first["started"], plan, statuses, messages, closed)
+
+
+def read_journals(folder: Path) -> list[RunRecord]:
+    """All runs, oldest first; one whose first line was never finished did nothing and is left out."""
+    paths = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
+    return [read_journal(path) for path in paths if b"\n" in path.read_bytes()]
+
+
+def after_run(ledger: Ledger, plan: Plan, statuses: Mapping[int, OutcomeStatus]) -> Ledger:
+    """The ledger once a run's outcomes are entered; what was planned but not begun is as before."""
+    blueprints, entities = dict(ledger.blueprints), dict(ledger.entities)
+    for change in plan.changes:
+        if _counts(change, statuses.get(change.n)):
+            if change.target == "blueprint":
+                _enter(blueprints, change.blueprint, change.ledger)
+            else:
+                _enter(entities, change.key, change.ledger)
+    whole = all(statuses.get(change.n) == "done" for change in plan.changes)
+    return replace(
+        ledger,
+        blueprints=blueprints,
+        entities=entities,
+        org_id=ledger.org_id or plan.base.org_id,
+        commit=plan.base.commit if whole else ledger.commit,
+        tool=plan.base.tool if whole else ledger.tool,
+        expressions=plan.expressions if whole else ledger.expressions,
+    )
+
+
+def _counts(change: Change, status: OutcomeStatus | None) -> bool:
+    return status == "done" or (status == "unknown" and change.action in ("create", "update", "adopt"))
+
+
+def _enter(entries: dict[Key, LedgerEntry], key: Key, entry: LedgerEntry | None) -> None:
+    if entry is None:
+        entries.pop(key, None)
+    else:
+        entries[key] = entry

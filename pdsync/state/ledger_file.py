@@ -1,0 +1,115 @@
+"""The ledger as a file: a header line, then one owned blueprint or entity a line, sorted.
+
+    {"format":"pdsync-ledger","version":1,"lineage":...,"serial":...,"checksum":"blake2b-16 of the lines below"...}
+    {"b":"pagerdutyService","f":{path: value},"o":"created"}
+    {"k":["pagerdutyService","PX1"],"f":{...},"o":"created","r":[rule ids],"s":"services/PX1"}
+
+The header is read before anything else, so that a file of another version or one that was cut is named as such.
+Equal ledgers are equal bytes; one changed entity is one changed line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import orjson
+
+from pdsync.errors import StateError, error
+from pdsync.model import EntityKey, Ledger, LedgerEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FORMAT = "pdsync-ledger"
+VERSION = 1
+
+
+class _Line(msgspec.Struct, omit_defaults=True):
+    """One line: `b` or `k`, fields, origin, rules, source, protect."""
+
+    f: dict[str, Any]
+    o: str
+    b: str = ""
+    k: tuple[str, str] | None = None
+    r: tuple[str, ...] = ()
+    s: str = ""
+    p: bool = False
+
+
+def dump_ledger(ledger: Ledger) -> bytes:
+    """The ledger's canonical bytes."""
+    body = b"".join(_lines(ledger))
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "lineage": ledger.lineage,
+        "serial": ledger.serial,
+        "parent": ledger.parent,
+        "org_id": ledger.org_id,
+        "commit": ledger.commit,
+        "tool": ledger.tool,
+        "count": len(ledger.blueprints) + len(ledger.entities),
+        "checksum": checksum(body),
+        "expressions": ledger.expressions,
+    }
+    return orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE) + body
+
+
+def parse_ledger(data: bytes, name: str) -> Ledger:
+    """Read a ledger.  Raises `StateError` when the bytes are not a whole ledger of a version known here."""
+    head, _, body = data.partition(b"\n")
+    header = read_header(head, body, name, form=FORMAT, version=VERSION)
+    lines = msgspec.json.Decoder(_Line)
+    blueprints: dict[str, LedgerEntry] = {}
+    entities: dict[EntityKey, LedgerEntry] = {}
+    for line in map(lines.decode, body.splitlines()):
+        entry = LedgerEntry(line.f, "created" if line.o == "created" else "adopted", line.r, line.s, line.p)
+        if line.k is None:
+            blueprints[line.b] = entry
+        else:
+            entities[EntityKey(*line.k)] = entry
+    names = ("lineage", "serial", "parent", "org_id", "commit", "tool", "expressions")
+    return Ledger(**{n: header[n] for n in names}, blueprints=blueprints, entities=entities)
+
+
+def read_header(head: bytes, body: bytes, name: str, *, form: str, version: int) -> dict[str, Any]:
+    """The header of a state file, once its form, version and checksum are those expected."""
+    try:
+        header = orjson.loads(head)
+    except orjson.JSONDecodeError as e:
+        raise _damaged(name, "its first line is not JSON") from e
+    if not isinstance(header, dict) or header.get("format") != form:
+        raise _damaged(name, f"it does not begin with a {form} header")
+    if header.get("version") != version:
+        detail = f"{name} has version {header.get('version')}, this pdsync reads version {version}"
+        hint = "use the pdsync that wrote it, or a newer one"
+        raise StateError(error("PD502", "state of another version", detail=detail, hint=hint))
+    if checksum(body) != header.get("checksum"):
+        raise _damaged(name, "its checksum does not match: it was cut or edited")
+    return header
+
+
+def checksum(body: bytes) -> str:
+    """blake2b-16, hex."""
+    return hashlib.blake2b(body, digest_size=16).hexdigest()
+
+
+def _damaged(name: str, why: str) -> StateError:
+    hint = "restore it from a backup; an empty ledger would mean that nothing is owned"
+    return StateError(error("PD501", "state file is damaged", detail=f"{name}: {why}", hint=hint))
+
+
+def _lines(ledger: Ledger) -> Iterator[bytes]:
+    for blueprint, entry in sorted(ledger.blueprints.items()):
+        yield _line(_Line(entry.fields, entry.origin, b=blueprint, r=entry.rules, s=entry.source, p=entry.protect))
+    for key, entry in sorted(ledger.entities.items()):
+        yield _line(_Line(entry.fields, entry.origin, k=key, r=entry.rules, s=entry.source, p=entry.protect))
+
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def _line(line: _Line) -> bytes:
+    return _encoder.encode(line) + b"\n"

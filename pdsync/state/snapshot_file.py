@@ -1,0 +1,100 @@
+"""The snapshot as a file: a header with the queries, then one record a line with PagerDuty's own bytes.
+
+    {"format":"pdsync-snapshot","version":1,"source":...,"taken_at":...,"digest":...,"collections":[...],...}
+    {"c":0,"id":"PX1","u":{"__analytics":"daily quota is spent"},"r":{...}}
+
+`c` is the index of the collection in the header.  Records are not parsed on the way in or out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import orjson
+
+from pdsync.errors import Diagnostic
+from pdsync.model import Collection, Query, Record, Snapshot
+from pdsync.state.ledger_file import checksum, read_header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FORMAT = "pdsync-snapshot"
+VERSION = 1
+
+
+class _Line(msgspec.Struct, omit_defaults=True):
+    """One record: index of its collection, id, unavailable enrichments, raw bytes."""
+
+    c: int
+    id: str
+    r: msgspec.Raw
+    u: dict[str, str] = {}
+
+
+def dump_snapshot(snapshot: Snapshot) -> bytes:
+    """The snapshot's bytes, collections in the order of their queries."""
+    collections = [snapshot.collections[query] for query in sorted(snapshot.collections, key=_order)]
+    body = b"".join(line for n, collection in enumerate(collections) for line in _lines(n, collection))
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "source": snapshot.source,
+        "taken_at": snapshot.taken_at,
+        "digest": snapshot.digest,
+        "checksum": checksum(body),
+        "collections": [
+            {
+                "query": msgspec.to_builtins(collection.query),
+                "count": len(collection.records),
+                "problem": msgspec.to_builtins(collection.problem),
+                "notes": msgspec.to_builtins(collection.notes),
+                "requests": collection.requests,
+                "seconds": round(collection.seconds, 3),
+            }
+            for collection in collections
+        ],
+    }
+    return orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE) + body
+
+
+def parse_snapshot(data: bytes, name: str) -> Snapshot:
+    """Read a snapshot.  Raises `StateError` when the bytes are not a whole snapshot of a version known here."""
+    head, _, body = data.partition(b"\n")
+    header = read_header(head, body, name, form=FORMAT, version=VERSION)
+    records: list[list[Record]] = [[] for _ in header["collections"]]
+    decoder = msgspec.json.Decoder(_Line)
+    for line in map(decoder.decode, body.splitlines()):
+        records[line.c].append(Record(line.id, bytes(line.r), line.u))
+    collections = [_collection(head, rows) for head, rows in zip(header["collections"], records, strict=True)]
+    return Snapshot(
+        source=header["source"],
+        taken_at=header["taken_at"],
+        collections={collection.query: collection for collection in collections},
+        digest=header["digest"],
+    )
+
+
+def _collection(header: dict[str, Any], records: list[Record]) -> Collection:
+    return Collection(
+        query=msgspec.convert(header["query"], Query),
+        records=tuple(records),
+        problem=msgspec.convert(header["problem"], Diagnostic | None),
+        notes=msgspec.convert(header["notes"], tuple[Diagnostic, ...]),
+        requests=header["requests"],
+        seconds=header["seconds"],
+    )
+
+
+def _order(query: Query) -> tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
+    return query.kind, query.params, query.enrich
+
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def _lines(number: int, collection: Collection) -> Iterator[bytes]:
+    for record in collection.records:
+        raw = record.raw if b"\n" not in record.raw else msgspec.json.format(record.raw, indent=-1)
+        yield _encoder.encode(_Line(number, record.id, msgspec.Raw(raw), dict(record.unavailable))) + b"\n"

@@ -1,0 +1,132 @@
+"""The state kept honest: loaded with what a broken run left behind, saved under compare-and-swap, never emptied."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pdsync.errors import StalePlan, StateError, error
+from pdsync.model import Ledger, Plan, Snapshot
+from pdsync.state.backends import LockInfo
+from pdsync.state.journal import Journal, RunRecord, after_run, read_journals
+from pdsync.state.ledger_file import checksum, dump_ledger, parse_ledger
+from pdsync.state.snapshot_file import dump_snapshot, parse_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from pdsync.state.backends import Backend
+
+LEDGER = "ledger.jsonl"
+SNAPSHOT = "snapshot.jsonl"
+
+
+class StateStore:
+    """The state behind one backend.
+
+    `journals` is a local folder; `snapshots` keeps the snapshot, which can always be taken again; `new_id` draws a
+    random hexadecimal id, `now` the time as RFC 3339 UTC; `who` is user@host and pid, `link` the CI run, both for the
+    lock.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        journals: Path,
+        snapshots: Backend | None = None,
+        now: Callable[[], str],
+        new_id: Callable[[], str],
+        who: str = "",
+        link: str = "",
+    ) -> None:
+        self.backend = backend
+        self.journals = journals
+        self.snapshots = snapshots or backend
+        self._now, self._new_id, self._who, self._link = now, new_id, who, link
+        self._version: str | None = None
+        self._stored = Ledger("")
+        self._ledger = self._stored
+
+    def load(self) -> Ledger:
+        """The ledger, with the outcome of runs that were cut short entered.
+
+        At first it is empty, with serial 0 and no lineage: that is drawn by the first save.
+        """
+        stored = self.backend.load(LEDGER)
+        if stored is None:
+            self._version, ledger = None, Ledger("")
+        else:
+            self._version, ledger = stored.version, parse_ledger(stored.data, f"{self.backend.url}/{LEDGER}")
+        self._stored = ledger
+        for record in self.unfinished(ledger):
+            ledger = after_run(ledger, record.plan, record.statuses)
+        self._ledger = ledger
+        return ledger
+
+    def unfinished(self, ledger: Ledger) -> list[RunRecord]:
+        """Runs on this ledger's serial that did not come to their end."""
+        return [
+            record
+            for record in self.history()
+            if record.closed is None
+            and record.plan.base.serial == ledger.serial
+            and record.plan.base.lineage == ledger.lineage
+        ]
+
+    def history(self) -> list[RunRecord]:
+        """All runs that were journalled here, oldest first."""
+        return read_journals(self.journals)
+
+    def save(self, ledger: Ledger, *, deletes: int) -> Ledger:
+        """Store the ledger under the next serial; returns it as stored.
+
+        `deletes` is how many entries this run was to remove: an empty ledger replaces a full one only when that many
+        removals explain it.  Raises `StalePlan` when somebody else has saved since `load`.
+        """
+        lost = len(self._stored.entities) - len(ledger.entities)
+        if not ledger.entities and lost > deletes:
+            detail = f"{lost} entities would be forgotten although {deletes} were removed"
+            raise StateError(error("PD504", "an empty ledger would replace a full one", detail=detail))
+        parent = checksum(dump_ledger(self._stored)) if self._version else ""
+        lineage = ledger.lineage or self._new_id()
+        ledger = replace(ledger, lineage=lineage, serial=self._stored.serial + 1, parent=parent)
+        self._version = self.backend.store(LEDGER, dump_ledger(ledger), self._version)
+        self._stored = self._ledger = ledger
+        return ledger
+
+    def begin(self, plan: Plan) -> Journal:
+        """Open the journal of a new run.  Raises `StalePlan` when the plan was made on another ledger."""
+        base, held = plan.base, self._stored
+        if (base.serial, base.lineage) != (held.serial, held.lineage):
+            detail = f"it was made on serial {base.serial} of {base.lineage or 'no state'}, now it is {held.serial}"
+            detail += f" of {held.lineage}" if held.lineage != base.lineage else ""
+            raise StalePlan(error("PD520", "the plan is stale", detail=detail, hint="plan again"))
+        started = self._now()
+        stamp = started.replace("-", "").replace(":", "")[:15] + "Z"
+        return Journal(self.journals, f"{stamp}-{self._new_id()[:6]}", started, plan)
+
+    def finish(self, journal: Journal) -> Ledger:
+        """Enter the run's outcomes into the ledger, save it, close the journal."""
+        statuses = {n: outcome.status for n, outcome in journal.outcomes.items()}
+        ledger = after_run(self._ledger, journal.plan, statuses)
+        removed = sum(c.ledger is None and statuses.get(c.n) == "done" for c in journal.plan.changes)
+        saved = self.save(ledger, deletes=removed)
+        journal.close(saved.serial)
+        return saved
+
+    def load_snapshot(self) -> Snapshot | None:
+        """The last snapshot, None when there is none."""
+        stored = self.snapshots.load(SNAPSHOT)
+        return parse_snapshot(stored.data, f"{self.snapshots.url}/{SNAPSHOT}") if stored else None
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot; the last one wins, since it can always be taken again."""
+        held = self.snapshots.load(SNAPSHOT)
+        self.snapshots.store(SNAPSHOT, dump_snapshot(snapshot), held.version if held else None)
+
+    def lock(self, operation: str) -> AbstractContextManager[None]:
+        """Hold the backend's lock for the block.  Raises `Locked`."""
+        return self.backend.lock(LockInfo(self._new_id(), operation, self._who, self._now(), self._link))

@@ -1,0 +1,349 @@
+"""Every row of DESIGN's decision table, and the special cases that are data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pdsync.commands import expressions
+from pdsync.model import Blueprint, Change, DesiredEntity, ExistingEntity, LedgerEntry, Plan
+from pdsync.plan import Facts
+from tests.builders import blueprint, catalog, desired, entry, existing, have, ledger, plan, relation, rule, want
+
+SERVICE = blueprint()
+
+
+def facts(
+    wanted: DesiredEntity | None, held: ExistingEntity | None, applied: LedgerEntry | None, **policy: Any
+) -> Facts:
+    return Facts(
+        catalog=catalog([SERVICE], [rule()], **policy),
+        desired=desired(*([wanted] if wanted else [])),
+        existing=existing([SERVICE], {"a": held} if held else {}),
+        ledger=ledger({"a": applied} if applied else {}, [SERVICE]),
+    )
+
+
+def only(made: Plan) -> Change:
+    assert len(made.changes) == 1, made.changes
+    return made.changes[0]
+
+
+ROWS = [
+    # desired, existing, applied, action, reason
+    ("new", want("a", tier="1"), None, None, "create", "new"),
+    ("gone from Port", want("a", tier="1"), None, entry(tier="1"), "create", "gone-from-port"),
+    ("equal, not ours", want("a", tier="1"), have(tier="1"), None, "adopt", "equal"),
+    ("equal, applied differs", want("a", tier="1"), have(tier="1"), entry(tier="0"), "adopt", "caught-up"),
+    ("as it should be", want("a", tier="1"), have(tier="1"), entry(tier="1"), None, ""),
+    ("changed", want("a", tier="2"), have(tier="1"), entry(tier="1"), "update", "changed"),
+    ("differs, not ours", want("a", tier="2"), have(tier="1"), None, "update", "taken-over"),
+    ("ours, unwanted", None, have(tier="1"), entry(tier="1"), "delete", "gone-from-source"),
+    ("adopted, unwanted", None, have(tier="1"), entry("adopted", tier="1"), "release", "gone-from-source"),
+    ("gone on both sides", None, None, entry(tier="1"), "forget", "gone-from-port"),
+    ("not ours", None, have(tier="1"), None, None, ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "held", "applied", "action", "reason"), [r[1:] for r in ROWS], ids=[r[0] for r in ROWS]
+)
+def test_row(
+    wanted: DesiredEntity | None,
+    held: ExistingEntity | None,
+    applied: LedgerEntry | None,
+    action: str | None,
+    reason: str,
+) -> None:
+    """Each row gives its action and its reason."""
+    given = facts(wanted, held, applied)
+    made = plan(_settled_expressions(given))
+    if action is None:
+        assert made.changes == ()
+    else:
+        assert (action, reason) == (only(made).action, only(made).reason)
+
+
+def _settled_expressions(given: Facts) -> Facts:
+    """As after an apply: the ledger knows the expressions, so that nothing looks new."""
+    known = expressions(given.catalog.rules)
+    return replace(given, expressions=known, ledger=replace(given.ledger, expressions=known))
+
+
+def test_a_removed_mapping_is_the_catalogs_doing() -> None:
+    """An entity whose rule is gone is deleted as unmapped, by the catalog."""
+    given = facts(None, have(tier="1"), entry(tier="1", rules=("mappings/old.yaml#services[0]",)))
+    change = only(plan(given))
+    assert (change.action, change.reason, change.cause) == ("delete", "unmapped", "catalog")
+
+
+def test_drift_is_named_per_field() -> None:
+    """A field that somebody edited is drift; one that PagerDuty changed is not."""
+    given = facts(want("a", tier="1", url="new"), have(tier="edited", url="old"), entry(tier="1", url="old"))
+    given = _settled_expressions(
+        Facts(
+            catalog([SERVICE], [rule(paths=("properties.tier", "properties.url"))]),
+            given.desired,
+            given.existing,
+            given.ledger,
+        )
+    )
+    causes = {f.path: (f.cause, f.drift) for f in only(plan(given)).fields}
+    assert causes == {"properties.tier": ("drift", True), "properties.url": ("source", False)}
+
+
+def test_a_new_expression_is_the_catalogs_doing() -> None:
+    """A field whose expression is not the one last applied changed because of the catalog, and says where."""
+    given = facts(want("a", tier="2"), have(tier="1"), entry(tier="1"))
+    field = only(plan(replace(given, expressions=expressions(given.catalog.rules)))).fields[0]
+    assert (field.cause, field.origin) == ("catalog", "catalog/mappings/test.yaml:3:7")
+
+
+def test_null_equals_absent() -> None:
+    """A mapped null and a property that Port does not hold are the same."""
+    given = facts(want("a", tier="1", url=None), have(tier="1"), entry(tier="1"))
+    assert plan(given).changes == ()
+
+
+def test_an_unmapped_property_is_not_compared() -> None:
+    """What no mapping speaks of may be anything in Port."""
+    given = facts(want("a", tier="1"), have(tier="1", url="by hand"), entry(tier="1"))
+    assert plan(given).changes == ()
+
+
+def test_a_field_that_leaves_the_mapping_is_cleared() -> None:
+    """What the same rule wrote before and writes no more is set to null."""
+    given = facts(want("a", tier="1"), have(tier="1", url="ours"), entry(tier="1", url="ours"))
+    assert [(f.path, f.before, f.after, f.cause) for f in only(plan(given)).fields] == [
+        ("properties.url", "ours", None, "catalog")
+    ]
+
+
+def test_a_record_that_moved_on_to_another_rule_keeps_what_the_first_wrote() -> None:
+    """A resolved incident keeps the assignees that the mapping of open incidents wrote."""
+    open_rule = rule(paths=("properties.tier", "properties.url"))
+    closed_rule = rule(paths=("properties.tier",), id="mappings/test.yaml#services[1]")
+    wanted = want("a", tier="1", rules=(closed_rule.id,))
+    given = Facts(
+        catalog([SERVICE], [open_rule, closed_rule]),
+        desired(wanted),
+        existing([SERVICE], {"a": have(tier="1", url="kept")}),
+        ledger({"a": entry(tier="1", url="kept")}, [SERVICE]),
+    )
+    change = only(plan(given))
+    assert (change.action, change.ledger and change.ledger.fields["properties.url"]) == ("adopt", "kept")
+
+
+def test_an_unknown_field_keeps_ports_value() -> None:
+    """A value that could not be found out is neither written nor cleared, and stays owned."""
+    wanted = want("a", tier="2", unknown={"properties.url": "quota"})
+    change = only(plan(facts(wanted, have(tier="1", url="ours"), entry(tier="1", url="ours"))))
+    assert [f.path for f in change.fields] == ["properties.tier"]
+    assert change.ledger is not None
+    assert change.ledger.fields["properties.url"] == "ours"
+
+
+def test_replacing_mappings_clear_what_they_do_not_map() -> None:
+    """With enableMergeEntity false every property that is not mapped is to be empty."""
+    given = Facts(
+        catalog([SERVICE], [rule(paths=("properties.tier",), merge=False)]),
+        desired(want("a", tier="1")),
+        existing([SERVICE], {"a": have(tier="1", url="by hand")}),
+        ledger({"a": entry(tier="1")}, [SERVICE]),
+    )
+    assert [(f.path, f.after) for f in only(plan(given)).fields] == [("properties.url", None)]
+
+
+def test_adoption_can_be_refused() -> None:
+    """With policy.adopt refuse an entity that differs and is not ours is left as it is, and named."""
+    made = plan(facts(want("a", tier="2"), have(tier="1"), None, adopt="refuse"))
+    assert (made.changes, [str(h.key) for h in made.held]) == ((), ["service/a"])
+
+
+def test_what_was_adopted_is_deleted_only_on_request() -> None:
+    """policy.on_remove delete turns a release into a delete."""
+    assert only(plan(facts(None, have(tier="1"), entry("adopted", tier="1"), on_remove="delete"))).action == "delete"
+
+
+def test_a_failed_record_keeps_its_entity() -> None:
+    """A record that could not be mapped gives no entity, and what came from it is not deleted."""
+    given = facts(None, have(tier="1"), entry(tier="1", source="services/a"))
+    given = Facts(given.catalog, desired(failed={"services/a": "no identifier"}), given.existing, given.ledger)
+    made = plan(given)
+    assert (made.changes, made.summary.held) == ((), 1)
+
+
+def test_colliding_keys_are_left_alone() -> None:
+    """A key that two records claim is neither updated nor deleted."""
+    given = facts(None, have(tier="1"), entry(tier="1"))
+    given = Facts(given.catalog, desired(held={want("a").key: "two records"}), given.existing, given.ledger)
+    made = plan(given)
+    assert (made.changes, [h.reason for h in made.held]) == ((), ["two records"])
+
+
+def test_an_incomplete_collection_proves_nothing() -> None:
+    """Deletes of a kind whose listing is not whole are withheld, with the reason."""
+    given = facts(None, have(tier="1"), entry(tier="1"))
+    given = Facts(
+        given.catalog, given.desired, given.existing, given.ledger, unproven={rule().id: "the listing was cut"}
+    )
+    made = plan(given)
+    assert made.changes == ()
+    assert [w.reason for w in made.withheld] == ["absence is not proven: the listing was cut"]
+    assert [g.name for g in made.guards] == ["absence-unproven"]
+
+
+def test_protected_entities_stay_even_when_the_policy_is_gone() -> None:
+    """Protection is kept in the ledger."""
+    made = plan(facts(None, have(tier="1"), entry(tier="1", protect=True)))
+    assert [w.reason for w in made.withheld] == ["protected"]
+
+
+def test_deletes_above_both_limits_are_withheld_until_the_number_is_named() -> None:
+    """Above 10 and above 2 %, deletes of a blueprint wait for --allow-deletes with their exact number."""
+    names = [f"s{n}" for n in range(11)]
+    given = Facts(
+        catalog([SERVICE], [rule()]),
+        desired(),
+        existing([SERVICE], {n: have(tier="1") for n in names}),
+        ledger({n: entry(tier="1") for n in names}, [SERVICE]),
+    )
+    made = plan(given)
+    assert (made.summary.delete, made.summary.withheld, made.guards[0].flag) == (0, 11, "--allow-deletes service=11")
+    assert plan(given, allow_deletes={"service": 11}).summary.delete == 11
+    assert plan(given, allow_deletes={"service": 12}).summary.delete == 0
+
+
+def test_ten_deletes_pass() -> None:
+    """The limit is above 10: ten deletes of ten are planned."""
+    names = [f"s{n}" for n in range(10)]
+    given = Facts(
+        catalog([SERVICE], [rule()]),
+        desired(),
+        existing([SERVICE], {n: have(tier="1") for n in names}),
+        ledger({n: entry(tier="1") for n in names}, [SERVICE]),
+    )
+    assert plan(given).summary.delete == 10
+
+
+def test_an_entity_that_others_require_is_not_deleted() -> None:
+    """A required relation of an entity that stays withholds the delete of its target, by name."""
+    incident = blueprint("incident", service=relation("service", required=True))
+    given = Facts(
+        catalog([SERVICE, incident], [rule()]),
+        desired(),
+        existing([SERVICE, incident], {"a": have(tier="1"), "incident/i": have(to_service="a")}),
+        ledger({"a": entry(tier="1")}, [SERVICE, incident]),
+    )
+    assert [w.reason for w in plan(given).withheld] == ["required by incident/i"]
+
+
+def test_a_missing_relation_target_is_created_as_a_stub_and_stays() -> None:
+    """CreateMissingRelatedEntities shows each stub as its own create, before what points at it; the stub is kept."""
+    incident = blueprint("incident", service=relation("service"))
+    wanted = want("i", "incident", to_service="a")
+    base = catalog([SERVICE, incident], [rule("incident", ("relations.service",))])
+    made = plan(Facts(base, desired(wanted), existing([SERVICE, incident], {}), ledger({}, [SERVICE, incident])))
+    assert [(str(c.key), c.reason, c.after) for c in made.changes] == [
+        ("service/a", "stub", ()),
+        ("incident/i", "new", (1,)),
+    ]
+    entries = {str(c.key): c.ledger for c in made.changes if c.ledger}
+    again = Facts(
+        base,
+        desired(wanted),
+        existing([SERVICE, incident], {"a": have(), "incident/i": have(to_service="a")}),
+        ledger(entries, [SERVICE, incident]),
+    )
+    assert plan(again).changes == ()
+
+
+def test_a_missing_target_without_stubs_is_an_error() -> None:
+    """With createMissingRelatedEntities false a dangling relation is named with its record."""
+    incident = blueprint("incident", service=relation("service"))
+    made = plan(
+        Facts(
+            catalog([SERVICE, incident], [rule("incident", ("relations.service",), create_missing_related=False)]),
+            desired(want("i", "incident", to_service="a")),
+            existing([SERVICE, incident], {}),
+            ledger({}, [SERVICE, incident]),
+        )
+    )
+    assert [(d.code, d.records) for d in made.diagnostics] == [("PD601", ("services/i",))]
+
+
+def test_relation_cycles_are_written_in_two_passes() -> None:
+    """Two new entities that point at each other: the first is written without its relation, which follows."""
+    node = blueprint("node", next=relation("node"))
+    made = plan(
+        Facts(
+            catalog([node], [rule("node", ("relations.next",))]),
+            desired(want("a", "node", to_next="b"), want("b", "node", to_next="a")),
+            existing([node], {}),
+            ledger({}, [node]),
+        )
+    )
+    assert [(str(c.key), [f.deferred for f in c.fields], c.after) for c in made.changes] == [
+        ("node/a", [True], ()),
+        ("node/b", [False], (1,)),
+    ]
+
+
+def test_deletes_go_against_relations() -> None:
+    """What points is deleted before what it points at."""
+    incident = blueprint("incident", service=relation("service", required=True))
+    made = plan(
+        Facts(
+            catalog([SERVICE, incident], [rule(), rule("incident", ("relations.service",), kind="incidents")]),
+            desired(),
+            existing([SERVICE, incident], {"a": have(), "incident/i": have(to_service="a")}),
+            ledger({"a": entry(), "incident/i": entry(to_service="a")}, [SERVICE, incident]),
+        )
+    )
+    assert [(str(c.key), c.after) for c in made.changes] == [("incident/i", ()), ("service/a", (1,))]
+
+
+def test_a_blueprint_that_would_still_hold_entities_is_not_deleted() -> None:
+    """A blueprint that left the catalog goes only with its last entity."""
+    given = Facts(catalog([], []), desired(), existing([SERVICE], {"x": have(tier="1")}), ledger({}, [SERVICE]))
+    made = plan(given)
+    assert (made.changes, [w.reason for w in made.withheld]) == ((), ["it would still hold 1 entities"])
+
+
+def test_foreign_parts_of_a_blueprint_stay() -> None:
+    """A property that others added to a blueprint of ours is neither compared nor removed."""
+    theirs = blueprint()
+    definition = dict(theirs.definition)
+    definition["schema"] = {"properties": {**theirs.properties, "extra": {"type": "string"}}, "required": []}
+    given = Facts(
+        catalog([SERVICE], [rule()]),
+        desired(),
+        existing([Blueprint("service", definition)], {}),
+        ledger({}, [SERVICE]),
+    )
+    assert plan(given).changes == ()
+
+
+def test_a_property_never_changes_its_type() -> None:
+    """Port refuses it, so the plan leaves the field out and says so."""
+    definition = {**SERVICE.definition, "schema": {"properties": {"tier": {"type": "number"}}, "required": []}}
+    given = Facts(
+        catalog([SERVICE], [rule()]), desired(), existing([Blueprint("service", definition)], {}), ledger({}, [SERVICE])
+    )
+    made = plan(given)
+    assert [g.name for g in made.guards] == ["permanent-type"]
+    assert "schema.properties.tier" not in [f.path for c in made.changes for f in c.fields]
+
+
+def test_scope_limits_what_is_planned() -> None:
+    """--only and --exclude take globs over keys and blueprints."""
+    given = Facts(
+        catalog([SERVICE], [rule()]),
+        desired(want("a", tier="1"), want("b", tier="1")),
+        existing([SERVICE], {}),
+        ledger({}, [SERVICE]),
+    )
+    assert [str(c.key) for c in plan(given, only=("service/a",)).changes] == ["service/a"]
+    assert [str(c.key) for c in plan(given, exclude=("*/b",)).changes] == ["service/a"]
