@@ -71,6 +71,8 @@ async def apply_plan(
     Raises `StalePlan`, before anything is written, when the plan was made on another ledger.  The journal is entered
     into the ledger however the writing ends.
     """
+    if not plan.changes:
+        return ApplyResult(plan, (), store.settle(plan))
     journal = store.begin(plan)
     run = _Run(plan, writer, journal, stop or asyncio.Event(), progress or (lambda *_: None))
     try:

@@ -421,7 +421,7 @@ class PlanBase:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Entity counts of a plan by action; blueprint changes are counted in their own fields."""
+    """How many changes of a plan have each action, blueprints included; the other counts are of entities."""
 
     create: int = 0
     update: int = 0

@@ -87,7 +87,28 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"{e.message} Did you mean '{close[0]}'?", ctx) from e
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+HELP = """Plan and apply for a Port catalog that is fed by PagerDuty.
+
+Blueprints and jq mappings live in git under catalog/.  `pdsync plan` shows what they, PagerDuty and Port as it is now
+come to; `pdsync apply` does exactly that.
+
+\b
+Environment:
+  PORT_CLIENT_ID PORT_CLIENT_SECRET PORT_BASE_URL  PAGERDUTY_TOKEN PAGERDUTY_API_URL
+  PAGERDUTY_CLIENT_ID PAGERDUTY_CLIENT_SECRET PAGERDUTY_SUBDOMAIN (scoped OAuth instead of a token)
+  PDSYNC_STATE (as --state)  NO_COLOR
+
+\b
+Exit codes:
+  0 done or no changes       1 error            2 changes (with --detailed-exitcode)
+  3 withheld by a guard      4 stale plan       5 locked
+  6 applied partly           7 snapshot not complete    130/143 interrupted
+"""
+
+
+@click.group(
+    cls=LazyGroup, help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.option("--catalog", default="catalog", show_default=True, metavar="DIR", help="The catalog folder.")
 @click.option(
     "--state", default="", metavar="URL", help="Where the state is kept [default: state/ beside the catalog]."
@@ -112,16 +133,7 @@ def cli(
     verbose: bool,
     events: Path | None,
 ) -> None:
-    r"""Plan and apply for a Port catalog that is fed by PagerDuty.
-
-    Blueprints and jq mappings live in git under catalog/.  `pdsync plan` shows what they, PagerDuty and Port as it is
-    now come to; `pdsync apply` does exactly that.
-
-    \b
-    Environment: PORT_CLIENT_ID PORT_CLIENT_SECRET PORT_BASE_URL PAGERDUTY_TOKEN PAGERDUTY_API_URL
-    Exit codes:  0 done  1 error  2 changes (--detailed-exitcode)  3 withheld by a guard  4 stale plan
-                 5 locked  6 applied partly  7 snapshot incomplete  130/143 interrupted
-    """
+    """The root command: it only gathers the global options."""
     ctx.obj = Options(
         catalog=Path(catalog),
         state=state,

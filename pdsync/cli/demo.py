@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pdsync.cli.session import now
 from pdsync.sandbox.server import Sandbox
 from pdsync.sandbox.world import World
 
@@ -21,7 +22,8 @@ PagerDuty knows services, on-calls and incidents. Port is a portal that shows a 
 pdsync keeps Port as the files in catalog/ say it should be, from what PagerDuty says.
 Both run here, on this machine only, as a sandbox; every line after a $ is a real command.
 """
-OWNER_MAPPING = '            description: .description // "no description yet"'
+MAPPED = "summary: .summary"
+REMAPPED = 'summary: .summary + " (" + (.escalation_rules | length | tostring) + " levels)"'
 
 
 class DemoFailed(Exception):
@@ -42,7 +44,7 @@ class _Stage:
     def run(self, *args: str, expect: int = 0) -> str:
         """Run one command and show it with what it printed; another exit code than `expect` ends the demo."""
         click.echo(click.style(f"$ pdsync {' '.join(args)}", fg="cyan"))
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603  (our own command line, arguments from this file)
             [sys.executable, "-m", "pdsync", "--quiet", *args],
             cwd=self.folder,
             env=self.env,
@@ -60,7 +62,7 @@ class _Stage:
 def run_demo(*, env: Mapping[str, str], keep: bool) -> int:
     """Run it; 0 when every command did what it should."""
     click.echo(INTRO, nl=False)
-    world = World(services=5, users=6, teams=2, schedules=3, escalation_policies=3, incidents=8)
+    world = World(services=4, users=5, teams=2, schedules=2, escalation_policies=2, incidents=6, now=now())
     folder = Path(tempfile.mkdtemp(prefix="pdsync-demo-"))
     try:
         with Sandbox(world) as box:
@@ -83,25 +85,44 @@ def _play(stage: _Stage) -> None:
     stage.run("init")
     stage.run("validate")
     stage.say("What would happen? Plan only reads.")
-    stage.run("plan")
-    stage.say("Do it, and look again: nothing is left to do.")
-    stage.run("apply", "--auto-approve")
+    stage.run("plan", "--out", "first.pdplan")
+    stage.say("Do exactly that, and look again: nothing is left to do.")
+    stage.run("apply", "first.pdplan")
     _expect(stage.run("plan"), "No changes.")
     _change_everything(stage)
     stage.say("The plan says what each change comes from: the catalog, the source, or drift in Port.")
-    shown = stage.run("plan", "--out", "demo.pdplan")
+    shown = stage.run("plan", "--out", "second.pdplan")
     for cause in ("[catalog]", "[source]", "[drift]"):
         _expect(shown, cause)
     stage.say("Apply exactly this plan, and prove that nothing is left.")
-    stage.run("apply", "demo.pdplan")
+    stage.run("apply", "second.pdplan")
     _expect(stage.run("plan"), "No changes.")
-    stage.say(
-        "That was a whole cycle. In a team, the GitHub Action comments the plan on the pull request and applies on merge."
-    )
+    stage.say("That was a whole cycle. In a team, the GitHub Action comments the plan and applies it on merge.")
 
 
 def _change_everything(stage: _Stage) -> None:
-    raise NotImplementedError
+    """A change of each cause: PagerDuty moves, somebody edits Port, the catalog is edited."""
+    box = stage.box
+    renamed, deleted, edited, *_ = sorted(box.store.entities("pagerdutyService"))
+    stage.say("Then life goes on. In PagerDuty a service is renamed, one is added, one is deleted with its incidents.")
+    box.mutate(
+        {
+            "action": "rename_service",
+            "id": renamed,
+            "name": f"{box.store.entities('pagerdutyService')[renamed]['title']} EU",
+        }
+    )
+    box.mutate({"action": "add_service", "name": "Gift Cards"})
+    box.mutate({"action": "delete_service", "id": deleted, "keep_incidents": False})
+    stage.say("In Port somebody edits an entity by hand.")
+    box.store.put_entity("pagerdutyService", {"identifier": edited, "properties": {"status": "disabled"}})
+    stage.say("And in git one line of the mapping is changed:")
+    mapping = stage.folder / "catalog" / "mappings" / "pagerduty.yaml"
+    text = mapping.read_text(encoding="utf-8")
+    if text.count(MAPPED) != 1:
+        raise DemoFailed(f"{MAPPED!r} is not in the starter mapping exactly once")
+    mapping.write_text(text.replace(MAPPED, REMAPPED), encoding="utf-8")
+    click.echo(click.style(f"- {MAPPED}", fg="red") + "\n" + click.style(f"+ {REMAPPED}", fg="green"))
 
 
 def _expect(shown: str, words: str) -> None:

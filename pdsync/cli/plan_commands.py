@@ -207,6 +207,7 @@ def apply(
             click.echo(plan_in(made, "text", session), nl=False)
             session.tell(made.diagnostics)
             if not made.changes:
+                session.store.settle(made)
                 return plan_exit_code(made, detailed=False)
             _approve(made, auto=auto_approve)
         else:

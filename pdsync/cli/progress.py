@@ -23,15 +23,17 @@ class Progress:
 
     def __init__(self, stream: TextIO, *, enabled: bool, bars: bool) -> None:
         self._stream = stream
-        self._enabled = enabled
-        self._work = _Bars(stream) if bars and enabled else _Lines(stream) if enabled else _Nothing()
+        self._kind: type[_Nothing] = _Nothing if not enabled else _Bars if bars else _Lines
+        self._work = _Nothing(stream)
 
     def __enter__(self) -> Self:
+        self._work = self._kind(self._stream)
         self._work.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         self._work.stop()
+        self._work = _Nothing(self._stream)
 
     def __call__(self, what: str, done: int, total: int | None = None) -> None:
         """`done` of `total` are done of `what`."""
@@ -39,10 +41,16 @@ class Progress:
 
     def note(self, text: str) -> None:
         """A sentence of its own, such as why nothing moves for a while."""
-        self._work.note(text)
+        if self._kind is not _Nothing:
+            self._work.note(text)
 
 
 class _Nothing:
+    """Shows nothing; notes are said all the same, unless nothing is to be shown at all."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
     def start(self) -> None:
         """Nothing to show."""
 
@@ -53,14 +61,14 @@ class _Nothing:
         """Nothing to show."""
 
     def note(self, text: str) -> None:
-        """Nothing to show."""
+        print(text, file=self._stream, flush=True)
 
 
 class _Lines(_Nothing):
     """Plain lines: at most one every two seconds, from a thread, so that waiting is seen too."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._state: dict[str, tuple[int, int | None, float]] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -106,6 +114,7 @@ class _Bars(_Nothing):
         from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
+        super().__init__(stream)
         self._console = Console(file=stream)
         self._bars = RichProgress(
             SpinnerColumn(),

@@ -35,10 +35,11 @@ def sandbox(
     """Run a local PagerDuty and Port on loopback until Ctrl-C, and print the variables that point here."""
     if change is not None:
         return _change(options, change)
+    from pdsync.cli.session import now
     from pdsync.sandbox.server import Sandbox, serve_forever
     from pdsync.sandbox.world import World
 
-    world = World(seed, services=services, users=users, incidents=incidents)
+    world = World(seed, services=services, users=users, incidents=incidents, now=now())
     serve_forever(Sandbox(world, pagerduty_port=pagerduty_port, port_port=port_port), ready=_announce)
     return 0
 

@@ -13,6 +13,7 @@ import orjson
 
 from pdsync.errors import StateError, error
 from pdsync.model import Plan
+from pdsync.plan import fingerprint
 
 FORMAT_VERSION = "1.0"
 
@@ -24,7 +25,16 @@ def plan_document(plan: Plan) -> bytes:
 
 
 def parse_plan(data: bytes, name: str = "plan") -> Plan:
-    """Read a plan document.  Raises `StateError` when it is not one, or one of a newer major version."""
+    """Read a plan document to be applied.  Raises `StateError` as `read_plan` does, and when it was edited."""
+    plan = read_plan(data, name)
+    if fingerprint(plan.changes) != plan.fingerprint:
+        detail = f"{name}: its changes are not those that its fingerprint stands for"
+        raise StateError(error("PD512", "the plan was edited", detail=detail, hint="plan again"))
+    return plan
+
+
+def read_plan(data: bytes, name: str = "plan") -> Plan:
+    """Read a plan document to be shown.  Raises `StateError` when it is none, or of another major version."""
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as e:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pdsync.diff import Difference, diff_fields
 from pdsync.errors import error
 from pdsync.model import Change, DesiredEntity, EntityKey, FieldChange, Held, LedgerEntry
-from pdsync.normal import normal_entity, same
+from pdsync.normal import entity_normaliser, same
 from pdsync.plan.decide import decide, main_cause, wanted_reason
 from pdsync.plan.guards import protected
 from pdsync.plan.order import relation_targets
@@ -39,27 +39,26 @@ def writers(rules: Iterable[MappingRule]) -> Callable[[str, str], bool]:
 def with_stubs(
     facts: Facts, blueprints: Mapping[str, Blueprint]
 ) -> tuple[dict[EntityKey, DesiredEntity], list[Diagnostic]]:
-    """The desired entities, sorted, with the stubs that createMissingRelatedEntities asks for; missing targets."""
-    desired = facts.desired.entities
+    """The desired entities, sorted, with those that only a relation needs; relations that point at nothing.
+
+    What is ours stays for as long as something desired points at it, as with Port's own integration; what is missing is
+    made as a stub where the mapping says createMissingRelatedEntities.
+    """
+    desired, owned = facts.desired.entities, facts.ledger.entities
     makes_stubs = {rule.id for rule in facts.catalog.rules if rule.create_missing_related}
     there = facts.existing.entities.keys() | facts.existing.known_targets
-    stubs: dict[EntityKey, DesiredEntity] = {}
+    needed: dict[EntityKey, DesiredEntity] = {}
     missing: dict[tuple[str, str], list[tuple[str, EntityKey]]] = {}
-    for entity in desired.values():
+    for entity in (desired[key] for key in sorted(desired)):
+        makes = makes_stubs.issuperset(entity.rules)
         for path, target in relation_targets(entity.fields, blueprints.get(entity.key.blueprint)):
-            if target in desired or (target in there and not _is_stub(target, facts)):
+            if target in desired or target in facts.desired.held or (target in there and target not in owned):
                 continue
-            if makes_stubs.issuperset(entity.rules) and not target.blueprint.startswith("_"):
-                stubs.setdefault(target, DesiredEntity(target, {}, entity.rules, ""))
-            elif target not in there:
+            if target in there or (makes and not target.blueprint.startswith("_")):
+                needed.setdefault(target, DesiredEntity(target, {}, entity.rules, ""))
+            else:
                 missing.setdefault((entity.key.blueprint, path), []).append((entity.source, target))
-    return dict(sorted({**desired, **stubs}.items())), [_dangling(*item) for item in sorted(missing.items())]
-
-
-def _is_stub(key: EntityKey, facts: Facts) -> bool:
-    """Whether we made this entity only because a relation needed it: then it stays for as long as one does."""
-    entry = facts.ledger.entities.get(key)
-    return entry is not None and not entry.source
+    return dict(sorted({**desired, **needed}.items())), [_dangling(*item) for item in sorted(missing.items())]
 
 
 def _dangling(where: tuple[str, str], cases: list[tuple[str, EntityKey]]) -> Diagnostic:
@@ -84,6 +83,7 @@ class EntityDecisions:
         self.blueprints = blueprints
         self.desired = desired
         self.rules = {rule.id: rule for rule in facts.catalog.rules}
+        self.normalise = {name: entity_normaliser(blueprint) for name, blueprint in blueprints.items()}
         self.writers = writers(facts.catalog.rules)
         self.managed_paths = {
             name: frozenset(
@@ -146,7 +146,7 @@ class EntityDecisions:
             identifier=want.key.identifier,
             title=str(title),
             fields=fields,
-            reason="stub" if action == "create" and not want.source else wanted_reason(action, last),
+            reason=wanted_reason(action, last) if want.source else "stub",
             cause=main_cause(fields, self._create_cause(want, last)),
             source=want.source,
             ledger=entry,
@@ -161,7 +161,6 @@ class EntityDecisions:
 
     def _target(self, want: DesiredEntity, last: LedgerEntry | None) -> tuple[Fields, Fields]:
         """What Port's fields shall be (None clears), and what the ledger keeps without it being compared."""
-        blueprint = self.blueprints.get(want.key.blueprint)
         paths = self.managed_paths.get(want.key.blueprint, frozenset())
         target = {path: value for path, value in want.fields.items() if path in paths}
         if any(not self.rules[rule].merge for rule in want.rules if rule in self.rules):
@@ -170,15 +169,18 @@ class EntityDecisions:
         for path, value in (last.fields if last else {}).items():
             if path in target or path not in paths:
                 continue
-            if path in want.unknown or not self._leaves(path, want, last):
+            if path in want.unknown or not self._leaves(path, want):
                 kept[path] = value
             else:
                 target[path] = None
-        return (normal_entity(target, blueprint) if blueprint else target), kept
+        return self.normalise[want.key.blueprint](target), kept
 
-    def _leaves(self, path: str, want: DesiredEntity, last: LedgerEntry | None) -> bool:
-        moved_on = last is not None and last.rules != want.rules
-        return not (moved_on and self.writers(want.key.blueprint, path))
+    def _leaves(self, path: str, want: DesiredEntity) -> bool:
+        """Whether a path that we wrote has left the mapping, and not just been written by another rule before."""
+        if not self.writers(want.key.blueprint, path):
+            return True
+        before = self.facts.ledger.expressions
+        return bool(want.source) and any(path in before.get(rule, {}) for rule in want.rules)
 
     def _field(self, difference: Difference, want: DesiredEntity, last: LedgerEntry | None) -> FieldChange:
         path, before, after = difference
@@ -218,7 +220,17 @@ class EntityDecisions:
         reason = "gone-from-port" if have is None else "unmapped" if by_catalog else "gone-from-source"
         cause: Cause = "drift" if have is None else "catalog" if by_catalog else "source"
         held = have.fields if have else {}
-        cleared = sorted(p for p in last.fields if held.get(p) is not None) if action == "release" else []
+        needed = _required_paths(self.blueprints.get(key.blueprint))
+        released = action == "release"
+        cleared = sorted(p for p in last.fields if released and held.get(p) is not None and p not in needed)
         fields = tuple(FieldChange(path, held[path], None, cause) for path in cleared)
         title = str(held.get("title") or last.fields.get("title") or key.identifier)
         return Change(0, "entity", action, *key, title, fields, reason, cause, source=last.source)
+
+
+def _required_paths(blueprint: Blueprint | None) -> set[str]:
+    """Paths that Port does not let be empty."""
+    if blueprint is None:
+        return set()
+    relations = {f"relations.{name}" for name, definition in blueprint.relations.items() if definition.get("required")}
+    return relations | {f"properties.{name}" for name in blueprint.required}

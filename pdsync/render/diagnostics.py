@@ -43,11 +43,25 @@ def render_diagnostics(diagnostics: Sequence[Diagnostic], format: Format, *, col
     return _text(diagnostics, Paint(color))
 
 
+_RUNNER_COMMAND = "##["
+"""GitHub's runner looks for this anywhere in a line."""
+
+
 def _safe(text: str) -> str:
     """One line without control characters, in which GitHub's runner sees no command either."""
+    return "".join(_characters(text))
+
+
+def _characters(text: str) -> list[str]:
+    """Each character of `text` as it is shown."""
     from pdsync.render.escape import visible
 
-    return visible(text).replace("##[", "##\\x5b")
+    shown = [visible(character) for character in text] if not text.isascii() or not text.isprintable() else [*text]
+    at = text.find(_RUNNER_COMMAND)
+    while at >= 0:
+        shown[at + 2] = "\\x5b"
+        at = text.find(_RUNNER_COMMAND, at + 1)
+    return shown
 
 
 # --- text ------------------------------------------------------------------------------------------------------
@@ -108,13 +122,14 @@ def _window(origin: Origin) -> tuple[str, str, str]:
     """The line in three parts, made visible, with so much around the marked part as fits."""
     start = min(origin.column - 1, len(origin.text))
     end = min(start + max(origin.length, 1), len(origin.text))
-    marked = origin.text[start:end][:WIDEST]
-    room = max(WIDEST - len(marked), 0)
+    end = min(end, start + WIDEST)
+    room = WIDEST - (end - start)
     first = max(0, start - max(room // 2, room - (len(origin.text) - end)))
     last = min(len(origin.text), end + room - (start - first))
-    before = ("…" if first else "") + _safe(origin.text[first:start])
-    after = _safe(origin.text[end:last]) + ("…" if last < len(origin.text) else "")
-    return before, _safe(marked), after
+    shown = _characters(origin.text)
+    before = "".join(["…" if first else "", *shown[first:start]])
+    after = "".join([*shown[end:last], "…" if last < len(origin.text) else ""])
+    return before, "".join(shown[start:end]), after
 
 
 def _columns(text: str) -> int:
@@ -243,8 +258,14 @@ def _sarif_result(diagnostic: Diagnostic, rule: int) -> dict[str, Json]:
     if diagnostic.origin is not None:
         result["locations"] = [_sarif_location(diagnostic.origin)]
     if diagnostic.related:
-        result["relatedLocations"] = [_sarif_location(place) for place in diagnostic.related]
+        result["relatedLocations"] = _sarif_locations(diagnostic.related)
     return result
+
+
+def _sarif_locations(places: Sequence[Origin]) -> list[dict[str, Json]]:
+    """Each place once, as the format wants it."""
+    located = [_sarif_location(place) for place in places]
+    return [place for index, place in enumerate(located) if place not in located[:index]]
 
 
 def _sarif_location(origin: Origin) -> dict[str, Json]:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from pdsync.model import Change, FieldChange, Plan
 
+    Block = tuple[int, list[str]]
+    """The number of a change and the lines that show it."""
+
 SYMBOLS = {"create": "+", "update": "~", "delete": "-", "adopt": "=", "release": "<", "forget": "."}
 COLORS = {
     "create": "green",
@@ -28,7 +31,7 @@ COLORS = {
     "forget": "cyan",
 }
 WHOLE_CREATES = 3
-"""Creates of one blueprint that are shown with their fields; the others by name."""
+"""Up to so many creates of one blueprint are shown with their fields; of more, the first one is."""
 NAMED = 40
 """Creates of one blueprint that are named; the rest are counted."""
 FOLD = 3
@@ -93,26 +96,36 @@ def _parts(fields: Sequence[FieldChange]) -> str:
 
 
 def _entities(plan: Plan, paint: Paint, *, everything: bool) -> Iterator[str]:
+    """What happens to entities, in the order of doing; deletes have a section of their own."""
     changes = [c for c in plan.changes if c.target == "entity" and c.action != "delete"]
-    yield from _creates([c for c in changes if c.action == "create"], paint, everything=everything)
-    for group in _same([c for c in changes if c.action in ("update", "release")], everything=everything):
-        yield from _updates(group, paint)
-    yield from _quiet([c for c in changes if c.action in ("adopt", "forget")], paint, everything=everything)
+    blocks = [
+        *_creates([c for c in changes if c.action == "create"], paint, everything=everything),
+        *_updates([c for c in changes if c.action in ("update", "release")], paint, everything=everything),
+        *_quiet([c for c in changes if c.action in ("adopt", "forget")], paint, everything=everything),
+    ]
+    for _, lines in sorted(blocks, key=lambda block: block[0]):
+        yield from lines
 
 
-def _creates(changes: list[Change], paint: Paint, *, everything: bool) -> Iterator[str]:
+def _creates(changes: list[Change], paint: Paint, *, everything: bool) -> Iterator[Block]:
     seen: Counter[str] = Counter()
     total = Counter(c.blueprint for c in changes)
     for change in changes:
         seen[change.blueprint] += 1
-        number = seen[change.blueprint]
-        if number <= NAMED or everything:
-            yield _line(change, paint)
-        if number <= WHOLE_CREATES or everything:
-            yield from _fields(change.fields, paint)
-        if number == total[change.blueprint] > NAMED and not everything:
-            more = total[change.blueprint] - NAMED
-            yield paint("dim", f"     and {more} more {visible(change.blueprint)} to create")
+        number, count = seen[change.blueprint], total[change.blueprint]
+        lines = [_line(change, paint)] if number <= NAMED or everything else []
+        if everything or number == 1 or count <= WHOLE_CREATES:
+            lines += _values_only(change.fields)
+        if number == count > NAMED and not everything:
+            lines.append(paint("dim", f"     and {count - NAMED} more {visible(change.blueprint)} to create"))
+        yield change.n, lines
+
+
+def _values_only(fields: Sequence[FieldChange]) -> Iterator[str]:
+    """The fields of something new: all of them come from where the change does."""
+    told = [f for f in fields if f.path != "title"]  # the line above has it
+    width = _width(told)
+    yield from (f"       {_name(f):<{width}}  {value_text(f.after)}" for f in told)
 
 
 def _same(changes: list[Change], *, everything: bool) -> list[list[Change]]:
@@ -127,32 +140,34 @@ def _same(changes: list[Change], *, everything: bool) -> list[list[Change]]:
     return sorted(folded, key=lambda group: group[0].n)
 
 
-def _updates(group: list[Change], paint: Paint) -> Iterator[str]:
-    first = group[0]
-    if len(group) == 1:
-        yield _line(first, paint)
-    else:
-        symbol = paint(COLORS[first.action], SYMBOLS[first.action])
-        names = ", ".join(visible(c.identifier) for c in group[:3])
-        more = f" and {len(group) - 3} more" if len(group) > 3 else ""  # noqa: PLR2004  three names tell enough
-        yield f"{_number(group)} {symbol} {visible(first.blueprint)} x {len(group)}, the same change: {names}{more}"
-    yield from _fields(first.fields, paint)
+def _updates(changes: list[Change], paint: Paint, *, everything: bool) -> Iterator[Block]:
+    for group in _same(changes, everything=everything):
+        head = _line(group[0], paint) if len(group) == 1 else _folded(group, paint)
+        yield group[0].n, [head, *_fields(group[0].fields, paint)]
+
+
+def _folded(group: list[Change], paint: Paint) -> str:
+    symbol = paint(COLORS[group[0].action], SYMBOLS[group[0].action])
+    names = ", ".join(visible(c.identifier) for c in group[:FOLD])
+    more = f" and {len(group) - FOLD} more" if len(group) > FOLD else ""
+    return f"{_number(group)} {symbol} {visible(group[0].blueprint)} x {len(group)}, the same change: {names}{more}"
 
 
 def _number(group: list[Change]) -> str:
     return f"#{group[0].n}..#{group[-1].n}".rjust(5)
 
 
-def _quiet(changes: list[Change], paint: Paint, *, everything: bool) -> Iterator[str]:
+def _quiet(changes: list[Change], paint: Paint, *, everything: bool) -> Iterator[Block]:
     """What only moves the ledger: by name when few, else counted."""
     for action in ("adopt", "forget"):
         group = [c for c in changes if c.action == action]
         if everything or len(group) <= WHOLE_CREATES:
-            yield from (_line(c, paint) for c in group)
+            yield from ((c.n, [_line(c, paint)]) for c in group)
         else:
             counts = Counter(c.blueprint for c in group)
             listed = ", ".join(f"{visible(name)} x {n}" for name, n in sorted(counts.items()))
-            yield f"{_number(group)} {paint(COLORS[action], SYMBOLS[action])} {listed} (only the state moves)"
+            symbol = paint(COLORS[action], SYMBOLS[action])
+            yield group[0].n, [f"{_number(group)} {symbol} {listed} (only the state moves)"]
 
 
 def _line(change: Change, paint: Paint) -> str:
@@ -172,25 +187,33 @@ def _why(change: Change, paint: Paint) -> str:
         "gone-from-port": "gone from Port",
         "gone-from-source": "gone from PagerDuty",
         "unmapped": "no mapping makes it any more",
-    }[change.reason]
+    }.get(change.reason, change.reason)
     cause = "" if change.fields and change.action == "update" else f"[{change.cause}]"
     return paint("dim", " ".join(part for part in (cause, spoken) if part))
 
 
 def _fields(fields: Sequence[FieldChange], paint: Paint) -> Iterator[str]:
-    width = min(max((len(f.path) for f in fields), default=0), 40)
+    width = _width(fields)
     for field in fields:
         place = f"  {field.origin}" if field.origin else ""
         drift = " drift" if field.drift and field.cause != "drift" else ""
         tag = paint("dim", f"  [{field.cause}{drift}]{place}")
         nested = inside(field.before, field.after)
         if not nested:
-            yield f"       {visible(field.path):<{width}}  {_values(field, paint)}{tag}"
+            yield f"       {_name(field):<{width}}  {_values(field, paint)}{tag}"
             continue
-        yield f"       {visible(field.path):<{width}}{tag}"
+        yield f"       {_name(field):<{width}}{tag}"
         for path, before, after in nested:
             arrow = "order only" if path == "reordered" else f"{value_text(before)} -> {value_text(after)}"
             yield f"         {visible(path)}  {arrow}"
+
+
+def _name(field: FieldChange) -> str:
+    return visible(field.path.removeprefix("properties."))
+
+
+def _width(fields: Sequence[FieldChange]) -> int:
+    return min(max((len(_name(f)) for f in fields), default=0), 40)
 
 
 def _values(field: FieldChange, paint: Paint) -> str:

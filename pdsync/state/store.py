@@ -97,16 +97,28 @@ class StateStore:
         self._stored = self._ledger = ledger
         return ledger
 
+    def settle(self, plan: Plan) -> Ledger:
+        """Note that a plan without changes is done: which commit and expressions the ledger stands for.
+
+        Nothing is stored when that is what it says already.  Raises `StalePlan` as `begin` does.
+        """
+        self._check_base(plan)
+        ledger = after_run(self._ledger, plan, {})
+        return ledger if ledger == self._stored else self.save(ledger, deletes=0)
+
     def begin(self, plan: Plan) -> Journal:
         """Open the journal of a new run.  Raises `StalePlan` when the plan was made on another ledger."""
+        self._check_base(plan)
+        started = self._now()
+        stamp = started.replace("-", "").replace(":", "")[:15] + "Z"
+        return Journal(self.journals, f"{stamp}-{self._new_id()[:6]}", started, plan)
+
+    def _check_base(self, plan: Plan) -> None:
         base, held = plan.base, self._stored
         if (base.serial, base.lineage) != (held.serial, held.lineage):
             detail = f"it was made on serial {base.serial} of {base.lineage or 'no state'}, now it is {held.serial}"
             detail += f" of {held.lineage}" if held.lineage != base.lineage else ""
             raise StalePlan(error("PD520", "the plan is stale", detail=detail, hint="plan again"))
-        started = self._now()
-        stamp = started.replace("-", "").replace(":", "")[:15] + "Z"
-        return Journal(self.journals, f"{stamp}-{self._new_id()[:6]}", started, plan)
 
     def finish(self, journal: Journal) -> Ledger:
         """Enter the run's outcomes into the ledger, save it, close the journal."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from pdsync.model import Fields
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from pdsync.model import Blueprint, EntityKey, Existing, Fields
+    from pdsync.model import Blueprint, EntityKey, Existing
 
     Progress = Callable[[str, int, int | None], None]
     """Called with (what, done so far, total if known): `("pagerdutyService", 1000, 4812)`."""
@@ -16,10 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EntityWrite:
-    """One entity to create or to merge into: the paths to set, None to clear."""
+    """One entity to create or to merge into: the paths to set, None to clear.
+
+    `create` says that it is not in the target yet, so that there is nothing to clear.
+    """
 
     identifier: str
     fields: Fields
+    create: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,59 @@
+# `make demo` and `make test` set up all they need: git, make and a Python (3.11 to 3.14) with pip are enough.
+PYTHON ?= python3
+TOOLS := .tools
+UV := $(TOOLS)/bin/uv
+UV_VERSION := 0.13.9
+export UV_PROJECT_ENVIRONMENT := .venv
+RUN := $(UV) run --frozen --no-sync
+
+.PHONY: demo test check lint types tests coverage format bench lock setup clean
+
+demo: setup  ## Watch the whole cycle against the sandbox.
+	@$(RUN) pdsync demo
+
+test: check  ## Everything that must hold: lint, types, tests, coverage.
+
+check: lint types coverage
+
+setup: .venv/.synced
+
+.venv/.synced: uv.lock pyproject.toml $(UV)
+	@$(UV) sync --frozen --quiet --python $(PYTHON)
+	@touch $@
+
+$(UV):
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+lint: setup
+	$(UV) lock --check --quiet
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) zizmor --offline --quiet --no-progress --persona=pedantic action.yml .github/workflows pdsync/init_files/workflows
+	$(RUN) check-jsonschema --builtin-schema vendor.github-actions action.yml
+	$(RUN) check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml pdsync/init_files/workflows/*.yml
+
+types: setup
+	$(RUN) mypy
+
+tests: setup
+	$(RUN) pytest -n auto -q
+
+coverage: setup
+	@rm -f .coverage .coverage.*
+	$(RUN) coverage run -m pytest -n auto -q
+	@$(RUN) coverage combine --quiet
+	$(RUN) coverage report --fail-under=90
+
+format: setup
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+bench: setup  ## Rewrites benchmarks/RESULTS.md on this machine.
+	$(RUN) python -m benchmarks
+
+lock: $(UV)
+	$(UV) lock
+
+clean:
+	rm -rf .venv $(TOOLS) dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,103 @@
+"""pdsync.yaml: the project, with one environment's part laid over it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pdsync.catalog.nodes import Map, Scalar, find, plain
+from pdsync.catalog.rules import found
+from pdsync.catalog.schema import did_you_mean, secret_found
+from pdsync.model import DeleteLimit, Policy, Project
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from pdsync.catalog.nodes import Document, Path
+    from pdsync.errors import Diagnostic
+    from pdsync.model import Json
+
+_ADDRESSES: tuple[Path, ...] = (("port", "base_url"), ("pagerduty", "api_url"), ("state", "url"))
+
+
+def check_project(document: Document, environment: str | None, blueprints: Collection[str]) -> Iterator[Diagnostic]:
+    """What the shape of the project file does not say: addresses, the environment, names in the policy."""
+    names = _environments(document)
+    if environment is not None and environment not in names:
+        hint = did_you_mean(environment, names) or "add it under environments"
+        yield found("PD117", document.key(("environments",)), f'there is no environment "{environment}"', hint)
+    for part in ((), *(("environments", name) for name in names)):
+        yield from _check_part(document, part, blueprints)
+
+
+def _environments(document: Document) -> list[str]:
+    node = find(document.root, "environments")
+    return list(node.entries) if isinstance(node, Map) else []
+
+
+def _check_part(document: Document, part: Path, blueprints: Collection[str]) -> Iterator[Diagnostic]:
+    for path in _ADDRESSES:
+        node = find(document.root, *part, *path)
+        if isinstance(node, Scalar) and isinstance(node.value, str):
+            yield from _check_address(document, (*part, *path), node.value)
+    limits = find(document.root, *part, "policy", "deletes")
+    for name in limits.entries if isinstance(limits, Map) else ():
+        if name != "*" and name not in blueprints:
+            place = document.key((*part, "policy", "deletes", name))
+            yield found("PD119", place, f'no blueprint "{name}"', did_you_mean(name, blueprints))
+
+
+def _check_address(document: Document, path: Path, address: str) -> Iterator[Diagnostic]:
+    try:
+        parts = urlsplit(address)
+        scheme, host, secret = parts.scheme, parts.hostname, parts.username or parts.password
+    except ValueError:
+        scheme, host, secret = "", None, None
+    if secret:
+        yield secret_found(document, path, "an address must not hold credentials")
+    elif path[-1] != "url" and (scheme not in {"https", "http"} or not host):
+        yield found("PD114", document.value(path), f'"{address}" is not an http address', "such as https://api.port.io")
+
+
+def make_project(document: Document, environment: str | None) -> Project:
+    """The project of a file without errors."""
+    written = plain(document.root)
+    named = (written.get("environments") or {}).get(environment) if environment is not None else None
+    merged = _over(written, named or {})
+    addresses = {
+        "port_base_url": _get(merged, "port", "base_url"),
+        "pagerduty_api_url": _get(merged, "pagerduty", "api_url"),
+        "state_url": _get(merged, "state", "url"),
+    }
+    given = {name: address for name, address in addresses.items() if address}
+    return Project(name=written["name"], policy=_policy(merged.get("policy") or {}), **given)
+
+
+def _policy(written: Mapping[str, Json]) -> Policy:
+    limits = {name: _limit(one or {}) for name, one in (written.get("deletes") or {}).items()}
+    return Policy(
+        deletes=limits,
+        adopt=written.get("adopt") or "allow",
+        on_remove=written.get("on_remove") or "release",
+        protect=tuple(written.get("protect") or ()),
+    )
+
+
+def _limit(written: Mapping[str, Json]) -> DeleteLimit:
+    return DeleteLimit(**{key: value for key, value in written.items() if value is not None})
+
+
+def _get(written: Mapping[str, Json], *path: str) -> Json:
+    value: Json = written
+    for step in path:
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def _over(below: Mapping[str, Json], above: Mapping[str, Json]) -> dict[str, Json]:
+    """`above` laid over `below`, map by map; lists are replaced whole."""
+    merged = dict(below)
+    for key, value in above.items():
+        mine = merged.get(key)
+        merged[key] = _over(mine, value) if isinstance(mine, dict) and isinstance(value, dict) else value
+    return merged

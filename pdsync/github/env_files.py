@@ -1,0 +1,47 @@
+"""The files through which a step hands values to the runner (GitHub documentation, Environment files)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+def output_lines(name: str, value: str, delimiter: str) -> str:
+    """One output as the runner reads it.
+
+    A value of one line is `name=value`, any other stands between two lines of `delimiter`, which must be random.
+    Raises `ValueError` for a name that is none, and when the value holds the delimiter.
+    """
+    if NAME.fullmatch(name) is None:
+        raise ValueError(f"not the name of an output: {name!r}")
+    if not re.search(r"[\r\n]", value):
+        return f"{name}={value}\n"
+    if delimiter in value:
+        raise ValueError(f"the value of {name} holds the delimiter")
+    return f"{name}<<{delimiter}\n{value}\n{delimiter}\n"
+
+
+def write_outputs(path: str, outputs: Mapping[str, str], draw: Callable[[], str]) -> None:
+    """Append outputs to the file of `GITHUB_OUTPUT`; `draw` gives a new random word each time it is called.
+
+    Without a path (not on a runner) nothing is written.
+    """
+    text = "".join(output_lines(name, value, f"ghadelimiter_{draw()}") for name, value in outputs.items())
+    _append(path, text)
+
+
+def write_summary(path: str, text: str) -> None:
+    """Append Markdown to the file of `GITHUB_STEP_SUMMARY`; without a path nothing is written."""
+    _append(path, text.rstrip("\n") + "\n")
+
+
+def _append(path: str, text: str) -> None:
+    if path:
+        with Path(path).open("a", encoding="utf-8", newline="\n") as file:
+            file.write(text)

@@ -1,0 +1,13 @@
+"""Evaluates the jq of mapping rules: fast, bounded, closed to everything but the record it is given.
+
+    program.py    a rule -> the text of one jq program whose answer tells every expression's outcome apart
+    worker.py     the other process: compiles and runs programs on raw records, and nothing else
+    frames.py     how the two processes talk
+    pool.py       starts, feeds, bounds and replaces the workers
+    evaluate.py   a rule and its records -> answers; finds the expression to blame when a worker had to be stopped
+    reading.py    an answer -> entities, failures and problems
+    problems.py   equal problems of thousands of records -> one Diagnostic
+
+jq (libjq) runs in other processes only: it holds Python's lock while it computes, ends the process when memory runs
+out, and a program that does not end can only be killed.
+"""

@@ -1,0 +1,158 @@
+"""Problems that mapping finds: the table of their codes, and the gathering of equal ones into one Diagnostic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pdsync.errors import Diagnostic, Origin, Severity
+
+RAISED = "PD201"
+DENIED = "PD202"
+OUT_OF_TIME = "PD203"
+OUT_OF_MEMORY = "PD204"
+CRASHED = "PD205"
+NOT_JQ = "PD206"
+SEVERAL = "PD207"
+BAD_SELECTOR = "PD210"
+BAD_ITEMS = "PD211"
+BAD_IDENTIFIER = "PD212"
+BAD_BLUEPRINT = "PD213"
+WRONG_TYPE = "PD214"
+SEARCHED_FIELD = "PD220"
+SEARCHED_IDENTIFIER = "PD221"
+UNAVAILABLE = "PD230"
+UNREADABLE = "PD240"
+NOT_IN_SNAPSHOT = "PD241"
+COLLISION = "PD250"
+NO_WORKER = "PD290"
+
+
+class _Sort(NamedTuple):
+    severity: Severity
+    summary: str
+    hint: str
+
+
+_FIX = "run `pdsync eval` on one of the records to see every value; write `?` or `//` where a value may be missing"
+_BOUND = "look for a loop without an end (`while`, `until`, `repeat`, `recurse`) or for a very large array or string"
+
+SORTS: dict[str, _Sort] = {
+    RAISED: _Sort(Severity.ERROR, "jq error", _FIX),
+    DENIED: _Sort(
+        Severity.ERROR,
+        "expression uses what mappings may not use",
+        "remove it: a mapping sees nothing but the record, so that the same record always gives the same entity",
+    ),
+    OUT_OF_TIME: _Sort(Severity.ERROR, "expression does not end", _BOUND),
+    OUT_OF_MEMORY: _Sort(Severity.ERROR, "expression needs too much memory", _BOUND),
+    CRASHED: _Sort(Severity.ERROR, "expression brings jq down", "simplify it; very deep nesting is a known cause"),
+    NOT_JQ: _Sort(Severity.ERROR, "expression is not valid jq", "run `pdsync validate` to see the place"),
+    SEVERAL: _Sort(
+        Severity.WARNING,
+        "expression gives several values, the first is used",
+        "write `first(...)` if that is meant, or collect all with `[...]`",
+    ),
+    BAD_SELECTOR: _Sort(
+        Severity.ERROR,
+        "selector does not give one true or false",
+        'make it a comparison, such as `.status == "active"` or `.field != null`',
+    ),
+    BAD_ITEMS: _Sort(
+        Severity.ERROR, "itemsToParse does not give one list", "write `.field // []` if it may be missing"
+    ),
+    BAD_IDENTIFIER: _Sort(
+        Severity.ERROR,
+        "identifier cannot be used",
+        "Port takes 1 to 1000 letters, digits and @ _ . + : \\ / = -; replace others with "
+        '`gsub("[^A-Za-z0-9@_.+:=/-]"; "-")`, turn other types into text with `tostring`',
+    ),
+    BAD_BLUEPRINT: _Sort(
+        Severity.ERROR,
+        "blueprint is not a non-empty string",
+        "a constant needs its own quotes: `'\"pagerdutyService\"'`",
+    ),
+    WRONG_TYPE: _Sort(Severity.ERROR, "value has the wrong type", "turn it into text with `tostring`"),
+    SEARCHED_FIELD: _Sort(
+        Severity.WARNING, "search queries are not resolved in this version", "give the identifier itself if it is known"
+    ),
+    SEARCHED_IDENTIFIER: _Sort(
+        Severity.ERROR, "an identifier by search query is not resolved in this version", "give the identifier itself"
+    ),
+    UNAVAILABLE: _Sort(
+        Severity.WARNING, "an enrichment could not be read, what depends on it stays as it is", "run it again later"
+    ),
+    UNREADABLE: _Sort(Severity.ERROR, "record is not valid JSON", "take the snapshot again"),
+    NOT_IN_SNAPSHOT: _Sort(
+        Severity.ERROR, "snapshot does not hold what the mapping asks for", "take a new snapshot: `pdsync snapshot`"
+    ),
+    COLLISION: _Sort(
+        Severity.ERROR,
+        "several records map to the same entity",
+        "make the identifier unique, for example by adding another id to it; the entities are left as they are",
+    ),
+}
+"""Severity, summary and hint of each code."""
+
+_NAMED_RECORDS = 5
+
+
+@dataclass(slots=True)
+class _Group:
+    message: str
+    origin: Origin
+    related: tuple[Origin, ...]
+    count: int = 0
+    records: list[str] = field(default_factory=list)
+    last: str = ""
+
+
+class Problems:
+    """Collects problems; those of one code at one place become one Diagnostic, in the order of first appearance."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, str], _Group] = {}
+
+    def add(
+        self,
+        code: str,
+        place: str,
+        message: str,
+        origin: Origin,
+        *,
+        records: tuple[str, ...] = (),
+        related: tuple[Origin, ...] = (),
+    ) -> None:
+        """Note that `records` have a problem; `message` says it for the first of its kind."""
+        group = self._groups.get((code, place))
+        if group is None:
+            group = self._groups[code, place] = _Group(message, origin, related)
+        for record in records:
+            if record == group.last:
+                continue
+            group.last = record
+            group.count += 1
+            if len(group.records) < _NAMED_RECORDS and record not in group.records:
+                group.records.append(record)
+
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """What was collected."""
+        return tuple(self._diagnostic(code, place, group) for (code, place), group in self._groups.items())
+
+    @staticmethod
+    def _diagnostic(code: str, place: str, group: _Group) -> Diagnostic:
+        sort = SORTS[code]
+        return Diagnostic(
+            sort.severity,
+            code,
+            sort.summary,
+            detail=f"{place}: {group.message}{_among(group.count)}",
+            origin=group.origin,
+            hint=sort.hint,
+            related=group.related,
+            records=tuple(group.records),
+        )
+
+
+def _among(count: int) -> str:
+    return f" (first of {count:,} records)" if count > 1 else ""

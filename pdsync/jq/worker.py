@@ -1,0 +1,156 @@
+"""The worker process: runs jq programs on raw records for its parent, with bounds on time and memory.
+
+The parent sends one frame of settings, then requests: a frame with a JSON header, followed by `count` frames of
+records.  The worker answers each record with one frame, flushed at once, so that its parent knows which record it was
+at when it dies.  It knows nothing of rules and entities.
+
+    {"run": program, "count": n}   per record: the program's answer (a JSON list), or an object that says why there is
+                                   none: {"unreadable": message}, {"raised": message}
+    {"compile": [program, ...]}    one frame: a list with null or the compiler's message for each
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import re
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import jq
+import orjson
+
+from pdsync.jq.frames import DEFECT, OUT_OF_MEMORY, read_frame, write_frames
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def main() -> None:
+    """Serve the parent on standard input and output until it goes."""
+    source = sys.stdin.buffer
+    sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing but answers may reach the parent
+    try:
+        settings = json.loads(read_frame(source) or b"{}")
+        os.environ.clear()
+        _bound_memory(settings["memory"])
+        write_frames(sink, (b"ready",))
+        _serve(source, sink, _Watchdog(settings["seconds"]))
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)
+    except BrokenPipeError:
+        os._exit(0)
+    except BaseException:  # noqa: BLE001  # the parent reports what is on standard error
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(DEFECT)
+    os._exit(0)
+
+
+class _Watchdog:
+    """Ends the process when one record takes longer than `seconds`, at the latest after half as long again.
+
+    It must work while libjq computes and holds Python's lock: so it is `faulthandler`'s own thread.  Starting that
+    thread for every record would cost more than the record: it is started anew only when half the time has passed.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._armed = 0.0
+
+    def watch(self) -> None:
+        now = time.monotonic()
+        if now - self._armed > self._seconds / 2:
+            faulthandler.dump_traceback_later(self._seconds * 1.5, exit=True)
+            self._armed = now
+
+    def rest(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
+        self._armed = 0.0
+
+
+def _serve(source: BinaryIO, sink: BinaryIO, watchdog: _Watchdog) -> None:
+    programs: dict[str, Any] = {}
+    while (header := read_frame(source)) is not None:
+        request = json.loads(header)
+        if "compile" in request:
+            write_frames(sink, (json.dumps([_compile_error(text) for text in request["compile"]]).encode(),))
+            continue
+        text = request["run"]
+        program = programs.get(text) or programs.setdefault(text, jq.compile(text))
+        records = [read_frame(source) or b"" for _ in range(request["count"])]
+        for record in records:
+            watchdog.watch()
+            write_frames(sink, (_answer(program, record),))
+        watchdog.rest()
+
+
+def _compile_error(text: str) -> str | None:
+    try:
+        jq.compile(text).input_text("0")
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _answer(program: Any, record: bytes) -> bytes:
+    try:
+        return _run(program, record.decode())
+    except ValueError as error:
+        return _answer_repaired(program, record, error)
+
+
+def _answer_repaired(program: Any, record: bytes, first: ValueError) -> bytes:
+    """Try again with broken characters replaced by U+FFFD: libjq refuses a whole text for one of them."""
+    try:
+        text = _repaired(record)
+    except (ValueError, RecursionError) as error:
+        return orjson.dumps({"unreadable": str(first if isinstance(error, RecursionError) else error)})
+    try:
+        return _run(program, text)
+    except ValueError as error:
+        return orjson.dumps({"raised": str(error)})
+
+
+def _run(program: Any, text: str) -> bytes:
+    """The program's one answer.  Raises ValueError when there is none, or more than one."""
+    answers = program.input_text(text).all()
+    if len(answers) != 1:
+        raise ValueError(f"{len(answers)} answers instead of one: not a single JSON text, or the program ended early")
+    try:
+        return orjson.dumps(answers[0])
+    except TypeError:  # integers above 64 bits, deep nesting: the standard library takes them
+        return _dumped_slowly(answers[0])
+
+
+def _dumped_slowly(answer: Any) -> bytes:
+    try:
+        return json.dumps(answer, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("the value is nested too deeply") from None
+
+
+def _repaired(record: bytes) -> str:
+    parsed = json.loads(record.decode("utf-8", "replace"))
+    return _LONE_SURROGATE.sub("\ufffd", json.dumps(parsed, ensure_ascii=False))
+
+
+def _bound_memory(limit: int) -> None:
+    """Bound the address space, where the system can; no core files."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    for kind, wanted in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, limit)):
+        hard = resource.getrlimit(kind)[1]
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        try:
+            resource.setrlimit(kind, (soft, hard))
+        except (ValueError, OSError):  # macOS refuses some bounds; time stays bounded
+            continue

@@ -1,0 +1,270 @@
+"""Catalog and snapshot -> the entities that shall be.
+
+The same rules and the same snapshot give the same `DesiredEntities`, whatever the number of workers; nothing is read
+but the records.  Nothing that goes wrong in an expression stops the work or becomes a silent null:
+
+    a field that raises, cannot be known or has the wrong type    the field is `unknown`: it keeps Port's value
+    items, selector, identifier or blueprint that are unusable    the record is in `failed`
+    two records that claim one entity                             the key is in `held`
+
+Each is a Diagnostic that names records and the place in the catalog.  jq itself runs in worker processes with bounds
+on time and memory (`pdsync.jq`).  Numbers are jq's: integers beyond 2^53 lose digits unless `tostring` takes them
+first, and 1.0 is 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import orjson
+
+from pdsync.jq.evaluate import RULE, GivenUp, answers, blocked, faults_of, source_of
+from pdsync.jq.pool import JqLimits, Pool, default_workers
+from pdsync.jq.problems import COLLISION, NOT_IN_SNAPSHOT, Problems
+from pdsync.jq.program import BLUEPRINT, IDENTIFIER, ITEMS, SELECTOR, layout_of
+from pdsync.jq.reading import Reader
+from pdsync.jq.tracing import RecordTrace, RowTrace, SlotTrace, trace
+from pdsync.model import DesiredEntities, DesiredEntity, EntityKey, Expression, RuleCount
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pdsync.errors import Diagnostic
+    from pdsync.jq.evaluate import Fault
+    from pdsync.jq.program import Layout
+    from pdsync.model import Json, MappingRule, Record, SearchQuery, Snapshot
+
+    Progress = Callable[[str, int, int | None], None]
+
+__all__ = [
+    "JqLimits",
+    "RecordTrace",
+    "RowTrace",
+    "SlotTrace",
+    "evaluate_record",
+    "expression_digest",
+    "jq_version",
+    "map_entities",
+]
+
+_PROGRESS_EVERY = 500
+
+
+def map_entities(
+    rules: Sequence[MappingRule],
+    snapshot: Snapshot,
+    *,
+    workers: int | None = None,
+    limits: JqLimits | None = None,
+    progress: Progress | None = None,
+) -> DesiredEntities:
+    """Evaluate every rule on the records of its query.
+
+    `workers` are processes (default: as many as the records are worth, at most four); `progress` is called with the
+    rule's id, records done and records in all.  Raises `MappingError` when jq cannot be run at all.
+    """
+    total = sum(len(_records(rule, snapshot) or ()) for rule in rules)
+    joined = _Joined()
+    outcomes: list[_RuleOutcome] = []
+    with Pool(workers or default_workers(total), limits or JqLimits()) as pool:
+        for rule in rules:
+            outcome = _map_rule(pool, rule, _records(rule, snapshot), progress or _silent)
+            for entity in outcome.entities:
+                joined.add(entity)
+            outcome.entities.clear()
+            outcomes.append(outcome)
+    return _result(rules, outcomes, joined)
+
+
+def evaluate_record(rule: MappingRule, record: Record, *, limits: JqLimits | None = None) -> RecordTrace:
+    """What every expression of a rule gives for one record, and the entities that result."""
+    with Pool(1, limits or JqLimits()) as pool:
+        return trace(pool, layout_of(rule), record)
+
+
+def jq_version() -> str:
+    """The version of jq, as the package that brings libjq names itself: part of the fingerprint of a mapping."""
+    from importlib.metadata import version
+
+    return f"jq.py {version('jq')}"
+
+
+def expression_digest(rule: MappingRule) -> dict[str, str]:
+    """A digest of the expression of each mapped path, and of `selector`, `identifier`, `blueprint` and `items`.
+
+    Equal texts have equal digests, in every run and on every system.
+    """
+    expressions: dict[str, Json] = {SELECTOR: rule.selector, IDENTIFIER: rule.identifier, BLUEPRINT: rule.blueprint}
+    digests = {path: _digest(_text(value)) for path, value in {**expressions, **rule.fields}.items()}
+    if rule.items:
+        digests[ITEMS] = _digest([rule.items.text, rule.items_name, rule.items_strip])
+    return digests
+
+
+class _RuleOutcome:
+    """What a rule gave; built up record by record."""
+
+    def __init__(self, count: int) -> None:
+        self.records = count
+        self.selected = 0
+        self.mapped = 0
+        self.entities: list[DesiredEntity] = []
+        self.failed: dict[str, str] = {}
+        self.diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def count(self) -> RuleCount:
+        return RuleCount(self.records, self.selected, self.mapped)
+
+
+def _map_rule(pool: Pool, rule: MappingRule, records: Sequence[Record] | None, progress: Progress) -> _RuleOutcome:
+    """Map one rule; from the start again without an expression that had to be given up."""
+    if not records:
+        return _nothing(rule, missing=records is None)
+    layout = layout_of(rule)
+    faults = faults_of(pool, layout)
+    while True:
+        try:
+            return _attempt(pool, layout, faults, records, progress)
+        except GivenUp as given_up:
+            faults[given_up.name] = given_up.fault
+
+
+def _attempt(
+    pool: Pool, layout: Layout, faults: Mapping[str, Fault], records: Sequence[Record], progress: Progress
+) -> _RuleOutcome:
+    problems = Problems()
+    reader = Reader(layout, faults, problems)
+    outcome = _RuleOutcome(len(records))
+    if blocked(faults):
+        name = next(name for name in (ITEMS, SELECTOR, RULE) if name in faults)
+        outcome.failed = {source_of(layout, record): f"{name}: {faults[name].reason}" for record in records}
+    else:
+        for done, (record, answer) in enumerate(answers(pool, layout, faults, records), start=1):
+            reading = reader.read(record, answer)
+            outcome.selected += reading.selected
+            outcome.entities += reading.entities
+            if reading.failure:
+                outcome.failed[source_of(layout, record)] = reading.failure
+            if done % _PROGRESS_EVERY == 0:
+                progress(layout.rule.id, done, len(records))
+    progress(layout.rule.id, len(records), len(records))
+    outcome.mapped = len(outcome.entities)
+    outcome.diagnostics = problems.diagnostics()
+    return outcome
+
+
+class _Joined:
+    """The entities of all rules, each key once; keys that are claimed by several records apart."""
+
+    def __init__(self) -> None:
+        self.entities: dict[EntityKey, DesiredEntity] = {}
+        self.claims: dict[EntityKey, list[DesiredEntity]] = {}
+
+    def add(self, entity: DesiredEntity) -> None:
+        if entity.key in self.claims:
+            self.claims[entity.key].append(entity)
+            return
+        other = self.entities.get(entity.key)
+        joined = entity if other is None else _join(other, entity)
+        if joined is not None:
+            self.entities[entity.key] = joined
+        elif other is not None:
+            self.claims[entity.key] = [self.entities.pop(entity.key), entity]
+
+
+def _join(one: DesiredEntity, other: DesiredEntity) -> DesiredEntity | None:
+    """Both as one entity; None when they are two that claim the same key."""
+    if one.source == other.source and set(one.rules).isdisjoint(other.rules):
+        if any(not _equal(one.fields[path], other.fields[path]) for path in one.fields.keys() & other.fields.keys()):
+            return None
+        unknown = {**one.unknown, **other.unknown}
+        fields = {path: value for path, value in {**one.fields, **other.fields}.items() if path not in unknown}
+        return DesiredEntity(one.key, fields, one.rules + other.rules, one.source, unknown)
+    if one.unknown.keys() != other.unknown.keys() or not _equal(one.fields, other.fields):
+        return None
+    rules = one.rules + tuple(rule for rule in other.rules if rule not in one.rules)
+    return DesiredEntity(one.key, one.fields, rules, one.source, one.unknown)
+
+
+def _result(rules: Sequence[MappingRule], outcomes: list[_RuleOutcome], joined: _Joined) -> DesiredEntities:
+    failed: dict[str, str] = {}
+    for outcome in outcomes:
+        for record, reason in outcome.failed.items():
+            failed.setdefault(record, reason)
+    diagnostics = [diagnostic for outcome in outcomes for diagnostic in outcome.diagnostics]
+    return DesiredEntities(
+        entities={key: joined.entities[key] for key in sorted(joined.entities)},
+        held={key: _claimed(joined.claims[key]) for key in sorted(joined.claims)},
+        failed=dict(sorted(failed.items())),
+        diagnostics=(*diagnostics, *_collisions(rules, joined.claims)),
+        counts={rule.id: outcome.count for rule, outcome in zip(rules, outcomes, strict=True)},
+    )
+
+
+def _collisions(
+    rules: Sequence[MappingRule], claims: Mapping[EntityKey, list[DesiredEntity]]
+) -> tuple[Diagnostic, ...]:
+    """One diagnostic for each set of rules that clash in a blueprint."""
+    origins = {rule.id: rule.identifier.origin for rule in rules}
+    problems = Problems()
+    for key, claimants in sorted(claims.items(), key=lambda claim: claim[0]):
+        ids = tuple(dict.fromkeys(rule for entity in claimants for rule in entity.rules))
+        sources = tuple(dict.fromkeys(entity.source for entity in claimants))
+        first, *others = (origins[rule] for rule in ids)
+        place = f"{key.blueprint}, identifier of {' and '.join(sorted(ids))}"
+        problems.add(COLLISION, place, f"{key}, {_differing(claimants)}", first, records=sources, related=tuple(others))
+    return problems.diagnostics()
+
+
+def _differing(claimants: list[DesiredEntity]) -> str:
+    """Which fields stand in the way of taking the claimants for one entity."""
+    one = claimants[0]
+    paths = dict.fromkeys(path for entity in claimants for path in (*entity.fields, *entity.unknown))
+    differing = [path for path in paths if any(not _equal(one.fields.get(path), e.fields.get(path)) for e in claimants)]
+    return f"different {', '.join(differing[:5])}" if differing else "the same values from different records"
+
+
+def _claimed(claimants: list[DesiredEntity]) -> str:
+    sources = list(dict.fromkeys(entity.source for entity in claimants))
+    named = ", ".join(sources[:5]) + (f" and {len(sources) - 5} more" if len(sources) > 5 else "")  # noqa: PLR2004
+    return f"claimed by {named}" if len(sources) > 1 else f"claimed several times by {named}"
+
+
+def _nothing(rule: MappingRule, *, missing: bool) -> _RuleOutcome:
+    outcome = _RuleOutcome(0)
+    if missing:
+        problems = Problems()
+        problems.add(NOT_IN_SNAPSHOT, rule.id, f"it has no collection for {rule.query}", rule.origin)
+        outcome.diagnostics = problems.diagnostics()
+    return outcome
+
+
+def _records(rule: MappingRule, snapshot: Snapshot) -> Sequence[Record] | None:
+    collection = snapshot.collections.get(rule.query)
+    return None if collection is None else collection.records
+
+
+def _equal(one: Json, other: Json) -> bool:
+    """Equality of JSON: Python takes true for 1."""
+    return one == other and orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(
+        other, option=orjson.OPT_SORT_KEYS
+    )
+
+
+def _text(value: Expression | SearchQuery | Json) -> Json:
+    if isinstance(value, Expression):
+        return value.text
+    rules = getattr(value, "rules", value)
+    if isinstance(rules, dict):
+        return {name: _text(part) for name, part in rules.items()}
+    return [_text(part) for part in rules] if isinstance(rules, list | tuple) else rules
+
+
+def _digest(value: Json) -> str:
+    return hashlib.blake2b(orjson.dumps(value, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
+
+
+def _silent(_what: str, _done: int, _total: int | None) -> None:
+    return

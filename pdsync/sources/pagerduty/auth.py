@@ -1,0 +1,152 @@
+"""How pdsync proves to PagerDuty who it is: an API key, an OAuth token, or an app's own client credentials."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from pdsync.errors import UsageError, error
+from pdsync.transport import ApiError, FixedHeaders, Unreachable, check_url, read_complaint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pdsync.transport import Auth
+
+TOKEN_URL = "https://identity.pagerduty.com/oauth/token"  # noqa: S105
+"""Where tokens of an app are had, in either region (PagerDuty, OAuth functionality)."""
+
+READ_SCOPES = (
+    "abilities.read addons.read analytics.read analytics.write audit_records.read change_events.read "
+    "custom_fields.read escalation_policies.read event_orchestrations.read extensions.read incident_types.read "
+    "incident_workflows.read incidents.read licenses.read oncalls.read priorities.read schedules.read services.read "
+    "standards.read status_pages.read subscribers.read tags.read teams.read users.read users:contact_methods.read "
+    "vendors.read webhook_subscriptions.read"
+)
+"""What is asked for: reading only.  The lists of analytics are POST and want `analytics.write`, but only read."""
+
+_API_KEY_LENGTH = 20
+_MARGIN = 60.0
+
+
+def token_auth(token: str) -> Auth:
+    """Credentials from an API key (`Token token=`) or an OAuth token (`Bearer`).
+
+    OAuth tokens begin with `pd` and the region and are long; an API key has 20 characters.
+    """
+    is_oauth = token.startswith("pd") and len(token) > _API_KEY_LENGTH
+    return FixedHeaders("authorization", f"Bearer {token}" if is_oauth else f"Token token={token}")
+
+
+class _Granted(msgspec.Struct):
+    access_token: str
+    expires_in: float = 3600.0
+
+
+class ClientCredentials:
+    """The token of a scoped OAuth app: fetched when first needed, shared, and renewed before it runs out.
+
+    Args:
+        client_id: of the app.
+        client_secret: of the app.
+        account: `us.SUBDOMAIN` or `eu.SUBDOMAIN`.
+        token_url: where the token is had.
+        clock: a steady clock in seconds.
+    """
+
+    def __init__(
+        self,
+        client_id: str,
+        client_secret: str,
+        account: str,
+        *,
+        token_url: str = TOKEN_URL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._form = {
+            "grant_type": "client_credentials",
+            "client_id": client_id,
+            "client_secret": client_secret,
+            "scope": f"as_account-{account} {READ_SCOPES}",
+        }
+        self._url = token_url
+        self._clock = clock
+        self._token = ""
+        self._good_until = 0.0
+        self._fetching = asyncio.Lock()
+
+    async def headers(self, client: httpx.AsyncClient) -> dict[str, str]:
+        """The header with the token, fetched if there is none that is good.  Raises `ApiError`, `Unreachable`."""
+        async with self._fetching:
+            if self._clock() >= self._good_until:
+                granted = await self._fetch(client)
+                self._token = granted.access_token
+                self._good_until = self._clock() + granted.expires_in - _MARGIN
+        return {"authorization": f"Bearer {self._token}"}
+
+    async def renew(self) -> bool:
+        """Forget the token; there is always another."""
+        self._good_until = 0.0
+        return True
+
+    async def _fetch(self, client: httpx.AsyncClient) -> _Granted:
+        host, path = urlsplit(self._url).netloc, urlsplit(self._url).path
+        try:
+            response = await client.post(self._url, data=self._form, headers={"accept": "application/json"})
+        except httpx.RequestError:
+            what = error("PD301", "PagerDuty's login cannot be reached", detail=f"POST {path} at {host}")
+            raise Unreachable(what, sent=False) from None
+        if response.is_success:
+            try:
+                return msgspec.json.decode(response.content, type=_Granted)
+            except msgspec.DecodeError:
+                pass
+        raise _refused(response, path)
+
+
+def _refused(response: httpx.Response, path: str) -> ApiError:
+    told = read_complaint(response.content)
+    diagnostic = error(
+        "PD302",
+        f"PagerDuty's login answered {response.status_code}",
+        detail=told.code or "without a token",
+        hint="check client id, client secret, subdomain and region",
+    )
+    return ApiError(diagnostic, status=response.status_code, method="POST", path=path, code=told.code)
+
+
+def make_auth(
+    base_url: str,
+    *,
+    token: str | None = None,
+    client_id: str | None = None,
+    client_secret: str | None = None,
+    subdomain: str | None = None,
+    token_url: str = TOKEN_URL,
+) -> Auth:
+    """Credentials from whatever there is; a token goes before an app.
+
+    Raises:
+        UsageError: there are none, or an app's are not complete, or could not be sent safely.
+    """
+    if token:
+        return token_auth(token.strip())
+    if client_id and client_secret and subdomain:
+        check_url(token_url, "PagerDuty's login")
+        region = "eu" if ".eu." in (urlsplit(base_url).hostname or "") else "us"
+        return ClientCredentials(client_id, client_secret, f"{region}.{subdomain}", token_url=token_url)
+    given = {"client id": client_id, "client secret": client_secret, "subdomain": subdomain}
+    missing = [name for name, value in given.items() if not value]
+    raise UsageError(
+        error(
+            "PD304",
+            "there are no credentials for PagerDuty",
+            detail="" if len(missing) == len(given) else f"{' and '.join(missing)} missing",
+            hint="set PAGERDUTY_TOKEN, or PAGERDUTY_CLIENT_ID, PAGERDUTY_CLIENT_SECRET and PAGERDUTY_SUBDOMAIN",
+        )
+    )

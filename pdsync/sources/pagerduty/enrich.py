@@ -1,0 +1,382 @@
+"""What is fetched besides a list and put into its records: `__oncall_user`, `__analytics`, `__email` and the like.
+
+An enrichment that could not be read never stands in a record as null or empty: it is left out and the record says
+why, so that nobody takes "could not be read" for "there is none".  Names and shapes are those of Port's own
+PagerDuty integration.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+
+from pdsync.errors import Diagnostic, Interrupted, PdsyncError, warning
+from pdsync.kinds import DAYS_PER_MONTH
+from pdsync.model import Record
+from pdsync.sources.pagerduty.listing import Asker, Listing, Params, Span, Tally, in_utc, moment
+from pdsync.sources.pagerduty.records import FieldReader, array, replace, splice
+from pdsync.sources.pagerduty.tasks import each, together
+from pdsync.transport import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_POLICIES_PER_REQUEST = 50
+_SERVICES_PER_REQUEST = 500
+"""How many ids one analytics request names.  Few requests matter: some accounts have a daily budget of ten."""
+
+_FEWEST_PER_REQUEST = 50
+_INCIDENTS_PER_PAGE = 1000
+_WIDEST = timedelta(days=365)
+"""The widest window of analytics (PagerDuty REST API, Analytics)."""
+
+_AT_ONCE = 16
+_VERDICTS = frozenset({401, 402, 403, 429})
+"""Answers that hold for every further request of the same sort."""
+
+Raws = Mapping[str, bytes]
+"""Records as bytes, by id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What an enrichment has to work with.
+
+    `listing` reads a list, each only once however often it is asked for; `params` are those the records were
+    listed with, `argument` is the enrichment's own; `tally` counts records as they are enriched.
+    """
+
+    asker: Asker
+    listing: Callable[[str, Params], Awaitable[Listing]]
+    now: datetime
+    kind: str
+    params: Params
+    argument: str
+    tally: Tally
+
+
+@dataclass(slots=True)
+class Extra:
+    """What was found: JSON bytes by record id, and why there are none for the others."""
+
+    values: dict[str, bytes] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
+
+    def without(self, ids: Iterable[str], reason: str) -> None:
+        """There is nothing for these, and this is why."""
+        self.unavailable.update(dict.fromkeys(ids, reason))
+
+
+@dataclass(frozen=True, slots=True)
+class Enricher:
+    """How an enrichment is read, under which key of the record its values go (empty: its own name), what it needs.
+
+    `needs` are lists, by kind and parameters, that it will ask for.
+    """
+
+    read: Callable[[Setting, Raws], Awaitable[Extra]]
+    key: str = ""
+    needs: tuple[tuple[str, Params], ...] = ()
+
+
+async def enrich(
+    raws: Raws, kind: str, wanted: Sequence[tuple[str, str]], setting: Callable[[str, str], Setting]
+) -> tuple[tuple[Record, ...], tuple[Diagnostic, ...]]:
+    """Records with everything wanted put into them, and what went wrong.
+
+    `setting` makes the surroundings of an enrichment from its name and argument.
+    """
+    known = [(name, argument) for name, argument in wanted if (kind, name) in ENRICHERS]
+    extras = await together(_read(setting(name, argument), name, raws) for name, argument in known)
+    found = {name: extra for (name, _), extra in zip(known, extras, strict=True)}
+    for name, _ in wanted:
+        if name not in found:
+            found[name] = Extra(unavailable=dict.fromkeys(raws, f"there is no {name} for {kind}"))
+    records = tuple(_with(kind, id_, raw, found) for id_, raw in raws.items())
+    return records, tuple(note for name, extra in found.items() for note in _notes(kind, name, extra, len(raws)))
+
+
+def needed_lists(kind: str, wanted: Sequence[tuple[str, str]]) -> list[tuple[str, Params]]:
+    """The lists, by kind and parameters, that the wanted enrichments will ask for; each once."""
+    enrichers = [ENRICHERS[kind, name] for name, _ in wanted if (kind, name) in ENRICHERS]
+    return list(dict.fromkeys(need for enricher in enrichers for need in enricher.needs))
+
+
+async def _read(setting: Setting, name: str, raws: Raws) -> Extra:
+    if not raws:
+        return Extra()
+    try:
+        return await ENRICHERS[setting.kind, name].read(setting, raws)
+    except msgspec.DecodeError as failure:
+        return Extra(unavailable=dict.fromkeys(raws, _reason(failure)))
+
+
+def _with(kind: str, id_: str, raw: bytes, found: Mapping[str, Extra]) -> Record:
+    added = {}
+    for name, extra in found.items():
+        if id_ not in extra.values:
+            continue
+        if key := ENRICHERS[kind, name].key:
+            raw = replace(raw, key, extra.values[id_])
+        else:
+            added[name] = extra.values[id_]
+    unavailable = {name: extra.unavailable[id_] for name, extra in found.items() if id_ in extra.unavailable}
+    return Record(id_, splice(raw, added), unavailable)
+
+
+def _notes(kind: str, name: str, extra: Extra, records: int) -> Iterable[Diagnostic]:
+    for reason, count in sorted(Counter(extra.unavailable.values()).items()):
+        ids = [id_ for id_, why in extra.unavailable.items() if why == reason]
+        yield warning(
+            "PD330",
+            "an enrichment could not be read",
+            detail=f"{name} of {count} of {records} {kind}: {reason}",
+            hint="what is mapped from it keeps the value it has in Port",
+            records=tuple(f"{kind}/{id_}" for id_ in ids[:5]),
+        )
+
+
+def _reason(failure: PdsyncError | msgspec.DecodeError) -> str:
+    """Why something could not be read, in a line."""
+    if isinstance(failure, PdsyncError):
+        return f"{failure.diagnostics[0].summary}: {failure.diagnostics[0].detail}"
+    return "PagerDuty's answer cannot be understood"
+
+
+class _Attempts:
+    """Requests of one sort: once one was refused for a reason that holds for all, none is sent any more."""
+
+    def __init__(self) -> None:
+        self.verdict = ""
+
+    async def to(self, job: Callable[[], Awaitable[None]]) -> PdsyncError | msgspec.DecodeError | str | None:
+        """Do `job`; what stopped it, or the verdict there was before, or None when it went well."""
+        if self.verdict:
+            return self.verdict
+        try:
+            await job()
+        except Interrupted:
+            raise
+        except (PdsyncError, msgspec.DecodeError) as failure:
+            if isinstance(failure, ApiError) and failure.status in _VERDICTS:
+                self.verdict = _reason(failure)
+            return failure
+        return None
+
+
+def _said(outcome: PdsyncError | msgspec.DecodeError | str) -> str:
+    return outcome if isinstance(outcome, str) else _reason(outcome)
+
+
+# --- on-calls --------------------------------------------------------------------------------------------------
+
+_EXPANDED: Params = (("include[]", "users"),)
+_ON_CALLS = (("oncalls", _EXPANDED),)
+
+
+async def _on_calls(policy: str, setting: Setting, raws: Raws) -> Extra:
+    """Who is on call now, by escalation policy; `policy` is where a record names its own.
+
+    One list for the whole account serves services and policies; where that is too long, lists by policy do.
+    """
+    policies = _policies(policy, raws)
+    whole = await setting.listing("oncalls", _EXPANDED)
+    if whole.problem is None:
+        return _handed_out([(whole, set(policies))], policies)
+    if whole.failure is not None:
+        return Extra(unavailable=dict.fromkeys(raws, whole.problem.detail))
+    blocks = _blocks(sorted(policies), _POLICIES_PER_REQUEST)
+    lists = await together(_on_calls_of(setting, block) for block in blocks)
+    return _handed_out(list(zip(lists, map(set, blocks), strict=True)), policies)
+
+
+async def _on_calls_of(setting: Setting, policies: Sequence[str]) -> Listing:
+    return await setting.listing("oncalls", _EXPANDED + tuple(("escalation_policy_ids[]", id_) for id_ in policies))
+
+
+def _policies(path: str, raws: Raws) -> dict[str, list[str]]:
+    """Record ids by the escalation policy that they name (empty: none)."""
+    reader = FieldReader([path])
+    policies: dict[str, list[str]] = defaultdict(list)
+    for id_, raw in raws.items():
+        policies[reader.read(raw)[0] or ""].append(id_)
+    return policies
+
+
+def _handed_out(lists: Sequence[tuple[Listing, set[str]]], policies: Mapping[str, list[str]]) -> Extra:
+    """Each record gets the rows of its policy; those of a list with a problem get none at all."""
+    reader = FieldReader(["escalation_policy.id"])
+    extra = Extra()
+    for listing, about in lists:
+        rows: dict[str, list[bytes]] = defaultdict(list)
+        for raw in listing.records.values():
+            rows[reader.read(raw)[0]].append(raw)
+        for policy in about:
+            if listing.problem:
+                extra.without(policies[policy], listing.problem.detail)
+            else:
+                extra.values.update(dict.fromkeys(policies[policy], array(rows[policy])))
+    return extra
+
+
+def _blocks(items: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+# --- e-mail addresses ------------------------------------------------------------------------------------------
+
+
+class _Users(msgspec.Struct):
+    users: list[msgspec.Raw] | None = None
+
+
+async def _emails(setting: Setting, raws: Raws) -> Extra:
+    """Each user of a schedule with their e-mail address; a user who is no longer there gets none."""
+    listing = await setting.listing("users", ())
+    reader = FieldReader(["id", "email"])
+    emails = {id_: msgspec.json.encode(email) for id_, email in map(reader.read, listing.records.values())}
+    decoder, names = msgspec.json.Decoder(_Users), FieldReader(["id"])
+    extra = Extra()
+    for id_, raw in raws.items():
+        users = [(names.read(bytes(user))[0], bytes(user)) for user in decoder.decode(raw).users or ()]
+        if listing.problem and any(user not in emails for user, _ in users):
+            extra.without([id_], listing.problem.detail)
+        elif users:
+            extra.values[id_] = array(
+                splice(user, {"__email": emails[name]} if name in emails else {}) for name, user in users
+            )
+    return extra
+
+
+# --- custom fields ---------------------------------------------------------------------------------------------
+
+
+class _CustomFields(msgspec.Struct):
+    custom_fields: msgspec.Raw
+
+
+async def _custom_fields(setting: Setting, raws: Raws) -> Extra:
+    """The custom fields of every record, each with a request of its own."""
+    extra, attempts = Extra(), _Attempts()
+    decoder = msgspec.json.Decoder(_CustomFields)
+
+    async def fetch(id_: str) -> None:
+        path = f"/{setting.kind}/{quote(id_, safe='')}/custom_fields/values"
+        reply = await setting.asker.send("GET", path)
+        extra.values[id_] = bytes(decoder.decode(reply.content).custom_fields)
+
+    async def work(id_: str) -> None:
+        if (outcome := await attempts.to(partial(fetch, id_))) is not None:
+            extra.without([id_], _said(outcome))
+        setting.tally.add(1)
+
+    setting.tally.expect(len(raws))
+    await each(raws, work, _AT_ONCE)
+    return extra
+
+
+# --- analytics -------------------------------------------------------------------------------------------------
+
+
+class _Rows(msgspec.Struct):
+    data: list[msgspec.Raw]
+    more: bool | None = None
+    last: str | None = None
+
+
+_ROWS = msgspec.json.Decoder(_Rows)
+
+
+async def _service_analytics(setting: Setting, raws: Raws) -> Extra:
+    """One row of metrics for each service over the last months; null for a service that had no incidents."""
+    extra, attempts = Extra(), _Attempts()
+    since = setting.now - timedelta(days=DAYS_PER_MONTH * int(setting.argument))
+    window = {"created_at_start": in_utc(since), "created_at_end": in_utc(setting.now)}
+    reader = FieldReader(["service_id"])
+
+    async def fetch(ids: Sequence[str]) -> None:
+        body = {"filters": {"service_ids": list(ids), **window}}
+        reply = await setting.asker.send("POST", "/analytics/metrics/incidents/services", body=body)
+        rows = {reader.read(bytes(row))[0]: bytes(row) for row in _ROWS.decode(reply.content).data}
+        extra.values.update({id_: rows.get(id_, b"null") for id_ in ids})
+
+    async def work(ids: Sequence[str]) -> None:
+        outcome = await attempts.to(partial(fetch, ids))
+        if isinstance(outcome, ApiError) and outcome.status in {400, 413} and len(ids) > _FEWEST_PER_REQUEST:
+            half = len(ids) // 2
+            await together([work(ids[:half]), work(ids[half:])])
+        elif outcome is not None:
+            extra.without(ids, _said(outcome))
+
+    await together(work(block) for block in _blocks(list(raws), _SERVICES_PER_REQUEST))
+    return extra
+
+
+async def _incident_analytics(setting: Setting, raws: Raws) -> Extra:
+    """The analytics row of each incident; null where PagerDuty has none (yet: they come a day late).
+
+    Read for the stretch of time in which the incidents at hand were made.
+    """
+    extra, attempts = Extra(), _Attempts()
+    span = _lifetime(raws, setting.now)
+
+    async def work(part: Span) -> None:
+        outcome = await attempts.to(partial(_read_raw_incidents, setting, part, raws, extra.values))
+        if outcome is not None:
+            attempts.verdict = attempts.verdict or _said(outcome)
+
+    parts = [span] if span.width <= _WIDEST else span.cut(_WIDEST)
+    await together(work(part) for part in parts)
+    missing = [id_ for id_ in raws if id_ not in extra.values]
+    if attempts.verdict:
+        extra.without(missing, attempts.verdict)
+    else:
+        extra.values.update(dict.fromkeys(missing, b"null"))
+    return extra
+
+
+async def _read_raw_incidents(setting: Setting, span: Span, raws: Raws, into: dict[str, bytes]) -> None:
+    """All pages of one stretch of time; rows of incidents that are not at hand are dropped."""
+    filters: dict[str, Any] = {"created_at_start": in_utc(span.since), "created_at_end": in_utc(span.until)}
+    for name in ("service_ids", "team_ids"):
+        if ids := [value for wire, value in setting.params if wire == f"{name}[]"]:
+            filters[name] = ids
+    body: dict[str, Any] = {"filters": filters, "limit": _INCIDENTS_PER_PAGE, "order_by": "created_at"}
+    reader = FieldReader(["id"])
+    while True:
+        reply = await setting.asker.send("POST", "/analytics/raw/incidents", body=body)
+        page = _ROWS.decode(reply.content)
+        read = ((reader.read(bytes(row))[0], bytes(row)) for row in page.data)
+        into.update({id_: row for id_, row in read if id_ in raws})
+        if not page.more or not page.last or page.last == body.get("starting_after"):
+            return
+        body = {**body, "starting_after": page.last}
+
+
+def _lifetime(raws: Raws, now: datetime) -> Span:
+    """From the oldest to the youngest record, both included."""
+    reader = FieldReader(["created_at"])
+    moments = [moment(made, now) for raw in raws.values() if (made := reader.read(raw)[0])]
+    return Span(min(moments, default=now), max(moments, default=now) + timedelta(seconds=1))
+
+
+ENRICHERS: Mapping[tuple[str, str], Enricher] = MappingProxyType(
+    {
+        ("services", "__analytics"): Enricher(_service_analytics),
+        ("services", "__custom_fields"): Enricher(_custom_fields),
+        ("services", "__oncall_user"): Enricher(partial(_on_calls, "escalation_policy.id"), needs=_ON_CALLS),
+        ("incidents", "__analytics"): Enricher(_incident_analytics),
+        ("incidents", "__custom_fields"): Enricher(_custom_fields),
+        ("schedules", "__email"): Enricher(_emails, key="users", needs=(("users", ()),)),
+        ("escalation_policies", "__oncall_users"): Enricher(partial(_on_calls, "id"), needs=_ON_CALLS),
+    }
+)
+"""How each enrichment of each kind is read."""

@@ -1,0 +1,177 @@
+"""Records as bytes: pages are cut into records, ids are read, enrichments spliced in; nothing is parsed whole."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pdsync.errors import SourceError, error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pdsync.kinds import Kind
+
+
+class Page:
+    """One answer of a list: ids and bytes of its records in order, and what it says about the rest.
+
+    `next` is the cursor of the next page; `total` is None where the server does not tell.
+    """
+
+    __slots__ = ("ids", "more", "next", "raws", "total")
+
+    def __init__(self, ids: list[str], raws: list[bytes], *, more: bool, total: int | None, following: str) -> None:
+        self.ids = ids
+        self.raws = raws
+        self.more = more
+        self.total = total
+        self.next = following
+
+
+class PageReader:
+    """Cuts the pages of one kind."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+        self._page = msgspec.json.Decoder(
+            msgspec.defstruct(
+                "Page",
+                [
+                    ("rows", list[msgspec.Raw], msgspec.field(name=kind.rows)),
+                    ("more", bool | None, None),
+                    ("total", int | None, None),
+                    ("next_cursor", str | None, None),
+                ],
+            )
+        )
+        self._named = FieldReader(path.partition("|")[0] for path in kind.id)
+        self._instead = [path.partition("|")[2] for path in kind.id]
+
+    def read(self, content: bytes) -> Page:
+        """The page in an answer.  Raises `SourceError` if it is not what the kind's list should be."""
+        try:
+            page: Any = _decode(self._page, content)
+        except msgspec.DecodeError as problem:
+            raise malformed(self._kind, f"{problem}") from None
+        raws = [one_line(row) for row in page.rows]
+        ids = [self.id_of(raw) for raw in raws]
+        return Page(ids, raws, more=bool(page.more), total=page.total, following=page.next_cursor or "")
+
+    def id_of(self, raw: bytes) -> str:
+        """The id of a record.  Raises `SourceError` if it has none."""
+        try:
+            values = self._named.read(raw)
+        except msgspec.DecodeError as problem:
+            raise malformed(self._kind, f"{problem}") from None
+        parts = [instead if value is None else str(value) for value, instead in zip(values, self._instead, strict=True)]
+        name = "-".join(part for part in parts if part)
+        if not name or values[0] is None:
+            raise malformed(self._kind, "a record has no id")
+        return name
+
+
+_SURROGATES = re.compile(
+    rb"""(?P<kept> \\\\ | \\u[dD][89abAB][0-9a-fA-F]{2} \\u[dD][c-fC-F][0-9a-fA-F]{2} )
+       | \\u[dD][89a-fA-F][0-9a-fA-F]{2}""",
+    re.VERBOSE,
+)
+
+
+def _decode(decoder: msgspec.json.Decoder[Any], content: bytes) -> Any:
+    """The decoded page; half a surrogate pair, as a cut text may end with, becomes U+FFFD (as jq reads it)."""
+    try:
+        return decoder.decode(content)
+    except msgspec.DecodeError:
+        whole = _SURROGATES.sub(lambda match: match["kept"] or rb"\ufffd", content)
+        if whole == content:
+            raise
+        return decoder.decode(whole)
+
+
+def malformed(kind: Kind, what: str) -> SourceError:
+    """An answer is not what the kind's list should be."""
+    return SourceError(
+        error(
+            "PD311",
+            "an answer of PagerDuty cannot be understood",
+            detail=f"GET {kind.path}: {what}",
+            hint="check that the base URL is PagerDuty's",
+        )
+    )
+
+
+_Leaf = str | int | float | bool | None
+
+
+class FieldReader:
+    """Reads some fields of records, named by dotted paths, and skips over everything else."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        steps = [path.split(".") for path in paths]
+        self._decoder = msgspec.json.Decoder(_shape(steps))
+        self._attributes = [[_attribute(step) for step in path] for path in steps]
+
+    def read(self, raw: bytes) -> list[Any]:
+        """The values in the order of the paths; None where there is none.  Raises `msgspec.DecodeError`."""
+        record = self._decoder.decode(raw)
+        return [_follow(record, path) for path in self._attributes]
+
+
+def _shape(paths: list[list[str]]) -> Any:
+    """A type with just these fields, each of which may be missing or null."""
+    inner: dict[str, list[list[str]]] = {}
+    for head, *rest in paths:
+        inner.setdefault(head, []).extend([rest] if rest else [])
+    fields = [
+        (_attribute(head), (_shape(rests) | None) if rests else _Leaf, msgspec.field(name=head, default=None))
+        for head, rests in inner.items()
+    ]
+    return msgspec.defstruct("Record", fields)
+
+
+def _attribute(name: str) -> str:
+    return "f_" + name
+
+
+def _follow(record: Any, path: list[str]) -> Any:
+    for attribute in path:
+        if record is None:
+            return None
+        record = getattr(record, attribute)
+    return record
+
+
+def one_line(raw: Iterable[int] | msgspec.Raw) -> bytes:
+    """JSON bytes without line breaks: a record is one line wherever it is kept.
+
+    A line break inside of a JSON string is escaped, so one in the bytes is only ever between tokens.
+    """
+    text = bytes(raw)
+    return msgspec.json.format(text, indent=-1) if b"\n" in text or b"\r" in text else text
+
+
+def splice(raw: bytes, extra: Mapping[str, bytes]) -> bytes:
+    """The JSON object `raw` with the keys of `extra` (name to JSON bytes) added at its end.
+
+    The same as merging dicts when none of the keys is there yet.
+    """
+    if not extra:
+        return raw
+    added = b",".join(msgspec.json.encode(name) + b":" + value for name, value in extra.items())
+    body = raw.strip()[:-1].rstrip()
+    return body + (b"" if body == b"{" else b",") + added + b"}"
+
+
+def replace(raw: bytes, key: str, value: bytes) -> bytes:
+    """The JSON object `raw` with another value under one of its keys; the order of keys stays."""
+    parts: dict[str, msgspec.Raw] = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    parts[key] = msgspec.Raw(value)
+    return msgspec.json.encode(parts)
+
+
+def array(values: Iterable[bytes]) -> bytes:
+    """A JSON array of JSON bytes."""
+    return b"[" + b",".join(values) + b"]"

@@ -1,0 +1,96 @@
+"""Port as a target: a reader that cannot write, a writer, and how to open either."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from pdsync.targets.port.auth import PortAuth
+from pdsync.targets.port.read import PortReader
+from pdsync.targets.port.write import PortWriter
+from pdsync.transport import PORT_LIMITS, ApiClient
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+__all__ = ["PortAuth", "PortReader", "PortWriter", "open_port_reader", "open_port_writer", "port_client"]
+
+
+def port_client(
+    base_url: str,
+    client_id: str,
+    client_secret: str,
+    *,
+    user_agent: str,
+    on_wait: Callable[[str], None] | None = None,
+    allow_plain_http: bool = False,
+) -> ApiClient:
+    """An HTTP client of Port, to be entered with `async with`.
+
+    Args:
+        base_url: the API of the organization's region, such as `https://api.port.io`.
+        client_id: the public half of the organization's credentials.
+        client_secret: the secret half.
+        user_agent: sent with every request; Port derives an entity's datasource from it.
+        on_wait: told of longer waits, in words.
+        allow_plain_http: talk unencrypted to another host than this one.
+
+    Raises:
+        UsageError: `base_url` is no URL, or unencrypted.
+    """
+    return ApiClient(
+        base_url,
+        name="Port",
+        auth=PortAuth(base_url, client_id, client_secret),
+        user_agent=user_agent,
+        limits=PORT_LIMITS,
+        on_wait=on_wait,
+        codes="PD40",
+        allow_plain_http=allow_plain_http,
+    )
+
+
+@asynccontextmanager
+async def open_port_reader(
+    base_url: str,
+    client_id: str,
+    client_secret: str,
+    *,
+    user_agent: str,
+    on_wait: Callable[[str], None] | None = None,
+    allow_plain_http: bool = False,
+) -> AsyncIterator[PortReader]:
+    """A reader for the block; arguments as for `port_client`.  No request is sent before the first read."""
+    client = port_client(
+        base_url,
+        client_id,
+        client_secret,
+        user_agent=user_agent,
+        on_wait=on_wait,
+        allow_plain_http=allow_plain_http,
+    )
+    async with client:
+        yield PortReader(client)
+
+
+@asynccontextmanager
+async def open_port_writer(
+    base_url: str,
+    client_id: str,
+    client_secret: str,
+    *,
+    user_agent: str,
+    on_wait: Callable[[str], None] | None = None,
+    allow_plain_http: bool = False,
+) -> AsyncIterator[PortWriter]:
+    """A writer for the block; arguments as for `port_client`.  No request is sent before the first write."""
+    client = port_client(
+        base_url,
+        client_id,
+        client_secret,
+        user_agent=user_agent,
+        on_wait=on_wait,
+        allow_plain_http=allow_plain_http,
+    )
+    async with client:
+        yield PortWriter(client)

@@ -1,0 +1,40 @@
+"""Port's routes, with identifiers encoded: slash, colon, plus, equals, at and backslash all occur in them."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote
+
+AUTHENTICATION: Final = "/v1/auth/access_token"
+ORGANIZATION: Final = "/v1/organization"
+BLUEPRINTS: Final = "/v1/blueprints"
+
+
+def blueprint_path(blueprint: str) -> str:
+    """One blueprint."""
+    return f"{BLUEPRINTS}/{quote(blueprint, safe='')}"
+
+
+def entity_path(blueprint: str, identifier: str) -> str:
+    """One entity."""
+    return f"{blueprint_path(blueprint)}/entities/{quote(identifier, safe='')}"
+
+
+def search_path(blueprint: str) -> str:
+    """The paged search over one blueprint's entities: a POST that reads."""
+    return f"{blueprint_path(blueprint)}/entities/search"
+
+
+def count_path(blueprint: str) -> str:
+    """The number of a blueprint's entities."""
+    return f"{blueprint_path(blueprint)}/entities-count"
+
+
+def bulk_upsert_path(blueprint: str) -> str:
+    """Create or merge up to 20 entities."""
+    return f"{blueprint_path(blueprint)}/entities/bulk"
+
+
+def bulk_delete_path(blueprint: str) -> str:
+    """Delete up to 100 entities."""
+    return f"{blueprint_path(blueprint)}/bulk/entities/delete"

@@ -1,0 +1,245 @@
+"""Reading Port: organization, blueprints, entities.  Nothing here can write.
+
+Entities are read by the paged search of their blueprint, asking for the wanted paths alone, which also keeps
+mirrored, calculated and aggregated values out (Port API reference, Search a blueprint's entities).
+"""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from pdsync.errors import TargetError
+from pdsync.model import Blueprint, EntityKey, Existing, ExistingEntity, Json
+from pdsync.normal import entity_normaliser
+from pdsync.targets.port.chunks import chunks
+from pdsync.targets.port.paths import BLUEPRINTS, ORGANIZATION, count_path, search_path
+from pdsync.targets.port.problems import unreadable, unsettled
+from pdsync.targets.port.requests import ask, ask_object, is_absent, tasks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+
+    from pdsync.model import Fields
+    from pdsync.targets import Progress
+    from pdsync.transport import ApiClient
+
+PAGE_SIZE: Final = 1000
+"""Port API reference: a page of the search holds at most 1000 entities."""
+
+READ_ATTEMPTS: Final = 3
+KNOWN_AT_ONCE: Final = 200
+KNOWN_BYTES: Final = 512 * 1024
+
+POOLED_STRINGS: Final = 4096
+"""So many different strings are held once each: enough for every status and target, few enough to be cheap."""
+
+_META: Final = ("title", "icon", "team")
+
+
+class _Entity(msgspec.Struct, rename="camel"):
+    identifier: str
+    title: Json = None
+    icon: Json = None
+    team: Json = None
+    properties: dict[str, Json] | None = None
+    relations: dict[str, Json] | None = None
+    updated_at: str | None = None
+    updated_by: str | None = None
+
+
+class _Page(msgspec.Struct):
+    entities: list[_Entity]
+    next: str | None = None
+
+
+class _Columns(NamedTuple):
+    """The wanted paths of one blueprint, by where they stand in an entity; each path is one string for all."""
+
+    meta: tuple[str, ...]
+    properties: tuple[tuple[str, str], ...]
+    relations: tuple[tuple[str, str], ...]
+
+    @property
+    def include(self) -> list[str]:
+        """What the search is asked to return."""
+        return ["identifier", *self.meta, *(path for _, path in (*self.properties, *self.relations))]
+
+    def fields(self, entity: _Entity) -> Fields:
+        """The wanted paths of an entity, None where Port has nothing."""
+        properties, relations = entity.properties or {}, entity.relations or {}
+        fields: Fields = {path: getattr(entity, path) for path in self.meta}
+        fields |= {path: properties.get(name) for name, path in self.properties}
+        fields |= {path: relations.get(name) for name, path in self.relations}
+        return fields
+
+
+class PortReader:
+    """A Port organization, to be read.
+
+    Args:
+        client: what requests are sent with.
+    """
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+        self._decoder = msgspec.json.Decoder(_Page)
+        self.name = client.base_url
+
+    async def read(self, wanted: Mapping[str, Collection[str]], progress: Progress | None = None) -> Existing:
+        """Read organization, all blueprints, and the wanted paths of the entities of the wanted blueprints.
+
+        A path that Port's blueprint does not have is absent from the fields; one that it has and the entity leaves
+        empty is None.  Raises `TargetError` rather than return a part.
+        """
+        async with tasks() as group:
+            organization = group.create_task(self._organization())
+            listing = group.create_task(self._blueprints())
+        blueprints = listing.result()
+        async with tasks() as group:
+            parts = {
+                name: group.create_task(self._entities(blueprints[name], wanted[name], progress))
+                for name in sorted(wanted)
+                if name in blueprints
+            }
+        entities = {
+            EntityKey(name, identifier): entity
+            for name, part in parts.items()
+            for identifier, entity in sorted(part.result().items(), key=itemgetter(0))
+        }
+        return Existing(*organization.result(), blueprints, entities)
+
+    async def known(self, keys: Collection[EntityKey]) -> frozenset[EntityKey]:
+        """Those of `keys` that exist; of a blueprint that does not exist, none."""
+        by_blueprint: dict[str, list[str]] = {}
+        for key in sorted(set(keys)):
+            by_blueprint.setdefault(key.blueprint, []).append(key.identifier)
+        async with tasks() as group:
+            parts = [
+                group.create_task(self._known(blueprint, some))
+                for blueprint, identifiers in by_blueprint.items()
+                for some in chunks(identifiers, most=KNOWN_AT_ONCE, size=_encoded_size, budget=KNOWN_BYTES, key=str)
+            ]
+        return frozenset[EntityKey]().union(*(part.result() for part in parts))
+
+    # --- parts
+
+    async def _organization(self) -> tuple[str, str]:
+        """Identifier and name; the answer's shape is not documented."""
+        answer = await ask_object(self._client, "GET", ORGANIZATION)
+        organization = answer.get("organization", answer)
+        if not isinstance(organization, dict) or not (organization.get("id") or organization.get("name")):
+            raise unreadable(f"GET {ORGANIZATION}", "no organization in it")
+        name = str(organization.get("name") or "")
+        return str(organization.get("id") or name), name
+
+    async def _blueprints(self) -> dict[str, Blueprint]:
+        found = (await ask_object(self._client, "GET", BLUEPRINTS)).get("blueprints")
+        if not isinstance(found, list) or not all(isinstance(b, dict) and b.get("identifier") for b in found):
+            raise unreadable(f"GET {BLUEPRINTS}", "no blueprints in it")
+        return {b["identifier"]: Blueprint(b["identifier"], b) for b in sorted(found, key=itemgetter("identifier"))}
+
+    async def _entities(
+        self, blueprint: Blueprint, paths: Collection[str], progress: Progress | None
+    ) -> dict[str, ExistingEntity]:
+        """Every entity of a blueprint by identifier.
+
+        A row that shows up twice means that rows moved between two pages, so that another one may have been missed:
+        then the number of entities must be the one that Port counts, or all is read anew.
+        """
+        name = blueprint.identifier
+        columns = _columns(blueprint, paths)
+        found: dict[str, ExistingEntity] = {}
+        counted = 0
+        for _ in range(READ_ATTEMPTS):
+            found, rows = await self._read_through(blueprint, columns, progress)
+            counted = rows if rows == len(found) else await self._count(name)
+            if counted == len(found):
+                return found
+        raise unsettled(name, len(found), counted)
+
+    async def _read_through(
+        self, blueprint: Blueprint, columns: _Columns, progress: Progress | None
+    ) -> tuple[dict[str, ExistingEntity], int]:
+        """All pages once: the entities, and the number of rows they came from."""
+        normalise = entity_normaliser(blueprint)
+        found: dict[str, ExistingEntity] = {}
+        pool: dict[str, str] = {}
+        rows = 0
+        async for page in self._pages(blueprint.identifier, {"include": columns.include}):
+            rows += len(page)
+            for entity in page:
+                fields = _shared(normalise(columns.fields(entity)), pool)
+                found[entity.identifier] = ExistingEntity(fields, entity.updated_at or "", entity.updated_by or "")
+            if progress:
+                progress(blueprint.identifier, len(found), None)
+        return found, rows
+
+    async def _known(self, blueprint: str, identifiers: Collection[str]) -> set[EntityKey]:
+        rule = {"property": "$identifier", "operator": "in", "value": list(identifiers)}
+        question = {"query": {"combinator": "and", "rules": [rule]}, "include": ["identifier"]}
+        found: set[str] = set()
+        try:
+            async for page in self._pages(blueprint, question):
+                found.update(entity.identifier for entity in page)
+        except TargetError as problem:
+            if not is_absent(problem):
+                raise
+        return {EntityKey(blueprint, identifier) for identifier in found.intersection(identifiers)}
+
+    async def _pages(self, blueprint: str, question: Mapping[str, Json]) -> AsyncIterator[list[_Entity]]:
+        path = search_path(blueprint)
+        cursors: set[str] = set()
+        following: dict[str, Json] = {}
+        while True:
+            reply = await ask(self._client, "POST", path, body={**question, "limit": PAGE_SIZE, **following})
+            try:
+                page = self._decoder.decode(reply.content)
+            except ValueError as problem:
+                raise unreadable(f"POST {path}", str(problem)) from None
+            yield page.entities
+            if not page.next:
+                return
+            if page.next in cursors:
+                raise unreadable(f"POST {path}", "a page is announced a second time")
+            cursors.add(page.next)
+            following = {"from": page.next}
+
+    async def _count(self, blueprint: str) -> int:
+        path = count_path(blueprint)
+        counted = (await ask_object(self._client, "GET", path)).get("count")
+        if not isinstance(counted, int):
+            raise unreadable(f"GET {path}", "no count in it")
+        return counted
+
+
+def _columns(blueprint: Blueprint, paths: Collection[str]) -> _Columns:
+    """Those of `paths` that the blueprint has, and that are not computed by Port."""
+    wanted = set(paths)
+
+    def of(part: str, names: Iterable[str]) -> tuple[tuple[str, str], ...]:
+        return tuple((name, f"{part}.{name}") for name in sorted(names) if f"{part}.{name}" in wanted)
+
+    return _Columns(
+        tuple(path for path in _META if path in wanted),
+        of("properties", blueprint.properties),
+        of("relations", blueprint.relations),
+    )
+
+
+def _shared(fields: Fields, pool: dict[str, str]) -> Fields:
+    """The fields with strings taken from the pool, which saves a third of the memory of a large catalog."""
+    for path, value in fields.items():
+        if type(value) is str:
+            held = pool.get(value)
+            if held is not None:
+                fields[path] = held
+            elif len(pool) < POOLED_STRINGS:
+                pool[value] = value
+    return fields
+
+
+def _encoded_size(text: str) -> int:
+    return len(text.encode())

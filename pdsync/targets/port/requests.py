@@ -1,0 +1,76 @@
+"""Sending a request to Port, and reading what every answer has in common."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from pdsync.targets.port.problems import NOT_FOUND, as_target_error, unreadable
+from pdsync.transport import ACCEPTED, ApiError, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Mapping
+
+    from pdsync.errors import TargetError
+    from pdsync.model import Json
+    from pdsync.transport import ApiClient, Reply
+
+
+async def ask(
+    client: ApiClient,
+    method: str,
+    path: str,
+    *,
+    params: Mapping[str, str] | None = None,
+    body: Json | bytes | None = None,
+    accept: Collection[int] = ACCEPTED,
+) -> Reply:
+    """Send a request that may be repeated to the same effect.  Raises `TargetError`, caused by an `ApiError`."""
+    try:
+        return await client.send(method, path, params=tuple((params or {}).items()), body=body, accept=accept)
+    except (ApiError, Unreachable) as problem:
+        raise as_target_error(problem) from problem
+
+
+async def ask_object(
+    client: ApiClient, method: str, path: str, *, params: Mapping[str, str] | None = None, body: Json = None
+) -> dict[str, Json]:
+    """The JSON object that answers.  Raises `TargetError` when it is none."""
+    return json_object(await ask(client, method, path, params=params, body=body), method, path)
+
+
+def json_object(reply: Reply, method: str, path: str) -> dict[str, Json]:
+    """A reply's JSON object.  Raises `TargetError` when it is none."""
+    try:
+        answer = reply.json()
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise unreadable(f"{method} {path}", "no JSON object")
+    return answer
+
+
+def refused(problem: TargetError) -> ApiError | None:
+    """Port's refusal behind an error, if it is one (and not, say, an answer that never came)."""
+    return problem.__cause__ if isinstance(problem.__cause__, ApiError) else None
+
+
+def is_absent(problem: TargetError) -> bool:
+    """Whether it is Port that answered that what was asked for does not exist - and not, say, a proxy."""
+    answer = refused(problem)
+    return answer is not None and answer.status == HTTPStatus.NOT_FOUND and NOT_FOUND in (answer.code, answer.message)
+
+
+@asynccontextmanager
+async def tasks() -> AsyncIterator[asyncio.TaskGroup]:
+    """A task group that raises the first problem itself instead of a group of one."""
+    problem: BaseException | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as problems:
+        problem = problems.exceptions[0]
+    if problem:
+        raise problem

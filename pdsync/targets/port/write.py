@@ -1,0 +1,325 @@
+"""Writing to Port: entities in bulk, blueprints one by one.
+
+Entities are merged: keys that are not sent keep their value, null clears (Port API reference, Create an entity).
+Missing relation targets are never created and dependents never deleted, whatever the server's defaults are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from pdsync.errors import PdsyncError, TargetError
+from pdsync.normal import blueprint_fields, entity_body, same, set_blueprint_path
+from pdsync.targets import EntityWrite, WriteResult
+from pdsync.targets.port.chunks import chunks
+from pdsync.targets.port.paths import (
+    BLUEPRINTS,
+    blueprint_path,
+    bulk_delete_path,
+    bulk_upsert_path,
+    entity_path,
+)
+from pdsync.targets.port.problems import HAS_DEPENDENTS, refusal, say, unreadable, without_effect
+from pdsync.targets.port.requests import ask, ask_object, is_absent, refused, tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+
+    from pdsync.model import Blueprint, Fields, Json
+    from pdsync.transport import ApiClient, ApiError
+
+BULK_SIZE: Final = 20
+"""Port API reference, Create multiple entities: 20 at most."""
+
+BULK_BYTES: Final = 900 * 1024
+"""Encoded bytes of entities in one request; a request may have 1 MiB."""
+
+DELETE_SIZE: Final = 100
+"""Port API reference, Delete multiple entities: 100 at most."""
+
+SETTLING_SECONDS: Final = (1.0, 2.0, 4.0)
+"""Deletes of entities may take a few seconds (Port API reference, Delete a blueprint): when to ask again."""
+
+_MERGE: Final = {
+    "upsert": "true",
+    "merge": "true",
+    "create_missing_related_entities": "false",
+    "validation_only": "false",
+}
+_ALONE: Final = {"delete_dependents": "false"}
+_SERVER_KEYS: Final = frozenset({"id", "_id", "createdAt", "createdBy", "updatedAt", "updatedBy"})
+_NULL_ONLY_BY_PATCH: Final = frozenset({"title", "icon", "team"})
+_ABOUT_CONTENT: Final = frozenset({400, 404, 409, 413, 422})
+"""Refusals that something in the request is the reason for, so that other requests may fare better."""
+
+
+class PortWriter:
+    """A Port organization, to be written to.  Every method may be repeated to the same effect.
+
+    Args:
+        client: what requests are sent with.
+        sleep: how to wait, in seconds.
+    """
+
+    def __init__(self, client: ApiClient, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._client = client
+        self._sleep = sleep
+
+    # --- entities
+
+    def batches(self, writes: Sequence[EntityWrite]) -> list[tuple[EntityWrite, ...]]:
+        """Split writes into requests: 20 entities and 900 KiB at most, in order, no entity twice in one."""
+        return chunks(writes, most=BULK_SIZE, size=_encoded_size, budget=BULK_BYTES, key=lambda write: write.identifier)
+
+    async def upsert(self, blueprint: str, batch: Sequence[EntityWrite]) -> list[WriteResult]:
+        """Create or merge one batch; one result per write, in order.
+
+        An entity that Port refuses has Port's message in its result.  Raises `TargetError` when no request of the
+        batch was answered; one that was not answered while others were is an error in its entities' results.
+        """
+        alone = [[n] for n, write in enumerate(batch) if _needs_patch(write)]
+        merged = [n for n, write in enumerate(batch) if not _needs_patch(write)]
+        parts = [*alone, merged] if merged else alone
+        calls = [self._write(blueprint, [batch[n] for n in part]) for part in parts]
+        results = await _in_parts([[batch[n].identifier for n in part] for part in parts], calls)
+        order = [n for part in parts for n in part]
+        return [result for _, result in sorted(zip(order, results, strict=True), key=lambda pair: pair[0])]
+
+    async def delete(self, blueprint: str, identifiers: Sequence[str]) -> list[WriteResult]:
+        """Delete entities without their dependents; one that is already gone counts as deleted.
+
+        One result per identifier, in order; one that others require has Port's message.  Raises `TargetError` when
+        no request was answered.
+        """
+        parts = chunks(identifiers, most=DELETE_SIZE, size=_identifier_size, budget=BULK_BYTES, key=str)
+        return await _in_parts(parts, [self._delete_together(blueprint, part) for part in parts])
+
+    async def _write(self, blueprint: str, writes: Sequence[EntityWrite]) -> list[WriteResult]:
+        try:
+            if _needs_patch(writes[0]):
+                return await self._patch(blueprint, writes[0])
+            return await self._bulk(blueprint, writes)
+        except TargetError as problem:
+            answer = refused(problem)
+            if answer is None or not _is_about_content(answer):
+                raise
+            if len(writes) == 1:
+                return [WriteResult(writes[0].identifier, refusal(answer))]
+        middle = len(writes) // 2
+        halves = (writes[:middle], writes[middle:])
+        calls = [self._write(blueprint, half) for half in halves]
+        return await _in_parts([[write.identifier for write in half] for half in halves], calls)
+
+    async def _patch(self, blueprint: str, write: EntityWrite) -> list[WriteResult]:
+        """Title, icon and team can be emptied by PATCH alone."""
+        body = entity_body(write.identifier, write.fields)
+        del body["identifier"]
+        params = {"create_missing_related_entities": "false"}
+        await ask(
+            self._client,
+            "PATCH",
+            entity_path(blueprint, write.identifier),
+            params=params,
+            body=orjson.dumps(body),
+        )
+        return [WriteResult(write.identifier)]
+
+    async def _bulk(self, blueprint: str, writes: Sequence[EntityWrite]) -> list[WriteResult]:
+        path = bulk_upsert_path(blueprint)
+        body = orjson.dumps({"entities": [_body(write) for write in writes]})
+        answer = await ask_object(self._client, "POST", path, params=_MERGE, body=body)
+        errors = {failed.get("index"): failed for failed in _objects(answer.get("errors"))}
+        done = {stored.get("index") for stored in _objects(answer.get("entities"))}
+        return [
+            WriteResult(write.identifier, _result(errors.get(index), stored=index in done))
+            for index, write in enumerate(writes)
+        ]
+
+    async def _delete_together(self, blueprint: str, identifiers: Sequence[str]) -> list[WriteResult]:
+        """Delete in one request; what that leaves behind, one by one, so that each failure names its entity."""
+        body = {"entities": list(identifiers)}
+        try:
+            answer = await ask_object(self._client, "POST", bulk_delete_path(blueprint), params=_ALONE, body=body)
+            deleted = {identifier for identifier in answer.get("deletedEntities") or () if isinstance(identifier, str)}
+        except TargetError as problem:
+            refusing = refused(problem)
+            if refusing is None or not _is_about_content(refusing):
+                raise
+            deleted = set()
+        errors = await self._delete_singly(blueprint, [i for i in identifiers if i not in deleted])
+        return [WriteResult(identifier, errors.get(identifier, "")) for identifier in identifiers]
+
+    async def _delete_singly(self, blueprint: str, identifiers: Sequence[str]) -> dict[str, str]:
+        """Delete in the order given; what went wrong, by identifier.
+
+        When a request gets no answer, or not from somebody who lets us delete, no more are tried.
+        """
+        errors: dict[str, str] = {}
+        for position, identifier in enumerate(identifiers):
+            try:
+                errors[identifier] = await self._delete_alone(blueprint, identifier)
+            except PdsyncError as problem:
+                return errors | dict.fromkeys(identifiers[position:], str(problem))
+        return errors
+
+    async def _delete_alone(self, blueprint: str, identifier: str) -> str:
+        """Delete one entity; why Port refuses, if it does."""
+        try:
+            await ask(self._client, "DELETE", entity_path(blueprint, identifier), params=_ALONE)
+        except TargetError as problem:
+            answer = refused(problem)
+            if answer is None or not _is_about_content(answer):
+                raise
+            return "" if is_absent(problem) else refusal(answer)
+        return ""
+
+    # --- blueprints
+
+    async def create_blueprint(self, blueprint: Blueprint) -> None:
+        """Create a blueprint as given, without a catalog page.
+
+        One that is there already and has all that is given counts as created.  Raises `TargetError`.
+        """
+        body = _writable({**blueprint.definition, "identifier": blueprint.identifier})
+        try:
+            await ask(self._client, "POST", BLUEPRINTS, params={"create_catalog_page": "false"}, body=body)
+        except TargetError as problem:
+            answer = refused(problem)
+            if answer is None or answer.status != HTTPStatus.CONFLICT:
+                raise
+            there = blueprint_fields(await self._blueprint(blueprint.identifier))
+            given = blueprint_fields(body)
+            if not all(same(there.get(path), value) for path, value in given.items()):
+                raise
+
+    async def change_blueprint(self, identifier: str, changes: Fields) -> None:
+        """Set (or with None remove) paths of a blueprint; everything else stays as Port has it at this moment.
+
+        The whole blueprint is replaced, because only that removes; a system blueprint, which cannot be, is patched
+        with the parts that change.  Raises `TargetError`, also when Port keeps what was to be removed.
+        """
+        before = await self._blueprint(identifier)
+        after = orjson.loads(orjson.dumps(before))
+        for path, value in changes.items():
+            set_blueprint_path(after, path, value)
+        if same(blueprint_fields(before), blueprint_fields(after)):
+            return
+        if not identifier.startswith("_"):
+            await ask(self._client, "PUT", blueprint_path(identifier), body=_writable(after))
+            return
+        parts = {path.partition(".")[0] for path in changes}
+        body = {part: after.get(part) for part in sorted(parts)}
+        await ask(self._client, "PATCH", blueprint_path(identifier), body=body)
+        await self._check_removed(identifier, [path for path, value in changes.items() if value is None])
+
+    async def delete_blueprint(self, identifier: str) -> None:
+        """Delete a blueprint; one that is already gone counts as deleted.
+
+        While its last entities are still being deleted Port refuses, so a refusal is believed after some seconds.
+        Raises `TargetError`.
+        """
+        for pause in (*SETTLING_SECONDS, None):
+            try:
+                await ask(self._client, "DELETE", blueprint_path(identifier))
+            except TargetError as problem:
+                if is_absent(problem):
+                    return
+                answer = refused(problem)
+                if pause is None or answer is None or answer.code != HAS_DEPENDENTS:
+                    raise
+                await self._sleep(pause)
+            else:
+                return
+
+    async def _blueprint(self, identifier: str) -> dict[str, Json]:
+        path = blueprint_path(identifier)
+        found = (await ask_object(self._client, "GET", path)).get("blueprint")
+        if not isinstance(found, dict):
+            raise unreadable(f"GET {path}", "no blueprint in it")
+        return found
+
+    async def _check_removed(self, identifier: str, paths: Sequence[str]) -> None:
+        if not paths:
+            return
+        there = blueprint_fields(await self._blueprint(identifier))
+        if kept := [path for path in paths if path in there]:
+            raise without_effect(identifier, kept)
+
+
+async def _in_parts(
+    parts: Sequence[Sequence[str]], calls: Sequence[Coroutine[None, None, list[WriteResult]]]
+) -> list[WriteResult]:
+    """Do all calls and join their results; `parts` are the identifiers that each is about.
+
+    A call that raises fails its own identifiers alone; if all do, the first problem is raised.
+    """
+    async with tasks() as group:
+        attempts = [group.create_task(_attempt(call)) for call in calls]
+    outcomes = [attempt.result() for attempt in attempts]
+    problems = [outcome for outcome in outcomes if isinstance(outcome, PdsyncError)]
+    if problems and len(problems) == len(outcomes):
+        raise problems[0]
+    return [
+        result
+        for part, outcome in zip(parts, outcomes, strict=True)
+        for result in (_all_failed(part, outcome) if isinstance(outcome, PdsyncError) else outcome)
+    ]
+
+
+async def _attempt(call: Coroutine[None, None, list[WriteResult]]) -> list[WriteResult] | PdsyncError:
+    try:
+        return await call
+    except PdsyncError as problem:  # refusals, silence, and being stopped
+        return problem
+
+
+def _all_failed(identifiers: Iterable[str], problem: PdsyncError) -> list[WriteResult]:
+    return [WriteResult(identifier, str(problem)) for identifier in identifiers]
+
+
+def _needs_patch(write: EntityWrite) -> bool:
+    return not write.create and any(write.fields.get(path, "") is None for path in _NULL_ONLY_BY_PATCH)
+
+
+def _body(write: EntityWrite) -> dict[str, Json]:
+    """An entity as sent in bulk.
+
+    A new one has nothing to clear, so nulls are left out; but for properties, where a null keeps Port from filling
+    in the default.
+    """
+    if not write.create:
+        return entity_body(write.identifier, write.fields)
+    said = {path: v for path, v in write.fields.items() if v is not None or path.startswith("properties.")}
+    return entity_body(write.identifier, said)
+
+
+def _encoded_size(write: EntityWrite) -> int:
+    return len(orjson.dumps(_body(write))) + 1
+
+
+def _identifier_size(identifier: str) -> int:
+    return len(orjson.dumps(identifier)) + 1
+
+
+def _is_about_content(answer: ApiError) -> bool:
+    return answer.status in _ABOUT_CONTENT or answer.code == HAS_DEPENDENTS
+
+
+def _result(failed: Mapping[str, Json] | None, *, stored: bool) -> str:
+    """What became of one entity of a bulk request: empty when it was stored, else why not."""
+    if failed is not None:
+        return say(failed.get("statusCode", "no status"), str(failed.get("error", "")), str(failed.get("message", "")))
+    return "" if stored else "no result for this entity in Port's answer"
+
+
+def _objects(value: Json) -> list[dict[str, Json]]:
+    return [element for element in value if isinstance(element, dict)] if isinstance(value, list) else []
+
+
+def _writable(definition: Mapping[str, Json]) -> dict[str, Json]:
+    """A blueprint's JSON without what only the server writes; parts that are null are left out."""
+    return {key: value for key, value in definition.items() if key not in _SERVER_KEYS and value is not None}

@@ -1,0 +1,802 @@
+"""One HTTP client for PagerDuty and Port: credentials, retries, rate limits, and nothing secret in what it says.
+
+    send -> turn (pace by the server's budget) -> gate (how many at once) -> exchange -> accept | retry | ApiError
+
+What is retried: 429 always; 408, 5xx and a broken connection when the request may be repeated; a connection that
+never came about always.  401 is tried once more after the credentials were renewed; every other status is final.
+All waiting of one `send` together is bounded by the client's `patience`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import random
+import ssl
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from pdsync.errors import Diagnostic, Interrupted, PdsyncError, UsageError, error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection
+    from types import TracebackType
+
+    from pdsync.model import Json
+
+ACCEPTED = (200, 201, 202, 204, 207)
+_RETRIED = frozenset({408, 500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 527, 529})
+_EPOCH = 1e9
+"""A reset time above this is a point in time (epoch seconds), below a number of seconds to wait."""
+
+_STOP_GRACE = 5.0
+"""Seconds that a request in flight gets to finish once the client is stopping."""
+
+_FIRST_CONTACT = 20.0
+"""Seconds of patience with a host that has never answered: most likely its name is wrong."""
+
+_REPORTED_WAIT = 2.0
+_MESSAGE_LENGTH = 600
+_TRACE_HEADERS = ("x-request-id", "x-trace-id", "x-amzn-trace-id", "cf-ray")
+
+
+@dataclass(frozen=True, slots=True)
+class LimitHeaders:
+    """Names of the headers that tell the request budget: its size, what is left, when it starts anew.
+
+    `daily` names a longer budget that is not worth waiting for: a 429 with nothing left of it is final.
+    """
+
+    limit: str
+    remaining: str
+    reset: str
+    daily: str = ""
+
+
+PAGERDUTY_LIMITS = LimitHeaders(
+    "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "daily-ratelimit-remaining"
+)
+"""PagerDuty REST API, Rate limits; the daily budget is that of the analytics endpoints."""
+
+PORT_LIMITS = LimitHeaders("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
+"""Port API reference, Rate limits."""
+
+
+class Auth(Protocol):
+    """Credentials of a client; an instance may be asked from several tasks at once."""
+
+    async def headers(self, client: httpx.AsyncClient) -> dict[str, str]:
+        """The headers that prove who we are; may fetch a token.  Raises `ApiError` or `Unreachable`."""
+        ...
+
+    async def renew(self) -> bool:
+        """Drop a token that was refused; whether another try may succeed."""
+        ...
+
+
+class FixedHeaders:
+    """Credentials that never change: one header with its value."""
+
+    def __init__(self, name: str, value: str) -> None:
+        self._headers = {name: value}
+
+    async def headers(self, client: httpx.AsyncClient) -> dict[str, str]:  # noqa: ARG002
+        """The header as given."""
+        return dict(self._headers)
+
+    async def renew(self) -> bool:
+        """Never: there is no other token."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a server answered; header names are lower case.  Its repr holds neither headers nor content."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes = field(repr=False)
+
+    def json(self) -> Json:
+        """The content as JSON; an empty one is None.  Raises `ValueError` (msgspec's) for anything else."""
+        return msgspec.json.decode(self.content) if self.content else None
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and its answer, for whoever watches; `status` is 0 when there was no answer."""
+
+    method: str
+    path: str
+    status: int
+    seconds: float
+    attempt: int
+    size: int
+
+
+class ApiError(PdsyncError):
+    """A server answered, and not as hoped.
+
+    `code` and `message` are the server's own; `details` whatever else its body said about the error.
+    """
+
+    def __init__(
+        self,
+        diagnostic: Diagnostic,
+        *,
+        status: int,
+        method: str,
+        path: str,
+        code: str = "",
+        message: str = "",
+        trace_id: str = "",
+        details: Json = None,
+    ) -> None:
+        super().__init__(diagnostic)
+        self.status = status
+        self.method = method
+        self.path = path
+        self.code = code
+        self.message = message
+        self.trace_id = trace_id
+        self.details = details
+
+
+class Unreachable(PdsyncError):
+    """No answer came.
+
+    `sent` is whether the server may have received, and done, what was asked; `hopeless` whether trying again is
+    in vain.
+    """
+
+    def __init__(self, diagnostic: Diagnostic, *, sent: bool, hopeless: bool = False) -> None:
+        super().__init__(diagnostic)
+        self.sent = sent
+        self.hopeless = hopeless
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where time and chance come from: a steady clock, the wall clock, sleep (seconds), jitter in [0, 1)."""
+
+    clock: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    jitter: Callable[[], float] = random.SystemRandom().random
+
+
+# --- error bodies ----------------------------------------------------------------------------------------------
+
+
+class Complaint(NamedTuple):
+    """What an error body says."""
+
+    code: str = ""
+    message: str = ""
+    details: Json = None
+
+
+def read_complaint(content: bytes) -> Complaint:
+    """The error in a body of PagerDuty, Port or an OAuth server; empty when the body is none of these.
+
+    PagerDuty: `{"error": {"message", "code", "errors"}}`, `error` may be a text and `errors` an object (PagerDuty
+    REST API, Errors).  Port: `{"ok": false, "error", "message", "details"}` (Port API reference).
+    """
+    try:
+        body = msgspec.json.decode(content)
+    except ValueError:
+        return Complaint()
+    if not isinstance(body, dict):
+        return Complaint()
+    inner = body.get("error")
+    if isinstance(inner, dict):
+        message = ": ".join(part for part in (_text(inner.get("message")), _list_errors(inner.get("errors"))) if part)
+        return Complaint(_text(inner.get("code")), _shorten(message), inner.get("errors"))
+    message = _text(body.get("message")) or _text(body.get("error_description"))
+    if message:
+        return Complaint(_text(inner), _shorten(message), body.get("details"))
+    return Complaint("", _shorten(_text(inner)), body.get("details"))
+
+
+def _text(value: Json) -> str:
+    return "" if value is None or isinstance(value, dict | list) else str(value)
+
+
+def _list_errors(errors: Json) -> str:
+    if isinstance(errors, dict):
+        return "; ".join(f"{name} {_list_errors(told)}" for name, told in errors.items())
+    if isinstance(errors, list):
+        return "; ".join(_text(told) for told in errors if _text(told))
+    return _text(errors)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MESSAGE_LENGTH else text[: _MESSAGE_LENGTH - 1] + "…"
+
+
+# --- pacing ----------------------------------------------------------------------------------------------------
+
+
+class _Budget:
+    """The requests left in a window, kept between the answers that tell it.
+
+    All but the last twentieth is there to be spent at once; that is spread evenly over the rest of the window, so
+    that the client slows down before it is refused.  A spent window is waited out.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.left: float | None = None
+        self.ends = 0.0
+        self._next = 0.0
+
+    def told(self, left: float, ends: float, now: float) -> None:
+        """An answer said what is left; within the same window the lower of two views holds."""
+        same_window = self.left is not None and now < self.ends and ends <= self.ends + 1.5
+        self.left = min(self.left, left) if same_window and self.left is not None else left
+        self.ends = ends
+
+    def turn(self, now: float) -> tuple[float, bool]:
+        """How long to wait, and whether one may go then (else: ask again)."""
+        if self.left is None or now >= self.ends:
+            self.left = None
+            return 0.0, True
+        if self.left < 1:
+            return self.ends - now, False
+        wait = 0.0
+        if self.left <= self.limit / 20:
+            slot = max(now, self._next)
+            self._next = slot + (self.ends - now) / self.left
+            wait = slot - now
+        self.left -= 1
+        return wait, True
+
+
+class _Pacer:
+    """Budgets by their size, and which one a part of the API draws on.
+
+    PagerDuty reports the budget that is nearest to its end, and some endpoints have one of their own; requests
+    are told apart by the first segment of their path.
+    """
+
+    def __init__(self) -> None:
+        self._budgets: dict[int, _Budget] = {}
+        self._used_by: dict[str, _Budget] = {}
+
+    def turn(self, path: str, now: float) -> tuple[float, bool]:
+        budget = self._of(path)
+        return budget.turn(now) if budget else (0.0, True)
+
+    def told(self, path: str, limit: int, left: float, ends: float, now: float) -> None:
+        budget = self._budgets.setdefault(limit, _Budget(limit))
+        self._used_by[_segment(path)] = budget
+        budget.told(left, ends, now)
+
+    def refused(self, path: str, now: float, wait: float) -> None:
+        """A 429: nobody who draws on the same budget goes before `wait` seconds are over."""
+        budget = self._of(path) or self._budgets.setdefault(0, _Budget(0))
+        self._used_by.setdefault(_segment(path), budget)
+        budget.left, budget.ends = 0.0, now + wait
+
+    def _of(self, path: str) -> _Budget | None:
+        if not self._budgets:
+            return None
+        return self._used_by.get(_segment(path)) or self._budgets[max(self._budgets)]
+
+
+def _segment(path: str) -> str:
+    return path.lstrip("/").partition("/")[0]
+
+
+class _Gate:
+    """Lets so many in at once; fewer after the server pushed back, more again as answers come in."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.limit = float(most)
+        self.busy = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+
+    async def enter(self) -> None:
+        while self.busy >= int(self.limit):
+            turn = asyncio.get_running_loop().create_future()
+            self._queue.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.cancelled():
+                    self._queue.remove(turn)
+                else:
+                    self._wake()
+                raise
+        self.busy += 1
+
+    def leave(self) -> None:
+        self.busy -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        waiting = (turn for turn in self._queue if not turn.done())
+        if self.busy < int(self.limit) and (turn := next(waiting, None)):
+            self._queue.remove(turn)
+            turn.set_result(None)
+
+    def eased(self) -> None:
+        """A good answer: a whole round of them admits one more."""
+        self.limit = min(float(self._most), self.limit + 1 / self.limit)
+        self._wake()
+
+    def pushed_back(self, admitted_under: float) -> None:
+        """The server had too much: half as many, once for all that were admitted under the same limit."""
+        if admitted_under <= self.limit:
+            self.limit = max(1.0, self.limit / 2)
+
+
+# --- the client ------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Call:
+    """A request on its way, and how often it was tried."""
+
+    method: str
+    path: str
+    params: Sequence[tuple[str, str]]
+    content: bytes | None
+    headers: Mapping[str, str]
+    repeatable: bool
+    accept: frozenset[int]
+    deadline: float
+    attempt: int = 0
+    renewed: bool = False
+    credentials: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+_HINTS: Mapping[int, str] = MappingProxyType(
+    {
+        401: "check the credentials, and that the base URL is that of their region",
+        402: "the account's plan does not include this",
+        403: "give the credentials the permission or scope for this",
+        404: "it is not there, or these credentials may not see it",
+        429: "try again later, or ask for a higher limit",
+    }
+)
+
+
+class ApiClient:
+    """An HTTP client of one API; `async with` it.
+
+    Args:
+        base_url: scheme, host and leading path of every request.
+        name: the API's name in messages.
+        auth: credentials.
+        user_agent: sent with every request.
+        concurrency: how many requests are in flight at most.
+        timeout: seconds without a byte after which a request is given up.
+        patience: seconds that one `send` spends waiting and retrying at most.
+        limits: the headers that tell the request budget.
+        on_wait: told of every wait of more than two seconds, in words.
+        on_exchange: told of every request that was sent.
+        allow_plain_http: talk unencrypted to another host than this one.
+        headers: sent with every request.
+        codes: prefix of the codes of diagnostics: `PD30` for a source, `PD40` for a target.
+        timing: clock, sleep and jitter.
+
+    Raises:
+        UsageError: the base URL is no URL, or unencrypted to another host.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        name: str,
+        auth: Auth,
+        user_agent: str,
+        limits: LimitHeaders,
+        concurrency: int = 8,
+        timeout: float = 60.0,
+        patience: float = 300.0,
+        on_wait: Callable[[str], None] | None = None,
+        on_exchange: Callable[[Exchange], None] | None = None,
+        allow_plain_http: bool = False,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        codes: str = "PD30",
+        timing: Timing | None = None,
+    ) -> None:
+        check_url(base_url, name, allow_plain_http=allow_plain_http, codes=codes)
+        self.base_url = base_url.rstrip("/")
+        self.name = name
+        self.requests = 0
+        self._auth = auth
+        self._limits = limits
+        self._patience = patience
+        self._on_wait = on_wait
+        self._on_exchange = on_exchange
+        self._codes = codes
+        self._timing = timing or Timing()
+        self._pacer = _Pacer()
+        self._gate = _Gate(concurrency)
+        self._renewing = asyncio.Lock()
+        self._scopes: dict[asyncio.Timeout, float] = {}
+        self._in_flight = 0
+        self._reported_until = float("-inf")
+        self._stopping = False
+        self._answered = False
+        self._http = _open_http(base_url, {"user-agent": user_agent, **headers}, concurrency, timeout)
+
+    async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.__aexit__(kind, value, trace)
+
+    def stop(self) -> None:
+        """Begin no request any more: who waits gets `Interrupted`, what is in flight has five seconds.
+
+        To be called on the event loop that the client runs on.
+        """
+        self._stopping = True
+        now = asyncio.get_running_loop().time()
+        for scope, grace in self._scopes.items():
+            scope.reschedule(now + grace)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Sequence[tuple[str, str]] = (),
+        body: Json | bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        repeatable: bool = True,
+        accept: Collection[int] = ACCEPTED,
+    ) -> Reply:
+        """Send a request until it is answered with one of `accept`, or there is no sense in trying on.
+
+        Args:
+            method: the HTTP method.
+            path: below the base URL, percent-encoded where needed.
+            params: the query string, in order.
+            body: JSON to encode, or bytes that are JSON already.
+            headers: besides those of the client.
+            repeatable: whether doing it twice does no harm; if not, it is only retried when it was surely not done.
+            accept: the statuses that are returned instead of raised.
+
+        Raises:
+            ApiError: the server answered with another status.
+            Unreachable: no answer came.
+            Interrupted: the client was stopped before the request was sent.
+        """
+        content = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
+        typed = {} if content is None else {"content-type": "application/json"}
+        call = _Call(
+            method,
+            path,
+            params,
+            content,
+            {**typed, **(headers or {})},
+            repeatable,
+            frozenset(accept),
+            deadline=self._timing.clock() + self._patience,
+        )
+        while True:
+            reply = await self._attempt(call)
+            if reply is not None:
+                return reply
+
+    async def _attempt(self, call: _Call) -> Reply | None:
+        """One try: the reply if it is final, None after having waited for the next."""
+        call.attempt += 1
+        try:
+            call.credentials = await self._auth.headers(self._http)
+            reply = await self._exchange(call)
+        except Unreachable as problem:
+            await self._after_silence(call, problem)
+            return None
+        except ApiError as problem:  # from the credentials' own request
+            if problem.status not in _RETRIED | {429}:
+                raise
+            await self._wait(call, self._back_off(call), problem, f"HTTP {problem.status} for a token")
+            return None
+        if reply.status in call.accept:
+            return reply
+        await self._after_refusal(call, reply)
+        return None
+
+    async def _exchange(self, call: _Call) -> Reply:
+        """Send once, in turn, and learn from the answer's headers."""
+        async with self._interruptible(grace=0.0):
+            await self._gate.enter()
+        admitted_under = self._gate.limit
+        try:
+            async with self._interruptible(grace=0.0):
+                await self._turn(call.path)
+            reply = await self._transfer(call)
+        finally:
+            self._gate.leave()
+        self._learn(call.path, reply, admitted_under)
+        return reply
+
+    async def _transfer(self, call: _Call) -> Reply:
+        begun = self._timing.clock()
+        self.requests += 1
+        self._in_flight += 1
+        status, size = 0, 0
+        try:
+            async with self._interruptible(grace=_STOP_GRACE):
+                response = await self._http.request(
+                    call.method,
+                    self.base_url + call.path,
+                    params=list(call.params) or None,
+                    content=call.content,
+                    headers={**call.headers, **call.credentials},
+                )
+            status, size = response.status_code, len(response.content)
+            self._answered = True
+            return Reply(status, MappingProxyType(dict(response.headers)), response.content)
+        except httpx.RequestError as problem:
+            sent = not isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+            raise self._unreachable(call, _in_words(problem), sent=sent, hopeless=_is_untrusted(problem)) from None
+        except Interrupted:
+            raise self._unreachable(call, "stopped before the answer came", sent=True) from None
+        finally:
+            self._in_flight -= 1
+            if self._on_exchange:
+                seconds = self._timing.clock() - begun
+                self._on_exchange(Exchange(call.method, call.path, status, seconds, call.attempt, size))
+
+    async def _turn(self, path: str) -> None:
+        """Wait until the server's budget has room for one more."""
+        granted = False
+        while not granted:
+            wait, granted = self._pacer.turn(path, self._timing.clock())
+            if wait > 0:
+                self._report(wait, "to stay within the rate limit")
+                await self._timing.sleep(wait)
+
+    def _learn(self, path: str, reply: Reply, admitted_under: float) -> None:
+        left = _number(reply.headers.get(self._limits.remaining))
+        limit = _number(reply.headers.get(self._limits.limit))
+        reset = self._seconds(reply.headers.get(self._limits.reset))
+        now = self._timing.clock()
+        if left is not None and limit is not None and reset is not None:
+            # What is in flight was not counted yet when the server wrote this.
+            self._pacer.told(path, int(limit), max(0.0, left - self._in_flight), now + reset, now)
+        if reply.status in {429, 503}:
+            self._gate.pushed_back(admitted_under)
+        elif reply.status < 400:  # noqa: PLR2004
+            self._gate.eased()
+
+    # --- when it did not go well
+
+    async def _after_silence(self, call: _Call, problem: Unreachable) -> None:
+        if problem.hopeless or self._stopping or (problem.sent and not call.repeatable):
+            raise problem
+        if not self._answered:
+            call.deadline = min(call.deadline, self._timing.clock() + _FIRST_CONTACT)
+        await self._wait(call, self._back_off(call), problem, "no answer")
+
+    async def _after_refusal(self, call: _Call, reply: Reply) -> None:
+        """Wait for the next try, or raise `ApiError`."""
+        problem = self._api_error(call, reply)
+        if reply.status == HTTPStatus.UNAUTHORIZED and await self._renewed(call):
+            return
+        if reply.status == HTTPStatus.TOO_MANY_REQUESTS and not self._spent_for_today(reply):
+            wait = self._asked_wait(reply, self._limits.reset) or self._back_off(call)
+            self._pacer.refused(call.path, self._timing.clock(), wait)
+            await self._wait(call, wait, problem, "the rate limit is reached")
+        elif reply.status in _RETRIED and call.repeatable:
+            wait = self._asked_wait(reply) or self._back_off(call)
+            await self._wait(call, wait, problem, f"HTTP {reply.status}")
+        else:
+            raise problem
+
+    async def _renewed(self, call: _Call) -> bool:
+        """Whether the refused credentials of this call gave way to others, by us or by a call before us."""
+        if call.renewed:
+            return False
+        call.renewed = True
+        async with self._renewing:
+            if await self._auth.headers(self._http) != call.credentials:
+                return True
+            return await self._auth.renew()
+
+    async def _wait(self, call: _Call, seconds: float, problem: PdsyncError, reason: str) -> None:
+        """Sleep before the next try; raises `problem` when that would be longer than our patience."""
+        if self._timing.clock() + seconds > call.deadline:
+            raise problem
+        self._report(seconds, f"because {reason}")
+        async with self._interruptible(grace=0.0):
+            await self._timing.sleep(seconds)
+
+    def _report(self, seconds: float, reason: str) -> None:
+        """Tell of a wait that people would notice; one for all who wait at the same time."""
+        until = self._timing.clock() + seconds
+        if self._on_wait and seconds > _REPORTED_WAIT and until > self._reported_until + _REPORTED_WAIT:
+            self._reported_until = until
+            self._on_wait(f"{self.name}: waiting {seconds:.0f} s {reason}")
+
+    def _back_off(self, call: _Call) -> float:
+        longest = min(30.0, 0.5 * 2.0 ** min(call.attempt - 1, 10))
+        return longest * (0.5 + self._timing.jitter() / 2)
+
+    def _asked_wait(self, reply: Reply, *also: str) -> float | None:
+        """The seconds that the answer asks us to wait, if it asks for at least one."""
+        for name in ("retry-after", *also):
+            seconds = self._seconds(reply.headers.get(name))
+            if seconds is not None:
+                return seconds + self._timing.jitter() / 4 if seconds >= 1 else None
+        return None
+
+    def _seconds(self, text: str | None) -> float | None:
+        """Seconds from now, given as such, as epoch seconds or as an HTTP date."""
+        number = _number(text)
+        if number is not None:
+            return max(0.0, number - self._timing.wall() if number > _EPOCH else number)
+        try:
+            return max(0.0, parsedate_to_datetime(text or "").timestamp() - self._timing.wall())
+        except ValueError:
+            return None
+
+    def _spent_for_today(self, reply: Reply) -> bool:
+        left = _number(reply.headers.get(self._limits.daily))
+        return left is not None and left <= 0
+
+    @asynccontextmanager
+    async def _interruptible(self, grace: float) -> AsyncIterator[None]:
+        """A block that `stop` ends after `grace` seconds; none begins once it was called."""
+        if self._stopping:
+            raise self._interrupted()
+        try:
+            async with asyncio.timeout(None) as scope:
+                self._scopes[scope] = grace
+                try:
+                    yield
+                finally:
+                    del self._scopes[scope]
+        except TimeoutError:
+            raise self._interrupted() from None
+
+    # --- saying what happened
+
+    def _interrupted(self) -> Interrupted:
+        return Interrupted(error(f"{self._codes}9", "stopped", detail=f"no more requests are sent to {self.name}"))
+
+    def _unreachable(self, call: _Call, what: str, *, sent: bool, hopeless: bool = False) -> Unreachable:
+        host = urlsplit(self.base_url).netloc.rpartition("@")[2]
+        diagnostic = error(
+            f"{self._codes}1",
+            f"{self.name} did not answer" if sent else f"{self.name} cannot be reached",
+            detail=f"{call.method} {call.path} at {host}: {what}",
+            hint="set SSL_CERT_FILE to the certificates of your proxy" if hopeless else "check base URL and network",
+        )
+        return Unreachable(diagnostic, sent=sent, hopeless=hopeless)
+
+    def _api_error(self, call: _Call, reply: Reply) -> ApiError:
+        told = read_complaint(reply.content)
+        message = _without(told.message, call.credentials)
+        trace_id = next((reply.headers[name] for name in _TRACE_HEADERS if name in reply.headers), "")
+        about = [f"{call.method} {call.path}", message or _phrase(reply.status)]
+        about += [f"code {told.code}"] if told.code else []
+        about += [f"trace {trace_id}"] if trace_id else []
+        diagnostic = error(
+            f"{self._codes}0",
+            f"{self.name} answered {reply.status}",
+            detail=", ".join(about),
+            hint=_HINTS.get(reply.status, ""),
+        )
+        return ApiError(
+            diagnostic,
+            status=reply.status,
+            method=call.method,
+            path=call.path,
+            code=told.code,
+            message=message,
+            trace_id=trace_id,
+            details=told.details,
+        )
+
+
+def check_url(url: str, name: str, *, allow_plain_http: bool = False, codes: str = "PD30") -> None:
+    """Raise `UsageError` unless `url` is https, or plain http to this machine (or asked for by name)."""
+    parts = urlsplit(url)
+    code = f"{codes}3"
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise UsageError(error(code, f"the base URL of {name} is no URL", hint="such as https://api.example.com"))
+    if parts.scheme == "http" and not allow_plain_http and not _is_loopback(parts.hostname):
+        summary = f"the base URL of {name} is not encrypted"
+        raise UsageError(error(code, summary, detail=f"plain http to {parts.hostname}", hint="use https://"))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _open_http(base_url: str, headers: Mapping[str, str], connections: int, timeout: float) -> httpx.AsyncClient:
+    """HTTP/1.1 with gzip over at most so many connections; a proxy is never asked for this very machine."""
+    local = _is_loopback(urlsplit(base_url).hostname or "")
+    return httpx.AsyncClient(
+        http2=False,
+        headers={"accept": "application/json", "accept-encoding": "gzip", **headers},
+        limits=httpx.Limits(max_connections=connections + 1, max_keepalive_connections=connections + 1),
+        timeout=timeout,
+        trust_env=not local,
+        verify=_trusted() if urlsplit(base_url).scheme == "https" else False,
+    )
+
+
+def _trusted() -> ssl.SSLContext:
+    """The system's certificates; those that come with httpx where Python finds none."""
+    context = ssl.create_default_context()
+    paths = ssl.get_default_verify_paths()
+    if not (context.get_ca_certs() or paths.cafile or paths.capath):
+        return httpx.create_ssl_context()
+    return context
+
+
+def _is_untrusted(problem: BaseException) -> bool:
+    link: BaseException | None = problem
+    while link is not None:
+        if isinstance(link, ssl.SSLCertVerificationError):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
+
+
+_WORDS: tuple[tuple[type[httpx.RequestError], str], ...] = (
+    (httpx.ConnectTimeout, "no connection in time"),
+    (httpx.ProxyError, "the proxy refused"),
+    (httpx.ConnectError, "no connection"),
+    (httpx.TimeoutException, "no answer in time"),
+    (httpx.DecodingError, "the answer could not be unpacked"),
+    (httpx.RemoteProtocolError, "the connection broke off"),
+    (httpx.NetworkError, "the connection broke off"),
+)
+
+
+def _in_words(problem: httpx.RequestError) -> str:
+    """What went wrong, without the library's text: it may quote what was sent."""
+    if _is_untrusted(problem):
+        return "its certificate is not trusted"
+    return next((words for kind, words in _WORDS if isinstance(problem, kind)), type(problem).__name__)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "no message"
+
+
+def _without(text: str, secrets: Mapping[str, str]) -> str:
+    """`text` with every value of `secrets`, and every longer word of one, blotted out."""
+    words = {word for value in secrets.values() for word in (value, *value.replace("=", " ").split())}
+    for word in sorted(words, key=len, reverse=True):
+        if len(word) >= 8:  # noqa: PLR2004
+            text = text.replace(word, "[secret]")
+    return text
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None

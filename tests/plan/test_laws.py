@@ -1,0 +1,250 @@
+"""The laws of planning, over random worlds, catalogs and failures.
+
+Applying is done here by a model of Port in ten lines: what a plan says is written, in its order, except where a write is
+made to fail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pdsync.commands import expressions
+from pdsync.model import DesiredEntities, DesiredEntity, EntityKey, Existing, ExistingEntity, Ledger, Plan
+from pdsync.plan import Facts
+from pdsync.plan.document import parse_plan, plan_document
+from pdsync.state.journal import after_run
+from tests.builders import blueprint, catalog, plan, relation, rule
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Collection
+
+    from pdsync.model import Blueprint, Catalog, Fields
+
+TEAM = blueprint("team")
+SERVICE = blueprint("service", team=relation("team"), next=relation("service"), users=relation("team", many=True))
+INCIDENT = blueprint("incident", service=relation("service", required=True))
+ALL = (TEAM, SERVICE, INCIDENT)
+PATHS = {
+    "team": ("title", "properties.tier"),
+    "service": ("title", "properties.tier", "properties.tags", "relations.team", "relations.next", "relations.users"),
+    "incident": ("properties.url", "properties.size", "relations.service"),
+}
+IDS = st.sampled_from("abcde")
+KEYS = st.builds(EntityKey, st.sampled_from(sorted(PATHS)), IDS)
+
+
+def value_of(path: str) -> st.SearchStrategy[Any]:
+    if path == "relations.users":
+        return st.none() | st.lists(IDS, unique=True, max_size=3)
+    if path.startswith("relations."):
+        return st.none() | IDS
+    if path == "properties.size":
+        return st.none() | st.integers(0, 3)
+    if path == "properties.tags":
+        return st.none() | st.lists(st.sampled_from("xyz"), max_size=2)
+    return st.none() | st.sampled_from(["one", "two", "`three`"])
+
+
+@st.composite
+def fields_of(draw: st.DrawFn, name: str, mapped: Collection[str]) -> Fields:
+    fields = {path: draw(value_of(path)) for path in mapped}
+    if name == "incident" and "relations.service" in fields:
+        fields["relations.service"] = draw(IDS)
+    return fields
+
+
+@st.composite
+def catalogs(draw: st.DrawFn) -> Catalog:
+    """One rule a blueprint, each mapping some of the paths (an incident always its service)."""
+    rules = []
+    for name, paths in PATHS.items():
+        mapped = draw(st.lists(st.sampled_from(paths), unique=True, min_size=1))
+        mapped += ["relations.service"] if name == "incident" and "relations.service" not in mapped else []
+        merge = draw(st.booleans()) if name == "team" else True
+        rules.append(rule(name, mapped, kind=f"{name}s", merge=merge))
+    return catalog(ALL, rules)
+
+
+@st.composite
+def worlds(draw: st.DrawFn, of: Catalog) -> DesiredEntities:
+    """What a snapshot maps to under a catalog; some fields cannot be found out, some records fail."""
+    entities: dict[EntityKey, DesiredEntity] = {}
+    for key in draw(st.lists(KEYS, unique=True, max_size=8)):
+        made_by = next(r for r in of.rules if r.kind == f"{key.blueprint}s")
+        fields = draw(fields_of(key.blueprint, list(made_by.fields)))
+        unknown = draw(st.sets(st.sampled_from(sorted(fields)), max_size=1)) - {"relations.service"}
+        known = {p: v for p, v in fields.items() if p not in unknown}
+        entities[key] = DesiredEntity(
+            key, known, (made_by.id,), f"{key.blueprint}s/{key.identifier}", dict.fromkeys(unknown, "quota")
+        )
+    rest = sorted({EntityKey(n, i) for n in PATHS for i in "abcde"} - entities.keys())
+    failed = draw(st.lists(st.sampled_from(rest), max_size=2)) if rest else []
+    return DesiredEntities(entities, failed={f"{k.blueprint}s/{k.identifier}": "broken" for k in failed})
+
+
+@st.composite
+def ports(draw: st.DrawFn) -> dict[EntityKey, ExistingEntity]:
+    """What Port holds before we ever came: whole entities whose required relations hold."""
+    entities = {}
+    for key in draw(st.lists(KEYS, unique=True, max_size=6)):
+        entities[key] = ExistingEntity(draw(fields_of(key.blueprint, PATHS[key.blueprint])))
+    return entities
+
+
+def facts(of: Catalog, world: DesiredEntities, port: dict[EntityKey, ExistingEntity], owned: Ledger) -> Facts:
+    held = Existing("org", "Org", {b.identifier: b for b in ALL}, port)
+    return Facts(of, world, held, owned, expressions=expressions(of.rules), tool="jq")
+
+
+def do(
+    made: Plan, port: dict[EntityKey, ExistingEntity], owned: Ledger, failing: Collection[int] = ()
+) -> tuple[dict[EntityKey, ExistingEntity], Ledger]:
+    """Port and ledger after an apply in which the changes of these numbers fail."""
+    port, statuses = dict(port), {}
+    for change in made.changes:
+        blocked = change.n in failing or any(statuses[n] != "done" for n in change.after)
+        statuses[change.n] = "failed" if blocked else "done"
+        if blocked or change.target == "blueprint":
+            continue
+        if change.action == "delete":
+            del port[change.key]
+        elif change.action in ("create", "update", "release"):
+            before = port[change.key].fields if change.key in port else {}
+            port[change.key] = ExistingEntity({**before, **{f.path: f.after for f in change.fields}})
+    return port, after_run(owned, made, statuses)  # type: ignore[arg-type]
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger]:
+    """A catalog, a world, a Port and a ledger as an earlier apply of another catalog and world left them."""
+    first = draw(catalogs())
+    port = draw(ports())
+    owned = Ledger("lineage", 1)
+    made = plan(facts(first, draw(worlds(first)), port, owned))
+    port, owned = do(made, port, owned)
+    for key in draw(st.lists(st.sampled_from(sorted(port)), max_size=2)) if port else ():
+        edited = draw(fields_of(key.blueprint, PATHS[key.blueprint]))
+        port[key] = ExistingEntity({**port[key].fields, **edited})
+    second = draw(catalogs())
+    return second, draw(worlds(second)), port, owned
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories())
+def test_apply_then_plan_is_empty(
+    history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
+) -> None:
+    """Once a plan is applied there is nothing left to do."""
+    of, world, port, owned = history
+    made = plan(facts(of, world, port, owned))
+    port, owned = do(made, port, owned)
+    assert plan(facts(of, world, port, owned)).changes == ()
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories())
+def test_what_is_not_ours_never_changes(
+    history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
+) -> None:
+    """A foreign entity stays as it is, and so does every property that neither is nor was mapped."""
+    of, world, port, owned = history
+    made = plan(facts(of, world, port, owned))
+    after, _ = do(made, port, owned)
+    mapped = {r.kind.removesuffix("s"): set(r.fields) for r in of.rules}
+    replaced = {r.kind.removesuffix("s") for r in of.rules if not r.merge}
+    for key, entity in port.items():
+        if key not in world.entities and key not in owned.entities and not _stub(made, key):
+            assert entity == after[key]
+        elif key in after and key.blueprint not in replaced:
+            ours = mapped[key.blueprint] | set(owned.entities[key].fields if key in owned.entities else ())
+            assert _without(entity, ours) == _without(after[key], ours)
+
+
+def _stub(made: Plan, key: EntityKey) -> bool:
+    return any(c.key == key and c.reason == "stub" for c in made.changes)
+
+
+def _without(entity: ExistingEntity, paths: Collection[str]) -> Fields:
+    return {p: v for p, v in entity.fields.items() if p not in paths}
+
+
+@settings(max_examples=100, deadline=None)
+@given(histories(), st.randoms(use_true_random=False))
+def test_equal_inputs_give_byte_equal_plans(
+    history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger], order: random.Random
+) -> None:
+    """The order in which anything was found does not show in the plan."""
+    of, world, port, owned = history
+
+    def shuffled(items: dict[Any, Any]) -> dict[Any, Any]:
+        listed = list(items.items())
+        order.shuffle(listed)
+        return dict(listed)
+
+    one = plan_document(plan(facts(of, world, port, owned)))
+    other_world = replace(world, entities=shuffled(dict(world.entities)), failed=shuffled(dict(world.failed)))
+    other_owned = replace(owned, entities=shuffled(dict(owned.entities)))
+    assert one == plan_document(plan(facts(of, other_world, shuffled(port), other_owned)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(histories())
+def test_a_plan_survives_its_document(
+    history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
+) -> None:
+    """Plan to JSON to plan is the same plan, and the same bytes again."""
+    made = plan(facts(*history))
+    document = plan_document(made)
+    again = parse_plan(document)
+    assert (made, document) == (again, plan_document(again))
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories(), st.sets(st.integers(1, 30)))
+def test_failed_writes_then_another_run_converges(
+    history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger], failing: set[int]
+) -> None:
+    """Whatever failed, the next run ends where an unbroken one would have: with nothing to do."""
+    of, world, port, owned = history
+    port, owned = do(plan(facts(of, world, port, owned)), port, owned, failing)
+    port, owned = do(plan(facts(of, world, port, owned)), port, owned)
+    assert plan(facts(of, world, port, owned)).changes == ()
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories())
+def test_every_wait_comes_before(
+    history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
+) -> None:
+    """Numbers count from one in the order of doing, and no change waits for a later one."""
+    made = plan(facts(*history))
+    assert list(range(1, len(made.changes) + 1)) == [c.n for c in made.changes]
+    assert all(n < c.n for c in made.changes for n in c.after)
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories())
+def test_no_relation_points_at_what_is_not_there_yet(
+    history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
+) -> None:
+    """In the order of the plan each relation that is not deferred finds its target."""
+    of, world, port, owned = history
+    made = plan(facts(of, world, port, owned))
+    there = set(port)
+    targets = {b.identifier: b for b in ALL}
+    for change in made.changes:
+        if change.target == "entity" and change.action in ("create", "update"):
+            for field in change.fields:
+                if field.path.startswith("relations.") and not field.deferred:
+                    assert _targets(field.path, field.after, targets[change.blueprint]) <= there | {change.key}
+            there.add(change.key)
+
+
+def _targets(path: str, value: Any, of: Blueprint) -> set[EntityKey]:
+    name = str(of.relations[path.removeprefix("relations.")]["target"])
+    return {EntityKey(name, i) for i in ([value] if isinstance(value, str) else value or [])}

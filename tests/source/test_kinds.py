@@ -1,0 +1,249 @@
+"""What a selector may say, and what becomes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pdsync.errors import Severity
+from pdsync.kinds import KINDS, Param, read_selector
+from pdsync.model import Query
+
+
+def read(kind: str, selector: dict[str, Any]) -> Query:
+    """The query of a selector that is fine."""
+    query, problems = read_selector(kind, selector)
+    assert problems == ()
+    assert query is not None
+    return query
+
+
+def found(kind: str, selector: dict[str, Any]) -> list[tuple[str, tuple[str | int, ...]]]:
+    """Code and path of what is wrong with a selector."""
+    return [(problem.code, problem.path) for problem in read_selector(kind, selector)[1]]
+
+
+QUERIES: list[tuple[str, dict[str, Any], tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]] = [
+    ("services", {}, (), (("__analytics", "3"), ("__oncall_user", ""))),
+    ("services", {"serviceAnalytics": False}, (), (("__oncall_user", ""),)),
+    (
+        "services",
+        {"serviceAnalytics": "true", "analyticsMonthsPeriod": "6", "includeCustomFields": "yes"},
+        (),
+        (("__analytics", "6"), ("__custom_fields", ""), ("__oncall_user", "")),
+    ),
+    (
+        "services",
+        {"serviceAnalytics": "off", "apiQueryParams": {"team_ids": ["PB", "PA"], "include": ["teams"]}},
+        (("include[]", "teams"), ("team_ids[]", "PA"), ("team_ids[]", "PB")),
+        (("__oncall_user", ""),),
+    ),
+    ("incidents", {}, (), ()),
+    (
+        "incidents",
+        {"incidentAnalytics": True, "includeCustomFields": 1},
+        (),
+        (("__analytics", ""), ("__custom_fields", "")),
+    ),
+    (
+        "incidents",
+        {"apiQueryParams": {"statuses": ["triggered", "acknowledged"], "date_range": "all", "urgencies": ["high"]}},
+        (("date_range", "all"), ("statuses[]", "acknowledged"), ("statuses[]", "triggered"), ("urgencies[]", "high")),
+        (),
+    ),
+    (
+        "incidents",
+        {
+            "apiQueryParams": {
+                "since": "2026-01-01T00:00:00Z",
+                "until": "-1d",
+                "sort_by": "created_at:asc, urgency:desc",
+            }
+        },
+        (("since", "2026-01-01T00:00:00Z"), ("until", "-1d"), ("sort_by", "created_at:asc,urgency:desc")),
+        (),
+    ),
+    (
+        "schedules",
+        {"apiQueryParams": {"since": 1, "until": 2}},
+        (("since", "-30d"), ("until", "+60d")),
+        (("__email", ""),),
+    ),
+    ("schedules", {"apiQueryParams": {"since": 0}}, (), (("__email", ""),)),
+    ("oncalls", {}, (), ()),
+    ("oncalls", {"apiQueryParams": {}}, (("include[]", "users"), ("until", "+90d")), ()),
+    ("oncalls", {"apiQueryParams": {"include": [], "until": 1}}, (("until", "+30d"),), ()),
+    ("escalation_policies", {}, (), (("__oncall_users", ""),)),
+    ("escalation_policies", {"attachOncallUsers": "No"}, (), ()),
+    (
+        "users",
+        {"apiQueryParams": {"include": ["teams", "contact_methods"]}},
+        (("include[]", "contact_methods"), ("include[]", "teams")),
+        (),
+    ),
+    ("teams", {"apiQueryParams": None}, (), ()),
+    ("priorities", {}, (), ()),
+]
+
+
+@pytest.mark.parametrize(("kind", "selector", "params", "enrich"), QUERIES)
+def test_a_selector_becomes_the_query_it_asks_for(
+    kind: str, selector: dict[str, Any], params: tuple[tuple[str, str], ...], enrich: tuple[tuple[str, str], ...]
+) -> None:
+    """Defaults, aliases and spellings of Port's integration lead to one query."""
+    assert read(kind, selector) == Query(kind, params, enrich)
+
+
+PROBLEMS: list[tuple[str, dict[str, Any], list[tuple[str, tuple[str | int, ...]]], bool]] = [
+    ("servces", {}, [("PD140", ())], False),
+    ("services", {"serviceAnalitycs": True}, [("PD141", ("serviceAnalitycs",))], True),
+    ("oncalls", {"apiQueryParams": {"inducer": ["users"]}}, [("PD141", ("apiQueryParams", "inducer"))], True),
+    ("oncalls", {"include": ["users"]}, [("PD142", ("include",))], True),
+    (
+        "services",
+        {"apiQueryParams": {"serviceAnalytics": False}},
+        [("PD142", ("apiQueryParams", "serviceAnalytics"))],
+        True,
+    ),
+    (
+        "services",
+        {"apiQueryParams": {"include": ["teams", "nope"]}},
+        [("PD143", ("apiQueryParams", "include", 1))],
+        False,
+    ),
+    ("services", {"apiQueryParams": {"include": "teams"}}, [("PD143", ("apiQueryParams", "include"))], False),
+    ("services", {"apiQueryParams": ["teams"]}, [("PD143", ("apiQueryParams",))], False),
+    ("incidents", {"apiQueryParams": {"statuses": ["open"]}}, [("PD143", ("apiQueryParams", "statuses", 0))], False),
+    ("incidents", {"apiQueryParams": {"since": "yesterday"}}, [("PD143", ("apiQueryParams", "since"))], False),
+    ("incidents", {"apiQueryParams": {"sort_by": "title"}}, [("PD143", ("apiQueryParams", "sort_by"))], False),
+    ("incidents", {"apiQueryParams": {"sort_by": "urgency:"}}, [("PD143", ("apiQueryParams", "sort_by"))], False),
+    ("oncalls", {"apiQueryParams": {"until": 0}}, [("PD143", ("apiQueryParams", "until"))], False),
+    ("oncalls", {"apiQueryParams": {"until": 4}}, [("PD145", ("apiQueryParams", "until"))], True),
+    ("schedules", {"apiQueryParams": {"since": 1.5}}, [("PD143", ("apiQueryParams", "since"))], False),
+    ("services", {"serviceAnalytics": "maybe"}, [("PD143", ("serviceAnalytics",))], False),
+    ("services", {"analyticsMonthsPeriod": 24}, [("PD145", ("analyticsMonthsPeriod",))], True),
+    ("services", {"analyticsMonthsPeriod": -1}, [("PD143", ("analyticsMonthsPeriod",))], False),
+    ("services", {"exportEnvVariables": ["HOME"]}, [("PD146", ("exportEnvVariables",))], True),
+    (
+        "incidents",
+        {"apiQueryParams": {"date_range": "all", "since": "-9d"}},
+        [("PD147", ("apiQueryParams", "since"))],
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "selector", "problems", "usable"), PROBLEMS)
+def test_a_selector_that_is_wrong_is_told_where_and_why(
+    kind: str, selector: dict[str, Any], problems: list[tuple[str, tuple[str | int, ...]]], usable: bool
+) -> None:
+    """Every trap of the incumbent has a code and points at the key; only errors cost the query."""
+    query, told = read_selector(kind, selector)
+    assert [(problem.code, problem.path) for problem in told] == problems
+    assert (query is not None) == usable
+    assert usable == all(problem.severity is not Severity.ERROR for problem in told)
+
+
+@pytest.mark.parametrize(
+    ("kind", "selector", "hint"),
+    [
+        ("servces", {}, 'did you mean "services"?'),
+        ("EscalationPolicies", {}, 'did you mean "escalation_policies"?'),
+        ("services", {"service_analytics": True}, 'did you mean "serviceAnalytics"?'),
+        ("oncalls", {"apiQueryParams": {"includes": ["users"]}}, 'did you mean "include"?'),
+        ("services", {"include": ["teams"]}, 'move "include" under apiQueryParams'),
+        ("incidents", {"apiQueryParams": {"statuses": ["triggred"]}}, 'did you mean "triggered"?'),
+        ("incidents", {"apiQueryParams": {"statuses": "triggered"}}, "write a list: [triggered]"),
+    ],
+)
+def test_hints_name_what_was_probably_meant(kind: str, selector: dict[str, Any], hint: str) -> None:
+    """A misspelt or misplaced word comes with the right one."""
+    assert [problem.hint for problem in read_selector(kind, selector)[1]] == [hint]
+
+
+def test_all_problems_come_at_once() -> None:
+    """One bad key hides no other."""
+    selector = {"include": [], "apiQueryParams": {"sort_by": "x", "teams": []}, "analyticsMonthsPeriod": "many"}
+    assert sorted(code for code, _ in found("services", selector)) == ["PD141", "PD142", "PD143", "PD143"]
+
+
+@pytest.mark.parametrize("word", [True, "true", "True", "t", "yes", "Y", "on", "ON", "1", 1])
+def test_true_is_spelt_in_many_ways(word: bool | str | int) -> None:
+    """Strings that Port's integration takes for true are true."""
+    assert read("incidents", {"incidentAnalytics": word}).enrich == (("__analytics", ""),)
+
+
+@pytest.mark.parametrize("word", [False, "false", "f", "no", "N", "off", "0", 0, None])
+def test_false_is_spelt_in_many_ways(word: bool | str | int | None) -> None:
+    """Strings that Port's integration takes for false are false, and null is the default."""
+    assert read("incidents", {"incidentAnalytics": word}).enrich == ()
+
+
+def _values(param: Param) -> st.SearchStrategy[Any]:
+    words = st.sampled_from(param.allowed) if param.allowed else st.text("abc", min_size=1, max_size=3)
+    strategies: dict[str, st.SearchStrategy[Any]] = {
+        "text": words,
+        "texts": st.lists(words),
+        "choice": words,
+        "choices": st.lists(words),
+        "sorting": words.map(lambda word: f"{word}:asc"),
+        "moment": st.integers(1, 300).map(lambda days: f"-{days}d"),
+        "months_ago": st.integers(max(1, param.minimum), 3),
+        "months_ahead": st.integers(max(1, param.minimum), 3),
+        "flag": st.booleans(),
+    }
+    return strategies[param.type]
+
+
+@st.composite
+def selectors(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    """A kind and values that it allows, for some of its parameters."""
+    row = draw(st.sampled_from(sorted(KINDS.values(), key=lambda kind: kind.name)))
+    params = [param for param in row.params if draw(st.booleans())]
+    return row.name, {param.name: draw(_values(param)) for param in params}
+
+
+@given(selectors(), st.randoms(use_true_random=False))
+def test_order_does_not_matter(chosen: tuple[str, dict[str, Any]], random: Any) -> None:
+    """Keys and list items in another order ask for the same, so they share one fetch."""
+    kind, params = chosen
+    shuffled = {}
+    for key in random.sample(sorted(params), len(params)):
+        value = params[key]
+        shuffled[key] = random.sample(value, len(value)) if isinstance(value, list) else value
+    assert read_selector(kind, {"apiQueryParams": shuffled})[0] == read_selector(kind, {"apiQueryParams": params})[0]
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+_KEYS = sorted({param.name for kind in KINDS.values() for param in kind.params})
+_OPTIONS = sorted({option.name for kind in KINDS.values() for option in kind.options})
+
+
+@given(
+    st.sampled_from([*KINDS, "nonsense"]),
+    st.dictionaries(
+        st.sampled_from(["apiQueryParams", "exportEnvVariables", *_OPTIONS, *_KEYS, "else"]),
+        _JSON | st.dictionaries(st.sampled_from([*_KEYS, *_OPTIONS]), _JSON),
+    ),
+)
+def test_any_selector_gives_a_query_or_an_error(kind: str, selector: dict[str, Any]) -> None:
+    """Whatever is written: no exception, and no query only when a problem is an error."""
+    query, problems = read_selector(kind, selector)
+    assert (query is None) == any(problem.severity is Severity.ERROR for problem in problems)
+
+
+def test_names_in_the_table_are_consistent() -> None:
+    """Every row is found under its name, and what it refers to within itself is there."""
+    for name, row in KINDS.items():
+        options = {option.name for option in row.options}
+        assert row.name == name
+        assert row.path.startswith("/")
+        assert {each.when for each in row.enrichments} - {""} <= options
+        assert {each.argument for each in row.enrichments} - {""} <= options

@@ -1,0 +1,965 @@
+"""The PagerDuty source, against the sandbox over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pdsync.errors import Interrupted, Severity, SourceError, UsageError
+from pdsync.kinds import KINDS, Kind, read_selector
+from pdsync.model import Collection, Query, Record, Snapshot
+from pdsync.sandbox.pagerduty import pagerduty_app
+from pdsync.sandbox.world import World
+from pdsync.sources.pagerduty import PagerDuty, open_pagerduty
+from pdsync.sources.pagerduty.auth import ClientCredentials, make_auth, token_auth
+from pdsync.sources.pagerduty.listing import Lister, Span, Tally, Trail, in_utc, moment
+from pdsync.sources.pagerduty.records import FieldReader, Page, PageReader, array, one_line, splice
+from pdsync.sources.pagerduty.records import replace as replace_key
+from pdsync.sources.pagerduty.source import ACCEPT, digest
+from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, FixedHeaders
+from tests.source.loopback import OK, TOKEN, Asgi, FakeTime, Request, Script, Stage, Tape, serving, staging
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+
+def utc(text: str) -> datetime:
+    """A moment that is written out."""
+    return datetime.fromisoformat(text)
+
+
+def query(kind: str, selector: dict[str, Any] | None = None) -> Query:
+    """The query of a selector."""
+    found, problems = read_selector(kind, selector or {})
+    assert found is not None, problems
+    return found
+
+
+def fetch(stage: Stage, *queries: Query, token: str = TOKEN, **others: Any) -> Snapshot:
+    """A snapshot of a stage."""
+
+    async def main() -> Snapshot:
+        options = {"now": stage.now, "timing": FakeTime().timing(), **others}
+        progress = options.pop("progress", None)
+        async with open_pagerduty(stage.url, token=token, **options) as source:
+            return await source.fetch(queries, progress)
+
+    return asyncio.run(main())
+
+
+def only(snapshot: Snapshot) -> Collection:
+    (collection,) = snapshot.collections.values()
+    return collection
+
+
+def ids(collection: Collection) -> list[str]:
+    return [record.id for record in collection.records]
+
+
+def parsed(collection: Collection) -> dict[str, Any]:
+    return {record.id: json.loads(record.raw) for record in collection.records}
+
+
+def ask(stage: Stage, method: str, path: str, **others: Any) -> Any:
+    """What the sandbox answers to a plain request."""
+    headers = {"authorization": f"Token token={TOKEN}", "accept": ACCEPT}
+    answer = httpx.request(method, stage.url + path, headers=headers, trust_env=False, **others)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    with staging(World(services=12, users=30, incidents=230, incident_days=28)) as staged:
+        yield staged
+
+
+@pytest.fixture
+def company() -> Iterator[Stage]:
+    with staging(World(services=450, escalation_policies=40, users=130, incidents=0)) as staged:
+        yield staged
+
+
+# --- whole lists -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("services", lambda world: set(world.services)),
+        ("users", lambda world: set(world.users)),
+        ("teams", lambda world: set(world.teams)),
+        ("schedules", lambda world: set(world.schedules)),
+        ("escalation_policies", lambda world: set(world.policies)),
+        ("priorities", lambda world: set(world.priorities)),
+        ("business_services", lambda world: set(world.business_services)),
+        ("vendors", lambda world: set(world.vendors)),
+        ("incidents", lambda world: {world.incidents.record(n).id for n in range(len(world.incidents))}),
+    ],
+)
+def test_every_record_of_every_kind_is_read_once(
+    company: Stage, stage: Stage, kind: str, expected: Callable[[World], set[str]]
+) -> None:
+    """A list of one page or of many comes whole, proven, without repetition."""
+    for place in (company, stage):
+        collection = only(fetch(place, query(kind)))
+        assert collection.complete
+        assert len(ids(collection)) == len(set(ids(collection)))
+        assert set(ids(collection)) == expected(place.world)
+
+
+def test_records_are_what_pagerduty_says(stage: Stage) -> None:
+    """The bytes of a record without enrichments mean the object that is shown alone."""
+    records = parsed(only(fetch(stage, query("users"))))
+    for id_, record in records.items():
+        assert record == ask(stage, "GET", f"/users/{id_}")["user"]
+
+
+def test_on_calls_get_an_id_from_what_they_are(stage: Stage) -> None:
+    """Policy, level, schedule or direct, user, start: each row apart, the same row the same."""
+    collection = only(fetch(stage, query("oncalls", {"apiQueryParams": {"until": 1}})))
+    rows = ask(
+        stage, "GET", "/oncalls", params={"until": in_utc(stage.now() + timedelta(days=30, minutes=-5)), "limit": 100}
+    )["oncalls"]
+    expected = [
+        "-".join(
+            str(part)
+            for part in (
+                row["escalation_policy"]["id"],
+                row["escalation_level"],
+                row["schedule"]["id"] if row["schedule"] else "direct",
+                row["user"]["id"],
+                row["start"],
+            )
+            if part
+        )
+        for row in rows
+    ]
+    assert collection.complete
+    assert len(expected) == 100
+    assert ids(collection)[:100] == expected
+    assert any("-direct-" in id_ for id_ in ids(collection))
+
+
+def test_pages_are_few(company: Stage) -> None:
+    """Four hundred and fifty services cost five requests, a kind that fits on a page costs one."""
+    snapshot = fetch(company, query("services", {"serviceAnalytics": False}), query("teams"))
+    assert company.tape.count("/services") == 5
+    assert company.tape.count("/teams") == 1
+    assert [collection.requests for collection in snapshot.collections.values()][1] == 1
+
+
+def test_stable_parameters_are_sent_where_they_are_taken(stage: Stage) -> None:
+    """UTC and a fixed order unless the selector says otherwise; nothing that an endpoint does not know."""
+    fetch(
+        stage,
+        query("incidents"),
+        query("services", {"apiQueryParams": {"time_zone": "Europe/Berlin"}, "serviceAnalytics": False}),
+        query("users"),
+    )
+    sent = {request.path: dict(request.params) for request in stage.tape.requests if request.path != "/oncalls"}
+    assert sent["/incidents"].items() >= {"time_zone": "UTC", "sort_by": "created_at:asc"}.items()
+    assert sent["/services"]["time_zone"] == "Europe/Berlin"
+    assert set(sent["/users"]) == {"limit", "offset", "total"}
+
+
+def test_relative_moments_are_those_of_the_fetch(stage: Stage) -> None:
+    """`-30d` is thirty days before the snapshot was taken, and the same query stays the same tomorrow."""
+    wanted = query("schedules", {"apiQueryParams": {"since": 1, "until": 1}})
+    snapshot = fetch(stage, wanted)
+    (request,) = (request for request in stage.tape.requests if request.path == "/schedules")
+    assert request.all("since") == [in_utc(stage.now() - timedelta(days=30))]
+    assert request.all("until") == [in_utc(stage.now() + timedelta(days=30, minutes=-5))]
+    assert snapshot.taken_at == in_utc(stage.now())
+    assert wanted.params == (("since", "-30d"), ("until", "+30d"))
+
+
+def test_progress_is_told(company: Stage) -> None:
+    """What, how many so far, of how many."""
+    told: list[tuple[str, int, int | None]] = []
+    fetch(company, query("users"), progress=lambda *step: told.append(step))
+    assert told == [("users", 100, 130), ("users", 130, 130)]
+
+
+def test_the_digest_depends_on_what_was_said_only(stage: Stage) -> None:
+    """Equal worlds give equal digests, in whatever order they are asked; a change gives another."""
+    queries = [query("services"), query("users"), query("incidents")]
+    first = fetch(stage, *queries).digest
+    assert fetch(stage, *reversed(queries)).digest == first
+    stage.world.mutate({"action": "rename_service", "id": next(iter(stage.world.services)), "name": "Else"})
+    assert fetch(stage, *queries).digest != first
+
+
+# --- lists that move -------------------------------------------------------------------------------------------
+
+_CHANGES = st.lists(
+    st.one_of(
+        st.none(),
+        st.tuples(st.just("delete_service"), st.integers(0, 349)),
+        st.tuples(st.just("rename_service"), st.integers(0, 349), st.text("AZaz", min_size=1, max_size=4)),
+        st.tuples(st.just("add_service"), st.text("AZaz", min_size=1, max_size=4)),
+    ),
+    max_size=14,
+)
+
+
+@contextmanager
+def changing(changes: Sequence[tuple[Any, ...] | None]) -> Iterator[tuple[Stage, set[str]]]:
+    """A stage whose services change between requests, and the ids of those that were there all the time."""
+    world = World(services=350, incidents=0)
+    always, left = set(world.services), list(changes)
+
+    def change(_: Request) -> None:
+        step = left.pop(0) if left else None
+        everything = sorted(world.services)
+        match step:
+            case ("delete_service", number):
+                always.discard(everything[number % len(everything)])
+                world.mutate({"action": "delete_service", "id": everything[number % len(everything)]})
+            case ("rename_service", number, name):
+                taken = {service.name for service in world.services.values()}
+                if name not in taken:
+                    world.mutate({"action": "rename_service", "id": everything[number % len(everything)], "name": name})
+            case ("add_service", name):
+                world.mutate({"action": "add_service", "name": f"{name}{len(left)}"})
+
+    with staging(world) as stage:
+        stage.tape.before = change
+        yield stage, always
+
+
+@settings(max_examples=60, deadline=None)
+@given(_CHANGES)
+def test_a_list_called_complete_lacks_nothing(changes: list[tuple[Any, ...] | None]) -> None:
+    """Whatever comes, goes or moves while paging: complete means that what was there all along is there."""
+    with changing(changes) as (stage, always):
+        collection = only(fetch(stage, Query("services")))
+    assert not collection.complete or always <= set(ids(collection))
+
+
+_PLACE = st.integers(0, 70)
+_MOVES = st.lists(
+    st.none()
+    | st.tuples(st.sampled_from(["remove", "insert", "cut"]), _PLACE)
+    | st.tuples(st.sampled_from(["move", "swap"]), _PLACE, _PLACE),
+    max_size=12,
+)
+
+
+def _moved(rows: list[str], move: tuple[Any, ...] | None, new: str) -> list[str]:
+    """The rows after one change."""
+    match move:
+        case ("remove", at):
+            return rows[:at] + rows[at + 1 :]
+        case ("cut", at):
+            return rows[:at] + rows[at + 15 :]
+        case ("insert", at):
+            return [*rows[:at], new, *rows[at:]]
+        case ("move", at, to) if at < len(rows):
+            rest = rows[:at] + rows[at + 1 :]
+            return [*rest[:to], rows[at], *rest[to:]]
+        case ("swap", at, to) if max(at, to) < len(rows):
+            places = {at: to, to: at}
+            return [rows[places.get(number, number)] for number in range(len(rows))]
+    return rows
+
+
+@settings(max_examples=1500)
+@given(_MOVES, _PLACE, st.booleans())
+def test_a_quiet_walk_has_seen_everything(moves: list[tuple[Any, ...] | None], count: int, counted: bool) -> None:
+    """One change between any two pages: a walk that calls itself quiet lacks nothing that was there all the time.
+
+    A swap shifts nothing, so it can only be noticed where PagerDuty counts.
+    """
+    rows = [f"R{number}" for number in range(count)]
+    always, left, trail = set(rows), list(moves), Trail(KINDS["users"])
+    while not trail.over:
+        part = rows[trail.offset : trail.offset + 25]
+        total = len(rows) if counted else None
+        more = trail.offset + 25 < len(rows)
+        trail.follow(Page(part, [b"{}"] * len(part), more=more, total=total, following=""))
+        move = left.pop(0) if left else None
+        if counted or not move or move[0] != "swap":
+            rows = _moved(rows, move, f"N{len(left)}")
+        always &= set(rows)
+    assert not trail.quiet or always <= set(trail.records)
+    assert trail.quiet or any(moves)
+
+
+def test_rows_that_vanish_while_paging_cost_a_second_walk_and_nothing_else() -> None:
+    """A service deleted from a page that was read already hides no other, and the list is complete."""
+    with changing([None, None, ("delete_service", 3), ("delete_service", 5)]) as (stage, always):
+        collection = only(fetch(stage, Query("services")))
+    assert collection.complete
+    assert always <= set(ids(collection))
+
+
+def test_a_list_that_never_rests_is_not_called_complete() -> None:
+    """Rows that keep appearing at the front make absence unproven, and the snapshot says so."""
+    with changing([None, *((("add_service", "AA"),) * 40)]) as (stage, _):
+        collection = only(fetch(stage, Query("services")))
+    assert collection.problem is not None
+    assert collection.problem.code == "PD322"
+
+
+# --- lists that are too long -------------------------------------------------------------------------------------
+
+
+def rows_app(count: int, field: str = "users", start: str = "2020-01-01T00:00:00Z", step: float = 60.0) -> Asgi:
+    """A list of any length with classic paging, the cap, and a window by `created_at`."""
+    first = utc(start)
+    rows = [{"id": f"R{n:06}", "created_at": in_utc(first + timedelta(seconds=n * step))} for n in range(count)]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        params = dict(httpx.QueryParams(scope["query_string"].decode()).multi_items())
+        offset, limit = int(params["offset"]), int(params["limit"])
+        since, until = params.get("since", ""), params.get("until", "~")
+        found = [row for row in rows if since <= row["created_at"] <= until]
+        body = {
+            field: found[offset : offset + limit],
+            "more": offset + limit < len(found),
+            "total": len(found) if params.get("total") else None,
+        }
+        refused = offset + limit > 10_000
+        await Script([(400 if refused else 200, {}, msgspec.json.encode(body))])(scope, receive, send)
+
+    return app
+
+
+def listed(app: Asgi, kind: Kind, params: tuple[tuple[str, str], ...] = ()) -> tuple[Any, Tape]:
+    """A listing of one kind from an application of our own."""
+    tape = Tape(app)
+
+    async def main(url: str) -> Any:
+        auth = FixedHeaders("authorization", "Token token=x")
+        time = FakeTime()
+        async with ApiClient(
+            url, name="PagerDuty", auth=auth, user_agent="t", limits=PAGERDUTY_LIMITS, timing=time.timing()
+        ) as client:
+            return await Lister(client, kind, params, Tally(kind.name, None)).read(utc("2026-06-01T12:00:00Z"))
+
+    with serving(tape) as url:
+        return asyncio.run(main(url)), tape
+
+
+def test_a_list_of_exactly_ten_thousand_is_complete() -> None:
+    """The cap is not hit before it is."""
+    listing, _ = listed(rows_app(10_000), KINDS["users"])
+    assert (len(listing.records), listing.problem) == (10_000, None)
+
+
+def test_a_list_beyond_the_cap_says_so() -> None:
+    """What can be reached is read, and the rest is not passed off as absent."""
+    listing, tape = listed(rows_app(10_050), KINDS["users"])
+    assert (len(listing.records), listing.problem.code) == (10_000, "PD321")
+    assert "10050 records" in listing.problem.detail
+    assert max(int(r.all("offset")[0]) + int(r.all("limit")[0]) for r in tape.requests) == 10_000
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        (("date_range", "all"),),
+        (("since", "2026-05-01T00:00:00Z"),),
+        (("since", "2019-01-01T00:00:00Z"), ("until", "2026-05-31T00:00:00Z")),
+    ],
+)
+def test_a_long_list_with_a_time_is_cut_by_time(params: tuple[tuple[str, str], ...]) -> None:
+    """Incidents beyond the cap, or over more than six months, come in slices, whole, and none is wider than allowed."""
+    app = rows_app(25_000, "incidents", "2026-05-02T00:00:00Z", 60.0)
+    listing, tape = listed(app, KINDS["incidents"], params)
+    assert (len(listing.records), listing.problem) == (25_000, None)
+    spans = [(r.all("since")[0], r.all("until")[0]) for r in tape.requests if r.all("since") and r.all("until")]
+    assert all(utc(until) - utc(since) <= timedelta(days=180) for since, until in spans)
+
+
+def test_a_burst_that_no_slice_divides_says_so() -> None:
+    """More than ten thousand in one second cannot be told apart by time."""
+    listing, _ = listed(rows_app(10_200, "incidents", "2026-05-20T00:00:00Z", 0.0), KINDS["incidents"])
+    assert (len(listing.records), listing.problem.code) == (10_000, "PD321")
+
+
+@given(
+    st.integers(0, 2**31),
+    st.timedeltas(min_value=timedelta(seconds=2), max_value=timedelta(days=4000)),
+    st.integers(1, 400),
+)
+def test_slices_of_time_leave_no_gap(since: int, width: timedelta, widest: int) -> None:
+    """Each begins where the one before ends, on a whole second, and all together are the whole."""
+    begin = datetime.fromtimestamp(since, UTC)
+    span = Span(begin, begin + timedelta(seconds=int(width.total_seconds())))
+    parts = span.cut(timedelta(days=widest))
+    assert (parts[0].since, parts[-1].until) == (span.since, span.until)
+    assert all(a.until == b.since for a, b in pairwise(parts))
+    assert all(part.width <= timedelta(days=widest, seconds=1) for part in parts)
+    assert all(part.since.microsecond == 0 for part in parts)
+    assert len(parts) >= 2
+
+
+def test_cursors_are_followed_to_the_end() -> None:
+    """A list whose pages name the next one, read in order."""
+    pages = {"": ("a", "b", "n1"), "n1": ("c", "d", "n2"), "n2": ("e", "f", None)}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        *rows, following = pages[httpx.QueryParams(scope["query_string"].decode()).get("cursor", "")]
+        body = {"things": [{"id": row} for row in rows], "next_cursor": following}
+        await Script([(200, {}, msgspec.json.encode(body))])(scope, receive, send)
+
+    listing, _ = listed(app, Kind("things", "/things", "things", paging="cursor"))
+    assert (list(listing.records), listing.problem) == (list("abcdef"), None)
+
+
+def test_a_cursor_that_leads_in_a_circle_is_noticed() -> None:
+    """No endless reading, and no proof."""
+    app = Script([(200, {}, b'{"things":[{"id":"a"}],"next_cursor":"again"}')])
+    listing, tape = listed(app, Kind("things", "/things", "things", paging="cursor"))
+    assert listing.problem.code == "PD323"
+    assert len(tape.requests) == 2
+
+
+def test_a_list_without_paging_that_has_more_says_so() -> None:
+    """`more` with no way to ask for it is not the end."""
+    app = Script([(200, {}, b'{"things":[{"id":"a"}],"more":true}')])
+    listing, _ = listed(app, Kind("things", "/things", "things", paging="none"))
+    assert (list(listing.records), listing.problem.code) == (["a"], "PD323")
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"[]", b"{}", b'{"users":[{}]}', b'{"users":[{"id":null}]}', b'{"users":[1]}', b'{"users":{}}']
+)
+def test_an_answer_that_is_no_list_is_a_problem(body: bytes) -> None:
+    """Not an exception, and not an empty list either."""
+    listing, _ = listed(Script([(200, {}, body)]), KINDS["users"])
+    assert (listing.records, listing.problem.code) == ({}, "PD320")
+
+
+# --- what cannot be read ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("action", "status"), [("plan_missing", 402), ("drop_permission", 403)])
+def test_a_kind_that_is_refused_is_incomplete_and_the_others_are_not(stage: Stage, action: str, status: int) -> None:
+    """No records, no proof, the status and what to do; the rest of the snapshot is as good as ever."""
+    stage.world.mutate({"action": action, "kind": "users"})
+    refused, fine = fetch(stage, query("users"), query("teams")).collections.values()
+    assert refused.problem is not None
+    assert refused.problem.severity is Severity.ERROR
+    assert (refused.records, refused.problem.code) == ((), "PD320")
+    assert f"PagerDuty answered {status}" in refused.problem.detail
+    assert refused.problem.hint != ""
+    assert fine.complete
+    assert len(fine.records) == 4
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_page_that_fails_leaves_what_was_read_and_no_proof(company: Stage, status: int) -> None:
+    """Records so far, and why they are not all."""
+    company.tape.before = lambda r: Script([(status, {}, b"{}")]) if r.all("offset") == ["198"] else None
+    collection = only(fetch(company, query("services", {"serviceAnalytics": False})))
+    assert collection.problem is not None
+    assert f"answered {status}" in collection.problem.detail
+    assert 300 < len(collection.records) < 450
+
+
+def test_wrong_credentials_are_an_error_at_once(stage: Stage) -> None:
+    """One error for all kinds, each asked once, no waiting, no token in it."""
+    time = FakeTime()
+    with pytest.raises(SourceError) as caught:
+        fetch(stage, query("users"), query("teams"), token="u+wrongkeywrongkey00", timing=time.timing())
+    assert [diagnostic.summary for diagnostic in caught.value.diagnostics] == ["PagerDuty answered 401"]
+    assert "wrongkey" not in f"{caught.value!r}{caught.value.diagnostics}"
+    assert (len(stage.tape.requests), time.slept) == (2, [])
+
+
+def test_a_host_that_is_not_there_is_an_error() -> None:
+    """Nothing can be read, so nothing is pretended."""
+    nowhere = Stage(World(services=1, incidents=0), Tape(Script([OK])), "http://127.0.0.1:9")
+    with pytest.raises(SourceError) as caught:
+        fetch(nowhere, query("users"), query("teams"))
+    assert [diagnostic.code for diagnostic in caught.value.diagnostics] == ["PD301"]
+
+
+def test_an_unknown_kind_is_a_problem_of_its_own(stage: Stage) -> None:
+    """A query from elsewhere does not stop the others."""
+    odd, fine = fetch(stage, Query("gadgets"), query("teams")).collections.values()
+    assert odd.problem is not None
+    assert (odd.problem.code, fine.complete) == ("PD310", True)
+
+
+def test_stopping_interrupts_a_fetch(company: Stage) -> None:
+    """Ctrl-C ends the reading without a traceback and without a half snapshot."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with open_pagerduty(company.url, token=TOKEN, now=company.now, concurrency=1) as source:
+
+            def stop(_: Request) -> None:
+                loop.call_soon_threadsafe(source.stop)
+
+            company.tape.before = stop
+            await source.fetch([query("services"), query("users")])
+
+    with pytest.raises(Interrupted):
+        asyncio.run(main())
+
+
+# --- enrichments -----------------------------------------------------------------------------------------------
+
+
+def test_services_and_policies_share_one_list_of_on_calls(company: Stage) -> None:
+    """Who is on call is asked once, for the whole account, however many services there are."""
+    services, policies = fetch(
+        company, query("services", {"serviceAnalytics": False}), query("escalation_policies")
+    ).collections.values()
+    asked = [request for request in company.tape.requests if request.path == "/oncalls"]
+    rows = [row for page in range(len(asked)) for row in on_calls(company, page)]
+    assert {request.all("escalation_policy_ids[]") == [] for request in asked} == {True}
+    assert len({request.all("offset")[0] for request in asked}) == len(asked)
+    by_policy: dict[str, list[Any]] = {}
+    for row in rows:
+        by_policy.setdefault(row["escalation_policy"]["id"], []).append(row)
+    for id_, service in parsed(services).items():
+        assert service["__oncall_user"] == by_policy.get(service["escalation_policy"]["id"], []), id_
+    for id_, policy in parsed(policies).items():
+        assert policy["__oncall_users"] == by_policy.get(id_, [])
+
+
+def on_calls(stage: Stage, page: int) -> list[Any]:
+    params = {"include[]": "users", "limit": 100, "offset": page * 100, "time_zone": "UTC"}
+    rows: list[Any] = ask(stage, "GET", "/oncalls", params=params)["oncalls"]
+    stage.tape.requests.pop()
+    return rows
+
+
+def test_a_list_of_on_calls_that_is_too_long_is_asked_for_by_policy(company: Stage) -> None:
+    """Beyond the cap each policy's rows still arrive, from lists of their own."""
+    everything = parsed(only(fetch(company, Query("services", enrich=(("__oncall_user", ""),)))))
+
+    def too_long(request: Request) -> Asgi | None:
+        if request.path != "/oncalls" or request.all("escalation_policy_ids[]"):
+            return None
+        return Script([(200, {}, b'{"oncalls":[],"more":true,"total":10001}')])
+
+    company.tape.before = too_long
+    again = only(fetch(company, Query("services", enrich=(("__oncall_user", ""),))))
+    assert (parsed(again), again.notes) == (everything, ())
+
+
+def test_users_of_schedules_get_their_address(stage: Stage) -> None:
+    """From one list of users, shared with the kind users; who has left gets none; everything else stays."""
+    schedules, users = fetch(stage, query("schedules"), query("users")).collections.values()
+    emails = {id_: user["email"] for id_, user in parsed(users).items()}
+    assert stage.tape.count("/users") == 1
+    strangers = 0
+    for id_, schedule in parsed(schedules).items():
+        plain = ask(stage, "GET", "/schedules", params={"time_zone": "UTC", "limit": 100})["schedules"]
+        expected = next(row for row in plain if row["id"] == id_)
+        for user in expected["users"]:
+            strangers += user["id"] not in emails
+            user |= {"__email": emails[user["id"]]} if user["id"] in emails else {}  # noqa: PLW2901
+        assert schedule == expected
+        assert list(schedule) == list(expected)
+    assert strangers > 0
+
+
+def test_services_get_their_metrics(stage: Stage) -> None:
+    """The row of the months asked for, whole; null for a service without incidents; few requests."""
+    collection = only(fetch(stage, query("services", {"analyticsMonthsPeriod": 2})))
+    window = {
+        "created_at_start": in_utc(stage.now() - timedelta(days=60)),
+        "created_at_end": in_utc(stage.now()),
+        "service_ids": ids(collection),
+    }
+    rows = ask(stage, "POST", "/analytics/metrics/incidents/services", json={"filters": window})["data"]
+    by_service = {row["service_id"]: row for row in rows}
+    assert {id_: record["__analytics"] for id_, record in parsed(collection).items()} == {
+        id_: by_service.get(id_) for id_ in ids(collection)
+    }
+    assert stage.tape.count("/analytics/metrics/incidents/services") == 2
+    assert any(row is not None for row in by_service.values())
+
+
+def test_many_services_are_asked_for_in_smaller_blocks_when_refused(company: Stage) -> None:
+    """A server that takes few ids at a time gets few ids at a time."""
+    rows: list[int] = []
+
+    async def few(scope: Any, receive: Any, send: Any) -> None:
+        message = await receive()
+        asked = json.loads(message["body"])["filters"]["service_ids"]
+        rows.append(len(asked))
+        data = [{"service_id": id_, "n": 1} for id_ in asked]
+        status, body = (200, json.dumps({"data": data})) if len(asked) <= 120 else (400, "{}")
+        await Script([(status, {}, body.encode())])(scope, receive, send)
+
+    company.tape.before = lambda r: few if r.path.startswith("/analytics") else None
+    collection = only(fetch(company, query("services")))
+    assert {record["__analytics"]["n"] for record in parsed(collection).values()} == {1}
+    assert sum(size for size in rows if size <= 120) == 450
+
+
+def test_incidents_get_their_analytics(stage: Stage) -> None:
+    """Each its row; null for those of the last day, which PagerDuty has not analysed yet."""
+    collection = only(fetch(stage, query("incidents", {"incidentAnalytics": True})))
+    found = {id_: record["__analytics"] for id_, record in parsed(collection).items()}
+    assert collection.notes == ()
+    assert {row["id"] == id_ for id_, row in found.items() if row} == {True}
+    young = {
+        id_
+        for id_, record in parsed(collection).items()
+        if moment(record["created_at"], stage.now()) > stage.now() - timedelta(days=1)
+    }
+    assert young == {id_ for id_, row in found.items() if row is None}
+    assert stage.tape.count("/analytics/raw/incidents") == 1
+
+
+def test_pages_of_incident_analytics_are_followed(stage: Stage) -> None:
+    """By the cursor in the body, until there is no more."""
+    asked: list[str | None] = []
+    everything = [incident["id"] for incident in parsed(only(fetch(stage, query("incidents")))).values()]
+
+    async def paged(scope: Any, receive: Any, send: Any) -> None:
+        body = json.loads((await receive())["body"])
+        asked.append(body.get("starting_after"))
+        begin = everything.index(asked[-1]) + 1 if asked[-1] else 0
+        part = everything[begin : begin + 90]
+        more = begin + 90 < len(everything)
+        page = {"data": [{"id": id_, "at": begin} for id_ in part], "more": more, "last": part[-1], "first": part[0]}
+        await Script([(200, {}, json.dumps(page).encode())])(scope, receive, send)
+
+    stage.tape.before = lambda r: paged if r.path.startswith("/analytics") else None
+    collection = only(fetch(stage, query("incidents", {"incidentAnalytics": True})))
+    assert [record["__analytics"]["at"] for record in parsed(collection).values()] == [
+        number // 90 * 90 for number in range(len(everything))
+    ]
+    assert asked == [None, everything[89], everything[179]]
+
+
+@pytest.mark.parametrize("kind", ["services", "incidents"])
+def test_custom_fields_are_read_for_each_record(stage: Stage, kind: str) -> None:
+    """The list of fields as PagerDuty gives it."""
+    selector = (
+        {"includeCustomFields": True, "serviceAnalytics": False}
+        if kind == "services"
+        else {"includeCustomFields": True}
+    )
+    collection = only(fetch(stage, query(kind, selector)))
+    for id_, record in list(parsed(collection).items())[:20]:
+        values = ask(stage, "GET", f"/{kind}/{id_}/custom_fields/values")["custom_fields"]
+        assert record["__custom_fields"] == values
+        assert values != []
+
+
+UNAVAILABLE = [
+    ("services", {}, "__analytics", "analytics.metrics.incidents.services"),
+    ("services", {"includeCustomFields": True}, "__custom_fields", "services.custom_fields.values"),
+    ("services", {}, "__oncall_user", "oncalls"),
+    ("escalation_policies", {}, "__oncall_users", "oncalls"),
+    ("schedules", {}, "__email", "users"),
+    ("incidents", {"incidentAnalytics": True}, "__analytics", "analytics.raw.incidents"),
+    ("incidents", {"includeCustomFields": True}, "__custom_fields", "incidents.custom_fields.values"),
+]
+
+
+@pytest.mark.parametrize("case", UNAVAILABLE)
+@pytest.mark.parametrize("how", [("plan_missing", 402), ("drop_permission", 403)])
+def test_an_enrichment_that_cannot_be_read_is_absent_with_its_reason(
+    stage: Stage, case: tuple[str, dict[str, Any], str, str], how: tuple[str, int]
+) -> None:
+    """The key is not there at all, every record says why, one warning sums it up, and the kind stays complete."""
+    (kind, selector, name, refused), (action, status) = case, how
+    stage.world.mutate({"action": action, "kind": refused})
+    collection = only(fetch(stage, query(kind, selector)))
+    assert collection.complete
+    assert len(collection.records) > 0
+    for record in collection.records:
+        assert f'"{name}"'.encode() not in record.raw
+        assert f"{status}" in record.unavailable[name]
+    reasons = [note for note in collection.notes if note.detail.startswith(name)]
+    assert {(note.code, note.severity) for note in reasons} == {("PD330", Severity.WARNING)}
+
+
+def test_a_refusal_is_not_asked_for_again_and_again(stage: Stage) -> None:
+    """Hundreds of records do not mean hundreds of refusals."""
+    stage.world.mutate({"action": "plan_missing", "kind": "incidents.custom_fields.values"})
+    fetch(stage, query("incidents", {"includeCustomFields": True}))
+    values = [request for request in stage.tape.requests if request.path.endswith("/values")]
+    assert 1 <= len(values) <= 16
+
+
+def test_a_spent_daily_quota_makes_metrics_unavailable_at_once(stage: Stage) -> None:
+    """No waiting for tomorrow, no null over what Port holds."""
+    stage.world.mutate({"action": "analytics_quota", "remaining": 0})
+    time = FakeTime()
+    collection = only(fetch(stage, query("services"), timing=time.timing()))
+    assert {record.unavailable["__analytics"].partition(":")[0] for record in collection.records} == {
+        "PagerDuty answered 429"
+    }
+    assert stage.tape.count("/analytics/metrics/incidents/services") == 1
+    assert time.slept == []
+
+
+def test_one_record_that_fails_does_not_touch_the_others(stage: Stage) -> None:
+    """A 404 for one service is that service's alone."""
+    gone = sorted(stage.world.services)[3]
+    stage.tape.before = lambda r: (
+        Script([(404, {}, b"{}")]) if r.path == f"/services/{gone}/custom_fields/values" else None
+    )
+    selector = {"includeCustomFields": True, "serviceAnalytics": False}
+    collection = only(fetch(stage, query("services", selector)))
+    assert [record.id for record in collection.records if record.unavailable] == [gone]
+    assert [note.records for note in collection.notes] == [(f"services/{gone}",)]
+
+
+def test_queries_that_differ_in_enrichment_share_the_list(stage: Stage) -> None:
+    """The list of services is read once for two mappings that want different things of it."""
+    both = fetch(stage, query("services"), query("services", {"serviceAnalytics": False})).collections.values()
+    assert stage.tape.count("/services") == 1
+    assert ["__analytics" in next(iter(parsed(each).values())) for each in both] == [True, False]
+
+
+def test_a_query_given_twice_is_read_once(stage: Stage) -> None:
+    """One collection, one request."""
+    assert len(fetch(stage, query("teams"), query("teams")).collections) == 1
+    assert stage.tape.count("/teams") == 1
+
+
+# --- bytes -------------------------------------------------------------------------------------------------------
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**60), 2**60)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+_OBJECT = st.dictionaries(st.text(), _JSON, max_size=5)
+_SPACED = st.sampled_from([None, 1])
+
+
+@given(_OBJECT, _OBJECT, st.booleans(), _SPACED)
+def test_spliced_bytes_are_the_merged_object(
+    record: dict[str, Any], extra: dict[str, Any], ascii_only: bool, indent: int | None
+) -> None:
+    """Splicing is what merging dicts would be, for any JSON, however it is written."""
+    raw = one_line(json.dumps(record, ensure_ascii=ascii_only, indent=indent).encode())
+    added = {name: json.dumps(value).encode() for name, value in extra.items()}
+    assert json.loads(splice(raw, added)) == record | extra
+    assert b"\n" not in raw
+
+
+@given(_OBJECT, st.text(), _JSON)
+def test_a_replaced_key_changes_nothing_else(record: dict[str, Any], key: str, value: Any) -> None:
+    """Other keys keep value and place."""
+    changed = json.loads(replace_key(json.dumps(record).encode(), key, json.dumps(value).encode()))
+    assert changed == record | {key: value}
+    assert list(changed) == list(record | {key: value})
+
+
+@given(st.lists(_JSON))
+def test_an_array_is_its_parts(values: list[Any]) -> None:
+    """In order, none lost."""
+    assert json.loads(array(json.dumps(value).encode() for value in values)) == values
+
+
+@given(st.lists(_OBJECT.map(lambda row: {**row, "id": "P" + str(len(row))}), max_size=5), _SPACED)
+def test_a_page_is_cut_into_its_records(rows: list[dict[str, Any]], indent: int | None) -> None:
+    """Every record's bytes mean that record, on one line."""
+    body = json.dumps({"limit": 100, "users": rows, "more": False, "new_field": {"x": 1}}, indent=indent).encode()
+    page = PageReader(KINDS["users"]).read(body)
+    assert [json.loads(raw) for raw in page.raws] == rows
+    assert page.ids == [row["id"] for row in rows]
+    assert [raw for raw in page.raws if b"\n" in raw] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        (rb'"cut \ud83d"', "cut �"),
+        (rb'"\ude00 cut"', "� cut"),
+        (rb'"\ud83d\ude00"', "😀"),
+        (rb'"\\ud83d and \ud83d"', "\\ud83d and �"),
+        (rb'"\ud83d\ud83d\ude00"', "�😀"),
+    ],
+)
+def test_half_an_emoji_does_not_cost_the_kind(text: bytes, meaning: str) -> None:
+    """A text cut in the middle of a surrogate pair becomes what jq makes of it; whole ones stay."""
+    page = PageReader(KINDS["users"]).read(b'{"users":[{"id":"P1","name":' + text + b'},{"id":"P2","name":"\\ud83d"}]}')
+    assert json.loads(page.raws[0])["name"] == meaning
+
+
+@pytest.mark.parametrize(
+    ("raw", "values"),
+    [
+        (b'{"a":{"b":1},"c":"x"}', [1, "x", None]),
+        (b'{"a":null,"c":null,"a2":5}', [None, None, None]),
+        (b'{"d":{"e":{"f":true}},"z":[1,{"a":2}]}', [None, None, True]),
+    ],
+)
+def test_fields_are_read_by_path(raw: bytes, values: list[Any]) -> None:
+    """What is missing or null on the way is None."""
+    assert FieldReader(["a.b", "c", "d.e.f"]).read(raw) == values
+
+
+def test_the_digest_tells_records_apart() -> None:
+    """Where one record ends and the next begins, what is unavailable and what is unproven, all count."""
+    asked = Query("users")
+    one = Collection(asked, (Record("a", b'"x"'), Record("b", b'"y"')))
+    others = [
+        replace(one, records=(Record("a", b'"x"'), Record("b", b'"z"'))),
+        replace(one, records=(Record("a", b'"x"'),)),
+        replace(one, records=(Record("a", b'"x"', {"__email": "no"}), Record("b", b'"y"'))),
+        replace(one, query=Query("users", (("query", "x"),))),
+        replace(one, query=Query("users", enrich=(("__email", ""),))),
+    ]
+    assert len({digest([each]) for each in (one, *others)}) == 1 + len(others)
+    assert digest([replace(one, records=one.records[::-1])]) == digest([one])
+
+
+# --- credentials -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("token", "header"),
+    [
+        ("y_NbAkKc66ryYTWUXYEu", "Token token=y_NbAkKc66ryYTWUXYEu"),
+        ("pdNbAkKc66ryYTWUXYEu", "Token token=pdNbAkKc66ryYTWUXYEu"),
+        ("pdus+_0XBPWQQ_rest_of_token", "Bearer pdus+_0XBPWQQ_rest_of_token"),
+        ("pdeu+_0XBPWQQ_rest_of_token", "Bearer pdeu+_0XBPWQQ_rest_of_token"),
+    ],
+)
+def test_tokens_are_sent_in_their_own_way(token: str, header: str) -> None:
+    """API keys as tokens, OAuth tokens as bearers."""
+
+    async def main() -> dict[str, str]:
+        async with httpx.AsyncClient() as client:
+            return await token_auth(token).headers(client)
+
+    assert asyncio.run(main()) == {"authorization": header}
+
+
+class Identity:
+    """A login that hands out the token of the sandbox, or refuses."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.forms: list[dict[str, str]] = []
+        self.status = status
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        form = httpx.QueryParams((await receive())["body"].decode())
+        self.forms.append(dict(form.multi_items()))
+        granted = {"access_token": TOKEN, "token_type": "bearer", "expires_in": 86400, "scope": form["scope"]}
+        refused = {"error": "invalid_client", "error_description": f"unknown {form['client_secret']}"}
+        body = json.dumps(granted if self.status == 200 else refused).encode()
+        await Script([(self.status, {}, body)])(scope, receive, send)
+
+
+def test_an_app_gets_its_token_once_and_uses_it(stage: Stage) -> None:
+    """Client credentials become a bearer, one for all requests, bound to the account and to reading."""
+    identity = Identity()
+    with serving(identity) as login:
+        snapshot = fetch(
+            stage,
+            query("teams"),
+            query("users"),
+            token="",
+            client_id="app",
+            client_secret="apps-own-secret",
+            subdomain="acme",
+            token_url=f"{login}/oauth/token",
+        )
+    assert all(collection.complete for collection in snapshot.collections.values())
+    assert [(form["grant_type"], form["client_id"]) for form in identity.forms] == [("client_credentials", "app")]
+    assert identity.forms[0]["scope"].startswith("as_account-us.acme ")
+    assert stage.tape.requests[0].headers["authorization"] == f"Bearer {TOKEN}"
+
+
+def test_a_token_is_renewed_before_it_runs_out() -> None:
+    """A day later another one is fetched, without a refused request in between."""
+    identity, clock = Identity(), [0.0]
+
+    async def main(url: str) -> None:
+        auth = ClientCredentials("app", "secret", "us.acme", token_url=url, clock=lambda: clock[0])
+        async with httpx.AsyncClient(trust_env=False) as client:
+            for clock[0] in (0.0, 86000.0, 86399.0):
+                await auth.headers(client)
+
+    with serving(identity) as url:
+        asyncio.run(main(url))
+    assert len(identity.forms) == 2
+
+
+def test_an_app_that_is_refused_is_an_error_without_its_secret(stage: Stage) -> None:
+    """What to check, and nothing that was sent."""
+    with serving(Identity(401)) as login, pytest.raises(SourceError) as caught:
+        fetch(
+            stage,
+            query("teams"),
+            token="",
+            client_id="app",
+            client_secret="apps-own-secret",
+            subdomain="acme",
+            token_url=f"{login}/oauth/token",
+        )
+    assert "apps-own-secret" not in f"{caught.value!r}{caught.value.diagnostics}"
+    assert caught.value.diagnostics[0].detail == "invalid_client"
+
+
+@pytest.mark.parametrize(
+    ("url", "account"), [("https://api.pagerduty.com", "us.x"), ("https://api.eu.pagerduty.com", "eu.x")]
+)
+def test_the_region_of_an_app_follows_the_base_url(url: str, account: str) -> None:
+    """Europe is asked for by its host."""
+    auth = make_auth(url, client_id="a", client_secret="b", subdomain="x")
+    assert isinstance(auth, ClientCredentials)
+    assert auth._form["scope"].startswith(f"as_account-{account} ")
+
+
+@pytest.mark.parametrize(("given", "missing"), [({}, ""), ({"client_id": "a"}, "client secret and subdomain missing")])
+def test_missing_credentials_are_named(given: dict[str, str], missing: str) -> None:
+    """Which, and where they come from."""
+    with pytest.raises(UsageError) as caught:
+        make_auth("https://api.pagerduty.com", **given)
+    assert caught.value.diagnostics[0].detail == missing
+
+
+def test_pagerduty_is_a_source(stage: Stage) -> None:
+    """It can be made from any client, and has its name."""
+
+    async def main() -> Snapshot:
+        async with ApiClient(
+            stage.url,
+            name="PagerDuty",
+            auth=token_auth(TOKEN),
+            user_agent="t",
+            limits=PAGERDUTY_LIMITS,
+            headers={"accept": ACCEPT},
+        ) as client:
+            return await PagerDuty(client, now=stage.now).fetch([query("teams")])
+
+    snapshot = asyncio.run(main())
+    assert (snapshot.source, only(snapshot).complete) == (stage.url, True)
+
+
+def test_a_rate_limit_is_kept(company: Stage) -> None:
+    """With a small budget the snapshot takes its time, is refused at most once, and is complete all the same."""
+    time = FakeTime()
+    tape = Tape(pagerduty_app(company.world, token=TOKEN, limit_per_minute=3, clock=lambda: time.now))
+    with serving(tape) as url:
+        slow = Stage(company.world, tape, url)
+        collection = only(
+            fetch(slow, query("services", {"serviceAnalytics": False}), timing=time.timing(), concurrency=1)
+        )
+    assert collection.complete
+    assert time.now > 1000.0 + 60
