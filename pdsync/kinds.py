@@ -187,7 +187,7 @@ _ROWS = (
             Enrichment("__custom_fields", when="includeCustomFields"),
         ),
         # Newest last: incidents that come in while paging do not shift the rows before them.
-        unless_given=(_UTC, ("sort_by", "created_at:asc")),
+        unless_given=(_UTC, ("sort_by", "incident_number:asc")),
         window=Window(180, back_days=30, ahead_days=1, field="created_at", everything=("date_range", "all")),
     ),
     Kind(

@@ -1,7 +1,8 @@
 """Does every expression compile?  All in two programs; one by one only where something is wrong.
 
 A list of parenthesised expressions alone would accept `.a) | (.b`, a list of definitions alone `.a; def g: .b`;
-only a whole expression passes both.  Behind the prelude no expression can be an import.
+only a whole expression passes both.  A string left open would reach over into the next expression: after each one
+stands a comment that is an invalid escape inside a string.  Behind the prelude no expression can be an import.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ LONGEST = 20_000
 
 _PRELUDE = "{} as $ENV |\n"
 _CHUNK = 32
+_END = "\n# \\q\n\n"
+"""After an expression: the first newline ends its comment, the last one a comment that ends in a backslash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,8 @@ def _unfit(text: str) -> JqError:
 def _all_compile(expressions: Sequence[str]) -> bool:
     if not expressions:
         return True
-    listed = ",".join(f"(\n{text}\n\n)" for text in expressions)
-    defined = " ".join(f"def f{index}:\n{text}\n\n;" for index, text in enumerate(expressions))
+    listed = ",".join(f"(\n{text}{_END})" for text in expressions)
+    defined = " ".join(f"def f{index}:\n{text}{_END};" for index, text in enumerate(expressions))
     return _compiles(f"{_PRELUDE}[{listed}]") and _compiles(f"{_PRELUDE}{defined} .")
 
 

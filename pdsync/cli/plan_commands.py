@@ -84,7 +84,8 @@ def snapshot(options: Options, *, kinds: tuple[str, ...], out: Path | None) -> i
     else:
         from pdsync.state.snapshot_file import dump_snapshot
 
-        out.write_bytes(dump_snapshot(taken))
+        with out.open("wb") as file:
+            file.writelines(dump_snapshot(taken))
     click.echo(render_snapshot(taken), nl=False)
     session.tell([d for c in taken.collections.values() for d in (c.problem, *c.notes) if d is not None])
     return 0 if all(c.complete for c in taken.collections.values()) else 7

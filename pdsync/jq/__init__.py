@@ -4,8 +4,10 @@
     worker.py     the other process: compiles and runs programs on raw records, and nothing else
     frames.py     how the two processes talk
     pool.py       starts, feeds, bounds and replaces the workers
+    cells.py      what became of one expression
     evaluate.py   a rule and its records -> answers; finds the expression to blame when a worker had to be stopped
     reading.py    an answer -> entities, failures and problems
+    tracing.py    one record, value by value
     problems.py   equal problems of thousands of records -> one Diagnostic
 
 jq (libjq) runs in other processes only: it holds Python's lock while it computes, ends the process when memory runs

@@ -80,7 +80,10 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
 def fingerprint(changes: Iterable[Change]) -> str:
     """A digest of the work itself: equal for equal changes, whatever their order, cause or wording."""
     items = sorted(
-        orjson.dumps([c.target, c.action, c.blueprint, c.identifier, [[f.path, f.after] for f in c.fields]])
+        orjson.dumps(
+            [c.target, c.action, c.blueprint, c.identifier, [[f.path, f.after] for f in c.fields]],
+            option=orjson.OPT_SORT_KEYS,
+        )
         for c in changes
     )
     return hashlib.blake2b(b"\n".join(items), digest_size=16).hexdigest()

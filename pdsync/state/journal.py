@@ -27,6 +27,9 @@ from pdsync.state.backends.local import sync_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
+TAIL = 64
+"""Bytes at the end of a journal that hold its last line, when that closes the run."""
+
 Key = TypeVar("Key", str, EntityKey)
 
 
@@ -103,8 +106,27 @@ def read_journal(path: Path) -> RunRecord:
 
 def read_journals(folder: Path) -> list[RunRecord]:
     """All runs, oldest first; one whose first line was never finished did nothing and is left out."""
-    paths = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
-    return [read_journal(path) for path in paths if b"\n" in path.read_bytes()]
+    return [read_journal(path) for path in _paths(folder) if _has_a_line(path)]
+
+
+def read_open_journals(folder: Path) -> list[RunRecord]:
+    """The runs that were not closed, oldest first; of the others only the end is looked at."""
+    return [read_journal(path) for path in _paths(folder) if not _is_closed(path) and _has_a_line(path)]
+
+
+def _paths(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
+
+
+def _has_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.readline().endswith(b"\n")
+
+
+def _is_closed(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL))
+        return file.read().rpartition(b"\n")[0].rpartition(b"\n")[2].startswith(b'{"closed":')
 
 
 def after_run(ledger: Ledger, plan: Plan, statuses: Mapping[int, OutcomeStatus]) -> Ledger:

@@ -50,4 +50,4 @@ def open_store(
         raise UsageError(error("PD802", "state URL of an unknown kind", detail=url, hint=hint))
     folder = Path(url.removeprefix("file://")) if url else catalog.resolve().parent / "state"
     local = LocalBackend(folder)
-    return StateStore(local, journals=folder / "journal", now=now, new_id=new_id, who=who, link=link)
+    return StateStore(local, journals=folder / "journal", snapshots=local, now=now, new_id=new_id, who=who, link=link)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,7 +16,7 @@ import orjson
 
 from pdsync.errors import Diagnostic
 from pdsync.model import Collection, Query, Record, Snapshot
-from pdsync.state.ledger_file import checksum, read_header
+from pdsync.state.ledger_file import read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,17 +34,19 @@ class _Line(msgspec.Struct, omit_defaults=True):
     u: dict[str, str] = {}
 
 
-def dump_snapshot(snapshot: Snapshot) -> bytes:
-    """The snapshot's bytes, collections in the order of their queries."""
+def dump_snapshot(snapshot: Snapshot) -> Iterator[bytes]:
+    """The snapshot's lines, collections in the order of their queries; a second copy of it is never held."""
     collections = [snapshot.collections[query] for query in sorted(snapshot.collections, key=_order)]
-    body = b"".join(line for n, collection in enumerate(collections) for line in _lines(n, collection))
+    digest = hashlib.blake2b(digest_size=16)
+    for line in _body(collections):
+        digest.update(line)
     header = {
         "format": FORMAT,
         "version": VERSION,
         "source": snapshot.source,
         "taken_at": snapshot.taken_at,
         "digest": snapshot.digest,
-        "checksum": checksum(body),
+        "checksum": digest.hexdigest(),
         "collections": [
             {
                 "query": msgspec.to_builtins(collection.query),
@@ -56,7 +59,12 @@ def dump_snapshot(snapshot: Snapshot) -> bytes:
             for collection in collections
         ],
     }
-    return orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE) + body
+    yield orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    yield from _body(collections)
+
+
+def _body(collections: list[Collection]) -> Iterator[bytes]:
+    return (line for number, collection in enumerate(collections) for line in _lines(number, collection))
 
 
 def parse_snapshot(data: bytes, name: str) -> Snapshot:

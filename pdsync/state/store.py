@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pdsync.errors import StalePlan, StateError, error
 from pdsync.model import Ledger, Plan, Snapshot
 from pdsync.state.backends import LockInfo
-from pdsync.state.journal import Journal, RunRecord, after_run, read_journals
+from pdsync.state.journal import Journal, RunRecord, after_run, read_journals, read_open_journals
 from pdsync.state.ledger_file import checksum, dump_ledger, parse_ledger
 from pdsync.state.snapshot_file import dump_snapshot, parse_snapshot
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pdsync.state.backends import Backend
+    from pdsync.state.backends.local import LocalBackend
 
 LEDGER = "ledger.jsonl"
 SNAPSHOT = "snapshot.jsonl"
@@ -36,7 +37,7 @@ class StateStore:
         backend: Backend,
         *,
         journals: Path,
-        snapshots: Backend | None = None,
+        snapshots: LocalBackend,
         now: Callable[[], str],
         new_id: Callable[[], str],
         who: str = "",
@@ -44,7 +45,7 @@ class StateStore:
     ) -> None:
         self.backend = backend
         self.journals = journals
-        self.snapshots = snapshots or backend
+        self.snapshots = snapshots
         self._now, self._new_id, self._who, self._link = now, new_id, who, link
         self._version: str | None = None
         self._stored = Ledger("")
@@ -70,7 +71,7 @@ class StateStore:
         """Runs on this ledger's serial that did not come to their end."""
         return [
             record
-            for record in self.history()
+            for record in read_open_journals(self.journals)
             if record.closed is None
             and record.plan.base.serial == ledger.serial
             and record.plan.base.lineage == ledger.lineage
@@ -136,8 +137,7 @@ class StateStore:
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep a snapshot; the last one wins, since it can always be taken again."""
-        held = self.snapshots.load(SNAPSHOT)
-        self.snapshots.store(SNAPSHOT, dump_snapshot(snapshot), held.version if held else None)
+        self.snapshots.replace(SNAPSHOT, dump_snapshot(snapshot))
 
     def lock(self, operation: str) -> AbstractContextManager[None]:
         """Hold the backend's lock for the block.  Raises `Locked`."""

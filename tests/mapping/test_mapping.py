@@ -220,6 +220,14 @@ def test_value_that_cannot_be_told_costs_its_field_only() -> None:
     assert [(d.code, d.records) for d in desired.diagnostics] == [("PD201", ("services/P1",))]
 
 
+def test_unreadable_record_fails_alone() -> None:
+    """A record that is no JSON fails; those around it are mapped."""
+    desired = map_entities([rule()], snapshot({"id": "a"}, b'{"id": ', {"id": "c"}))
+    assert [key.identifier for key in desired.entities] == ["a", "c"]
+    assert list(desired.failed) == ["services/P1"]
+    assert _codes(desired) == ["PD240"]
+
+
 # --- itemsToParse --------------------------------------------------------------------------------------------------
 
 
@@ -275,6 +283,13 @@ def test_items_that_are_no_list(items: str, code: str, reason: str) -> None:
     desired = _one(rule(items=items, identifier=".item"), {"id": "a", "l": ["x", "y"]})
     assert ([code], {}) == (_codes(desired), desired.entities)
     assert desired.failed["services/P0"].startswith(reason)
+
+
+def test_first_of_several_lists_is_used_and_told() -> None:
+    """Several lists: the first counts, and a warning says so."""
+    desired = _one(rule(items=".l, .m", identifier=".item"), {"l": ["a"], "m": ["b"]})
+    assert [key.identifier for key in desired.entities] == ["a"]
+    assert [(d.code, d.severity) for d in desired.diagnostics] == [("PD207", Severity.WARNING)]
 
 
 def test_one_bad_item_fails_the_record_but_not_its_siblings() -> None:

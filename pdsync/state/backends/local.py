@@ -20,7 +20,7 @@ from pdsync.errors import Locked, StalePlan, StateError, error
 from pdsync.state.backends import LockInfo, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pdsync.errors import Diagnostic
 
@@ -51,13 +51,17 @@ class LocalBackend:
         if (held.version if held else None) != expected:
             detail = f"{name} in {self.url} was changed by somebody else while this run was at work"
             raise StalePlan(error("PD520", "state has moved", detail=detail, hint="plan again"))
+        self.replace(name, [data])
+        return _version(data)
+
+    def replace(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Replace a blob whatever it was, whole or not at all.  Raises `StateError`."""
         path = self._path(name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, data)
+            _replace(path, chunks)
         except OSError as e:
             raise _failed("write", path, e) from e
-        return _version(data)
 
     def delete(self, name: str) -> None:
         """See `Backend.delete`."""
@@ -96,11 +100,11 @@ class LocalBackend:
         return path
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _replace(path: Path, chunks: Iterable[bytes]) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines(chunks)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

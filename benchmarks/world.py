@@ -1,0 +1,89 @@
+"""The sandbox in a process of its own, so that its work is not counted as anybody else's.
+
+`python -m benchmarks.world INCIDENTS SERVICES` serves until it is told to stop; its first line is the environment that
+points there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from pdsync.sandbox.server import CONTROL, Sandbox, serve_forever
+from pdsync.sandbox.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ROOT = Path(__file__).resolve().parent.parent
+NO_LIMIT = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How big the company is."""
+
+    incidents: int = 10_000
+    services: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A sandbox that runs: the environment that points a command there."""
+
+    env: Mapping[str, str]
+
+    def mutate(self, **command: Any) -> dict[str, Any]:
+        """Change the world by one of its commands."""
+        reply = httpx.post(f"{self.env['PAGERDUTY_API_URL']}{CONTROL}/world", json=command, timeout=60)
+        reply.raise_for_status()
+        done: dict[str, Any] = reply.json()
+        return done
+
+    def summary(self) -> dict[str, Any]:
+        """What there is."""
+        reply = httpx.get(f"{self.env['PAGERDUTY_API_URL']}{CONTROL}", timeout=60)
+        reply.raise_for_status()
+        told: dict[str, Any] = reply.json()
+        return told
+
+
+@contextmanager
+def serving(size: Size) -> Iterator[Served]:
+    """A sandbox of that size for the block."""
+    argv = [sys.executable, "-m", "benchmarks.world", str(size.incidents), str(size.services)]
+    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            pointed = json.loads(process.stdout.readline())
+            yield Served({**os.environ, **pointed, "NO_PROXY": "127.0.0.1", "NO_COLOR": "1", "PDSYNC_STATE": ""})
+        finally:
+            process.terminate()
+
+
+def main(incidents: int, services: int) -> None:
+    """Serve, without a limit on requests: what is measured is the work, not the waiting."""
+    world = World(
+        services=services,
+        users=200,
+        teams=20,
+        schedules=40,
+        escalation_policies=60,
+        incidents=incidents,
+        now=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+    sandbox = Sandbox(world, pagerduty_limit=NO_LIMIT, port_limit=NO_LIMIT)
+    serve_forever(sandbox, ready=lambda box: print(json.dumps(box.env()), flush=True))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,48 @@
+"""A saved plan is exactly the plan, or it is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from pdsync.errors import StateError
+from pdsync.plan import Facts
+from pdsync.plan.document import parse_plan, plan_document, read_plan
+from tests.builders import blueprint, catalog, desired, existing, ledger, plan, rule, want
+
+SERVICE = blueprint()
+MADE = plan(
+    Facts(
+        catalog([SERVICE], [rule(paths=("properties.tags",))]),
+        desired(want("a", tags=[{"z": 1, "a": {"y": [1.5, None], "b": "\u2028"}}])),
+        existing([SERVICE], {}),
+        ledger({}, [SERVICE]),
+    )
+)
+
+
+def test_nested_values_keep_the_fingerprint() -> None:
+    """The order of keys inside a value does not count: what was saved can be applied."""
+    assert parse_plan(plan_document(MADE)) == MADE
+
+
+def test_an_edited_plan_is_refused() -> None:
+    """A plan whose changes are not what its fingerprint stands for can be shown, not applied."""
+    edited = plan_document(MADE).replace(b"1.5", b"2.5")
+    assert read_plan(edited) != MADE
+    with pytest.raises(StateError, match="the plan was edited"):
+        parse_plan(edited)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"{", "not a plan"),
+        (b"[]", "not a plan"),
+        (b'{"format_version":"1.0"}', "not a plan"),
+        (b'{"format_version":"2.0"}', "plan of another format"),
+    ],
+)
+def test_what_is_no_plan_is_named(data: bytes, words: str) -> None:
+    """Anything else is refused with what is wrong with it."""
+    with pytest.raises(StateError, match=words):
+        parse_plan(data)
