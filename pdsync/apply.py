@@ -108,8 +108,13 @@ class _Run:
         await self._waves([c for c in entity if _deferred(c)], _second_write)
         await self._waves([c for c in entity if c.action == "release"], _first_write)
         await self._waves([c for c in entity if c.action == "delete"], None)
-        for change in blueprint:
-            if change.action == "delete" and self._may_start(change):
+        deletes = [c for c in blueprint if c.action == "delete"]
+        for change in deletes:
+            if change.fields and self._may_start(change):
+                write = partial(self.writer.change_blueprint, change.blueprint, _part(change, 0))
+                await self._step(change, write, last=False)
+        for change in deletes:
+            if self._may_start(change):
                 await self._step(change, partial(self.writer.delete_blueprint, change.blueprint), last=True)
 
     async def _blueprints(self, changes: list[Change]) -> None:

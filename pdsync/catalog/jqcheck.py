@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import jq
 
+from pdsync.jq.program import END
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -21,8 +23,6 @@ LONGEST = 20_000
 
 _PRELUDE = "{} as $ENV |\n"
 _CHUNK = 32
-_END = "\n# \\q\n\n"
-"""After an expression: the first newline ends its comment, the last one a comment that ends in a backslash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ def _unfit(text: str) -> JqError:
 def _all_compile(expressions: Sequence[str]) -> bool:
     if not expressions:
         return True
-    listed = ",".join(f"(\n{text}{_END})" for text in expressions)
-    defined = " ".join(f"def f{index}:\n{text}{_END};" for index, text in enumerate(expressions))
+    listed = ",".join(f"(\n{text}{END})" for text in expressions)
+    defined = " ".join(f"def f{index}:\n{text}{END};" for index, text in enumerate(expressions))
     return _compiles(f"{_PRELUDE}[{listed}]") and _compiles(f"{_PRELUDE}{defined} .")
 
 

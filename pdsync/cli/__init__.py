@@ -151,8 +151,28 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
+def hoisted(argv: list[str]) -> list[str]:
+    """The command line with the global options in front, wherever they were written; `--` ends options."""
+    takes_value = {
+        name: not option.is_flag for option in cli.params if isinstance(option, click.Option) for name in option.opts
+    }
+    front: list[str] = []
+    rest: list[str] = []
+    words = iter(argv)
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if word == "--":
+            rest += [word, *words]
+        elif name not in takes_value or (rest and name in ("--help", "-h", "--version")):
+            rest.append(word)
+        else:
+            front += [word, *([next(words, "")] if takes_value[name] and not equals else [])]
+    return front + rest
+
+
 def run(argv: list[str]) -> int:
     """Run one command line; the exit code.  Errors are printed to stderr, never as a traceback without --verbose."""
+    argv = hoisted(argv)
     try:
         result: Any = cli.main(argv, prog_name="pdsync", standalone_mode=False)
     except click.exceptions.Abort:

@@ -129,6 +129,7 @@ def make_plan(session: Session, scope: Scope, *, snapshot_file: Path | None = No
     """Plan from PagerDuty as it is now, or from a snapshot that was taken before."""
     session.catalog  # noqa: B018  a broken catalog is said before anything is fetched
     taken = _kept_snapshot(session, snapshot_file) if snapshot_file or offline else None
+    session.need_credentials(pagerduty=taken is None)
 
     async def work() -> Plan:
         async with AsyncExitStack() as stack:

@@ -87,6 +87,12 @@ class Session:
             raise UsageError(*(error("PD801", f"{name} is not set", hint=hint) for name in missing))
         return [self.env[name] for name in names]
 
+    def need_credentials(self, *, pagerduty: bool = True) -> None:
+        """See that all credentials are there before anything is asked.  Raises `UsageError` naming what is not."""
+        oauth = ("PAGERDUTY_CLIENT_ID", "PAGERDUTY_CLIENT_SECRET", "PAGERDUTY_SUBDOMAIN")
+        source = oauth if self.env.get("PAGERDUTY_CLIENT_ID") else ("PAGERDUTY_TOKEN",)
+        self.need("PORT_CLIENT_ID", "PORT_CLIENT_SECRET", *(source if pagerduty else ()))
+
     # -- edges
 
     def source(self) -> AbstractAsyncContextManager[Source]:

@@ -12,7 +12,7 @@ from pdsync import errors
 from pdsync.errors import Diagnostic, PdsyncError, Severity, StateError, error
 from pdsync.github.events import Mode
 from pdsync.model import Outcome, Plan
-from pdsync.plan.document import read_plan, plan_document
+from pdsync.plan.document import plan_document, read_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -57,6 +57,10 @@ _SINGLE_OUTPUT = re.compile(r"""\s*(?:(?:\.[A-Za-z_]\w*)+|"[^"\\]*"|true|false|n
 _LEADING_PATH = re.compile(r"""[\s(]*((?:\.[A-Za-z_]\w*|\."[^"\\]*"|\.?\["[^"\\]*"\])+)""", re.ASCII)
 _PATH_STEP = re.compile(r"""\.([A-Za-z_]\w*)|\."([^"\\]*)"|\.?\["([^"\\]*)"\]""", re.ASCII)
 
+END = "\n# \\q\n\n"
+"""What ends an expression inside a program: a comment, whatever comment the expression ended with; inside a string that
+the expression left open it is an escape that jq refuses."""
+
 _WRAPPER = """
 def __pdsync_row(selector; cells): selector as $s | if $s == [[true]] then [$s, cells] else [$s] end;
 def __pdsync_items(items; $name; $strip; row): . as $record | items as $i
@@ -167,7 +171,7 @@ def prelude() -> str:
 
 def guarded(text: str) -> str:
     """The jq that gives the cell of an expression."""
-    attempt = f"try ((\n{text}\n\n) | [.]) catch [0, 0, .]"
+    attempt = f"try ((\n{text}{END}) | [.]) catch [0, 0, .]"
     return f"[{attempt}]" if _SINGLE_OUTPUT.fullmatch(text) else f"[limit(2; {attempt})]"
 
 
@@ -186,7 +190,7 @@ def program_of(layout: Layout, active: AbstractSet[str]) -> str:
 
 def definitions(texts: tuple[str, ...]) -> str:
     """A program that compiles only if every text is a whole expression when it stands as a function's body."""
-    return prelude() + " ".join(f"def f{n}:\n{text}\n\n;" for n, text in enumerate(texts)) + " 0"
+    return prelude() + " ".join(f"def f{n}:\n{text}{END};" for n, text in enumerate(texts)) + " 0"
 
 
 def stripped_path(items: str) -> list[str] | None:

@@ -217,7 +217,9 @@ class Reader:
         return Reading(0, [], f"{name}: {reason}")
 
     def _report(self, code: str, name: str, message: str, records: tuple[str, ...]) -> None:
-        if code:
+        if code == UNAVAILABLE:  # one message for all that depends on it
+            self._problems.add(code, self._rule.id, message, self._rule.origin, records=records)
+        elif code:
             origin = self._origins.get(name) or self._origins.get(f"{name}[0]") or self._rule.origin
             self._problems.add(code, f"{name} of {self._rule.id}", message, origin, records=records)
 

@@ -58,7 +58,7 @@ def guard_removals(
     guards = _over_limit(passed, policy, ledger, allow_deletes)
     fired = {guard.blueprint: guard for guard in guards}
     stopped = [c for c in passed if c.action == "delete" and c.blueprint in fired]
-    withheld += [Withheld(*c.key, c.title, fired[c.blueprint].detail, fired[c.blueprint].flag) for c in stopped]
+    withheld += [Withheld(*c.key, c.title, "above the delete limit", fired[c.blueprint].flag) for c in stopped]
     allowed = tuple(c for c in passed if c.action != "delete" or c.blueprint not in fired)
     return Removals(allowed, tuple(sorted(withheld, key=lambda w: w.key)), (*_unproven(withheld, unproven), *guards))
 
@@ -72,7 +72,7 @@ def _objection(
 ) -> str | None:
     key, entry = change.key, ledger.entities.get(change.key)
     if change.blueprint in unproven and change.action != "forget":
-        return f"absence is not proven: {unproven[change.blueprint]}"
+        return "absence is not proven"
     if (entry is not None and entry.protect) or protected(key, policy):
         return "protected"
     if change.action == "delete" and required_by.get(key):
@@ -104,7 +104,7 @@ def _over_limit(passed: list[Change], policy: Policy, ledger: Ledger, allow_dele
 
 
 def _unproven(withheld: list[Withheld], unproven: Mapping[str, str]) -> list[Guard]:
-    blueprints = sorted({w.key.blueprint for w in withheld if w.reason.startswith("absence is not proven")})
+    blueprints = sorted({w.key.blueprint for w in withheld if w.reason == "absence is not proven"})
     return [Guard("absence-unproven", blueprint, unproven[blueprint]) for blueprint in blueprints]
 
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pdsync.model import Change, EntityKey
+from pdsync.model import Change, EntityKey, FieldChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -44,11 +44,13 @@ def in_order(
     blueprint = _by_action(c for c in drafts if c.target == "blueprint")
     upserts, edges = _upserts(entity["create"] + entity["update"], blueprints)
     deletes, waits = _deletes(entity["delete"], blueprints, existing)
-    listed = (
-        [*blueprint["create"], *blueprint["update"], *blueprint["adopt"], *blueprint["forget"]]
-        + [*upserts, *entity["adopt"], *entity["release"], *entity["forget"], *deletes]
-        + blueprint["delete"]
-    )
+    listed = [
+        *(c for action in ("create", "update", "adopt", "forget") for c in blueprint[action]),
+        *upserts,
+        *(c for action in ("adopt", "release", "forget") for c in entity[action]),
+        *deletes,
+        *_blueprint_deletes(blueprint["delete"], blueprints),
+    ]
     numbered = [replace(change, n=n) for n, change in enumerate(listed, start=1)]
     return _with_waits(numbered, edges, waits, _moved_away(entity["update"], blueprints))
 
@@ -159,6 +161,30 @@ def _deletes(
                 edges[target].setdefault(key, set()).add(path)
     order, _ = _waves(edges, lambda _key, _path: True)
     return [by_key[key] for key in order], edges
+
+
+def _blueprint_deletes(changes: list[Change], blueprints: Mapping[str, Blueprint]) -> list[Change]:
+    """Blueprints that relate to others before those; in a circle, their relations are removed first."""
+    by_key = {change.key: change for change in changes}
+    edges: Edges = {key: {} for key in by_key}
+    for key in by_key:
+        for path, target in _related(key, blueprints):
+            if target in by_key and target != key:
+                edges[target].setdefault(key, set()).add(path)
+    order, circular = _waves(edges, lambda _key, _path: True)
+    return [_bare(by_key[key], blueprints) if circular else by_key[key] for key in order]
+
+
+def _related(key: EntityKey, blueprints: Mapping[str, Blueprint]) -> list[tuple[str, EntityKey]]:
+    definition = blueprints.get(key.blueprint)
+    relations = definition.relations if definition else {}
+    return [(f"relations.{name}", EntityKey(*[str(r["target"])] * 2)) for name, r in sorted(relations.items())]
+
+
+def _bare(change: Change, blueprints: Mapping[str, Blueprint]) -> Change:
+    relations = blueprints[change.blueprint].relations if change.blueprint in blueprints else {}
+    fields = (FieldChange(f"relations.{n}", r, None, "catalog") for n, r in sorted(relations.items()))
+    return replace(change, fields=tuple(fields))
 
 
 def _moved_away(updates: list[Change], blueprints: Mapping[str, Blueprint]) -> dict[EntityKey, list[EntityKey]]:

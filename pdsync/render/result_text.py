@@ -32,4 +32,6 @@ def render_result(plan: Plan, outcomes: Sequence[Outcome], *, serial: int, color
     counts = {status: sum(o.status == status for o in outcomes) for status in ("done", *_TITLES)}
     told = ", ".join(f"{n} {status}" for status, n in counts.items() if n or status == "done")
     verdict = "Apply complete" if counts["done"] == len(outcomes) else "Apply incomplete"
+    withheld = len(plan.withheld)
+    lines += [paint("yellow", f"{withheld} deletes were withheld; `pdsync plan` names them.")] if withheld else []
     return "\n".join([*lines, paint("bold", f"{verdict}: {told}.") + f" State saved, serial {serial}."]) + "\n"

@@ -102,10 +102,9 @@ def render_history(records: Sequence[RunLike], form: str) -> str:
     """All runs, newest first."""
     if form == "json":
         return _json([_run_summary(record) for record in reversed(records)])
-    rows = [("run", "started", "state", "changes", "done", "failed", "skipped", "unknown")]
-    for record in reversed(records):
-        s = _run_summary(record)
-        rows.append(tuple(str(s[name]) for name in rows[0]))
+    names = ("run", "started", "state", "changes", "done", "failed", "skipped", "unknown")
+    summaries = map(_run_summary, reversed(records))
+    rows: list[Sequence[str]] = [names, *([str(summary[name]) for name in names] for summary in summaries)]
     return table(rows) if records else "No runs yet.\n"
 
 

@@ -11,6 +11,7 @@ Equal ledgers are equal bytes; one changed entity is one changed line.
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -61,6 +62,16 @@ def parse_ledger(data: bytes, name: str) -> Ledger:
     """Read a ledger.  Raises `StateError` when the bytes are not a whole ledger of a version known here."""
     head, _, body = data.partition(b"\n")
     header = read_header(head, body, name, form=FORMAT, version=VERSION)
+    names = ("lineage", "serial", "parent", "org_id", "commit", "tool", "expressions")
+    with damage(name):
+        blueprints, entities = _entries(body)
+        ledger = Ledger(**{n: header[n] for n in names}, blueprints=blueprints, entities=entities)
+    if header.get("count") != len(blueprints) + len(entities):
+        raise _damaged(name, f"it holds {len(blueprints) + len(entities)} entries, not {header.get('count')}")
+    return ledger
+
+
+def _entries(body: bytes) -> tuple[dict[str, LedgerEntry], dict[EntityKey, LedgerEntry]]:
     lines = msgspec.json.Decoder(_Line)
     blueprints: dict[str, LedgerEntry] = {}
     entities: dict[EntityKey, LedgerEntry] = {}
@@ -70,8 +81,7 @@ def parse_ledger(data: bytes, name: str) -> Ledger:
             blueprints[line.b] = entry
         else:
             entities[EntityKey(*line.k)] = entry
-    names = ("lineage", "serial", "parent", "org_id", "commit", "tool", "expressions")
-    return Ledger(**{n: header[n] for n in names}, blueprints=blueprints, entities=entities)
+    return blueprints, entities
 
 
 def read_header(head: bytes, body: bytes, name: str, *, form: str, version: int) -> dict[str, Any]:
@@ -89,6 +99,15 @@ def read_header(head: bytes, body: bytes, name: str, *, form: str, version: int)
     if checksum(body) != header.get("checksum"):
         raise _damaged(name, "its checksum does not match: it was cut or edited")
     return header
+
+
+@contextmanager
+def damage(name: str) -> Iterator[None]:
+    """Parts that are missing or of another shape, in spite of a right checksum, are damage to the file `name`."""
+    try:
+        yield
+    except (LookupError, TypeError, msgspec.DecodeError) as e:
+        raise _damaged(name, f"a part of it is missing or of another shape: {e}") from e
 
 
 def checksum(body: bytes) -> str:

@@ -16,7 +16,7 @@ import orjson
 
 from pdsync.errors import Diagnostic
 from pdsync.model import Collection, Query, Record, Snapshot
-from pdsync.state.ledger_file import read_header
+from pdsync.state.ledger_file import damage, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +71,11 @@ def parse_snapshot(data: bytes, name: str) -> Snapshot:
     """Read a snapshot.  Raises `StateError` when the bytes are not a whole snapshot of a version known here."""
     head, _, body = data.partition(b"\n")
     header = read_header(head, body, name, form=FORMAT, version=VERSION)
+    with damage(name):
+        return _snapshot(header, body)
+
+
+def _snapshot(header: dict[str, Any], body: bytes) -> Snapshot:
     records: list[list[Record]] = [[] for _ in header["collections"]]
     decoder = msgspec.json.Decoder(_Line)
     for line in map(decoder.decode, body.splitlines()):
@@ -104,5 +109,6 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 def _lines(number: int, collection: Collection) -> Iterator[bytes]:
     for record in collection.records:
-        raw = record.raw if b"\n" not in record.raw else msgspec.json.format(record.raw, indent=-1)
+        one_line = b"\n" not in record.raw and b"\r" not in record.raw
+        raw = record.raw if one_line else msgspec.json.format(record.raw, indent=-1)
         yield _encoder.encode(_Line(number, record.id, msgspec.Raw(raw), dict(record.unavailable))) + b"\n"

@@ -63,7 +63,7 @@ def test_what_is_closed_is_found_and_nothing_else(expression: str, used: list[st
         (".users[].__email", ["__email"]),
         ('.["__custom_fields"]', ["__custom_fields"]),
         ("{__email}", ["__email"]),
-        (".a__b | $__loc__", []),
+        (".a__b | .__X", []),
     ],
 )
 def test_enrichments_are_fields_that_begin_with_two_underscores(expression: str, read: list[str]) -> None:

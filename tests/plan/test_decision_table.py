@@ -191,8 +191,8 @@ def test_an_incomplete_collection_proves_nothing() -> None:
     )
     made = plan(given)
     assert made.changes == ()
-    assert [w.reason for w in made.withheld] == ["absence is not proven: the listing was cut"]
-    assert [g.name for g in made.guards] == ["absence-unproven"]
+    assert [w.reason for w in made.withheld] == ["absence is not proven"]
+    assert [(g.name, g.detail) for g in made.guards] == [("absence-unproven", "the listing was cut")]
 
 
 def test_protected_entities_stay_even_when_the_policy_is_gone() -> None:
@@ -347,3 +347,17 @@ def test_scope_limits_what_is_planned() -> None:
     )
     assert [str(c.key) for c in plan(given, only=("service/a",)).changes] == ["service/a"]
     assert [str(c.key) for c in plan(given, exclude=("*/b",)).changes] == ["service/a"]
+
+
+def test_blueprints_are_deleted_before_those_they_relate_to() -> None:
+    """Port refuses to delete a blueprint that another one relates to."""
+    incident = blueprint("incident", service=relation("service"))
+    made = plan(Facts(catalog([], []), desired(), existing([SERVICE, incident], {}), ledger({}, [SERVICE, incident])))
+    assert [(c.blueprint, c.fields) for c in made.changes] == [("incident", ()), ("service", ())]
+
+
+def test_blueprints_in_a_circle_lose_their_relations_first() -> None:
+    """Two blueprints that relate to each other can only go once neither does."""
+    one, other = blueprint("one", to=relation("other")), blueprint("other", to=relation("one"))
+    made = plan(Facts(catalog([], []), desired(), existing([one, other], {}), ledger({}, [one, other])))
+    assert [[(f.path, f.after) for f in c.fields] for c in made.changes] == [[("relations.to", None)]] * 2

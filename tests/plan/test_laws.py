@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Collection
 
-    from pdsync.model import Blueprint, Catalog, Fields
+    from pdsync.model import Blueprint, Catalog, Fields, OutcomeStatus
 
 TEAM = blueprint("team")
 SERVICE = blueprint("service", team=relation("team"), next=relation("service"), users=relation("team", many=True))
@@ -105,7 +105,8 @@ def do(
     made: Plan, port: dict[EntityKey, ExistingEntity], owned: Ledger, failing: Collection[int] = ()
 ) -> tuple[dict[EntityKey, ExistingEntity], Ledger]:
     """Port and ledger after an apply in which the changes of these numbers fail."""
-    port, statuses = dict(port), {}
+    port = dict(port)
+    statuses: dict[int, OutcomeStatus] = {}
     for change in made.changes:
         blocked = change.n in failing or any(statuses[n] != "done" for n in change.after)
         statuses[change.n] = "failed" if blocked else "done"
@@ -116,7 +117,7 @@ def do(
         elif change.action in ("create", "update", "release"):
             before = port[change.key].fields if change.key in port else {}
             port[change.key] = ExistingEntity({**before, **{f.path: f.after for f in change.fields}})
-    return port, after_run(owned, made, statuses)  # type: ignore[arg-type]
+    return port, after_run(owned, made, statuses)
 
 
 @st.composite

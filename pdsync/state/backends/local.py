@@ -12,7 +12,7 @@ import os
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import orjson
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pdsync.errors import Diagnostic
 
 LOCK = "lock"
+SWAP = ".swap"
+"""Held while one store compares and replaces, so that of two at the same moment one sees the other's."""
 
 
 class LocalBackend:
@@ -47,11 +49,13 @@ class LocalBackend:
 
     def store(self, name: str, data: bytes, expected: str | None) -> str:
         """See `Backend.store`."""
-        held = self.load(name)
-        if (held.version if held else None) != expected:
-            detail = f"{name} in {self.url} was changed by somebody else while this run was at work"
-            raise StalePlan(error("PD520", "state has moved", detail=detail, hint="plan again"))
-        self.replace(name, [data])
+        with self._open(SWAP) as file:
+            _wait_for_lock(file.fileno())
+            held = self.load(name)
+            if (held.version if held else None) != expected:
+                detail = f"{name} in {self.url} was changed by somebody else while this run was at work"
+                raise StalePlan(error("PD520", "state has moved", detail=detail, hint="plan again"))
+            self.replace(name, [data])
         return _version(data)
 
     def replace(self, name: str, chunks: Iterable[bytes]) -> None:
@@ -70,11 +74,9 @@ class LocalBackend:
     @contextmanager
     def lock(self, info: LockInfo) -> Iterator[None]:
         """See `Backend.lock`."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / LOCK
-        with path.open("a+b") as file:
+        with self._open(LOCK) as file:
             if not _try_lock(file.fileno()):
-                raise Locked(_locked_by(path))
+                raise Locked(_locked_by(self.folder / LOCK))
             file.truncate(0)
             file.write(orjson.dumps({f: getattr(info, f) for f in LockInfo.__dataclass_fields__}))
             file.flush()
@@ -85,13 +87,22 @@ class LocalBackend:
 
     def unlock(self, lock_id: str) -> None:
         """See `Backend.unlock`: a local lock ends with its process, so there is never one to break."""
-        path = self.folder / LOCK
+        path = self._path(LOCK)
         if not path.exists():
             raise StateError(error("PD523", "nothing is locked", detail=self.url))
-        with path.open("a+b") as file:
+        with self._open(LOCK) as file:
             if _try_lock(file.fileno()):
                 raise StateError(error("PD523", "nothing is locked", detail=f"{self.url} (asked for {lock_id})"))
         raise Locked(_locked_by(path))
+
+    def _open(self, name: str) -> BinaryIO:
+        """A file to lock, made when needed.  Raises `StateError`."""
+        path = self._path(name)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+b")
+        except OSError as e:
+            raise _failed("lock", path, e) from e
 
     def _path(self, name: str) -> Path:
         path = self.folder / name
@@ -144,6 +155,18 @@ def _try_lock(handle: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _wait_for_lock(handle: int) -> None:
+    """Take an exclusive lock for the moment of one store, once another process has done its own."""
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(handle, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _locked_by(path: Path) -> Diagnostic:

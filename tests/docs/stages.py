@@ -1,0 +1,185 @@
+"""Where the commands of a page are run: a folder, a sandbox with a small company, and a state to begin from."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sysconfig
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pdsync.cli.session import now
+from pdsync.sandbox.server import Sandbox
+from pdsync.sandbox.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+OURS = re.compile(r"^(PORT|PAGERDUTY|PDSYNC|GITHUB|GIT|PYTEST)_|^(NO_COLOR|COLUMNS|LINES|TERM|FORCE_COLOR)$")
+SERVER_LINES = 6
+"""What `pdsync sandbox` prints before it only serves: five variables and a sentence."""
+
+
+class Stage:
+    """A folder to work in and the environment that commands get there."""
+
+    def __init__(self, folder: Path, box: Sandbox) -> None:
+        self.folder = folder
+        self.box = box
+        self.env = clean_environment(folder) | box.env()
+        self.code = 0
+
+    def run(self, command: str) -> str:
+        """Run a line as a shell does; what it printed, to both streams.  `code` is then its exit code."""
+        if command == "echo $?":
+            return f"{self.code}\n"
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.folder,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        self.code = done.returncode
+        return done.stdout.decode()
+
+    def do(self, *commands: str) -> None:
+        """Run lines that must succeed, to get somewhere."""
+        for command in commands:
+            printed = self.run(command)
+            assert self.code == 0, f"{command} ended with {self.code}: {printed}"
+
+    def serve(self, command: str) -> tuple[str, subprocess.Popen[bytes]]:
+        """Start a sandbox in the background and point the stage at it; what it printed, and the process."""
+        process = subprocess.Popen(
+            ["bash", "-c", f"exec {command}"],
+            cwd=self.folder,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert process.stdout is not None
+        lines = [process.stdout.readline().decode() for _ in range(SERVER_LINES)]
+        for line in lines:
+            if found := re.fullmatch(r"export (\w+)=(\S+)\n", line):
+                self.env[found[1]] = found[2]
+        return "".join(lines), process
+
+
+def clean_environment(folder: Path) -> dict[str, str]:
+    """This process's environment without what would change what pdsync or git print."""
+    kept = {name: value for name, value in os.environ.items() if not OURS.match(name)}
+    git = {"init.defaultBranch": "main", "user.name": "You", "user.email": "you@example.com", "gc.auto": "0"}
+    settings = {f"GIT_CONFIG_KEY_{n}": key for n, key in enumerate(git)}
+    settings |= {f"GIT_CONFIG_VALUE_{n}": value for n, value in enumerate(git.values())}
+    path = os.pathsep.join((sysconfig.get_path("scripts"), kept.get("PATH", "")))
+    moment = "2026-06-01T12:00:00Z"  # so that commits have the same ids every time
+    return kept | {
+        "PATH": path,
+        "HOME": str(folder),
+        "LC_ALL": "C.UTF-8",
+        "COLUMNS": "100",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_COUNT": str(len(git)),
+        "GIT_AUTHOR_DATE": moment,
+        "GIT_COMMITTER_DATE": moment,
+        **settings,
+    }
+
+
+@contextmanager
+def stage(name: str, folder: Path) -> Iterator[Stage]:
+    """A stage in one of the states of `STAGES`; `folder` must not exist."""
+    folder.mkdir(parents=True)
+    world = World(services=4, users=5, teams=2, schedules=2, escalation_policies=2, incidents=6, now=now())
+    with Sandbox(world) as box:
+        made = Stage(folder, box)
+        STAGES[name](made)
+        yield made
+
+
+def _empty(stage: Stage) -> None:
+    """A folder with nothing in it."""
+    del stage
+
+
+def _started(stage: Stage) -> None:
+    """The starter catalog; nothing applied."""
+    stage.do("pdsync init")
+
+
+def _applied(stage: Stage) -> None:
+    """The starter catalog, applied."""
+    stage.do("pdsync init", "pdsync -q apply --auto-approve")
+
+
+def _changed(stage: Stage) -> None:
+    """Applied; then a service was renamed, another one deleted with its incidents, a third one edited in Port."""
+    _applied(stage)
+    renamed, deleted, edited, *_ = sorted(stage.box.store.entities("pagerdutyService"))
+    stage.box.mutate({"action": "rename_service", "id": renamed, "name": "Ledger EU"})
+    stage.box.mutate({"action": "delete_service", "id": deleted})
+    stage.box.store.put_entity("pagerdutyService", {"identifier": edited, "properties": {"status": "disabled"}})
+
+
+def _filled(stage: Stage) -> None:
+    """Port is full already, by other means: pdsync has no state.  One service differs from PagerDuty."""
+    _applied(stage)
+    stage.do("rm -r state")
+    one = min(stage.box.store.entities("pagerdutyService"))
+    stage.box.store.put_entity("pagerdutyService", {"identifier": one, "title": "Ledger (old)"})
+
+
+def _guarded(stage: Stage) -> None:
+    """Applied, in git, under a policy that lets no service go; then one is deleted in PagerDuty."""
+    _applied(stage)
+    project = stage.folder / "catalog" / "pdsync.yaml"
+    text = project.read_text(encoding="utf-8")
+    limit = "  deletes:\n    pagerdutyService: {count: 0, percent: 0}\n"
+    project.write_text(text.replace("  deletes:\n", limit, 1), encoding="utf-8")
+    stage.box.mutate({"action": "delete_service", "id": max(stage.box.store.entities("pagerdutyService"))})
+
+
+def _unproven(stage: Stage) -> None:
+    """Applied; then a service is deleted, and PagerDuty no longer lets anybody list services."""
+    _applied(stage)
+    stage.box.mutate({"action": "delete_service", "id": max(stage.box.store.entities("pagerdutyService"))})
+    stage.box.mutate({"action": "drop_permission", "kind": "services"})
+
+
+def _crashed(stage: Stage) -> None:
+    """A first apply that lost its machine after the last write: journal not closed, ledger not saved."""
+    _applied(stage)
+    (stage.folder / "state" / "ledger.jsonl").unlink()
+    (journal,) = (stage.folder / "state" / "journal").glob("*.jsonl")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert b"closed" in lines[-1]
+    journal.write_bytes(b"".join(lines[:-1]))
+
+
+def _repository(stage: Stage) -> None:
+    """The starter catalog committed to a git repository with a remote; nothing applied."""
+    stage.do(
+        "pdsync init",
+        "git init -q --bare .remote && git init -q && git remote add origin .remote && printf .remote > .git/info/exclude",
+        "git add -A && git commit -qm 'Start a catalog' && git push -q -u origin main",
+    )
+
+
+STAGES: dict[str, Callable[[Stage], None]] = {
+    "empty": _empty,
+    "started": _started,
+    "applied": _applied,
+    "changed": _changed,
+    "filled": _filled,
+    "guarded": _guarded,
+    "unproven": _unproven,
+    "crashed": _crashed,
+    "repository": _repository,
+}

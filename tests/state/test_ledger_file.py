@@ -1,0 +1,162 @@
+"""The ledger as a file: whole, canonical, and refused by name when it is anything else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pdsync.errors import StateError
+from pdsync.model import EntityKey, Ledger, LedgerEntry
+from pdsync.state.ledger_file import dump_ledger, parse_ledger
+from tests.state.strategies import LEDGERS
+
+if TYPE_CHECKING:
+    import random
+
+TWO = Ledger(
+    "ab12",
+    serial=3,
+    parent="cd",
+    org_id="org",
+    commit="0123",
+    tool="jq 1",
+    expressions={"r": {"title": "1f"}},
+    blueprints={"service": LedgerEntry({"title": "Service"}, "adopted")},
+    entities={
+        EntityKey("service", "b"): LedgerEntry({"title": "B"}, "created", ("r",), "services/b"),
+        EntityKey("service", "a"): LedgerEntry({"title": "A", "properties.n": [1, None]}, "adopted", protect=True),
+    },
+)
+
+
+def header(data: bytes, **changes: Any) -> bytes:
+    """The file with other values in its header."""
+    head, _, body = data.partition(b"\n")
+    return orjson.dumps({**orjson.loads(head), **changes}) + b"\n" + body
+
+
+def refusal(data: bytes) -> tuple[str, str]:
+    """Code and text of the error that reading raises."""
+    with pytest.raises(StateError) as caught:
+        parse_ledger(data, "state/ledger.jsonl")
+    return caught.value.diagnostics[0].code, str(caught.value)
+
+
+@given(LEDGERS)
+def test_round_trip(ledger: Ledger) -> None:
+    """What is written is read back equal."""
+    assert ledger == parse_ledger(dump_ledger(ledger), "l")
+
+
+@given(LEDGERS, st.randoms(use_true_random=False))
+def test_equal_ledgers_are_equal_bytes(ledger: Ledger, order: random.Random) -> None:
+    """The order in which entries and fields were entered does not show."""
+
+    def shuffled(items: dict[Any, Any]) -> dict[Any, Any]:
+        listed = list(items.items())
+        order.shuffle(listed)
+        return dict(listed)
+
+    entities = {key: replace(entry, fields=shuffled(entry.fields)) for key, entry in ledger.entities.items()}
+    other = replace(ledger, blueprints=shuffled(dict(ledger.blueprints)), entities=shuffled(entities))
+    assert dump_ledger(ledger) == dump_ledger(other)
+
+
+@given(LEDGERS)
+def test_one_line_an_entry(ledger: Ledger) -> None:
+    """Header and entries have a line each, so that one changed entity is one changed line."""
+    count = 1 + len(ledger.blueprints) + len(ledger.entities)
+    assert dump_ledger(ledger).count(b"\n") == count
+
+
+def test_the_format_stands_still() -> None:
+    """The bytes of a small ledger, as other versions will find them."""
+    head, *lines = dump_ledger(TWO).splitlines()
+    assert list(orjson.loads(head)) == sorted(orjson.loads(head))
+    assert {name: orjson.loads(head)[name] for name in ("format", "version", "serial", "count")} == {
+        "format": "pdsync-ledger",
+        "version": 1,
+        "serial": 3,
+        "count": 3,
+    }
+    assert lines == [
+        b'{"f":{"title":"Service"},"o":"adopted","b":"service"}',
+        b'{"f":{"properties.n":[1,null],"title":"A"},"o":"adopted","k":["service","a"],"p":true}',
+        b'{"f":{"title":"B"},"o":"created","k":["service","b"],"r":["r"],"s":"services/b"}',
+    ]
+
+
+def test_any_cut_is_refused() -> None:
+    """A file that lost its end, at whatever byte, is named as damaged and never read as a smaller ledger."""
+    data = dump_ledger(TWO)
+    codes = {refusal(data[:length])[0] for length in range(len(data))}
+    assert codes == {"PD501"}
+
+
+@given(st.data())
+def test_any_edit_of_an_entry_is_refused(data: st.DataObject) -> None:
+    """One other byte below the header does not pass the checksum."""
+    whole = dump_ledger(TWO)
+    start = whole.index(b"\n") + 1
+    at = data.draw(st.integers(start, len(whole) - 1))
+    byte = data.draw(st.integers(0, 255).filter(lambda value: value != whole[at]))
+    assert refusal(whole[:at] + bytes([byte]) + whole[at + 1 :])[0] == "PD501"
+
+
+def test_a_damaged_file_is_named_with_a_way_out() -> None:
+    """The error says which file, what is wrong with it and what to do."""
+    code, text = refusal(dump_ledger(TWO)[:-5])
+    assert (code, "state/ledger.jsonl" in text, "cut or edited" in text) == ("PD501", True, True)
+
+
+@pytest.mark.parametrize("version", [0, 2, 99, "1", None])
+def test_another_version_is_refused(version: object) -> None:
+    """An older or newer format is named as such, before anything of it is read."""
+    code, text = refusal(header(dump_ledger(TWO), version=version, checksum="whatever a newer one does"))
+    assert (code, f"has version {version}, this pdsync reads version 1" in text) == ("PD502", True)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\n",
+        b"not json\n",
+        b"[]\n",
+        b"{}\n",
+        b'{"format":"pdsync-snapshot","version":1}\n',
+        b'{"format":"pdsync-ledger","version":1}\n',
+        b"\xff\xfe\n",
+    ],
+)
+def test_what_is_no_ledger_is_refused(data: bytes) -> None:
+    """Anything else is never an empty ledger, which would mean that nothing is owned."""
+    assert refusal(data)[0] == "PD501"
+
+
+@pytest.mark.parametrize("missing", ["lineage", "serial", "expressions"])
+def test_a_header_without_its_parts_is_refused(missing: str) -> None:
+    """A header that lost a key is damage, not an accident inside."""
+    head, _, body = dump_ledger(TWO).partition(b"\n")
+    left = {name: value for name, value in orjson.loads(head).items() if name != missing}
+    assert refusal(orjson.dumps(left) + b"\n" + body)[0] == "PD501"
+
+
+def test_a_header_that_counts_otherwise_is_refused() -> None:
+    """The count of entries is held to."""
+    assert refusal(header(dump_ledger(TWO), count=2))[0] == "PD501"
+
+
+def test_lines_of_another_shape_are_refused() -> None:
+    """Entries that pass the checksum but are none are damage, too."""
+    from pdsync.state.ledger_file import checksum
+
+    body = b'{"b":"service"}\n'
+    head, _, _ = dump_ledger(Ledger("l")).partition(b"\n")
+    data = header(head + b"\n" + body, checksum=checksum(body), count=1)
+    assert refusal(data)[0] == "PD501"

@@ -1,0 +1,94 @@
+"""The snapshot as a file: PagerDuty's own bytes, whole or refused."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from hypothesis import given
+
+from pdsync.errors import StateError, error
+from pdsync.model import Collection, Query, Record, Snapshot
+from pdsync.state.snapshot_file import dump_snapshot, parse_snapshot
+from tests.state.strategies import snapshots
+
+SERVICES = Query("services", (("include[]", "teams"),), (("__analytics", "3"),))
+SMALL = Snapshot(
+    "https://api.pagerduty.com",
+    "2026-06-01T12:00:00Z",
+    {
+        Query("users"): Collection(Query("users"), (), error("PD301", "not allowed")),
+        SERVICES: Collection(
+            SERVICES, (Record("PX1", b'{"id":"PX1","n":1.0}', {"__analytics": "quota"}),), requests=2, seconds=0.25
+        ),
+    },
+    "5eed",
+)
+
+
+def dumped(snapshot: Snapshot) -> bytes:
+    return b"".join(dump_snapshot(snapshot))
+
+
+def refusal(data: bytes) -> str:
+    with pytest.raises(StateError) as caught:
+        parse_snapshot(data, "state/snapshot.jsonl")
+    assert "state/snapshot.jsonl" in str(caught.value)
+    return caught.value.diagnostics[0].code
+
+
+@given(snapshots())
+def test_round_trip(snapshot: Snapshot) -> None:
+    """Records keep their very bytes; queries, problems and notes are as they were."""
+    assert snapshot == parse_snapshot(dumped(snapshot), "s")
+
+
+@given(snapshots())
+def test_equal_snapshots_are_equal_bytes(snapshot: Snapshot) -> None:
+    """The order in which queries were fetched does not show."""
+    backwards = dict(reversed(list(snapshot.collections.items())))
+    other = Snapshot(snapshot.source, snapshot.taken_at, backwards, snapshot.digest)
+    assert dumped(snapshot) == dumped(other)
+
+
+def test_a_record_is_a_line() -> None:
+    """Below the header stands one record a line, with PagerDuty's bytes untouched."""
+    _, *lines = dumped(SMALL).splitlines()
+    assert lines == [b'{"c":0,"id":"PX1","r":{"id":"PX1","n":1.0},"u":{"__analytics":"quota"}}']
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_indented_records_are_put_on_one_line(end: bytes) -> None:
+    """A record with line breaks keeps its meaning and gets one line."""
+    pretty = Record("PX1", b'{\n  "id": "PX1",\n  "name": "a\\nb"\n}'.replace(b"\n", end))
+    whole = Snapshot("pd", "t", {Query("services"): Collection(Query("services"), (pretty,))})
+    data = dumped(whole)
+    (record,) = parse_snapshot(data, "s").collections[Query("services")].records
+    assert (data.count(b"\n"), orjson.loads(record.raw)) == (2, {"id": "PX1", "name": "a\nb"})
+
+
+def test_any_cut_is_refused() -> None:
+    """A file that lost its end is never taken for fewer records: absence would be proven by an accident."""
+    data = dumped(SMALL)
+    assert {refusal(data[:length]) for length in range(len(data))} == {"PD501"}
+
+
+def test_an_edited_record_is_refused() -> None:
+    """A record that was changed in the file does not pass."""
+    assert refusal(dumped(SMALL).replace(b'"n":1.0', b'"n":2.0')) == "PD501"
+
+
+def test_a_newer_version_is_refused() -> None:
+    """A snapshot of a newer format is named as that."""
+    assert refusal(dumped(SMALL).replace(b'"version":1', b'"version":2')) == "PD502"
+
+
+def test_a_ledger_is_no_snapshot() -> None:
+    """Files are not taken for each other."""
+    assert refusal(b'{"format":"pdsync-ledger","version":1,"checksum":""}\n') == "PD501"
+
+
+def test_a_header_without_its_parts_is_refused() -> None:
+    """A header that lost its collections is damage."""
+    head, _, body = dumped(SMALL).partition(b"\n")
+    left = {name: value for name, value in orjson.loads(head).items() if name != "collections"}
+    assert refusal(orjson.dumps(left) + b"\n" + body) == "PD501"
