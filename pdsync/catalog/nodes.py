@@ -413,10 +413,8 @@ def _read_json(read: Source) -> tuple[list[Node], list[Diagnostic]]:
     try:
         json.loads(read.text)
     except json.JSONDecodeError as problem:
-        place = read.origin(problem.pos, problem.pos + 1)
-        return [], [
-            found("PD102", place, problem.msg[:1].lower() + problem.msg[1:], _json_hint(read.text, problem.pos))
-        ]
+        at, said = _json_error(read.text, problem)
+        return [], [found("PD102", read.origin(at, at + 1), said, _json_hint(read.text, at))]
     except (RecursionError, ValueError) as problem:
         detail = "nested too deep" if isinstance(problem, RecursionError) else "a number has too many digits"
         return [], [found("PD106", read.origin(0, 1), detail)]
@@ -426,6 +424,16 @@ def _read_json(read: Source) -> tuple[list[Node], list[Diagnostic]]:
     except _TooDeepError as stop:
         return [], [found("PD106", read.origin(stop.start, stop.start + 1), f"nested more than {DEEPEST} levels deep")]
     return [root], composer.problems
+
+
+def _json_error(text: str, problem: json.JSONDecodeError) -> tuple[int, str]:
+    """Where and what; Python 3.13 points at the comma too many, older ones behind it: here it is always behind."""
+    if problem.msg.startswith("Illegal trailing comma"):
+        behind = _BLANK.match(text, problem.pos + 1)
+        return behind.end() if behind else problem.pos, "a comma with nothing behind it"
+    if text[: problem.pos].rstrip().endswith(",") and text[problem.pos : problem.pos + 1] in {"}", "]"}:
+        return problem.pos, "a comma with nothing behind it"
+    return problem.pos, problem.msg[:1].lower() + problem.msg[1:]
 
 
 def _json_hint(text: str, at: int) -> str:

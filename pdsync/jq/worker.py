@@ -28,6 +28,9 @@ from pdsync.jq.frames import DEFECT, OUT_OF_MEMORY, read_frame, write_frames
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+DEEPEST = 900
+"""Levels of nesting in an answer; the parent reads no more than 1024, and jq itself gives up at 10,000."""
+
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -130,10 +133,19 @@ def _run(program: Any, text: str) -> bytes:
 
 
 def _dumped_slowly(answer: Any) -> bytes:
-    try:
-        return json.dumps(answer, ensure_ascii=False).encode()
-    except RecursionError:
-        raise ValueError("the value is nested too deeply") from None
+    """As the standard library has it; how deep that goes depends on the interpreter, so the bound is ours."""
+    level = [answer]
+    for _ in range(DEEPEST):
+        level = [inner for value in level for inner in _inside(value)]
+    if level:
+        raise ValueError("the value is nested too deeply")
+    return json.dumps(answer, ensure_ascii=False).encode()
+
+
+def _inside(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _repaired(record: bytes) -> str:
