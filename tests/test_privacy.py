@@ -1,0 +1,65 @@
+"""Keys and addresses do not reach the snapshot, unless a mapping spells them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pdsync.model import Collection, Expression, Query, Record, Snapshot
+from pdsync.privacy import ADDRESS, KEYS, without_private
+from tests.builders import HERE, rule
+
+USERS = Query("services")
+NAMES = st.sampled_from([*KEYS, ADDRESS, "id", "type", "name"])
+VALUES = st.recursive(
+    st.none() | st.text(max_size=5) | st.sampled_from(["phone_contact_method", "user"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5),
+    max_leaves=20,
+)
+
+
+def cleaned(value: Any, **fields: str) -> Any:
+    made = rule(paths=())
+    made = type(made)(
+        **{name: getattr(made, name) for name in made.__slots__}
+        | {"fields": {path: Expression(text, HERE) for path, text in fields.items()}}
+    )
+    given_one = Snapshot("pd", "now", {USERS: Collection(USERS, (Record("1", json.dumps(value).encode()),))})
+    return json.loads(without_private(given_one, [made]).collections[USERS].records[0].raw)
+
+
+def keys_of(value: Any) -> set[str]:
+    if isinstance(value, list):
+        return set().union(*map(keys_of, value))
+    return set(value).union(*map(keys_of, value.values())) if isinstance(value, dict) else set()
+
+
+@given(VALUES)
+def test_no_key_is_left(value: Any) -> None:
+    """However deep it stands, nothing under one of the names stays; everything else does."""
+    left = keys_of(cleaned(value))
+    assert left.isdisjoint(KEYS)
+    assert "name" not in keys_of(value) or "name" in left or any(k in keys_of(value) for k in KEYS)
+
+
+def test_the_address_of_a_contact_method_goes_and_others_stay() -> None:
+    """A phone number goes with its country code; the address of something else is not one."""
+    phone = {"type": "phone_contact_method", "label": "Mobile", "address": "5550100", "country_code": 1}
+    place = {"type": "office", "address": "Main Street"}
+    assert cleaned([phone, place]) == [{"type": "phone_contact_method", "label": "Mobile"}, place]
+
+
+def test_what_a_mapping_spells_stays() -> None:
+    """A field that an expression of the kind names is mapped by the user, and only that one."""
+    record = {"integration_key": "k", "routing_key": "r"}
+    assert cleaned(record, key=".integration_key") == {"integration_key": "k"}
+
+
+def test_a_record_without_private_fields_keeps_its_bytes() -> None:
+    """Nothing is rewritten that need not be."""
+    raw = b'{ "id" : "P1" }'
+    given_one = Snapshot("pd", "now", {USERS: Collection(USERS, (Record("1", raw),))})
+    assert without_private(given_one, [rule()]).collections[USERS].records[0].raw == raw
