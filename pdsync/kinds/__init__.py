@@ -1,0 +1,51 @@
+"""What can be asked of PagerDuty: one row per kind, and the reader that turns a mapping's selector into a `Query`.
+
+shape      what a row is made of
+table      the lists, one row each
+analytics  the lists of analytics, which are asked for with POST
+names      kinds by any spelling, the scopes that reading them takes
+values     the value of one selector key
+selectors  a whole selector
+"""
+
+from pdsync.kinds.names import KINDS, KindTable, parents_of, scopes_for
+from pdsync.kinds.selectors import SelectorProblem, read_selector
+from pdsync.kinds.shape import (
+    DAYS_PER_MONTH,
+    PARENT,
+    PARENT_PREFIX,
+    RELATIVE_MOMENT,
+    Detail,
+    Enrichment,
+    Kind,
+    Option,
+    Paging,
+    Param,
+    ParamType,
+    Parent,
+    Settled,
+    Window,
+)
+
+__all__ = [
+    "DAYS_PER_MONTH",
+    "KINDS",
+    "PARENT",
+    "PARENT_PREFIX",
+    "RELATIVE_MOMENT",
+    "Detail",
+    "Enrichment",
+    "Kind",
+    "KindTable",
+    "Option",
+    "Paging",
+    "Param",
+    "ParamType",
+    "Parent",
+    "SelectorProblem",
+    "Settled",
+    "Window",
+    "parents_of",
+    "read_selector",
+    "scopes_for",
+]

@@ -1,0 +1,236 @@
+"""Reading a mapping's selector: the query that it asks for, and everything that is wrong with it.
+
+Moments in a query are either absolute (ISO 8601) or relative to the fetch: `-90d`, `+12h`, `now`.  Whoever fetches
+resolves them, so that a query means the same tomorrow.  Parameters about the list of parents of a nested kind stand
+in the query under `parents.` and their name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pdsync.errors import Severity
+from pdsync.kinds.names import KINDS, hint_for, suggest
+from pdsync.kinds.shape import PARENT_PREFIX, Param
+from pdsync.kinds.values import READERS, Finding, name_of, read_count
+from pdsync.model import Json, Query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pdsync.kinds.shape import Kind
+
+_PARAMS = "apiQueryParams"
+_ENVIRONMENT = "exportEnvVariables"
+_PARENTS = "parents"
+
+_Pairs = tuple[tuple[str, str], ...]
+_Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SelectorProblem:
+    """Something about a selector: `path` leads from the selector to the key or value; the rest as in `Diagnostic`.
+
+    An empty path is about the kind itself.
+    """
+
+    path: _Path
+    code: str
+    summary: str
+    detail: str = ""
+    hint: str = ""
+    severity: Severity = Severity.ERROR
+
+
+def read_selector(kind: str, selector: Mapping[str, Json]) -> tuple[Query | None, tuple[SelectorProblem, ...]]:
+    """The query that a mapping's selector asks for, and everything that is wrong with the selector.
+
+    `kind` may be spelt by path (`audit/records`); the query has its proper name.  `selector` is the selector object
+    without its `query`.  The query is None only when a problem is an error.  Equal wishes give equal queries, whatever
+    their order and spelling.
+    """
+    row = KINDS.get(kind)
+    if row is None:
+        hint = hint_for(kind)
+        return None, (SelectorProblem((), "PD140", "unknown kind", f'"{kind}" is not a kind of PagerDuty', hint),)
+    problems = [*_check_stage(row), *_check_names(row, selector, {option.name for option in row.options})]
+    params, found = _read_list(row, selector)
+    problems += found
+    options, found = _read_options(row, selector)
+    problems += found
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        return None, tuple(problems)
+    return Query(row.name, params, _wanted(row, options)), tuple(problems)
+
+
+def _read_list(row: Kind, selector: Mapping[str, Json]) -> tuple[_Pairs, list[SelectorProblem]]:
+    """The parameters of a list and, if it is nested, of the list of its parents."""
+    written = selector.get(_PARAMS)
+    params, problems = _read_params(row, written)
+    problems += _check_required(row, written)
+    problems += _ignored_bounds(row, params)
+    above = selector.get(_PARENTS)
+    if (parent := _parent_of(row)) is None or above is None:
+        return params, problems
+    if not isinstance(above, dict):
+        return params, [*problems, _problem((_PARENTS,), Finding((), f"expected an object, not {name_of(above)}"))]
+    more, found = _read_list(parent, above)
+    found += _check_names(parent, above, set())
+    problems += [replace(each, path=(_PARENTS, *each.path)) for each in found]
+    return params + tuple((PARENT_PREFIX + name, value) for name, value in more), problems
+
+
+def _parent_of(row: Kind) -> Kind | None:
+    """The one kind that a nested kind is listed under, if it is one."""
+    kinds = {parent.kind for parent in row.parents if parent.kind}
+    return KINDS[kinds.pop()] if len(kinds) == 1 else None
+
+
+def _check_stage(row: Kind) -> Iterator[SelectorProblem]:
+    words = {"deprecated": "PagerDuty has deprecated it", "end_of_life": "PagerDuty has announced its end"}
+    if row.stage in words:
+        hint = f"use {row.instead}"
+        yield SelectorProblem((), "PD148", "kind goes away", words[row.stage], hint, Severity.WARNING)
+
+
+# --- names of keys ---------------------------------------------------------------------------------------------
+
+
+def _spellings(param: Param) -> tuple[str, ...]:
+    """The keys that mean a parameter: with brackets or without, and its other names."""
+    return (param.name, f"{param.name}[]", *param.also)
+
+
+def _check_names(row: Kind, selector: Mapping[str, Json], options: set[str]) -> Iterator[SelectorProblem]:
+    """Keys that the selector or its `apiQueryParams` should not hold; each is ignored, as Port's integration does."""
+    outer = {_PARAMS, *options, *([_PARENTS] if _parent_of(row) else [])}
+    inner = {name for param in row.params for name in _spellings(param)}
+    words = {name for param in row.params for name in (param.name, *param.also)}
+    for key in map(str, selector):
+        if key == _ENVIRONMENT:
+            yield _environment()
+        elif key not in outer:
+            yield _misplaced(key, (key,), f"under {_PARAMS}") if key in inner else _unknown_key(key, (key,), outer)
+    written = selector.get(_PARAMS)
+    for key in map(str, written if isinstance(written, dict) else ()):
+        path = (_PARAMS, key)
+        if key not in inner:
+            yield _misplaced(key, path, f"beside {_PARAMS}") if key in outer else _unknown_key(key, path, words)
+
+
+def _environment() -> SelectorProblem:
+    return SelectorProblem(
+        (_ENVIRONMENT,),
+        "PD146",
+        "environment variables are never exported",
+        f"{_ENVIRONMENT} is accepted but has no effect: mappings cannot see the environment",
+        "remove the key",
+        Severity.WARNING,
+    )
+
+
+def _misplaced(key: str, path: _Path, place: str) -> SelectorProblem:
+    detail, hint = f'"{key}" has no effect here', f'move "{key}" {place}'
+    return SelectorProblem(path, "PD142", "selector key at the wrong level", detail, hint, Severity.WARNING)
+
+
+def _unknown_key(key: str, path: _Path, known: set[str]) -> SelectorProblem:
+    hint = suggest(key, known)
+    return SelectorProblem(path, "PD141", "unknown selector key", f'"{key}" has no effect', hint, Severity.WARNING)
+
+
+def _check_required(row: Kind, written: Json) -> Iterator[SelectorProblem]:
+    given = written if isinstance(written, dict) else {}
+    missing = [
+        param.name
+        for param in row.params
+        if param.required and all(given.get(name) is None for name in _spellings(param))
+    ]
+    if missing:
+        path = (_PARAMS,) if given else ()
+        detail = f"PagerDuty lists {row.name} only with {' and '.join(missing)}"
+        example = ", ".join(f"{name}: {_EXAMPLES.get(name, '[...]')}" for name in missing)
+        yield SelectorProblem(path, "PD149", "required filter is missing", detail, f"{_PARAMS}: {{{example}}}")
+
+
+_EXAMPLES = {"since": "30d", "until": "now"}
+
+
+def _ignored_bounds(row: Kind, params: _Pairs) -> Iterator[SelectorProblem]:
+    """Bounds in time that the parameter for everything switches off."""
+    if row.window is None or row.window.everything is None or row.window.everything not in params:
+        return
+    name, value = row.window.everything
+    for bound in (row.window.since, row.window.until):
+        if any(wire == bound for wire, _ in params):
+            detail, hint = f'"{bound}" is ignored by PagerDuty when {name} is "{value}"', f"remove {bound} or {name}"
+            yield _without_effect((_PARAMS, bound), detail, hint)
+
+
+def _without_effect(path: _Path, detail: str, hint: str) -> SelectorProblem:
+    return SelectorProblem(path, "PD147", "selector key without effect", detail, hint, Severity.WARNING)
+
+
+# --- values ----------------------------------------------------------------------------------------------------
+
+
+def _read_params(row: Kind, written: Json) -> tuple[_Pairs, list[SelectorProblem]]:
+    """The parameters that `apiQueryParams` stands for; defaults count only when it is there at all."""
+    if written is None:
+        return (), []
+    if not isinstance(written, dict):
+        finding = Finding((), f"expected keys and values, not {name_of(written)}", f"known are {_names(row)}")
+        return (), [_problem((_PARAMS,), finding)]
+    pairs: list[tuple[str, str]] = []
+    problems = []
+    for param in row.params:
+        key, *others = [name for name in _spellings(param) if written.get(name) is not None] or [""]
+        values: tuple[str, ...] = ()
+        findings: list[Finding] = []
+        if key:
+            values, findings = READERS[param.type](written[key], param)
+        elif param.default:
+            values, _ = READERS[param.type](_as_written(param), param)
+        pairs += [(param.wire, text) for text in values]
+        problems += [_problem((_PARAMS, key), finding) for finding in findings]
+        problems += [_without_effect((_PARAMS, name), f"{key} says it already", f"remove {name}") for name in others]
+    return tuple(pairs), problems
+
+
+def _as_written(param: Param) -> Json:
+    return list(param.default) if param.type in {"choices", "texts"} else param.default[0]
+
+
+def _names(row: Kind) -> str:
+    return ", ".join(param.name for param in row.params) or "none for this kind"
+
+
+def _read_options(row: Kind, selector: Mapping[str, Json]) -> tuple[dict[str, str], list[SelectorProblem]]:
+    values = {}
+    problems = []
+    for option in row.options:
+        value = selector.get(option.name)
+        read = READERS["flag"] if option.type == "flag" else read_count
+        texts, findings = read(
+            option.default if value is None else value,
+            Param(option.name, "", "flag", minimum=1, maximum=option.maximum),
+        )
+        values[option.name] = texts[0] if texts else option.default
+        problems += [_problem((option.name,), finding) for finding in findings]
+    return values, problems
+
+
+def _wanted(row: Kind, options: Mapping[str, str]) -> _Pairs:
+    return tuple(
+        (enrichment.name, options.get(enrichment.argument, ""))
+        for enrichment in row.enrichments
+        if not enrichment.when or options[enrichment.when] == "true"
+    )
+
+
+def _problem(path: _Path, finding: Finding) -> SelectorProblem:
+    code = "PD143" if finding.severity is Severity.ERROR else "PD145"
+    summary = "invalid selector value" if finding.severity is Severity.ERROR else "selector value out of range"
+    return SelectorProblem((*path, *finding.path), code, summary, finding.detail, finding.hint, finding.severity)
