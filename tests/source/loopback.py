@@ -112,8 +112,8 @@ class Stage:
 
 
 @contextmanager
-def staging(world: World) -> Iterator[Stage]:
-    tape = Tape(pagerduty_app(world, token=TOKEN))
+def staging(world: World, limit_per_minute: int = 960) -> Iterator[Stage]:
+    tape = Tape(pagerduty_app(world, token=TOKEN, limit_per_minute=limit_per_minute))
     with serving(tape) as url:
         yield Stage(world, tape, url)
 

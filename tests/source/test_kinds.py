@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdsync.errors import Severity
-from pdsync.kinds import KINDS, Param, read_selector
+from pdsync.kinds import KINDS, Kind, Param, read_selector, scopes_for
 from pdsync.model import Query
 
 
@@ -59,7 +59,7 @@ QUERIES: list[tuple[str, dict[str, Any], tuple[tuple[str, str], ...], tuple[tupl
         {
             "apiQueryParams": {
                 "since": "2026-01-01T00:00:00Z",
-                "until": "-1d",
+                "until": "-24h",
                 "sort_by": "created_at:asc, urgency:desc",
             }
         },
@@ -84,7 +84,55 @@ QUERIES: list[tuple[str, dict[str, Any], tuple[tuple[str, str], ...], tuple[tupl
         (("include[]", "contact_methods"), ("include[]", "teams")),
         (),
     ),
+    ("incidents", {"apiQueryParams": {"since": 3}}, (("since", "-90d"),), ()),
+    ("incidents", {"apiQueryParams": {"statuses[]": ["resolved"]}}, (("statuses[]", "resolved"),), ()),
     ("teams", {"apiQueryParams": None}, (), ()),
+    ("audit/records", {"apiQueryParams": {"since": "2w"}}, (("since", "-14d"),), ()),
+    ("teams/{id}/members", {"apiQueryParams": {"include": ["users"]}}, (("include[]", "users"),), (("__parent", ""),)),
+    (
+        "incidents.notes",
+        {"parents": {"apiQueryParams": {"statuses": ["triggered"], "since": "1y"}}},
+        (("parents.since", "-365d"), ("parents.statuses[]", "triggered")),
+        (("__parent", ""),),
+    ),
+    (
+        "status_pages.posts.post_updates",
+        {
+            "parents": {
+                "apiQueryParams": {"post_type": "incident"},
+                "parents": {"apiQueryParams": {"status_page_type": "public"}},
+            }
+        },
+        (("parents.post_type", "incident"), ("parents.parents.status_page_type", "public")),
+        (("__parent", ""),),
+    ),
+    ("entity_tags", {"apiQueryParams": {"entity_type": ["teams"]}}, (("{entity_type}", "teams"),), (("__parent", ""),)),
+    (
+        "analytics.metrics.incidents.teams",
+        {
+            "apiQueryParams": {
+                "months": 6,
+                "major": "yes",
+                "min_ackowledgements": 2,
+                "team_ids": ["PT"],
+                "aggregate_unit": "week",
+            }
+        },
+        (
+            ("filters.created_at_start", "-180d"),
+            ("filters.major", "true"),
+            ("filters.min_ackowledgements", "2"),
+            ("filters.team_ids[]", "PT"),
+            ("aggregate_unit", "week"),
+        ),
+        (),
+    ),
+    (
+        "analytics.metrics.responders.all",
+        {"apiQueryParams": {"date_range_start": "2026-01-01", "until": "now"}},
+        (("filters.date_range_start", "2026-01-01"), ("filters.date_range_end", "now")),
+        (),
+    ),
     ("priorities", {}, (), ()),
 ]
 
@@ -94,7 +142,7 @@ def test_a_selector_becomes_the_query_it_asks_for(
     kind: str, selector: dict[str, Any], params: tuple[tuple[str, str], ...], enrich: tuple[tuple[str, str], ...]
 ) -> None:
     """Defaults, aliases and spellings of Port's integration lead to one query."""
-    assert read(kind, selector) == Query(kind, params, enrich)
+    assert read(kind, selector) == Query(KINDS[kind].name, params, enrich)
 
 
 PROBLEMS: list[tuple[str, dict[str, Any], list[tuple[str, tuple[str | int, ...]]], bool]] = [
@@ -133,6 +181,32 @@ PROBLEMS: list[tuple[str, dict[str, Any], list[tuple[str, tuple[str | int, ...]]
         [("PD147", ("apiQueryParams", "since"))],
         True,
     ),
+    ("notifications", {}, [("PD149", ())], False),
+    ("schedules.overrides", {"apiQueryParams": {"since": "3d"}}, [("PD149", ("apiQueryParams",))], False),
+    ("incidents", {"apiQueryParams": {"until": "3d"}}, [("PD145", ("apiQueryParams", "until"))], True),
+    ("oncalls", {"apiQueryParams": {"until": "13w"}}, [("PD145", ("apiQueryParams", "until"))], True),
+    ("analytics.raw.incidents", {"apiQueryParams": {"since": "2y"}}, [("PD145", ("apiQueryParams", "since"))], True),
+    (
+        "analytics.raw.incidents",
+        {"apiQueryParams": {"since": "1y", "months": 3}},
+        [("PD147", ("apiQueryParams", "months"))],
+        True,
+    ),
+    ("incidents", {"apiQueryParams": {"since": 20000}}, [("PD143", ("apiQueryParams", "since"))], False),
+    ("rulesets", {}, [("PD148", ())], True),
+    ("users.sessions", {}, [("PD148", ())], True),
+    ("teams", {"parents": {}}, [("PD141", ("parents",))], True),
+    ("entity_tags", {"parents": {}}, [("PD141", ("parents",))], True),
+    ("teams.members", {"parents": ["PT"]}, [("PD143", ("parents",))], False),
+    (
+        "teams.members",
+        {"parents": {"apiQueryParams": {"query": 1.5, "nmae": "x"}}},
+        [
+            ("PD143", ("parents", "apiQueryParams", "query")),
+            ("PD141", ("parents", "apiQueryParams", "nmae")),
+        ],
+        False,
+    ),
 ]
 
 
@@ -157,11 +231,86 @@ def test_a_selector_that_is_wrong_is_told_where_and_why(
         ("services", {"include": ["teams"]}, 'move "include" under apiQueryParams'),
         ("incidents", {"apiQueryParams": {"statuses": ["triggred"]}}, 'did you mean "triggered"?'),
         ("incidents", {"apiQueryParams": {"statuses": "triggered"}}, "write a list: [triggered]"),
+        ("audit_record", {}, 'did you mean "audit.records"?'),
+        ("teamMembers", {}, 'did you mean "teams.members"?'),
+        ("incident/notes", {}, 'did you mean "incidents.notes"?'),
+        (
+            "services/{id}/integrations",
+            {},
+            "there is no list of integrations: map services with include: [integrations] and itemsToParse: .integrations",
+        ),
+        ("alerts", {}, "alerts are listed by incident: incidents.alerts"),
+        ("rulesets", {}, "use event_orchestrations"),
+        ("notifications", {"apiQueryParams": {"until": "now"}}, "apiQueryParams: {since: 30d}"),
+        ("incidents", {"apiQueryParams": {"until": "3d"}}, 'write "-3d" for a moment ago'),
     ],
 )
 def test_hints_name_what_was_probably_meant(kind: str, selector: dict[str, Any], hint: str) -> None:
     """A misspelt or misplaced word comes with the right one."""
     assert [problem.hint for problem in read_selector(kind, selector)[1]] == [hint]
+
+
+@pytest.mark.parametrize(
+    ("text", "since", "until"),
+    [
+        ("30d", "-30d", "+30d"),
+        ("12h", "-12h", "+12h"),
+        ("48h", "-2d", "+2d"),
+        ("2w", "-14d", "+14d"),
+        ("3mo", "-90d", "+90d"),
+        ("1y", "-365d", "+365d"),
+        ("-6h", "-6h", "-6h"),
+        ("+1d", "+1d", "+1d"),
+        ("now", "now", "now"),
+        ("0d", "now", "now"),
+        (2, "-60d", "+60d"),
+        ("2", "-60d", "+60d"),
+        ("2026-01-31", "2026-01-31", "2026-01-31"),
+        ("2026-01-31T08:00:00+01:00", "2026-01-31T08:00:00+01:00", "2026-01-31T08:00:00+01:00"),
+    ],
+)
+def test_moments_are_stretches_of_time_months_or_dates(text: str | int, since: str, until: str) -> None:
+    """One meaning, one spelling: since is ago, until is ahead, months are thirty days, and all of it stays relative."""
+    params = read("schedules", {"apiQueryParams": {"since": text, "until": text}}).params
+    assert params == (("since", since), ("until", until))
+
+
+@pytest.mark.parametrize("text", ["3 days", "d", "-d", "5m", "", "999999y", "tomorrow", True, [], {"d": 3}, "1.5d"])
+def test_what_is_no_moment_is_refused(text: Any) -> None:
+    """Nothing is guessed."""
+    assert found("schedules", {"apiQueryParams": {"since": text}}) == [("PD143", ("apiQueryParams", "since"))]
+
+
+@pytest.mark.parametrize("row", KINDS.values(), ids=lambda row: row.name)
+def test_a_kind_is_found_by_its_path_too(row: Kind) -> None:
+    """As the API reference writes it, with or without the slash, and with other words in the braces."""
+    assert {KINDS[row.path], KINDS[row.path.strip("/")], KINDS[row.path.replace("{id}", "{the_id}")]} == {row}
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("teams/members", "teams.members"),
+        ("services/custom_fields", "services.custom_fields"),
+        ("incidents/notes", "incidents.notes"),
+        ("v3/schedules", "schedules_v3"),
+        ("status_dashboards/url_slugs/service_impacts", "status_dashboards.by_slug.service_impacts"),
+        ("tags", "tags"),
+        ("workflows/integrations/connections", "workflows.integrations.connections"),
+    ],
+)
+def test_a_kind_is_found_by_its_path_without_braces(spelling: str, name: str) -> None:
+    """Short forms lead to what they look like, and a kind's own name never to another one."""
+    assert KINDS[spelling].name == name
+
+
+def test_every_kind_has_its_scopes() -> None:
+    """With parents and enrichments; of a query only the enrichments that it asks for."""
+    assert scopes_for(["teams.members"]) == ("teams.read",)
+    assert scopes_for(["status_pages.posts.post_updates", "incidents.notes"]) == ("incidents.read", "status_pages.read")
+    assert scopes_for(["schedules"]) == ("schedules.read", "users.read")
+    assert scopes_for(["services"]) == ("analytics.write", "oncalls.read", "services.read")
+    assert scopes_for([read("services", {"serviceAnalytics": False})]) == ("oncalls.read", "services.read")
 
 
 def test_all_problems_come_at_once() -> None:
@@ -190,9 +339,9 @@ def _values(param: Param) -> st.SearchStrategy[Any]:
         "choice": words,
         "choices": st.lists(words),
         "sorting": words.map(lambda word: f"{word}:asc"),
-        "moment": st.integers(1, 300).map(lambda days: f"-{days}d"),
-        "months_ago": st.integers(max(1, param.minimum), 3),
-        "months_ahead": st.integers(max(1, param.minimum), 3),
+        "since": st.integers(1, 80).map(lambda days: f"{days}d") | st.integers(max(1, param.minimum), 3),
+        "until": st.sampled_from(["now", "-1d"]) | st.integers(max(1, param.minimum), 3),
+        "number": st.integers(0, 9),
         "flag": st.booleans(),
     }
     return strategies[param.type]
@@ -202,7 +351,7 @@ def _values(param: Param) -> st.SearchStrategy[Any]:
 def selectors(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     """A kind and values that it allows, for some of its parameters."""
     row = draw(st.sampled_from(sorted(KINDS.values(), key=lambda kind: kind.name)))
-    params = [param for param in row.params if draw(st.booleans())]
+    params = [param for param in row.params if param.required or draw(st.booleans())]
     return row.name, {param.name: draw(_values(param)) for param in params}
 
 
@@ -243,7 +392,7 @@ def test_names_in_the_table_are_consistent() -> None:
     """Every row is found under its name, and what it refers to within itself is there."""
     for name, row in KINDS.items():
         options = {option.name for option in row.options}
-        assert row.name == name
+        assert row.name == name == KINDS[row.path].name
         assert row.path.startswith("/")
         assert {each.when for each in row.enrichments} - {""} <= options
         assert {each.argument for each in row.enrichments} - {""} <= options

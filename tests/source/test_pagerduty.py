@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pdsync.errors import Interrupted, Severity, SourceError, UsageError
@@ -23,10 +23,12 @@ from pdsync.sandbox.pagerduty import pagerduty_app
 from pdsync.sandbox.world import World
 from pdsync.sources.pagerduty import PagerDuty, open_pagerduty
 from pdsync.sources.pagerduty.auth import ClientCredentials, make_auth, token_auth
-from pdsync.sources.pagerduty.listing import Lister, Span, Tally, Trail, in_utc, moment
+from pdsync.sources.pagerduty.listing import Lister, Tally
+from pdsync.sources.pagerduty.moments import Span, in_utc, moment
 from pdsync.sources.pagerduty.records import FieldReader, Page, PageReader, array, one_line, splice
 from pdsync.sources.pagerduty.records import replace as replace_key
 from pdsync.sources.pagerduty.source import ACCEPT, digest
+from pdsync.sources.pagerduty.trail import Trail
 from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, FixedHeaders
 from tests.source.loopback import OK, TOKEN, Asgi, FakeTime, Request, Script, Stage, Tape, serving, staging
 
@@ -285,6 +287,7 @@ def _walked(count: int, moves: Sequence[tuple[Any, ...] | None], *, counted: boo
 
 
 @settings(max_examples=1500)
+@example(moves=[None, ("move", 0, 60), ("cut", 0)], count=61, counted=False)
 @given(st.lists(st.none() | _CHANGE, max_size=12), _PLACE, st.booleans())
 def test_a_quiet_walk_has_seen_everything(moves: list[tuple[Any, ...] | None], count: int, counted: bool) -> None:
     """One change between any two pages: a walk that calls itself quiet lacks nothing that was there all the time."""
@@ -408,6 +411,48 @@ def test_a_long_list_with_a_time_is_cut_by_time(params: tuple[tuple[str, str], .
     assert (len(listing.records), listing.problem) == (25_000, None)
     spans = [(r.all("since")[0], r.all("until")[0]) for r in tape.requests if r.all("since") and r.all("until")]
     assert all(utc(until) - utc(since) <= timedelta(days=180) for since, until in spans)
+
+
+@pytest.mark.parametrize("params", [{"date_range": "all"}, {"since": "18mo"}])
+def test_a_long_history_arrives_whole_through_the_cap(params: dict[str, Any]) -> None:
+    """Twenty-five thousand incidents over a year and a half, from a server that gives ten thousand rows of a list."""
+    world = World(services=20, users=20, incidents=25_000, incident_days=535)
+    with staging(world, limit_per_minute=10**6) as staged:
+        collection = only(fetch(staged, query("incidents", {"apiQueryParams": params})))
+        requests = len(staged.tape.requests)
+    assert collection.problem is None
+    assert {record.id for record in collection.records} == {world.incidents.ids[n] for n in range(25_000)}
+    assert len(collection.records) == 25_000
+    assert requests < 25_000 / 99 + 20
+
+
+def entries_app(count: int) -> Asgi:
+    """A history of log entries, newest first, from ten thousand rows of which on no list can be had."""
+    return rows_app(count, "log_entries", "2025-09-01T00:00:00Z", 1200.0)
+
+
+@pytest.mark.parametrize(("params", "probes"), [((), 3), ((("since", "2025-08-01T00:00:00Z"),), 0)])
+def test_a_history_without_bounds_is_cut_by_time_all_the_same(params: tuple[tuple[str, str], ...], probes: int) -> None:
+    """Where it begins is found out by counting, for it cannot be sorted."""
+    listing, tape = listed(entries_app(19_000), KINDS["log_entries"], params)
+    assert (len(listing.records), listing.problem) == (19_000, None)
+    assert sum(request.all("limit") == ["1"] for request in tape.requests) == probes
+
+
+def test_audit_records_are_read_month_by_month() -> None:
+    """No request spans more than the thirty-one days that are allowed, and the parts touch."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        asked = httpx.QueryParams(scope["query_string"].decode())
+        body = {"records": [{"id": asked["since"]}], "next_cursor": None}
+        await Script([(200, {}, msgspec.json.encode(body))])(scope, receive, send)
+
+    params = (("since", "2026-01-01T00:00:00Z"),)
+    listing, tape = listed(app, KINDS["audit.records"], params)
+    spans = sorted((utc(r.all("since")[0]), utc(r.all("until")[0])) for r in tape.requests)
+    assert all(until - since <= timedelta(days=31) for since, until in spans)
+    assert [a[1] for a in spans[:-1]] == [b[0] for b in spans[1:]]
+    assert (len(listing.records), listing.problem) == (len(spans), None)
 
 
 def test_a_burst_that_no_slice_divides_says_so() -> None:
@@ -668,6 +713,15 @@ def test_pages_of_incident_analytics_are_followed(stage: Stage) -> None:
         number // 90 * 90 for number in range(len(everything))
     ]
     assert asked == [None, everything[89], everything[179]]
+
+
+@pytest.mark.parametrize("last", ["null", '"PSAME"'])
+def test_analytics_that_break_off_are_unknown(stage: Stage, last: str) -> None:
+    """There is more, but no way on: nobody is told that an incident has no analytics."""
+    body = f'{{"data":[],"more":true,"last":{last}}}'.encode()
+    stage.tape.before = lambda r: Script([(200, {}, body)]) if r.path.startswith("/analytics") else None
+    collection = only(fetch(stage, query("incidents", {"incidentAnalytics": True})))
+    assert all("no way on" in record.unavailable["__analytics"] for record in collection.records)
 
 
 @pytest.mark.parametrize("kind", ["services", "incidents"])
@@ -949,7 +1003,7 @@ def test_the_region_of_an_app_follows_the_base_url(url: str, account: str) -> No
     """Europe is asked for by its host."""
     auth = make_auth(url, client_id="a", client_secret="b", subdomain="x")
     assert isinstance(auth, ClientCredentials)
-    assert auth._form["scope"].startswith(f"as_account-{account} ")
+    assert auth.account == account
 
 
 @pytest.mark.parametrize(("given", "missing"), [({}, ""), ({"client_id": "a"}, "client secret and subdomain missing")])

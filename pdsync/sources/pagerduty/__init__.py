@@ -1,12 +1,25 @@
 """PagerDuty as a source of records.
 
 auth       credentials
-listing    whole lists, proven whole
-records    bytes of records: cut, named, spliced
-enrich     what is put into records besides
 source     `PagerDuty`, the `Source`
+run        one reading: lists, queries, collections
+shares     one list for several queries
+earlier    what an earlier snapshot knows already
+listing    whole lists, proven whole
+trail      a list walked page by page
+nested     lists under a parent
+details    lists that only give references
+apart      many requests that make up one list
+v3         shift-based schedules
+enrich     what is put into records besides
+probing    what the credentials can read
+records    bytes of records: cut, named, spliced
+moments    stretches of time
+problems   why a list is not complete
+tasks      doing things at the same time
 """
 
+from pdsync.sources.pagerduty.probing import ProbeResult
 from pdsync.sources.pagerduty.source import PagerDuty, open_pagerduty
 
-__all__ = ["PagerDuty", "open_pagerduty"]
+__all__ = ["PagerDuty", "ProbeResult", "open_pagerduty"]

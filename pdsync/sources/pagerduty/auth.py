@@ -14,21 +14,12 @@ from pdsync.errors import UsageError, error
 from pdsync.transport import ApiError, FixedHeaders, Unreachable, check_url, read_complaint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pdsync.transport import Auth
 
 TOKEN_URL = "https://identity.pagerduty.com/oauth/token"  # noqa: S105
 """Where tokens of an app are had, in either region (PagerDuty, OAuth functionality)."""
-
-READ_SCOPES = (
-    "abilities.read addons.read analytics.read analytics.write audit_records.read change_events.read "
-    "custom_fields.read escalation_policies.read event_orchestrations.read extensions.read incident_types.read "
-    "incident_workflows.read incidents.read licenses.read oncalls.read priorities.read schedules.read services.read "
-    "standards.read status_pages.read subscribers.read tags.read teams.read users.read users:contact_methods.read "
-    "vendors.read webhook_subscriptions.read"
-)
-"""What is asked for: reading only.  The lists of analytics are POST and want `analytics.write`, but only read."""
 
 _API_KEY_LENGTH = 20
 _MARGIN = 60.0
@@ -46,10 +37,14 @@ def token_auth(token: str) -> Auth:
 class _Granted(msgspec.Struct):
     access_token: str
     expires_in: float = 3600.0
+    scope: str | None = None
 
 
 class ClientCredentials:
     """The token of a scoped OAuth app: fetched when first needed, shared, and renewed before it runs out.
+
+    Scopes that the app was not granted are left out of the token without an error (PagerDuty, OAuth functionality), so
+    what was asked for is held against what was given.
 
     Args:
         client_id: of the app.
@@ -68,17 +63,25 @@ class ClientCredentials:
         token_url: str = TOKEN_URL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._form = {
-            "grant_type": "client_credentials",
-            "client_id": client_id,
-            "client_secret": client_secret,
-            "scope": f"as_account-{account} {READ_SCOPES}",
-        }
+        self._form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
+        self.account = account
         self._url = token_url
         self._clock = clock
+        self._wanted: frozenset[str] = frozenset()
+        self._granted: frozenset[str] | None = None
         self._token = ""
-        self._good_until = 0.0
+        self._good_until = float("-inf")
         self._fetching = asyncio.Lock()
+
+    def want(self, scopes: Iterable[str]) -> None:
+        """From now on ask for these scopes as well; a token that was fetched without them is not used any more."""
+        if not self._wanted.issuperset(scopes):
+            self._wanted = self._wanted.union(scopes)
+            self._good_until = float("-inf")
+
+    def lacking(self, scopes: Iterable[str]) -> tuple[str, ...]:
+        """Which of these the last token does not have; none while there is no token, or it did not say."""
+        return () if self._granted is None else tuple(sorted(set(scopes) - self._granted))
 
     async def headers(self, client: httpx.AsyncClient) -> dict[str, str]:
         """The header with the token, fetched if there is none that is good.  Raises `ApiError`, `Unreachable`."""
@@ -86,18 +89,20 @@ class ClientCredentials:
             if self._clock() >= self._good_until:
                 granted = await self._fetch(client)
                 self._token = granted.access_token
+                self._granted = None if granted.scope is None else frozenset(granted.scope.split())
                 self._good_until = self._clock() + granted.expires_in - _MARGIN
         return {"authorization": f"Bearer {self._token}"}
 
     async def renew(self) -> bool:
         """Forget the token; there is always another."""
-        self._good_until = 0.0
+        self._good_until = float("-inf")
         return True
 
     async def _fetch(self, client: httpx.AsyncClient) -> _Granted:
         host, path = urlsplit(self._url).netloc, urlsplit(self._url).path
+        form = {**self._form, "scope": " ".join([f"as_account-{self.account}", *sorted(self._wanted)])}
         try:
-            response = await client.post(self._url, data=self._form, headers={"accept": "application/json"})
+            response = await client.post(self._url, data=form, headers={"accept": "application/json"})
         except httpx.RequestError:
             what = error("PD301", "PagerDuty's login cannot be reached", detail=f"POST {path} at {host}")
             raise Unreachable(what, sent=False) from None

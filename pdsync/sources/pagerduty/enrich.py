@@ -19,10 +19,11 @@ from urllib.parse import quote
 import msgspec
 
 from pdsync.errors import Diagnostic, Interrupted, PdsyncError, warning
-from pdsync.kinds import DAYS_PER_MONTH
+from pdsync.kinds import DAYS_PER_MONTH, KINDS
 from pdsync.model import Record
-from pdsync.sources.pagerduty.listing import Asker, Listing, Params, Span, Tally, in_utc, moment
-from pdsync.sources.pagerduty.records import FieldReader, array, replace, splice
+from pdsync.sources.pagerduty.listing import Asker, Listing, Tally
+from pdsync.sources.pagerduty.moments import Params, Span, in_utc, moment
+from pdsync.sources.pagerduty.records import FieldReader, array, malformed, replace, splice
 from pdsync.sources.pagerduty.tasks import each, together
 from pdsync.transport import ApiError
 
@@ -87,36 +88,29 @@ class Enricher:
     needs: tuple[tuple[str, Params], ...] = ()
 
 
-async def enrich(
-    raws: Raws, kind: str, wanted: Sequence[tuple[str, str]], setting: Callable[[str, str], Setting]
-) -> tuple[tuple[Record, ...], tuple[Diagnostic, ...]]:
-    """Records with everything wanted put into them, and what went wrong.
+async def read_extra(setting: Setting, name: str, raws: Raws) -> Extra:
+    """What an enrichment has for these records, or why it has not."""
+    enricher = ENRICHERS.get((setting.kind, name))
+    if enricher is None:
+        return Extra(unavailable=dict.fromkeys(raws, f"there is no {name} for {setting.kind}"))
+    if not raws:
+        return Extra()
+    try:
+        return await enricher.read(setting, raws)
+    except msgspec.DecodeError as failure:
+        return Extra(unavailable=dict.fromkeys(raws, _reason(failure)))
 
-    `setting` makes the surroundings of an enrichment from its name and argument.
-    """
-    known = [(name, argument) for name, argument in wanted if (kind, name) in ENRICHERS]
-    extras = await together(_read(setting(name, argument), name, raws) for name, argument in known)
-    found = {name: extra for (name, _), extra in zip(known, extras, strict=True)}
-    for name, _ in wanted:
-        if name not in found:
-            found[name] = Extra(unavailable=dict.fromkeys(raws, f"there is no {name} for {kind}"))
+
+def enriched(kind: str, raws: Raws, found: Mapping[str, Extra]) -> tuple[tuple[Record, ...], tuple[Diagnostic, ...]]:
+    """Records with what was found for each enrichment put into them, and what went wrong."""
     records = tuple(_with(kind, id_, raw, found) for id_, raw in raws.items())
-    return records, tuple(note for name, extra in found.items() for note in _notes(kind, name, extra, len(raws)))
+    return records, tuple(note for name, extra in found.items() for note in _notes(kind, name, extra, raws))
 
 
 def needed_lists(kind: str, wanted: Sequence[tuple[str, str]]) -> list[tuple[str, Params]]:
     """The lists, by kind and parameters, that the wanted enrichments will ask for; each once."""
     enrichers = [ENRICHERS[kind, name] for name, _ in wanted if (kind, name) in ENRICHERS]
     return list(dict.fromkeys(need for enricher in enrichers for need in enricher.needs))
-
-
-async def _read(setting: Setting, name: str, raws: Raws) -> Extra:
-    if not raws:
-        return Extra()
-    try:
-        return await ENRICHERS[setting.kind, name].read(setting, raws)
-    except msgspec.DecodeError as failure:
-        return Extra(unavailable=dict.fromkeys(raws, _reason(failure)))
 
 
 def _with(kind: str, id_: str, raw: bytes, found: Mapping[str, Extra]) -> Record:
@@ -132,13 +126,14 @@ def _with(kind: str, id_: str, raw: bytes, found: Mapping[str, Extra]) -> Record
     return Record(id_, splice(raw, added), unavailable)
 
 
-def _notes(kind: str, name: str, extra: Extra, records: int) -> Iterable[Diagnostic]:
-    for reason, count in sorted(Counter(extra.unavailable.values()).items()):
-        ids = [id_ for id_, why in extra.unavailable.items() if why == reason]
+def _notes(kind: str, name: str, extra: Extra, raws: Raws) -> Iterable[Diagnostic]:
+    missing = {id_: why for id_, why in extra.unavailable.items() if id_ in raws}
+    for reason, count in sorted(Counter(missing.values()).items()):
+        ids = [id_ for id_, why in missing.items() if why == reason]
         yield warning(
             "PD330",
             "an enrichment could not be read",
-            detail=f"{name} of {count} of {records} {kind}: {reason}",
+            detail=f"{name} of {count} of {len(raws)} {kind}: {reason}",
             hint="what is mapped from it keeps the value it has in Port",
             records=tuple(f"{kind}/{id_}" for id_ in ids[:5]),
         )
@@ -356,8 +351,10 @@ async def _read_raw_incidents(setting: Setting, span: Span, raws: Raws, into: di
         page = _ROWS.decode(reply.content)
         read = ((reader.read(bytes(row))[0], bytes(row)) for row in page.data)
         into.update({id_: row for id_, row in read if id_ in raws})
-        if not page.more or not page.last or page.last == body.get("starting_after"):
+        if not page.more:
             return
+        if not page.last or page.last == body.get("starting_after"):
+            raise malformed(KINDS["analytics.raw.incidents"], "there is more, but no way on")
         body = {**body, "starting_after": page.last}
 
 
@@ -376,6 +373,7 @@ ENRICHERS: Mapping[tuple[str, str], Enricher] = MappingProxyType(
         ("incidents", "__analytics"): Enricher(_incident_analytics),
         ("incidents", "__custom_fields"): Enricher(_custom_fields),
         ("schedules", "__email"): Enricher(_emails, key="users", needs=(("users", ()),)),
+        ("schedules_v3", "__email"): Enricher(_emails, key="users", needs=(("users", ()),)),
         ("escalation_policies", "__oncall_users"): Enricher(partial(_on_calls, "id"), needs=_ON_CALLS),
     }
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,65 +13,88 @@ from pdsync.errors import SourceError, error
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pdsync.kinds import Kind
+    from pdsync.kinds import Kind, Paging
+
+ITSELF = (".",)
+"""What `Kind.id` is for records that are plain texts."""
 
 
 class Page:
     """One answer of a list: ids and bytes of its records in order, and what it says about the rest.
 
-    `next` is the cursor of the next page; `total` is None where the server does not tell.
+    `more`, `total` and `limit` are None where the server does not tell; `next` is what the next page is asked for with.
     """
 
-    __slots__ = ("ids", "more", "next", "raws", "total")
+    __slots__ = ("ids", "limit", "more", "next", "raws", "total")
 
-    def __init__(self, ids: list[str], raws: list[bytes], *, more: bool, total: int | None, following: str) -> None:
+    def __init__(
+        self,
+        ids: list[str],
+        raws: list[bytes],
+        *,
+        more: bool | None,
+        total: int | None,
+        following: str,
+        limit: int | None = None,
+    ) -> None:
         self.ids = ids
         self.raws = raws
         self.more = more
         self.total = total
         self.next = following
+        self.limit = limit
+
+
+_NEXT: Mapping[Paging, str] = MappingProxyType({"after": "after", "post": "last"})
+"""The key of an answer that names where to go on; `next_cursor` elsewhere."""
 
 
 class PageReader:
-    """Cuts the pages of one kind."""
+    """Cuts the pages of one kind; `rows` is the key of the rows where it is not the kind's."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, rows: str = "") -> None:
         self._kind = kind
         self._page = msgspec.json.Decoder(
             msgspec.defstruct(
                 "Page",
                 [
-                    ("rows", list[msgspec.Raw], msgspec.field(name=kind.rows)),
+                    ("rows", list[msgspec.Raw], msgspec.field(name=rows or kind.rows)),
                     ("more", bool | None, None),
                     ("total", int | None, None),
-                    ("next_cursor", str | None, None),
+                    ("limit", int | None, None),
+                    (
+                        "following",
+                        str | int | None,
+                        msgspec.field(name=_NEXT.get(kind.paging, "next_cursor"), default=None),
+                    ),
                 ],
             )
         )
+        self._own = kind.id == ITSELF
         self._named = FieldReader(path.partition("|")[0] for path in kind.id)
         self._instead = [path.partition("|")[2] for path in kind.id]
 
     def read(self, content: bytes) -> Page:
-        """The page in an answer.  Raises `SourceError` if it is not what the kind's list should be."""
+        """The page in an answer.  Raises `Malformed` if it is not what the kind's list should be."""
         try:
-            page: Any = _decode(self._page, content)
+            page: Any = decode(self._page, content)
         except msgspec.DecodeError as problem:
             raise malformed(self._kind, f"{problem}") from None
         raws = [one_line(row) for row in page.rows]
         ids = [self.id_of(raw) for raw in raws]
-        return Page(ids, raws, more=bool(page.more), total=page.total, following=page.next_cursor or "")
+        following = "" if page.following is None else str(page.following)
+        return Page(ids, raws, more=page.more, total=page.total, following=following, limit=page.limit)
 
     def id_of(self, raw: bytes) -> str:
-        """The id of a record.  Raises `SourceError` if it has none."""
+        """The id of a record.  Raises `Malformed` if it has none."""
         try:
-            values = self._named.read(raw)
+            values = [msgspec.json.decode(raw, type=str)] if self._own else self._named.read(raw)
         except msgspec.DecodeError as problem:
             raise malformed(self._kind, f"{problem}") from None
         parts = [instead if value is None else str(value) for value, instead in zip(values, self._instead, strict=True)]
-        name = "-".join(part for part in parts if part)
-        if not name or values[0] is None:
+        if not parts[0]:
             raise malformed(self._kind, "a record has no id")
-        return name
+        return "-".join(part for part in parts if part)
 
 
 _SURROGATES = re.compile(
@@ -80,7 +104,7 @@ _SURROGATES = re.compile(
 )
 
 
-def _decode(decoder: msgspec.json.Decoder[Any], content: bytes) -> Any:
+def decode(decoder: msgspec.json.Decoder[Any], content: bytes) -> Any:
     """The decoded page; half a surrogate pair, as a cut text may end with, becomes U+FFFD (as jq reads it)."""
     try:
         return decoder.decode(content)
@@ -91,13 +115,17 @@ def _decode(decoder: msgspec.json.Decoder[Any], content: bytes) -> Any:
         return decoder.decode(whole)
 
 
-def malformed(kind: Kind, what: str) -> SourceError:
+class Malformed(SourceError):
+    """An answer is not what it should be."""
+
+
+def malformed(kind: Kind, what: str) -> Malformed:
     """An answer is not what the kind's list should be."""
-    return SourceError(
+    return Malformed(
         error(
             "PD311",
             "an answer of PagerDuty cannot be understood",
-            detail=f"GET {kind.path}: {what}",
+            detail=f"{kind.method} {kind.path}: {what}",
             hint="check that the base URL is PagerDuty's",
         )
     )
@@ -175,3 +203,10 @@ def replace(raw: bytes, key: str, value: bytes) -> bytes:
 def array(values: Iterable[bytes]) -> bytes:
     """A JSON array of JSON bytes."""
     return b"[" + b",".join(values) + b"]"
+
+
+def taken_apart(raw: bytes, names: Iterable[str]) -> tuple[bytes, dict[str, bytes]]:
+    """The JSON object `raw` without some of its keys, and what stood under those that it had."""
+    parts: dict[str, msgspec.Raw] = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    found = {name: bytes(parts.pop(name)) for name in names if name in parts}
+    return (msgspec.json.encode(parts) if found else raw), found

@@ -2,60 +2,107 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from pdsync import __version__
-from pdsync.errors import SourceError, error
-from pdsync.kinds import KINDS
-from pdsync.model import Collection, Query, Snapshot
-from pdsync.sources.pagerduty.auth import TOKEN_URL, make_auth
-from pdsync.sources.pagerduty.enrich import Setting, enrich, needed_lists
-from pdsync.sources.pagerduty.listing import Lister, Listing, Params, Tally, in_utc, wire_params
-from pdsync.sources.pagerduty.tasks import together
+from pdsync.errors import SourceError
+from pdsync.kinds import KINDS, scopes_for
+from pdsync.model import Snapshot
+from pdsync.sources.pagerduty.auth import TOKEN_URL, ClientCredentials, make_auth
+from pdsync.sources.pagerduty.earlier import Earlier
+from pdsync.sources.pagerduty.moments import in_utc
+from pdsync.sources.pagerduty.probing import Prober, ProbeResult
+from pdsync.sources.pagerduty.run import Everything, Run
 from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, ApiError, Timing, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from datetime import timedelta
 
-    from pdsync.model import Json
+    from pdsync.model import Collection, Query
     from pdsync.sources import Progress
-    from pdsync.transport import Exchange, Reply
+    from pdsync.transport import Exchange
 
 ACCEPT = "application/vnd.pagerduty+json;version=2"
 """The version of the REST API that pdsync speaks."""
 
 
 class PagerDuty:
-    """Reads PagerDuty through a client; `now` gives the time that relative moments refer to."""
+    """Reads PagerDuty.
+
+    Args:
+        client: sends the requests.
+        now: gives the time that relative moments refer to.
+        login: an OAuth app's credentials, if it is those that the client has.
+    """
 
     name = "PagerDuty"
 
-    def __init__(self, client: ApiClient, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, client: ApiClient, *, now: Callable[[], datetime], login: ClientCredentials | None = None
+    ) -> None:
         self._client = client
         self._now = now
+        self._login = login
 
-    async def fetch(self, queries: Sequence[Query], progress: Progress | None = None) -> Snapshot:
+    async def fetch(
+        self,
+        queries: Sequence[Query],
+        progress: Progress | None = None,
+        *,
+        previous: Snapshot | None = None,
+        refresh_analytics: bool = False,
+        settled_after: timedelta | None = None,
+    ) -> Snapshot:
         """Read every query (each once) into one snapshot.
+
+        Args:
+            queries: what to read.
+            progress: told of records as they come in.
+            previous: an earlier snapshot; analytics in it that are younger than a day are not read again.
+            refresh_analytics: read them all the same.
+            settled_after: take incidents from `previous` that were resolved there and were made longer ago than this,
+                instead of reading them; the collection is then `incremental`.
 
         Raises:
             SourceError: nothing at all could be read: the credentials were refused, or PagerDuty not reached.
             Interrupted: the client was stopped.
         """
-        run = _Run(self._client, self._now, progress)
         wanted = list(dict.fromkeys(queries))
-        outcomes = await together(run.collect(query) for query in wanted)
+        self._ask_for([query for query in wanted if query.kind in KINDS])
+        base_url = self._client.base_url
+
+        def earlier(now: datetime) -> Earlier:
+            return Earlier(previous, base_url, now, refresh_analytics=refresh_analytics, settled_after=settled_after)
+
+        run = Run(self._client, self._now, self._login or Everything(), progress, earlier)
+        outcomes = await run.collect(wanted)
         failures = [failure for _, failure in outcomes]
         if failures and all(isinstance(failure, Unreachable) or _is_refusal(failure) for failure in failures):
             raise _nothing(failures)
         collections = {collection.query: collection for collection, _ in outcomes}
-        return Snapshot(self._client.base_url, in_utc(run.now), collections, digest(collections.values()))
+        return Snapshot(base_url, in_utc(run.now), collections, digest(collections.values()))
+
+    async def probe(self, kinds: Iterable[str]) -> list[ProbeResult]:
+        """Whether each of these kinds can be read, found out with a request or two each.
+
+        Raises:
+            Interrupted: the client was stopped.
+        """
+        wanted = list(dict.fromkeys(KINDS[kind].name for kind in kinds))
+        self._ask_for(wanted)
+        return await Prober(self._client, self._now(), self._login or Everything()).probe(wanted)
+
+    def _ask_for(self, kinds: Sequence[str | Query]) -> None:
+        """Have the app's token ask for the scopes of these kinds; for all there are if that cannot be told."""
+        if self._login:
+            rows = [KINDS[kind if isinstance(kind, str) else kind.kind] for kind in kinds]
+            self._login.want(scopes_for(kinds if all(row.scope for row in rows) else KINDS))
 
     def stop(self) -> None:
         """Send no more requests; a `fetch` under way raises `Interrupted`."""
@@ -70,75 +117,6 @@ def _nothing(failures: Iterable[Exception | None]) -> SourceError:
     """One error for many that say the same."""
     told = [failure.diagnostics[0] for failure in failures if isinstance(failure, ApiError | Unreachable)]
     return SourceError(*{(each.summary, each.hint): each for each in reversed(told)}.values())
-
-
-class _Counting:
-    """A client that counts what one query costs."""
-
-    def __init__(self, client: ApiClient) -> None:
-        self._client = client
-        self.requests = 0
-
-    async def send(
-        self, method: str, path: str, *, params: Sequence[tuple[str, str]] = (), body: Json | bytes | None = None
-    ) -> Reply:
-        self.requests += 1
-        return await self._client.send(method, path, params=params, body=body)
-
-
-class _Run:
-    """One fetch: its moment, and the lists read so far, so that none is read twice."""
-
-    def __init__(self, client: ApiClient, now: Callable[[], datetime], progress: Progress | None) -> None:
-        self.now = now()
-        self._clock = now
-        self._client = client
-        self._progress = progress
-        self._listings: dict[tuple[str, Params], asyncio.Future[Listing]] = {}
-
-    async def collect(self, query: Query) -> tuple[Collection, Exception | None]:
-        """One query's records, and what stopped the reading of its list."""
-        kind = KINDS.get(query.kind)
-        if kind is None:
-            problem = error("PD310", "unknown kind", detail=query.kind, hint="update pdsync")
-            return Collection(query, (), problem), None
-        asker = _Counting(self._client)
-        # The lists that enrichments need are read while the list itself is.
-        lists = [(query.kind, query.params), *needed_lists(query.kind, query.enrich)]
-        listing, *_ = await together(self._listing(asker, *each) for each in lists)
-        records, notes = await enrich(listing.records, query.kind, query.enrich, partial(self._setting, asker, query))
-        seconds = (self._clock() - self.now).total_seconds()
-        collection = Collection(query, records, listing.problem, asker.requests, seconds, notes)
-        return collection, listing.failure
-
-    def _setting(self, asker: _Counting, query: Query, name: str, argument: str) -> Setting:
-        return Setting(
-            asker=asker,
-            listing=partial(self._listing, asker),
-            now=self.now,
-            kind=query.kind,
-            params=query.params,
-            argument=argument,
-            tally=Tally(f"{query.kind} {name}", self._progress),
-        )
-
-    async def _listing(self, asker: _Counting, kind: str, params: Params) -> Listing:
-        """A list, read by whoever asks first."""
-        key = kind, params
-        if key not in self._listings:
-            self._listings[key] = asyncio.get_running_loop().create_future()
-            await self._fill(self._listings[key], asker, kind, params)
-        return await asyncio.shield(self._listings[key])
-
-    async def _fill(self, listing: asyncio.Future[Listing], asker: _Counting, kind: str, params: Params) -> None:
-        """Read a list; who else waits for it stops waiting when this is cancelled or interrupted."""
-        row = KINDS[kind]
-        lister = Lister(asker, row, wire_params(row, params, self.now), Tally(kind, self._progress))
-        try:
-            listing.set_result(await lister.read(self.now))
-        except BaseException:
-            listing.cancel()
-            raise
 
 
 def digest(collections: Iterable[Collection]) -> str:
@@ -203,4 +181,4 @@ async def open_pagerduty(
         timing=timing,
     )
     async with client:
-        yield PagerDuty(client, now=now)
+        yield PagerDuty(client, now=now, login=auth if isinstance(auth, ClientCredentials) else None)

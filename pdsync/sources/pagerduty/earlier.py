@@ -1,0 +1,261 @@
+"""What an earlier snapshot knows already: analytics of the day, and incidents that no longer change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pdsync.errors import Interrupted, PdsyncError
+from pdsync.kinds import KINDS, Kind, Settled, Window
+from pdsync.sources.pagerduty.listing import Lister, Listing, Tally
+from pdsync.sources.pagerduty.moments import Params, Span, moment, span_of, unbounded
+from pdsync.sources.pagerduty.records import FieldReader, taken_apart
+from pdsync.sources.pagerduty.shares import box_of, local_filters, without_local
+from pdsync.sources.pagerduty.tasks import together
+
+if TYPE_CHECKING:
+    from collections.abc import Collection as AbstractCollection
+    from collections.abc import Iterable, Sequence
+
+    from pdsync.model import Collection, Query, Snapshot
+    from pdsync.sources.pagerduty.listing import Asker, ListKey
+
+A_DAY = timedelta(hours=24)
+"""Analytics are worked out once a day (PagerDuty REST API, Analytics), so they are read once a day."""
+
+_MARGIN = timedelta(hours=1)
+_A_SECOND = timedelta(seconds=1)
+_MOST_LOOKED_UP = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Values by record id, as JSON bytes, and when the oldest of them was read."""
+
+    values: dict[str, bytes]
+    read_at: str = ""
+
+
+class Earlier:
+    """An earlier snapshot of the same source.
+
+    Args:
+        snapshot: None when there is none.
+        source: the base URL that is read now; a snapshot of another one is of no use.
+        now: the time.
+        refresh_analytics: read analytics however young those of the snapshot are.
+        settled_after: the age from which settled records are taken over; None: never.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot | None,
+        source: str,
+        now: datetime,
+        *,
+        refresh_analytics: bool = False,
+        settled_after: timedelta | None = None,
+    ) -> None:
+        self._snapshot = snapshot if snapshot and snapshot.source == source else None
+        self._now = now
+        self._refresh = refresh_analytics
+        self.settled_after = settled_after
+
+    def _collections(self, kind: str) -> list[Collection]:
+        found = self._snapshot.collections.values() if self._snapshot else ()
+        return [collection for collection in found if collection.query.kind == kind]
+
+    @property
+    def taken_at(self) -> datetime | None:
+        """When the snapshot was taken."""
+        return moment(self._snapshot.taken_at, self._now) if self._snapshot else None
+
+    # --- analytics
+
+    def _read_at(self, collection: Collection, name: str) -> str:
+        """When an enrichment (empty: the records themselves) was read, through all snapshots it was taken over in."""
+        return collection.as_of.get(name) or (self._snapshot.taken_at if self._snapshot else "")
+
+    def _is_of_today(self, read_at: str) -> bool:
+        age = self._now - moment(read_at, self._now)
+        return not self._refresh and timedelta() <= age < A_DAY
+
+    def of_today(self, kind: str, name: str, argument: str, ids: AbstractCollection[str]) -> Known:
+        """What was read of a daily enrichment less than a day ago, with the same argument."""
+        values: dict[str, bytes] = {}
+        oldest = ""
+        for collection in self._collections(kind):
+            read_at = self._read_at(collection, name)
+            if (name, argument) in collection.query.enrich and self._is_of_today(read_at):
+                values = self._values(collection, name, ids) | values
+                oldest = min(filter(None, (oldest, read_at)))
+        return Known(values, oldest if values else "")
+
+    def ever(self, kind: str, name: str, argument: str, ids: AbstractCollection[str]) -> dict[str, bytes]:
+        """What is known of an enrichment with the same argument, however old: for records that no longer change."""
+        values: dict[str, bytes] = {}
+        for collection in self._collections(kind) if ids else ():
+            if (name, argument) in collection.query.enrich:
+                values = self._values(collection, name, ids) | values
+        return values
+
+    def _values(self, collection: Collection, name: str, ids: AbstractCollection[str]) -> dict[str, bytes]:
+        none = msgspec.Raw(b"")
+        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
+            msgspec.defstruct("Enriched", [("it", msgspec.Raw, msgspec.field(name=name, default=none))])
+        )
+        found = ((each.id, bytes(decoder.decode(each.raw).it)) for each in collection.records if each.id in ids)
+        return {id_: value for id_, value in found if value}
+
+    def whole(self, query: Query) -> Collection | None:
+        """The collection of a query about analytics that was read whole less than a day ago."""
+        found = self._snapshot.collections.get(query) if self._snapshot else None
+        if found is None or not KINDS[query.kind].daily or not found.complete:
+            return None
+        read_at = self._read_at(found, "")
+        if not self._is_of_today(read_at):
+            return None
+        return replace(found, requests=0, seconds=0.0, as_of={**found.as_of, "": read_at})
+
+    # --- records that are settled
+
+    def records(self, members: Iterable[ListKey]) -> dict[str, bytes] | None:
+        """All records of some lists as the snapshot has them, without enrichments; None when it lacks any of it."""
+        records: dict[str, bytes] = {}
+        for kind, params in members:
+            fits = [each for each in self._collections(kind) if each.query.params == params and each.complete]
+            if not fits:
+                return None
+            names = [enrichment.name for enrichment in KINDS[kind].enrichments]
+            records |= {each.id: taken_apart(each.raw, names)[0] for each in fits[0].records}
+        return records
+
+
+def may_be_settled(whole: ListKey) -> bool:
+    """Whether a list is bounded by nothing but time, so that what is settled in it stays in it."""
+    settled = KINDS[whole[0]].settled
+    if settled is None or not {name for name, _ in without_local(whole)} <= settled.harmless:
+        return False
+    allowed = {param.wire: frozenset(param.allowed) for param in KINDS[whole[0]].params}
+    wanted = zip(local_filters(whole[0]), box_of(whole), strict=True)
+    return all(values is None or values == allowed[name] for name, values in wanted)
+
+
+class SettledReader:
+    """Reads a list without what is settled and known.
+
+    Args:
+        asker: sends the requests.
+        kind: the kind; it has `settled` and `window`.
+        params: as they are sent, with all wishes that a record tells left out.
+        now: the time.
+        known: the records of an earlier reading of the same list.
+        before: when what is taken over was made at the latest.
+        tally: counts what comes in.
+    """
+
+    def __init__(
+        self,
+        asker: Asker,
+        kind: Kind,
+        params: Params,
+        now: datetime,
+        *,
+        known: dict[str, bytes],
+        before: datetime,
+        tally: Tally,
+    ) -> None:
+        assert kind.settled is not None
+        assert kind.window is not None
+        self._asker = asker
+        self._kind = kind
+        self._settled: Settled = kind.settled
+        self._window: Window = kind.window
+        self._params = params
+        self._now = now
+        self._tally = tally
+        made = FieldReader([kind.window.field, kind.settled.field])
+        self._told = {
+            id_: (moment(str(at), now), state) for id_, raw in known.items() for at, state in [made.read(raw)]
+        }
+        self._known = known
+        self._cut = before.replace(microsecond=0)
+
+    async def read(self) -> Listing | None:
+        """The list; None when it has to be read as a whole, because something does not add up or failed."""
+        span = span_of(self._window, self._params, self._now)
+        since = span.since if span else min((at for at, _ in self._told.values()), default=self._cut)
+        until = span.until if span else self._now + timedelta(days=self._window.ahead_days)
+        old = Span(since.replace(microsecond=0), self._cut)
+        taken = {
+            id_ for id_, (at, state) in self._told.items() if state == self._settled.value and since <= at < self._cut
+        }
+        if not taken or until <= self._cut:
+            return None
+        newer, unsettled, counted = await together(
+            [self._listed(Span(self._cut, until)), self._listed(old, *self._settled.unsettled), self._count(old)]
+        )
+        assert isinstance(newer, Listing)
+        assert isinstance(unsettled, Listing)
+        if newer.problem or unsettled.problem or not isinstance(counted, int):
+            return None
+        return await self._together(old, taken, newer, unsettled, counted)
+
+    async def _together(
+        self, old: Span, taken: set[str], newer: Listing, unsettled: Listing, counted: int
+    ) -> Listing | None:
+        """The parts as one; what was unsettled and is no longer is looked up."""
+        read = newer.records | unsettled.records
+        changed = [
+            id_ for id_, (at, _) in self._told.items() if old.since <= at < old.until and id_ not in taken | read.keys()
+        ]
+        if len(changed) > _MOST_LOOKED_UP:
+            return None
+        looked_up = await self._looked_up(changed)
+        kept = {id_: self._known[id_] for id_ in self._known if id_ in taken and id_ not in read}
+        before = kept | looked_up.records | unsettled.records
+        if looked_up.problem or counted != self._within(old, before):
+            return None
+        return Listing(before | newer.records, taken=frozenset(kept))
+
+    def _within(self, span: Span, records: dict[str, bytes]) -> int:
+        reader = FieldReader([self._window.field])
+        moments = (moment(str(reader.read(raw)[0]), self._now) for raw in records.values())
+        return sum(span.since <= at < span.until for at in moments)
+
+    async def _listed(self, span: Span, *more: tuple[str, str]) -> Listing:
+        params = (*unbounded(self._window, self._params), *more, *span.as_params(self._window))
+        return await Lister(self._asker, self._kind, params, self._tally).read(self._now)
+
+    async def _count(self, span: Span) -> int | None:
+        """How many records PagerDuty has of a stretch of time."""
+        widest = timedelta(days=self._window.widest_days)
+        parts: Sequence[Span] = span.cut(widest) if span.width > widest else [span]
+        params = unbounded(self._window, self._params)
+        quiet = Tally(self._kind.name, None)
+        listers = [Lister(self._asker, self._kind, (*params, *part.as_params(self._window)), quiet) for part in parts]
+        try:
+            counts = await together(lister.count() for lister in listers)
+        except Interrupted:
+            raise
+        except PdsyncError:
+            return None
+        return None if None in counts else sum(count or 0 for count in counts)
+
+    async def _looked_up(self, ids: list[str]) -> Listing:
+        """Some records as they are now, from lists of the second in which each was made: they look like the others."""
+        moments = {self._told[id_][0].replace(microsecond=0) for id_ in ids}
+        spans = [Span(at, at + _A_SECOND) for at in sorted(moments)]
+        found = await together(self._listed(span) for span in spans)
+        records = {id_: raw for listing in found for id_, raw in listing.records.items() if id_ in ids}
+        return Listing(records, problem=next((listing.problem for listing in found if listing.problem), None))
+
+
+def cut_off(earlier: Earlier, now: datetime) -> datetime | None:
+    """The moment before which settled records are taken over; None when nothing may be."""
+    if earlier.settled_after is None or earlier.taken_at is None:
+        return None
+    return min(now - earlier.settled_after, earlier.taken_at - _MARGIN)

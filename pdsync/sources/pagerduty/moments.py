@@ -1,0 +1,109 @@
+"""Moments and stretches of time: what a query's parameters mean when it is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from pdsync.kinds import RELATIVE_MOMENT, Kind, Window
+
+if TYPE_CHECKING:
+    from pdsync.model import Json
+
+Params = tuple[tuple[str, str], ...]
+
+_SKEW = timedelta(minutes=5)
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """The moment that a parameter means: ISO 8601 (UTC unless it says otherwise) or relative, such as `-90d`.
+
+    Moments ahead fall short by a few minutes: they are bounded, and the server's clock may be behind ours.
+    """
+    if text == "now":
+        return now
+    if RELATIVE_MOMENT.fullmatch(text):
+        away = timedelta(hours=int(text[:-1]) * (24 if text.endswith("d") else 1))
+        return now + away - (_SKEW if text.startswith("+") else timedelta())
+    read = datetime.fromisoformat(text)
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def in_utc(when: datetime) -> str:
+    """RFC 3339 in UTC, to the second."""
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def wire_params(kind: Kind, params: Params, now: datetime) -> Params:
+    """What is sent for the parameters of a query: moments as moments, and what is sent unless given."""
+    moments = {param.wire for param in kind.params if param.type in {"since", "until"}}
+    names = {name for name, _ in params}
+    whole = params + tuple((name, value) for name, value in kind.unless_given if name not in names)
+    return tuple((name, in_utc(moment(value, now)) if name in moments else value) for name, value in whole)
+
+
+def body_of(kind: Kind, params: Params) -> dict[str, Json]:
+    """The body of a POST for parameters as they are sent: numbers, flags and lists as JSON, filters together."""
+    types = {param.wire: param.type for param in kind.params}
+    body: dict[str, Json] = {}
+    for wire, text in params:
+        group, _, name = wire.rpartition(".")
+        inside = body.setdefault(group, {}) if group else body
+        if types.get(wire) == "texts":
+            inside.setdefault(name.removesuffix("[]"), []).append(text)
+        else:
+            inside[name] = _as_json(text, types.get(wire, "text"))
+    return body
+
+
+def _as_json(text: str, type_: str) -> Json:
+    if type_ == "flag":
+        return text == "true"
+    return int(text) if type_ == "number" else text
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time."""
+
+    since: datetime
+    until: datetime
+
+    @property
+    def width(self) -> timedelta:
+        """How long it is."""
+        return self.until - self.since
+
+    def cut(self, widest: timedelta) -> list[Span]:
+        """Parts of at most `widest` that touch each other, at least two."""
+        count = max(2, -(-self.width // widest))
+        edges = [self.since + self.width * number / count for number in range(count)]
+        # Whole seconds: finer ones are not sent, and parts must not leave a gap.
+        edges = [self.since, *(edge.replace(microsecond=0) for edge in edges[1:]), self.until]
+        return [Span(since, until) for since, until in pairwise(edges)]
+
+    def as_params(self, window: Window) -> Params:
+        """As parameters."""
+        return ((window.since, in_utc(self.since)), (window.until, in_utc(self.until)))
+
+
+def span_of(window: Window, params: Params, now: datetime) -> Span | None:
+    """The time that a list is bounded to; None when it is not, or nobody says from when."""
+    if window.everything in params:
+        return None
+    given = dict(params)
+    since, until = given.get(window.since), given.get(window.until)
+    if since is None and window.back_days is None:
+        return None
+    return Span(
+        moment(since, now) if since else now - timedelta(days=window.back_days or 0),
+        moment(until, now) if until else now + timedelta(days=window.ahead_days),
+    )
+
+
+def unbounded(window: Window, params: Params) -> Params:
+    """The parameters without those that bound the list in time."""
+    bounds = {window.since, window.until, *(window.everything or ())[:1]}
+    return tuple(pair for pair in params if pair[0] not in bounds)

@@ -1,0 +1,191 @@
+"""Lists under a parent: the parents are listed first, then one list for each of them.
+
+Every record gets a reference to its parent under `__parent`: its kind, `id`, `type`, `summary` and `html_url` as far
+as there are, and the parent's own `__parent`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+
+from pdsync.kinds import KINDS, PARENT, PARENT_PREFIX, Kind, Parent
+from pdsync.sources.pagerduty.apart import Apart
+from pdsync.sources.pagerduty.listing import Lister, Listing, Place, Tally
+from pdsync.sources.pagerduty.moments import wire_params
+from pdsync.sources.pagerduty.records import FieldReader, PageReader, splice
+from pdsync.sources.pagerduty.tasks import together
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+    from datetime import datetime
+
+    from pdsync.sources.pagerduty.listing import Asker, ListKey
+    from pdsync.sources.pagerduty.moments import Params
+
+_KEPT = ("id", "type", "summary", "html_url", PARENT)
+_REFERENCE = msgspec.json.Decoder(
+    msgspec.defstruct(
+        "Reference", [("f_" + name, msgspec.Raw, msgspec.field(name=name, default=msgspec.Raw(b""))) for name in _KEPT]
+    )
+)
+
+
+def reference(kind: str, raw: bytes) -> bytes:
+    """What stands for a record in the records below it."""
+    record: Any = _REFERENCE.decode(raw)
+    parts = {"kind": msgspec.json.encode(kind)} | {name: bytes(getattr(record, "f_" + name)) for name in _KEPT}
+    return splice(b"{}", {name: part for name, part in parts.items() if part})
+
+
+def is_nested(kind: Kind) -> bool:
+    """Whether a kind has anything in its path to be filled in."""
+    return bool(kind.parents)
+
+
+def parents_in_use(kind: Kind, params: Params) -> list[Parent]:
+    """The parents that a query asks for: those whose fixed parts it names, or all."""
+    chosen = {pair for pair in params if pair[0].startswith("{")}
+    if not chosen:
+        return list(kind.parents)
+    return [parent for parent in kind.parents if any((f"{{{name}}}", value) in chosen for name, value in parent.fixed)]
+
+
+def parent_lists(kind: Kind, params: Params) -> list[ListKey]:
+    """The lists of parents that a nested list is read under, each once."""
+    above = tuple((name.removeprefix(PARENT_PREFIX), value) for name, value in params if name.startswith(PARENT_PREFIX))
+    return list(dict.fromkeys((parent.kind, above) for parent in parents_in_use(kind, params) if parent.kind))
+
+
+def own_params(params: Params) -> Params:
+    """The parameters of a nested list that are sent for it."""
+    return tuple(pair for pair in params if not pair[0].startswith((PARENT_PREFIX, "{")))
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """One list to read: where it is, the values in its path, the reference to its parent (empty: it has none)."""
+
+    place: Place
+    values: tuple[str, ...]
+    parent: bytes
+
+
+class Nest:
+    """Reads one nested kind.
+
+    Args:
+        asker: sends the requests.
+        kind: what is read.
+        params: as in a query.
+        now: the moment that relative ones refer to.
+        lists: reads a list, each once however often it is asked for.
+        afresh: reads a list again.
+        tally: counts parents.
+    """
+
+    def __init__(
+        self,
+        asker: Asker,
+        kind: Kind,
+        params: Params,
+        now: datetime,
+        *,
+        lists: Callable[[str, Params], Coroutine[Any, Any, Listing]],
+        afresh: Callable[[str, Params], Coroutine[Any, Any, Listing]],
+        tally: Tally,
+    ) -> None:
+        self._asker = asker
+        self._kind = kind
+        self._params = params
+        self._now = now
+        self._lists = lists
+        self._afresh = afresh
+        self._tally = tally
+        self._wire = wire_params(kind, own_params(params), now)
+        self._readers: dict[str, PageReader] = {}
+
+    async def read(self) -> Listing:
+        """All records under all parents; incomplete when the parents are, or when one of them could not be read."""
+        keys = parent_lists(self._kind, self._params)
+        above = dict(zip(keys, await together(self._lists(*key) for key in keys), strict=True))
+        branches = self._branches(above)
+        whole = await Apart(self._kind, self._read_one, partial(self._still_there, keys), self._tally).read(branches)
+        problem = next((listing.problem for listing in above.values() if listing.problem), None)
+        failure = next((listing.failure for listing in above.values() if listing.failure), None)
+        if problem and not whole.problem:
+            detail = f"{self._kind.name}, listed under {problem.detail}"
+            return replace(whole, problem=replace(problem, detail=detail), failure=failure)
+        return whole
+
+    def _branches(self, above: Mapping[ListKey, Listing]) -> dict[str, _Branch]:
+        """The lists to read, by the name of their parent."""
+        branches = {}
+        for parent in parents_in_use(self._kind, self._params):
+            records = {
+                id_: raw
+                for (kind, _), listing in above.items()
+                if kind == parent.kind
+                for id_, raw in listing.records.items()
+            }
+            for id_, raw in records.items() if parent.kind else [("", b"{}")]:
+                if branch := self._branch(parent, raw):
+                    branches[_name(self._kind, parent, id_)] = branch
+        return branches
+
+    def _branch(self, parent: Parent, raw: bytes) -> _Branch | None:
+        """The list under one parent; None where the parent does not have what leads to it."""
+        filled = FieldReader(path for _, path in parent.fill).read(raw)
+        if any(value is None for value in filled):
+            return None
+        values = {name: str(value) for (name, _), value in zip(parent.fill, filled, strict=True)} | dict(parent.fixed)
+        path = self._kind.path
+        for name, value in values.items():
+            path = path.replace(f"{{{name}}}", quote(value, safe=""))
+        in_order = tuple(sorted(values, key=lambda name: self._kind.path.index(f"{{{name}}}")))
+        place = Place(path, self._reader(parent))
+        reference_ = reference(parent.kind, raw) if parent.kind else b""
+        return _Branch(place, tuple(values[name] for name in in_order), reference_)
+
+    def _reader(self, parent: Parent) -> PageReader:
+        """Who reads the pages; where the key of the rows is a part of the path, each value has its own."""
+        rows = self._kind.rows
+        for name, value in parent.fixed:
+            rows = rows.replace(f"{{{name}}}", value)
+        if rows not in self._readers:
+            self._readers[rows] = PageReader(self._kind, rows)
+        return self._readers[rows]
+
+    async def _read_one(self, branch: _Branch) -> Listing:
+        quiet = Tally(self._kind.name, None)
+        listing = await Lister(self._asker, self._kind, self._wire, quiet, branch.place).read(self._now)
+        extra = {PARENT: branch.parent} if branch.parent else {}
+        prefix = "/".join(branch.values) + "/" if self._kind.in_parent else ""
+        return replace(listing, records={prefix + id_: splice(raw, extra) for id_, raw in listing.records.items()})
+
+    async def _still_there(self, keys: list[ListKey]) -> set[str]:
+        """The names of the parents that exist now; what cannot be told counts as there."""
+        above = dict(zip(keys, await together(self._afresh(*key) for key in keys), strict=True))
+        if any(listing.problem for listing in above.values()):
+            above |= {key: await self._lists(*key) for key in keys}
+        return set(self._branches(above))
+
+
+def _name(kind: Kind, parent: Parent, id_: str) -> str:
+    """What a list is called in messages: its parent, or what is fixed; both where one parent has several lists."""
+    fixed = "/".join(value for _, value in parent.fixed)
+    if not parent.kind:
+        return fixed
+    several = len({each.kind for each in kind.parents}) < len(kind.parents)
+    return f"{parent.kind}/{id_} {fixed}" if several else f"{parent.kind}/{id_}"
+
+
+def lists_needed(key: ListKey) -> list[ListKey]:
+    """A list, and those of everything that it is listed under."""
+    kind = KINDS[key[0]]
+    above = [below for each in parent_lists(kind, key[1]) for below in lists_needed(each)]
+    return [key, *above]

@@ -1,0 +1,58 @@
+"""Why a list is not known to be complete, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pdsync.errors import Diagnostic, PdsyncError, error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pdsync.kinds import Kind
+
+REACH = 10_000
+"""Rows of one list that can be reached."""
+
+_NAMED = 5
+
+
+def unreadable(kind: Kind, failure: PdsyncError) -> Diagnostic:
+    """A request for it failed for good."""
+    cause = failure.diagnostics[0]
+    detail = f"{kind.name}: {cause.summary}: {cause.detail}"
+    return error("PD320", "a list could not be read completely", detail=detail, hint=cause.hint)
+
+
+def too_long(kind: Kind, total: int | None) -> Diagnostic:
+    """It has more rows than can be reached, and no time to cut it by."""
+    detail = f"{kind.name}: {'more' if total is None else total} records, PagerDuty gives the first {REACH}"
+    return error("PD321", "a list is too long to be read", detail=detail, hint="narrow the selector's apiQueryParams")
+
+
+def moved(kind: Kind, got: int, total: int | None) -> Diagnostic:
+    """Its pages do not fit together or do not add up."""
+    detail = f"{kind.name}: {got} records read, PagerDuty counts {'no total' if total is None else total}"
+    return error("PD322", "a list kept changing while it was read", detail=detail, hint="try again")
+
+
+def cut_short(kind: Kind, why: str) -> Diagnostic:
+    """There is no way to its end."""
+    return error("PD323", "a list could not be read to its end", detail=f"{kind.name}: {why}")
+
+
+def some_missing(kind: Kind, failed: Sequence[tuple[str, Diagnostic]], unasked: int, count: int) -> Diagnostic:
+    """Some of the many requests that make it up failed: the first of them, and how many there are."""
+    name, cause = failed[0]
+    others = len(failed) + unasked - 1
+    more = f" (and {others} more of {count})" if others else ""
+    detail = f"{kind.name} of {name}: {cause.detail.removeprefix(f'{kind.name}: ')}{more}"
+    names = tuple(name for name, _ in failed[:_NAMED])
+    return error("PD324", "some parts of a list could not be read", detail=detail, hint=cause.hint, records=names)
+
+
+def not_granted(kind: Kind, scopes: Sequence[str]) -> Diagnostic:
+    """The OAuth app lacks scopes for it."""
+    named = " and ".join(scopes)
+    detail = f"{kind.name}: the app was not granted {named}"
+    return error("PD325", "an OAuth scope is missing", detail=detail, hint=f"grant {named} to the app in PagerDuty")

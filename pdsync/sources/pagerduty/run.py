@@ -1,0 +1,316 @@
+"""One reading of PagerDuty: its moment, the lists read so far, and how they become collections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from pdsync.errors import Diagnostic, error
+from pdsync.kinds import KINDS, PARENT, parents_of, scopes_for
+from pdsync.model import Collection
+from pdsync.sources.pagerduty import v3
+from pdsync.sources.pagerduty.details import read_details
+from pdsync.sources.pagerduty.earlier import Earlier, SettledReader, cut_off, may_be_settled
+from pdsync.sources.pagerduty.enrich import Extra, Setting, enriched, needed_lists, read_extra
+from pdsync.sources.pagerduty.listing import Lister, Listing, Tally
+from pdsync.sources.pagerduty.moments import wire_params
+from pdsync.sources.pagerduty.nested import Nest, is_nested, lists_needed
+from pdsync.sources.pagerduty.problems import not_granted
+from pdsync.sources.pagerduty.shares import picker, shared_lists, without_local
+from pdsync.sources.pagerduty.tasks import together
+from pdsync.transport import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from pdsync.kinds import Kind
+    from pdsync.model import Json, Query
+    from pdsync.sources import Progress
+    from pdsync.sources.pagerduty.listing import Asker, ListKey
+    from pdsync.sources.pagerduty.moments import Params
+    from pdsync.transport import Reply
+
+_FORBIDDEN = 403
+
+
+class Grants(Protocol):
+    """Knows what an OAuth app was granted; `ClientCredentials` does."""
+
+    def lacking(self, scopes: Iterable[str]) -> tuple[str, ...]:
+        """Which of these scopes it was not."""
+        ...
+
+
+class Everything:
+    """Credentials that have no scopes, or whose scopes nobody knows."""
+
+    def lacking(self, scopes: Iterable[str]) -> tuple[str, ...]:  # noqa: ARG002
+        """None."""
+        return ()
+
+
+class Counting:
+    """A client that counts what one query costs."""
+
+    def __init__(self, client: Asker) -> None:
+        self._client = client
+        self.requests = 0
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Sequence[tuple[str, str]] = (),
+        body: Json | bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """As the client does, counted."""
+        self.requests += 1
+        return await self._client.send(method, path, params=params, body=body, headers=headers)
+
+
+class Run:
+    """Reads queries into collections; every list is read once however many queries want it.
+
+    Args:
+        client: sends the requests.
+        now: gives the time; the moment of the run is when it is made.
+        grants: what the credentials may do.
+        progress: told of records as they come in.
+        earlier: what need not be read again.
+    """
+
+    def __init__(
+        self,
+        client: Asker,
+        now: Callable[[], datetime],
+        grants: Grants,
+        progress: Progress | None,
+        earlier: Callable[[datetime], Earlier],
+    ) -> None:
+        self.now = now()
+        self._clock = now
+        self._client = client
+        self._grants = grants
+        self._progress = progress
+        self._earlier = earlier(self.now)
+        self._shares: dict[ListKey, ListKey] = {}
+        self._listings: dict[ListKey, asyncio.Future[Listing]] = {}
+
+    async def collect(self, queries: Sequence[Query]) -> list[tuple[Collection, Exception | None]]:
+        """The collection of each query, and what stopped the reading of its list."""
+        known = [query for query in queries if query.kind in KINDS]
+        self._shares = shared_lists(key for query in known for key in _lists_of(query))
+        together_read: dict[ListKey, list[Query]] = defaultdict(list)
+        for query in known:
+            together_read[self._shares[query.kind, query.params]].append(query)
+        groups = await together(self._collect(group) for group in together_read.values())
+        done = {collection.query: (collection, failure) for group in groups for collection, failure in group}
+        return [done.get(query) or (_unknown(query), None) for query in queries]
+
+    # --- queries that are read together
+
+    async def _collect(self, group: Sequence[Query]) -> list[tuple[Collection, Exception | None]]:
+        """Queries of one kind that share their list, and with it their enrichments."""
+        if (old := [self._earlier.whole(query) for query in group]) and all(old):
+            return [(collection, None) for collection in old if collection]
+        askers = [Counting(self._client) for _ in group]
+        listings = await together(self._wanted(asker, query) for asker, query in zip(askers, group, strict=True))
+        found, as_of = await self._extras(group, askers, listings)
+        seconds = (self._clock() - self.now).total_seconds()
+        return [
+            (self._collection(query, listing, found, as_of, (asker.requests, seconds)), listing.failure)
+            for query, asker, listing in zip(group, askers, listings, strict=True)
+        ]
+
+    async def _wanted(self, asker: Asker, query: Query) -> Listing:
+        """The list of a query; the lists that its enrichments need are read while it is."""
+        others = [self._listing(asker, *each) for each in needed_lists(query.kind, query.enrich)]
+        listing, *_ = await together([self._whole(asker, query), *others])
+        return self._explained(KINDS[query.kind], listing)
+
+    def _collection(
+        self,
+        query: Query,
+        listing: Listing,
+        found: Mapping[tuple[str, str], Extra],
+        as_of: Mapping[tuple[str, str], str],
+        cost: tuple[int, float],
+    ) -> Collection:
+        mine = {name: found[name, argument] for name, argument in query.enrich if name != PARENT}
+        records, notes = enriched(query.kind, listing.records, mine)
+        return Collection(
+            query,
+            records,
+            listing.problem,
+            *cost,
+            (*listing.notes, *notes),
+            incremental=bool(listing.taken),
+            as_of={name: as_of[name, argument] for name, argument in query.enrich if as_of.get((name, argument))},
+        )
+
+    # --- enrichments
+
+    async def _extras(
+        self, group: Sequence[Query], askers: Sequence[Counting], listings: Sequence[Listing]
+    ) -> tuple[dict[tuple[str, str], Extra], dict[tuple[str, str], str]]:
+        """What every enrichment that is wanted has for the records that want it, read once; and as of when."""
+        wishes: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for index, query in enumerate(group):
+            for wish in query.enrich:
+                wishes[wish] += [index] if wish[0] != PARENT else []
+        jobs = {
+            wish: self._extra(askers[who[0]], group[who[0]], wish, [listings[index] for index in who])
+            for wish, who in wishes.items()
+            if who
+        }
+        done = dict(zip(jobs, await together(jobs.values()), strict=True))
+        return {wish: extra for wish, (extra, _) in done.items()}, {wish: at for wish, (_, at) in done.items()}
+
+    async def _extra(
+        self, asker: Counting, query: Query, wish: tuple[str, str], listings: Sequence[Listing]
+    ) -> tuple[Extra, str]:
+        """One enrichment: what is known already, and the rest from PagerDuty."""
+        name, argument = wish
+        raws = {id_: raw for listing in listings for id_, raw in listing.records.items()}
+        values, read_at = self._known(query.kind, wish, listings)
+        setting = Setting(
+            asker=asker,
+            listing=partial(self._listing, asker),
+            now=self.now,
+            kind=query.kind,
+            params=query.params,
+            argument=argument,
+            tally=Tally(f"{query.kind} {name}", self._progress),
+        )
+        extra = await read_extra(setting, name, {id_: raw for id_, raw in raws.items() if id_ not in values})
+        return Extra(values | extra.values, self._reasons(query.kind, name, extra.unavailable)), read_at
+
+    def _known(self, kind: str, wish: tuple[str, str], listings: Sequence[Listing]) -> tuple[dict[str, bytes], str]:
+        """Values that need not be read: of settled records, and of the day."""
+        taken = frozenset[str]().union(*(listing.taken for listing in listings))
+        values = self._earlier.ever(kind, *wish, taken)
+        if not any(each.daily for each in KINDS[kind].enrichments if each.name == wish[0]):
+            return values, ""
+        ids: set[str] = set().union(*(listing.records.keys() for listing in listings))
+        today = self._earlier.of_today(kind, *wish, ids - values.keys())
+        return values | today.values, today.read_at
+
+    def _reasons(self, kind: str, name: str, unavailable: Mapping[str, str]) -> dict[str, str]:
+        """Why an enrichment is not there; a scope that is missing explains it best."""
+        needed = {scope for each in KINDS[kind].enrichments if each.name == name for scope in scopes_for(each.kinds)}
+        if unavailable and (missing := self._grants.lacking(needed)):
+            return dict.fromkeys(unavailable, f"the app was not granted {' and '.join(missing)}")
+        return dict(unavailable)
+
+    # --- lists
+
+    def _explained(self, kind: Kind, listing: Listing) -> Listing:
+        """The same, with the scopes named that it failed for."""
+        needed = {row.scope for row in (kind, *(up for each in kind.parents for up in parents_of(each.kind)))} - {""}
+        forbidden = isinstance(listing.failure, ApiError) and listing.failure.status == _FORBIDDEN
+        if forbidden and (missing := self._grants.lacking(needed)):
+            return replace(listing, problem=not_granted(kind, missing))
+        return listing
+
+    async def _whole(self, asker: Asker, query: Query) -> Listing:
+        """The list of a query, with what belongs to it from elsewhere."""
+        kind = KINDS[query.kind]
+        if kind.detail:
+            return await self._shown_alone(asker, kind.name, query.params, ())
+        listing = await self._listing(asker, kind.name, query.params)
+        return await self._with_shift_based(asker, query, listing) if kind.also == v3.V3 else listing
+
+    async def _shown_alone(self, asker: Asker, kind: str, params: Params, shown: Params) -> Listing:
+        """A list of references, each record asked for alone."""
+        row = KINDS[kind]
+        assert row.detail is not None
+        listing = await self._listing(asker, kind, params)
+
+        async def afresh() -> Iterable[str]:
+            return (await self._read(asker, (kind, params))).records
+
+        tally = Tally(kind, self._progress)
+        alone = await read_details(asker, row, row.detail, listing.records, shown, afresh=afresh, tally=tally)
+        return replace(alone, problem=listing.problem or alone.problem, failure=listing.failure or alone.failure)
+
+    async def _with_shift_based(self, asker: Asker, query: Query, layered: Listing) -> Listing:
+        """Schedules of both sorts; the shift-based ones are read last, for what is upgraded meanwhile moves there."""
+        shown = v3.detail_params(wire_params(KINDS[query.kind], query.params, self.now))
+        shifted = await self._shown_alone(asker, v3.V3, (), shown)
+        if status := v3.refused(shifted):
+            policies = await self._listing(asker, v3.POLICIES, ()) if v3.is_closed(status) else None
+            if policies is None:
+                return layered
+            if not v3.in_use(policies):
+                return replace(layered, notes=(*layered.notes, v3.unseen(status)))
+        users = (await self._listing(asker, "users", ())).records if shifted.records else {}
+        return v3.merged(layered, shifted, query.params, users)
+
+    async def _listing(self, asker: Asker, kind: str, params: Params) -> Listing:
+        """A list, read by whoever asks first, and from it what these parameters ask for."""
+        key = kind, params
+        whole = self._shares.get(key, key)
+        if whole not in self._listings:
+            self._listings[whole] = asyncio.get_running_loop().create_future()
+            await self._fill(self._listings[whole], asker, whole)
+        listing = await asyncio.shield(self._listings[whole])
+        return _picked(listing, picker(key, whole))
+
+    async def _fill(self, listing: asyncio.Future[Listing], asker: Asker, key: ListKey) -> None:
+        """Read a list; who else waits for it stops waiting when this is cancelled or interrupted."""
+        try:
+            listing.set_result(await self._without_settled(asker, key) or await self._read(asker, key))
+        except BaseException:
+            listing.cancel()
+            raise
+
+    async def _read(self, asker: Asker, key: ListKey) -> Listing:
+        """A list, whether it was read before or not."""
+        kind, params = key
+        row = KINDS[kind]
+        tally = Tally(kind, self._progress)
+        if not is_nested(row):
+            return await Lister(asker, row, wire_params(row, params, self.now), tally).read(self.now)
+
+        async def afresh(kind: str, params: Params) -> Listing:
+            return await self._read(asker, (kind, params))
+
+        lists = partial(self._listing, asker)
+        return await Nest(asker, row, params, self.now, lists=lists, afresh=afresh, tally=tally).read()
+
+    async def _without_settled(self, asker: Asker, key: ListKey) -> Listing | None:
+        """A list without what is settled and known; None where it is to be read as a whole."""
+        row = KINDS[key[0]]
+        before = cut_off(self._earlier, self.now)
+        if before is None or not may_be_settled(key):
+            return None
+        known = self._earlier.records([each for each, whole in self._shares.items() if whole == key] or [key])
+        if not known:
+            return None
+        params = wire_params(row, without_local(key), self.now)
+        tally = Tally(row.name, self._progress)
+        return await SettledReader(asker, row, params, self.now, known=known, before=before, tally=tally).read()
+
+
+def _lists_of(query: Query) -> list[ListKey]:
+    """All lists that a query needs."""
+    own = (query.kind, query.params)
+    return [key for each in (own, *needed_lists(query.kind, query.enrich)) for key in lists_needed(each)]
+
+
+def _picked(listing: Listing, wanted: Callable[[bytes], bool] | None) -> Listing:
+    if wanted is None:
+        return listing
+    records = {id_: raw for id_, raw in listing.records.items() if wanted(raw)}
+    return replace(listing, records=records, counted=None, taken=listing.taken.intersection(records))
+
+
+def _unknown(query: Query) -> Collection:
+    problem: Diagnostic = error("PD310", "unknown kind", detail=query.kind, hint="update pdsync")
+    return Collection(query, (), problem)

@@ -1,0 +1,93 @@
+"""Walking a list page by page, and noticing what moved underneath."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pdsync.sources.pagerduty.problems import REACH, cut_short, moved, too_long
+
+if TYPE_CHECKING:
+    from pdsync.errors import Diagnostic
+    from pdsync.kinds import Kind
+    from pdsync.sources.pagerduty.records import Page
+
+OWN_ID = ("id",)
+"""What `Kind.id` is for records that carry an id of their own."""
+
+_OVERLAP = 10
+_STEPS_BACK = 8
+
+
+class Trail:
+    """A list walked page by page: what was read, where to go on, whether rows moved underneath.
+
+    A page begins with rows that are known, and the last of them tells how far the rows have shifted since the page
+    before.  Rows that vanished from what was read shift the rest to the front: nothing is lost, the walk steps back
+    where it must.  Rows that appeared there, or stand in another order, may have come from what was not read yet:
+    then the walk proves nothing.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+        self.records: dict[str, bytes] = {}
+        self.offset = 0
+        self.over = False
+        self.total: int | None = None
+        self._places: dict[str, int] = {}
+        self._seen = 0
+        self._vanished = 0
+        self._steps_back = 0
+        self._stirred = False
+        self._lost = False
+        self._beyond = False
+        self._promised = False
+
+    def follow(self, page: Page) -> None:
+        """Take in the page at `offset`, and decide where to go on."""
+        known = [self._places[id_] for id_ in page.ids if id_ in self._places]
+        if self.offset and not known and self._seen > self.offset:
+            self._step_back()
+            return
+        if self.offset:
+            shift = self._seen - (self.offset + len(known))
+            in_order = known == sorted(known) and all(id_ in self._places for id_ in page.ids[: len(known)])
+            # Rows only move to the front while others vanish; one that is further back was put there.
+            in_order = in_order and all(self.offset + at <= place for at, place in enumerate(known))
+            self._vanished += max(0, shift)
+            self._stirred = self._stirred or shift < 0 or not in_order
+        reached = self.offset + len(page.ids)
+        self._promised = bool(page.more) and len(known) == len(page.ids) and reached == self._seen
+        self._take(page)
+        self._seen = reached
+        self._beyond = bool(page.more) and self._seen >= REACH
+        self.over = self._lost or self._beyond or self._promised or not page.more
+        self.offset = self._seen - min(_OVERLAP, len(page.ids) - 1)
+
+    def _take(self, page: Page) -> None:
+        for id_, raw in zip(page.ids, page.raws, strict=True):
+            self._places.setdefault(id_, len(self._places))
+            self.records.setdefault(id_, raw)
+        self.total = page.total
+
+    def _step_back(self) -> None:
+        """Look for a row that is known further to the front."""
+        self._steps_back += 1
+        self._lost = self.over = self._steps_back > _STEPS_BACK
+        self.offset = max(0, self.offset - _OVERLAP * 2**self._steps_back)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing was lost and nothing moved in a way that proves nothing."""
+        uncounted = self.total is None or self._beyond or self._kind.id != OWN_ID
+        # What vanished was read and is no longer counted; an id made up from other fields counts for nothing.
+        adds_up = uncounted or len(self.records) - self._vanished == self.total
+        return adds_up and not (self._stirred or self._lost or (self._promised and uncounted))
+
+    @property
+    def problem(self) -> Diagnostic | None:
+        """Why the walk proves nothing, if so."""
+        if self._beyond:
+            return too_long(self._kind, self.total)
+        if self._promised and not self._stirred and self.total is None:
+            return cut_short(self._kind, "PagerDuty says there is more and gives nothing")
+        return None if self.quiet else moved(self._kind, len(self.records), self.total)

@@ -1,0 +1,299 @@
+"""What is taken over from an earlier snapshot, and what never is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pdsync.sandbox.world import World
+from pdsync.state.snapshot_file import dump_snapshot, parse_snapshot
+from tests.source.asking import fetch, only, parsed, query
+from tests.source.loopback import Script, staging
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pdsync.model import Query, Snapshot
+    from tests.source.loopback import Asgi, Stage
+
+METRICS = "/analytics/metrics/incidents/services"
+RAW = "/analytics/raw/incidents"
+OLD = timedelta(days=30)
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    with staging(World(services=6, users=10, incidents=600, incident_days=200), limit_per_minute=10**6) as staged:
+        yield staged
+
+
+def kept(snapshot: Snapshot) -> Snapshot:
+    """The snapshot after it was written down and read again, as a run finds it."""
+    return parse_snapshot(b"".join(dump_snapshot(snapshot)), "snapshot.jsonl")
+
+
+def asked(stage: Stage, path: str) -> int:
+    """How often a path was asked for since the last time."""
+    count = stage.tape.count(path)
+    stage.tape.requests.clear()
+    return count
+
+
+# --- analytics -------------------------------------------------------------------------------------------------
+
+
+def test_metrics_are_read_once_a_day(stage: Stage) -> None:
+    """Within a day not a single request is spent on them, a day later they are read again, however often in between."""
+    first = fetch(stage, query("services"))
+    assert asked(stage, METRICS) == 1
+    previous = first
+    for _ in range(3):
+        stage.world.mutate({"action": "advance", "hours": 7})
+        previous = kept(fetch(stage, query("services"), previous=previous))
+        assert asked(stage, METRICS) == 0
+        assert only(previous).as_of == {"__analytics": first.taken_at}
+    before = {id_: record["__analytics"] for id_, record in parsed(only(first)).items()}
+    assert {id_: record["__analytics"] for id_, record in parsed(only(previous)).items()} == before
+    stage.world.mutate({"action": "advance", "hours": 4})
+    last = fetch(stage, query("services"), previous=previous)
+    assert asked(stage, METRICS) == 1
+    assert only(last).as_of == {}
+
+
+def test_metrics_are_read_when_asked_for(stage: Stage) -> None:
+    """Afresh on demand, for another window, and for a service that was not there; nothing else is read again."""
+    first = kept(fetch(stage, query("services")))
+    asked(stage, METRICS)
+    fetch(stage, query("services"), previous=first, refresh_analytics=True)
+    assert asked(stage, METRICS) == 1
+    fetch(stage, query("services", analyticsMonthsPeriod=6), previous=first)
+    assert asked(stage, METRICS) == 1
+    new = stage.world.mutate({"action": "add_service", "name": "Brand new"})["id"]
+    sizes: list[int] = []
+
+    async def counted(scope: Any, receive: Any, send: Any) -> None:
+        sizes.append(len((await receive())["body"]))
+        await Script([(200, {}, b'{"data":[]}')])(scope, receive, send)
+
+    stage.tape.before = lambda request: counted if request.path == METRICS else None
+    second = only(fetch(stage, query("services"), previous=first))
+    assert len(sizes) == 1
+    assert sizes[0] < 300
+    assert parsed(second)[new]["__analytics"] is None
+    assert second.as_of == {"__analytics": first.taken_at}
+
+
+def test_a_snapshot_of_elsewhere_or_of_the_future_is_of_no_use(stage: Stage) -> None:
+    """Another account, or a clock that went backwards: analytics are read."""
+    first = fetch(stage, query("services"))
+    for other in (
+        replace(first, source="https://api.eu.pagerduty.com"),
+        replace(first, taken_at="2031-01-01T00:00:00Z"),
+        replace(first, taken_at="2019-01-01T00:00:00Z"),
+    ):
+        asked(stage, METRICS)
+        fetch(stage, query("services"), previous=other)
+        assert asked(stage, METRICS) == 1
+
+
+def test_what_was_unavailable_is_asked_for_again(stage: Stage) -> None:
+    """A spent quota is not kept for a day."""
+    stage.world.mutate({"action": "analytics_quota", "remaining": 0})
+    first = kept(fetch(stage, query("services")))
+    stage.world.mutate({"action": "analytics_quota", "remaining": None})
+    asked(stage, METRICS)
+    second = only(fetch(stage, query("services"), previous=first))
+    assert asked(stage, METRICS) == 1
+    assert [record.unavailable for record in second.records if record.unavailable] == []
+
+
+def test_lists_of_analytics_are_taken_over_for_a_day(stage: Stage) -> None:
+    """A kind that is analytics costs nothing within a day, and says how old it is."""
+    wanted = query("analytics.raw.incidents", apiQueryParams={"months": 2})
+    first = kept(fetch(stage, wanted))
+    assert asked(stage, RAW) == 1
+    second = only(fetch(stage, wanted, previous=first))
+    assert (asked(stage, RAW), second.requests) == (0, 0)
+    assert second.records == only(first).records
+    assert second.as_of == {"": first.taken_at}
+    fetch(stage, query("analytics.raw.incidents", apiQueryParams={"months": 3}), previous=first)
+    assert asked(stage, RAW) == 1
+    fetch(stage, wanted, previous=first, refresh_analytics=True)
+    assert asked(stage, RAW) == 1
+
+
+# --- settled incidents -----------------------------------------------------------------------------------------
+
+EVERYTHING = {"date_range": "all"}
+WINDOWS: list[dict[str, Any]] = [EVERYTHING, {"since": "150d"}, {"since": "3mo", "until": "now"}, {"since": 6}]
+
+
+@pytest.mark.parametrize("params", WINDOWS)
+def test_old_resolved_incidents_are_not_read_again(stage: Stage, params: dict[str, Any]) -> None:
+    """The snapshot is the same, byte for byte, in far fewer requests, and says that it is incremental."""
+    wanted = query("incidents", apiQueryParams=params)
+    first = fetch(stage, wanted)
+    full = len(stage.tape.requests)
+    stage.tape.requests.clear()
+    second = fetch(stage, wanted, previous=kept(first), settled_after=OLD)
+    assert second.digest == first.digest
+    assert (only(first).incremental, only(second).incremental) == (False, True)
+    assert len(stage.tape.requests) < full + 3
+    assert only(second).complete
+    listed = [r for r in stage.tape.requests if r.path == "/incidents" and r.all("limit") == ["100"]]
+    assert all(r.all("statuses[]") or r.all("since")[0] >= "2026-04" for r in listed)
+
+
+_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("resolve_incident"), st.integers(0, 599)),
+        st.tuples(st.just("acknowledge_incident"), st.integers(0, 599)),
+        st.tuples(st.just("reopen"), st.integers(0, 599)),
+        st.tuples(st.just("trigger_incident"), st.integers(0, 5)),
+        st.tuples(st.just("advance"), st.integers(1, 300)),
+        st.tuples(st.just("delete_service"), st.integers(0, 5)),
+    ),
+    max_size=8,
+)
+
+
+def _change(world: World, step: tuple[str, int]) -> None:
+    """One change, if it can be done."""
+    action, number = step
+    table = world.incidents
+    services = sorted(world.services)
+    if action == "advance":
+        world.mutate({"action": action, "hours": number})
+    elif action == "trigger_incident":
+        world.mutate({"action": action, "service_id": services[number % len(services)], "title": "New"})
+    elif action == "delete_service":
+        if len(services) > 1:
+            world.mutate({"action": action, "id": services[number % len(services)]})
+    elif action == "reopen":
+        table.status[number] = 0
+        world.version += 1
+    elif table.status[number] < (2 if action == "resolve_incident" else 1):
+        world.mutate({"action": action, "id": table.ids[number]})
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(_STEPS, st.sampled_from(WINDOWS), st.booleans())
+def test_an_incremental_reading_is_what_a_full_one_would_be(
+    steps: list[tuple[str, int]], params: dict[str, Any], expanded: bool
+) -> None:
+    """Incidents resolved, reopened, new, deleted, windows moving on: the same records come either way."""
+    wanted = query("incidents", apiQueryParams={**params, **({"include": ["services"]} if expanded else {})})
+    with staging(World(services=6, users=10, incidents=600, incident_days=200), limit_per_minute=10**6) as stage:
+        first = kept(fetch(stage, wanted))
+        for step in steps:
+            _change(stage.world, step)
+        full, quick = fetch(stage, wanted), fetch(stage, wanted, previous=first, settled_after=OLD)
+    assert {record.id for record in only(quick).records} == {record.id for record in only(full).records}
+    assert quick.digest == full.digest or (expanded and only(quick).incremental)
+
+
+def test_an_old_incident_that_was_resolved_meanwhile_is_looked_up(stage: Stage) -> None:
+    """It is no longer among the open ones: one request shows it as it is now, and the rest stays taken over."""
+    wanted = query("incidents", apiQueryParams=EVERYTHING)
+    first = fetch(stage, wanted)
+    old = next(
+        id_
+        for id_, record in parsed(only(first)).items()
+        if record["status"] != "resolved" and record["created_at"] < "2026-04"
+    )
+    stage.world.mutate({"action": "resolve_incident", "id": old})
+    stage.tape.requests.clear()
+    second = only(fetch(stage, wanted, previous=kept(first), settled_after=OLD))
+    made = parsed(only(first))[old]["created_at"]
+    assert [r.all("since") for r in stage.tape.requests if r.all("since") == [made]] == [[made]]
+    assert (second.incremental, parsed(second)[old]["status"]) == (True, "resolved")
+
+
+def test_two_mappings_that_part_the_incidents_share_what_is_settled(stage: Stage) -> None:
+    """Open ones in one, resolved ones in the other: together they are all there is, so the old need not be read."""
+    parts = [query("incidents", apiQueryParams={**EVERYTHING, "statuses": list(s)}) for s in _PARTS]
+    first = fetch(stage, *parts)
+    stage.tape.requests.clear()
+    second = fetch(stage, *parts, previous=kept(first), settled_after=OLD)
+    assert second.digest == first.digest
+    assert [second.collections[each].incremental for each in parts] == [False, True]
+
+
+_PARTS = (("triggered", "acknowledged"), ("resolved",))
+UNSOUND: list[dict[str, Any]] = [
+    {**EVERYTHING, "statuses": ["resolved"]},
+    {**EVERYTHING, "urgencies": ["high"]},
+    {**EVERYTHING, "service_ids": ["a service"]},
+]
+
+
+@pytest.mark.parametrize("params", UNSOUND)
+def test_filters_that_a_settled_incident_may_pass_through_are_read_as_a_whole(
+    stage: Stage, params: dict[str, Any]
+) -> None:
+    """What an old incident was when it was open decides nothing: such lists are never incremental."""
+    busiest = stage.world.incidents.service_ids[0]
+    params = {name: [busiest] if value == ["a service"] else value for name, value in params.items()}
+    wanted = query("incidents", apiQueryParams=params)
+    first = fetch(stage, wanted)
+    assert any(record["status"] == "resolved" for record in parsed(only(first)).values())
+    assert not only(fetch(stage, wanted, previous=kept(first), settled_after=OLD)).incremental
+
+
+def test_an_incomplete_snapshot_settles_nothing(stage: Stage) -> None:
+    """What may be missing there may not be missing here."""
+    wanted = query("incidents", apiQueryParams=EVERYTHING)
+    stage.tape.before = lambda request: _refusal if request.all("offset") == ["198"] else None
+    first = kept(fetch(stage, wanted))
+    stage.tape.before = lambda _: None
+    second = only(fetch(stage, wanted, previous=first, settled_after=OLD))
+    assert not only(first).complete
+    assert (second.complete, second.incremental, len(second.records)) == (True, False, 600)
+
+
+_refusal: Asgi = Script([(404, {}, b"{}")])
+
+
+def test_a_count_that_does_not_fit_means_a_full_reading(stage: Stage) -> None:
+    """PagerDuty counts one more among the old ones than are known: all are read."""
+    wanted = query("incidents", apiQueryParams=EVERYTHING)
+    first = fetch(stage, wanted)
+    lost = replace(only(first), records=tuple(r for r in only(first).records if r is not only(first).records[7]))
+    previous = kept(replace(first, collections={wanted: lost}))
+    second = fetch(stage, wanted, previous=previous, settled_after=OLD)
+    assert second.digest == first.digest
+    assert not only(second).incremental
+
+
+def test_what_was_put_into_settled_incidents_is_kept_with_them(stage: Stage) -> None:
+    """Custom fields and analytics of old incidents are not asked for again, those of the others are."""
+    wanted = query("incidents", apiQueryParams=EVERYTHING, includeCustomFields=True, incidentAnalytics=True)
+    first = fetch(stage, wanted)
+    stage.tape.requests.clear()
+    stage.world.mutate({"action": "advance", "hours": 30})
+    second = fetch(stage, wanted, previous=kept(first), settled_after=OLD)
+    values = [r.path.split("/")[2] for r in stage.tape.requests if r.path.endswith("/values")]
+    fresh = [id_ for id_, record in parsed(only(second)).items() if _is_fresh(record)]
+    assert sorted(values) == sorted(fresh)
+    assert 0 < len(fresh) < 200
+    before, after = parsed(only(first)), parsed(only(second))
+    assert {id_: r["__custom_fields"] for id_, r in after.items()} == {
+        id_: r["__custom_fields"] for id_, r in before.items()
+    }
+    assert all("__analytics" in record for record in after.values())
+
+
+def _is_fresh(record: dict[str, Any]) -> bool:
+    return bool(record["status"] != "resolved" or record["created_at"] >= "2026-05-03T18:00:00Z")
+
+
+def test_nothing_is_taken_over_without_being_asked(stage: Stage) -> None:
+    """A previous snapshot alone makes no incident incremental."""
+    wanted: Query = query("incidents", apiQueryParams=EVERYTHING)
+    first = fetch(stage, wanted)
+    assert not only(fetch(stage, wanted, previous=kept(first))).incremental

@@ -1,0 +1,339 @@
+"""What goes wrong on the way, for every way of paging: a list ends complete or says why it is not, and never lies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pdsync.kinds import Kind, Paging
+from pdsync.sources.pagerduty.listing import Lister, Listing, Tally
+from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, FixedHeaders
+from tests.source.loopback import FakeTime, Script, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.source.loopback import Asgi
+
+    Change = Callable[["Told"], None]
+
+WAYS: tuple[Paging, ...] = ("classic", "cursor", "after", "post", "none")
+COUNT = 250
+
+
+@dataclass
+class Told:
+    """One answer, before it is sent: its rows and what it says about the rest."""
+
+    rows: list[dict[str, Any]]
+    rest: dict[str, Any]
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: int | None = None
+    broken: bool = False
+    late: float = 0.0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(self.late)
+        content = json.dumps({"things": self.rows, **self.rest} if self.status == 200 else {"error": "no"}).encode()
+        if self.broken:
+            start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9999")]}
+            await send(start)
+            await send({"type": "http.response.body", "body": content[:20]})
+            return
+        await Script([(self.status, self.headers, content[: self.cut])])(scope, receive, send)
+
+
+@dataclass
+class Things:
+    """A list of so many rows, paged in one of the ways; `change` spoils the answers whose number it is given."""
+
+    paging: Paging
+    count: int = COUNT
+    changes: dict[int, Change] = field(default_factory=dict)
+    counted: bool = True
+    names: tuple[str, ...] = ("id",)
+    always: Change = lambda _: None
+    answers: int = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        asked = dict(pair.split("=") for pair in scope["query_string"].decode().split("&") if pair)
+        if scope["method"] == "POST":
+            asked = {name: str(value) for name, value in json.loads((await receive())["body"]).items()}
+        told = self.told(asked)
+        change = self.changes.get(self.answers, self.always)
+        self.answers += 1
+        change(told)
+        await told(scope, receive, send)
+
+    def told(self, asked: dict[str, str]) -> Told:
+        rows = [{"id": f"T{number:04}"} for number in range(self.count)]
+        if self.paging == "none":
+            return Told(rows, {})
+        limit = int(asked["limit"])
+        begin = self._begin(asked)
+        part, more = rows[begin : begin + limit], begin + limit < len(rows)
+        rest: dict[Paging, dict[str, Any]] = {
+            "classic": {"more": more, "total": len(rows) if asked.get("total") else None},
+            "cursor": {"next_cursor": str(begin + limit) if more else None},
+            "after": {"after": part[-1]["id"] if more else None},
+            "post": {"more": more, "last": part[-1]["id"] if part else None},
+        }
+        return Told(part, rest[self.paging])
+
+    def _begin(self, asked: dict[str, str]) -> int:
+        if self.paging == "classic":
+            return int(asked["offset"])
+        name = {"cursor": "cursor", "after": "after", "post": "starting_after"}[self.paging]
+        at = asked.get(name, "")
+        return int(at) if self.paging == "cursor" and at else int(at[1:]) + 1 if at else 0
+
+    @property
+    def kind(self) -> Kind:
+        post = self.paging == "post"
+        return Kind(
+            "things",
+            "/things",
+            "things",
+            self.paging,
+            self.names,
+            counted=self.counted,
+            method="POST" if post else "GET",
+            page_size=0 if self.paging == "none" else 100,
+        )
+
+
+class Server:
+    """One server for all tests; what it serves changes from one to the next."""
+
+    app: Asgi
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
+
+SERVER = Server()
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with serving(SERVER) as running:
+        yield running
+
+
+def read(url: str, app: Things) -> Listing:
+    """The list as it is read, without waiting."""
+    SERVER.app = app
+
+    async def main() -> Listing:
+        auth = FixedHeaders("authorization", "Token token=x")
+        timing = FakeTime().timing()
+        async with ApiClient(
+            url, name="PagerDuty", auth=auth, user_agent="t", limits=PAGERDUTY_LIMITS, timing=timing
+        ) as client:
+            return await Lister(client, app.kind, (), Tally("things", None)).read(datetime(2026, 6, 1, tzinfo=UTC))
+
+    return asyncio.run(main())
+
+
+def outcome(listing: Listing) -> str:
+    return listing.problem.code if listing.problem else "complete"
+
+
+def whole(listing: Listing) -> bool:
+    return list(listing.records) == [f"T{number:04}" for number in range(COUNT)]
+
+
+# --- the faults ------------------------------------------------------------------------------------------------
+
+
+def refused(status: int, **headers: str) -> Change:
+    def change(told: Told) -> None:
+        told.status, told.headers = status, headers
+
+    return change
+
+
+def cut_off(told: Told) -> None:
+    told.cut = 25
+
+
+def broken_off(told: Told) -> None:
+    told.broken = True
+
+
+def slow(told: Told) -> None:
+    told.late = 0.02
+
+
+def emptied(told: Told) -> None:
+    told.rows = []
+
+
+def doubled(told: Told) -> None:
+    told.rows = [row for row in told.rows for _ in range(2)]
+
+
+def promising(told: Told) -> None:
+    """There is more, says every page."""
+    told.rest["more"] = True
+
+
+def silent(told: Told) -> None:
+    """There is no more, says every page, and names no other."""
+    told.rest |= {"more": False} | ({"after": None} if "after" in told.rest else {})
+
+
+def shrinking(told: Told) -> None:
+    """The count is another one on every page, and always less."""
+    if told.rest.get("total") is not None:
+        told.rest["total"] = COUNT + 40 - int(told.rows[0]["id"][1:]) // 5 if told.rows else 0
+
+
+PASSING: dict[str, Change] = {
+    "429": refused(429, **{"ratelimit-reset": "3", "ratelimit-remaining": "0", "ratelimit-limit": "960"}),
+    "429 without headers": refused(429),
+    "500": refused(500),
+    "503": refused(503, **{"retry-after": "2"}),
+    "truncated": cut_off,
+    "dropped": broken_off,
+    "slow": slow,
+}
+
+
+@pytest.mark.parametrize("paging", WAYS)
+@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_what_passes_costs_nothing(url: str, paging: Paging, fault: str, at: int) -> None:
+    """One bad answer, at the beginning, in the middle or at the end, and the list is complete all the same."""
+    listing = read(url, Things(paging, changes={at: PASSING[fault]}))
+    assert (outcome(listing), whole(listing)) == ("complete", True)
+
+
+@pytest.mark.parametrize("paging", WAYS)
+def test_a_storm_of_errors_is_waited_out(url: str, paging: Paging) -> None:
+    """Six times 500, then all is well."""
+    listing = read(url, Things(paging, changes={number: refused(500) for number in range(6)}))
+    assert (outcome(listing), whole(listing)) == ("complete", True)
+
+
+LASTING: dict[str, Change] = {
+    "402": refused(402),
+    "403": refused(403),
+    "404": refused(404),
+    "500": refused(500),
+    "truncated": cut_off,
+    "dropped": broken_off,
+}
+
+
+@pytest.mark.parametrize("paging", WAYS)
+@pytest.mark.parametrize("fault", LASTING)
+@pytest.mark.parametrize("since", [0, 2])
+def test_what_lasts_is_named(url: str, paging: Paging, fault: str, since: int) -> None:
+    """From some answer on nothing good comes: what was read is there, and that it is not all is said."""
+    app = Things(paging, changes=dict.fromkeys(range(since, 9999), LASTING[fault]))
+    listing = read(url, app)
+    if paging == "none" and since:
+        assert outcome(listing) == "complete"
+    else:
+        assert outcome(listing) == "PD320"
+        assert not whole(listing)
+
+
+@pytest.mark.parametrize("paging", WAYS)
+@pytest.mark.parametrize("fault", ["402", "403", "404"])
+def test_a_refusal_is_not_tried_again(url: str, paging: Paging, fault: str) -> None:
+    """It is final: one request."""
+    app = Things(paging, always=LASTING[fault])
+    read(url, app)
+    assert app.answers == 1
+
+
+ODD: list[tuple[Paging, str, Change, str]] = [
+    ("classic", "promising", promising, "complete"),
+    ("classic", "silent", silent, "PD322"),
+    ("classic", "shrinking", shrinking, "PD322"),
+    ("classic", "doubled", doubled, "PD322"),
+    ("classic", "emptied", emptied, "PD322"),
+    ("cursor", "promising", promising, "PD323"),
+    ("cursor", "doubled", doubled, "complete"),
+    ("after", "promising", promising, "PD323"),
+    ("after", "doubled", doubled, "complete"),
+    ("post", "promising", promising, "PD323"),
+    ("post", "doubled", doubled, "complete"),
+    ("none", "promising", promising, "PD323"),
+    ("none", "doubled", doubled, "complete"),
+]
+
+
+@pytest.mark.parametrize(
+    ("paging", "_name", "change", "expected"), ODD, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_what_pages_say_about_themselves_is_not_believed(
+    url: str, paging: Paging, _name: str, change: Change, expected: str
+) -> None:
+    """Wrong `more`, wrong counts, rows twice, empty pages: noticed where it matters, borne where it does not."""
+    listing = read(url, Things(paging, always=change))
+    assert outcome(listing) == expected
+    assert whole(listing) or listing.problem is not None
+
+
+@pytest.mark.parametrize(("change", "expected"), [(promising, "PD323"), (lambda _: None, "complete")])
+def test_a_list_that_is_not_counted_ends_where_it_says(url: str, change: Change, expected: str) -> None:
+    """There is more, it says, and gives nothing: without a count that is no end."""
+    listing = read(url, Things("classic", always=change, counted=False))
+    assert (outcome(listing), whole(listing)) == (expected, True)
+
+
+def test_a_count_proves_little_where_rows_have_no_id_of_their_own(url: str) -> None:
+    """More is promised and nothing given: rows that may be the same cannot be counted against the total."""
+    listing = read(url, Things("classic", always=promising, names=("id", "kind|row")))
+    assert outcome(listing) == "PD322"
+    assert outcome(read(url, Things("classic", names=("id", "kind|row")))) == "complete"
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_an_empty_page_hides_nothing(url: str, at: int) -> None:
+    """One page comes empty although PagerDuty counts more: what was on it is read again."""
+    listing = read(url, Things("classic", changes={at: emptied}))
+    assert (outcome(listing), whole(listing)) == ("complete", True)
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"total": COUNT + 1}, "PD323"),
+        ({"total": COUNT}, "complete"),
+        ({"limit": COUNT}, "PD323"),
+        ({"limit": COUNT, "more": False}, "complete"),
+        ({"limit": COUNT + 1}, "complete"),
+        ({"next_cursor": "abc"}, "PD323"),
+        ({"more": False, "next_cursor": None}, "complete"),
+    ],
+)
+def test_a_list_that_is_not_paged_may_still_be_cut(url: str, told: dict[str, Any], expected: str) -> None:
+    """Paging fields in the body of a list without paging are taken seriously."""
+    assert outcome(read(url, Things("none", always=lambda answer: answer.rest.update(told)))) == expected
+
+
+CHANGES = st.dictionaries(
+    st.integers(0, 8),
+    st.sampled_from([*PASSING.values(), emptied, doubled, promising, silent, shrinking, refused(403), refused(404)]),
+    max_size=4,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(CHANGES)
+def test_a_classic_list_called_complete_is(url: str, changes: dict[int, Change]) -> None:
+    """Whatever mixture of faults: complete means whole."""
+    listing = read(url, Things("classic", changes=changes))
+    assert listing.problem is not None or set(listing.records) == {f"T{number:04}" for number in range(COUNT)}

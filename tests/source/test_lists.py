@@ -1,0 +1,163 @@
+"""Every list of PagerDuty: the table against the specification, and read from a server made from it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pdsync.kinds import KINDS, PARENT, Kind, Param, read_selector
+from pdsync.sandbox.world import World
+from pdsync.sources.pagerduty import open_pagerduty
+from tests.source.asking import fetch, only
+from tests.source.loopback import TOKEN, FakeTime, Stage, Tape, serving, staging
+from tests.source.served import PAGING, Lists, lists
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pdsync.model import Collection, Query, Snapshot
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+def asked(kind: str, params: dict[str, Any] | None = None) -> Query:
+    """The query of a kind with what must be given, and more."""
+    required = {param.name: _example(param) for param in KINDS[kind].params if param.required}
+    query, problems = read_selector(kind, {"apiQueryParams": {**required, **(params or {})}})
+    assert query is not None, problems
+    return query
+
+
+def _example(param: Param) -> Any:
+    if param.type in {"texts", "choices"}:
+        return [param.allowed[0] if param.allowed else "PX1"]
+    examples = {"since": "3d", "until": "-1d", "flag": True, "number": 2, "text": "x", "sorting": "created_at:desc"}
+    return param.allowed[0] if param.type == "choice" else examples[param.type]
+
+
+def read(url: str, *queries: Query) -> Snapshot:
+    async def main() -> Snapshot:
+        async with open_pagerduty(url, token=TOKEN, now=lambda: NOW, timing=FakeTime().timing()) as source:
+            return await source.fetch(queries)
+
+    return asyncio.run(main())
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[Lists, Tape, str]]:
+    app = Lists()
+    tape = Tape(app)
+    with serving(tape) as url:
+        yield app, tape, url
+
+
+def uids(collection: Collection) -> list[str]:
+    records = [json.loads(record.raw) for record in collection.records]
+    return sorted(record["uid"] if isinstance(record, dict) else record for record in records)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_every_list_is_read_whole(served: tuple[Lists, Tape, str], kind: Kind) -> None:
+    """All rows of every list under all of its parents, each once, as the specification has them, nothing refused."""
+    app, _, url = served
+    app.refusals.clear()
+    snapshot = read(url, asked(kind.name))
+    collection = snapshot.collections[asked(kind.name)]
+    everything = [row["uid"] for path in app.paths(kind.path) for row in app.rows(path)]
+    if kind.also:
+        everything += [row["uid"] for row in app.rows(KINDS[kind.also].path)]
+    assert collection.problem is None
+    assert [refusal for refusal in app.refusals if kind.path.split("{")[0] in refusal] == []
+    assert uids(collection) == sorted(everything)
+    assert len({record.id for record in collection.records}) == len(everything)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind.params], ids=lambda kind: kind.name)
+def test_every_filter_is_one_that_the_specification_knows(served: tuple[Lists, Tape, str], kind: Kind) -> None:
+    """All selector keys at once, each with a value that it allows, are taken by a server that is strict."""
+    app, _, url = served
+    app.refusals.clear()
+    everything = {param.name: _example(param) for param in kind.params if param.wire != "date_range"}
+    collection = next(iter(read(url, asked(kind.name, everything)).collections.values()))
+    assert collection.problem is None
+    assert app.refusals == []
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_the_table_says_what_the_specification_says(kind: Kind) -> None:
+    """Filters and their values, required ones, headers, key of the rows, paging, scope: none missing, none made up."""
+    row = lists()[kind.name]
+    assert (kind.method, kind.path) == (row["method"], row["path"])
+    assert kind.rows in row["rows"] or kind.rows == "{entity_type}"
+    assert dict(kind.headers) == row.get("headers", {})
+    assert {kind.scope} - {""} == set(row.get("scopes", ()))
+    parameters = {each["name"]: each for each in row.get("parameters", ())}
+    sent = {param.wire: param for param in kind.params if not param.wire.startswith("{")}
+    if kind.method == "GET":
+        assert sent.keys() == parameters.keys() - PAGING
+        assert {name for name, param in sent.items() if param.required} == {
+            name for name, each in parameters.items() if each.get("required")
+        }
+        for name, param in sent.items():
+            assert param.type == "sorting" or sorted(param.allowed) == sorted(parameters[name].get("enum", ()))
+        paged = {"classic": "offset", "cursor": "cursor", "after": "after"}.get(kind.paging)
+        assert paged in parameters if paged else not {"offset", "cursor"} & parameters.keys()
+        assert (kind.page_size > 0) == ("limit" in parameters)
+        assert kind.counted <= ("total" in parameters) or kind.paging != "classic"
+    else:
+        body = row["body"]
+        named = {f"filters.{name}" for name in body["filters"]} | (
+            body.keys() - {"filters", "limit", "starting_after", "ending_before"}
+        )
+        assert {name.removesuffix("[]") for name in sent} == named
+        assert (kind.paging == "post") == ("last" in row["told"] if "told" in row else False)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Stage]:
+    with staging(World(services=6, users=8, incidents=12), limit_per_minute=10**7) as stage:
+        yield stage
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_the_sandbox_lists_every_kind(sandbox: Stage, kind: Kind) -> None:
+    """What is asked for is what the sandbox takes, strict as it is, and what it gives is understood."""
+    collection = only(fetch(sandbox, asked(kind.name)))
+    reason = collection.problem.detail if collection.problem else ""
+    assert reason == "" or (kind.most and reason.endswith("records at most, so there may be more"))
+    assert len({record.id for record in collection.records}) == len(collection.records)
+
+
+NESTED = [kind for kind in KINDS.values() if any(parent.kind for parent in kind.parents)]
+
+
+@pytest.mark.parametrize("kind", NESTED, ids=lambda kind: kind.name)
+def test_every_nested_record_knows_its_parent(served: tuple[Lists, Tape, str], kind: Kind) -> None:
+    """`__parent` leads up to the record whose values stand in the path, through all levels."""
+    _, tape, url = served
+    tape.requests.clear()
+    collection = next(iter(read(url, asked(kind.name)).collections.values()))
+    for record in collection.records:
+        fields = json.loads(record.raw)
+        parent = fields[PARENT]
+        assert parent["kind"] in {each.kind for each in kind.parents}
+        path = fields["uid"].rpartition(":")[0]
+        above = parent
+        while above:
+            assert f".{above['id'].replace('/', '.')}." in f".{path}." or "url_slug" in kind.path
+            above = above.get(PARENT)
+
+
+def test_parents_are_listed_once_for_all_that_is_under_them(served: tuple[Lists, Tape, str]) -> None:
+    """The kind itself and every kind under it, through two levels, share one listing of it."""
+    app, tape, url = served
+    tape.requests.clear()
+    kinds = ["status_pages", "status_pages.posts", "status_pages.posts.post_updates", "status_pages.services"]
+    snapshot = read(url, *map(asked, kinds))
+    assert all(collection.complete for collection in snapshot.collections.values())
+    paths = [request.path for request in tape.requests]
+    assert sorted(paths) == sorted({path for kind in kinds for path in app.paths(KINDS[kind].path)})

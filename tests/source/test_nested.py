@@ -1,0 +1,278 @@
+"""Lists under parents: what one parent's trouble means for all, and shift-based schedules among the others."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pdsync.kinds import KINDS
+from pdsync.sandbox.world import World
+from tests.source.asking import fetch, only, parsed, query
+from tests.source.loopback import Script, Stage, Tape, serving, staging
+from tests.source.served import Lists
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pdsync.model import Collection
+    from tests.source.loopback import Asgi, Request
+
+MEMBERS = query("teams.members")
+
+
+@pytest.fixture
+def lists() -> Iterator[Stage]:
+    tape = Tape(Lists())
+    with serving(tape) as url:
+        yield Stage(World(services=1, incidents=0), tape, url)
+
+
+def answering(status: int, *paths: str) -> Any:
+    return lambda request: Script([(status, {}, b"{}")]) if request.path in paths else None
+
+
+def members(collection: Collection) -> list[str]:
+    return sorted({record.id.partition("/")[0] for record in collection.records})
+
+
+TEAMS = ["teams:0", "teams:1", "teams:2"]
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_one_parent_that_fails_is_named(lists: Stage, status: int) -> None:
+    """The others' records are there, absence proves nothing, and the message says whose are missing."""
+    lists.tape.before = answering(status, "/teams/teams:1/members")
+    collection = only(fetch(lists, MEMBERS))
+    assert members(collection) == ["teams:0", "teams:2"]
+    assert collection.problem is not None
+    assert (collection.problem.code, collection.problem.records) == ("PD324", ("teams/teams:1",))
+    assert collection.problem.detail.startswith(f"teams.members of teams/teams:1: PagerDuty answered {status}")
+
+
+def test_a_parent_that_vanished_meanwhile_is_no_hole(lists: Stage) -> None:
+    """It answers 404, and is no longer listed: nothing of it is missing."""
+    gone: list[str] = []
+
+    def vanishing(request: Request) -> Asgi | None:
+        if request.path == "/teams/teams:1/members":
+            gone.append("teams:1")
+            return Script([(404, {}, b"{}")])
+        if request.path == "/teams" and gone:
+            rows = [row for row in Lists().rows("/teams") if row["id"] not in gone]
+            return Script([(200, {}, json.dumps({"teams": rows, "more": False, "total": len(rows)}).encode())])
+        return None
+
+    lists.tape.before = vanishing
+    collection = only(fetch(lists, MEMBERS))
+    assert (collection.problem, members(collection)) == (None, ["teams:0", "teams:2"])
+    assert lists.tape.count("/teams") == 2
+
+
+def test_a_404_of_a_parent_that_is_there_is_a_hole(lists: Stage) -> None:
+    """Its list may be hidden from us, or the whole endpoint gone: never taken for empty."""
+    lists.tape.before = answering(404, *(f"/teams/{team}/members" for team in TEAMS))
+    collection = only(fetch(lists, MEMBERS))
+    assert collection.problem is not None
+    assert collection.problem.records == tuple(f"teams/{team}" for team in TEAMS)
+    assert "404 although teams/teams:0 is there (and 2 more of 3)" in collection.problem.detail
+
+
+def test_parents_that_are_not_all_there_make_the_rest_unproven(lists: Stage) -> None:
+    """A list of parents that could not be read is a problem of everything under it, on every level."""
+    lists.tape.before = answering(403, "/status_pages")
+    snapshot = fetch(lists, query("status_pages.posts"), query("status_pages.posts.post_updates"), query("tags"))
+    posts, updates, tags = snapshot.collections.values()
+    for collection in (posts, updates):
+        assert collection.problem is not None
+        assert "status_pages: PagerDuty answered 403" in collection.problem.detail
+        assert collection.records == ()
+    assert tags.complete
+
+
+@pytest.mark.parametrize("status", [402, 403])
+def test_a_refusal_that_holds_for_all_is_not_collected_a_thousand_times(status: int) -> None:
+    """A plan without the feature, or a scope that is missing, costs a handful of requests, not one for each parent."""
+    with staging(World(services=2, users=4, incidents=900, incident_days=28), limit_per_minute=10**6) as stage:
+        stage.tape.before = lambda r: Script([(status, {}, b"{}")]) if r.path.endswith("/notes") else None
+        collection = only(fetch(stage, query("incidents.notes")))
+        notes = [request for request in stage.tape.requests if request.path.endswith("/notes")]
+    assert len(notes) <= 32
+    assert collection.problem is not None
+    assert f"{status}" in collection.problem.detail
+    assert "more of 900" in collection.problem.detail
+
+
+def test_parents_can_be_narrowed(lists: Stage) -> None:
+    """What the selector says of the parents is sent for them, and only for them."""
+    wanted = query(
+        "status_pages.posts",
+        apiQueryParams={"post_type": "incident"},
+        parents={"apiQueryParams": {"status_page_type": "public"}},
+    )
+    assert only(fetch(lists, wanted)).complete
+    sent = {request.path: request.params for request in lists.tape.requests}
+    assert sent.pop("/status_pages") == (("status_page_type", "public"),)
+    assert set(sent.values()) == {(("post_type", "incident"),)}
+
+
+def test_ids_tell_associations_apart(lists: Stage) -> None:
+    """What is only unique under one parent is named by it; what is unique in the account is not."""
+    rows = [{"id": "PX1", "summary": "the same everywhere"}]
+    body = {"users": rows, "teams": rows, "escalation_policies": rows, "notes": rows, "more": False, "total": 1}
+    ends = ("/users", "/teams", "/escalation_policies", "/notes")
+    lists.tape.before = lambda r: (
+        Script([(200, {}, json.dumps(body).encode())]) if r.path.endswith(ends) and r.path.count("/") > 2 else None
+    )
+    tagged, notes = fetch(lists, query("tags.entities"), query("incidents.notes")).collections.values()
+    tags = [f"tags:{n}" for n in range(3)]
+    assert sorted(record.id for record in tagged.records) == sorted(
+        f"{tag}/{kind}/PX1" for tag in tags for kind in ("users", "teams", "escalation_policies")
+    )
+    assert [record.id for record in notes.records] == ["PX1"]
+
+
+def test_choices_in_the_path_are_kept_to(lists: Stage) -> None:
+    """Tags of teams only: nobody lists users."""
+    collection = only(fetch(lists, query("entity_tags", apiQueryParams={"entity_type": ["teams"]})))
+    assert collection.complete
+    assert {request.path.split("/")[1] for request in lists.tape.requests} == {"teams"}
+    assert {json.loads(record.raw)["__parent"]["kind"] for record in collection.records} == {"teams"}
+
+
+# --- shift-based schedules -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    with staging(World(services=8, users=30, incidents=0)) as staged:
+        yield staged
+
+
+def shifted(id_: str, **fields: Any) -> dict[str, Any]:
+    """A schedule as `/v3/schedules/{id}` shows it."""
+    strategy = {"type": "rotating_member_assignment_strategy", "members": fields.pop("members", [])}
+    event = {"id": "E1", "type": "schedule_event", "assignment_strategy": strategy}
+    plain = {"id": id_, "type": "schedule_v3", "name": f"Shifts {id_}", "time_zone": "UTC", "description": "by shift"}
+    return {**plain, "teams": [], "rotations": [{"id": "R1", "type": "rotation", "events": [event]}], **fields}
+
+
+def upgraded(stage: Stage, *schedules: dict[str, Any]) -> None:
+    """Let the stage have these shift-based schedules."""
+    shown = {f"/v3/schedules/{each['id']}": each for each in schedules}
+    references = [{"id": each["id"], "type": "schedule_v3_reference", "summary": each["name"]} for each in schedules]
+
+    def before(request: Request) -> Asgi | None:
+        if request.path == "/v3/schedules":
+            body: Any = {"schedules": references, "limit": 1000, "offset": 0, "more": False}
+        elif request.path in shown:
+            body = {"schedule": shown[request.path]}
+        else:
+            return None
+        return Script([(200, {}, json.dumps(body).encode())])
+
+    stage.tape.before = before
+
+
+def test_upgraded_schedules_are_schedules(stage: Stage) -> None:
+    """Both sorts come as one kind, with name, zone, description and users with their addresses."""
+    users = sorted(stage.world.users)[:2]
+    members = [{"type": "user_member", "user_id": id_} for id_ in (*users, users[0])] + [{"type": "empty_member"}]
+    upgraded(
+        stage, shifted("PNEW1", members=members), shifted("PNEW2", users=[{"id": users[1], "type": "user_reference"}])
+    )
+    collection = only(fetch(stage, query("schedules")))
+    records = parsed(collection)
+    assert collection.complete
+    assert set(records) == {*stage.world.schedules, "PNEW1", "PNEW2"}
+    emails = {id_: stage.world.users[id_].email for id_ in users}
+    assert [(user["id"], user["__email"]) for user in records["PNEW1"]["users"]] == list(emails.items())
+    assert records["PNEW1"]["users"][0]["summary"] == stage.world.users[users[0]].name
+    assert [user["__email"] for user in records["PNEW2"]["users"]] == [emails[users[1]]]
+    assert [records["PNEW1"][name] for name in ("name", "time_zone", "description")] == [
+        "Shifts PNEW1",
+        "UTC",
+        "by shift",
+    ]
+
+
+def test_a_schedule_in_both_lists_was_upgraded_meanwhile(stage: Stage) -> None:
+    """It is one schedule, and the newer one; the layers are read first, so that it cannot slip through."""
+    moved = min(stage.world.schedules)
+    upgraded(stage, shifted(moved))
+    collection = only(fetch(stage, query("schedules")))
+    assert parsed(collection)[moved]["type"] == "schedule_v3"
+    assert len(collection.records) == len(stage.world.schedules)
+    paths = [r.path for r in stage.tape.requests]
+    assert paths.index("/schedules") < paths.index("/v3/schedules")
+
+
+def test_filters_of_schedules_hold_for_both_sorts(stage: Stage) -> None:
+    """The list of shift-based ones is not known to have filters: theirs are applied here."""
+    upgraded(
+        stage, shifted("PNEW1", name="Night Watch", teams=[{"id": "PT1"}]), shifted("PNEW2", teams=[{"id": "PT2"}])
+    )
+    by_name, by_team = fetch(
+        stage,
+        query("schedules", apiQueryParams={"query": "night"}),
+        query("schedules", apiQueryParams={"team_ids": ["PT2"]}),
+    ).collections.values()
+    assert [id_ for id_ in parsed(by_name) if id_.startswith("PNEW")] == ["PNEW1"]
+    assert [id_ for id_ in parsed(by_team) if id_.startswith("PNEW")] == ["PNEW2"]
+    assert {request.params for request in stage.tape.requests if request.path == "/v3/schedules"} == {
+        (("limit", "1000"), ("offset", "0"))
+    }
+
+
+def test_rendered_shifts_are_asked_for_where_they_are_wanted(stage: Stage) -> None:
+    """`include: [final_schedule]` with its window goes to every shift-based schedule."""
+    upgraded(stage, shifted("PNEW1"))
+    wanted = {"include": ["final_schedule", "schedule_layers"], "since": 1, "until": "2w", "time_zone": "Europe/Paris"}
+    fetch(stage, query("schedules", apiQueryParams=wanted))
+    (request,) = (request for request in stage.tape.requests if request.path == "/v3/schedules/PNEW1")
+    assert request.all("include[]") == ["final_schedule"]
+    assert {name for name, _ in request.params} == {"include[]", "since", "until", "time_zone"}
+
+
+@pytest.mark.parametrize("status", [400, 402, 403, 404])
+def test_accounts_without_shift_based_schedules_miss_nothing(stage: Stage, status: int) -> None:
+    """Their refusal is no problem, unless it may hide something."""
+    stage.tape.before = answering(status, "/v3/schedules")
+    collection = only(fetch(stage, query("schedules")))
+    assert collection.complete
+    assert set(parsed(collection)) == set(stage.world.schedules)
+    assert [note.code for note in collection.notes] == (["PD331"] if status in (402, 403) else [])
+
+
+@pytest.mark.parametrize(("status", "complete"), [(402, False), (403, False), (400, True), (404, True)])
+def test_a_refusal_that_hides_schedules_in_use_is_a_hole(stage: Stage, status: int, complete: bool) -> None:
+    """An escalation policy leads to a shift-based schedule that may not be read: schedules are not complete."""
+    policy = {"id": "PE1", "escalation_rules": [{"targets": [{"id": "PNEW1", "type": "schedule_v3_reference"}]}]}
+    policies = json.dumps({"escalation_policies": [policy], "more": False, "total": 1}).encode()
+    answers: dict[str, Asgi] = {
+        "/v3/schedules": Script([(status, {}, b"{}")]),
+        "/escalation_policies": Script([(200, {}, policies)]),
+    }
+    stage.tape.before = lambda request: answers.get(request.path)
+    assert only(fetch(stage, query("schedules"))).complete == complete
+    answers["/escalation_policies"] = Script([(403, {}, b"{}")])
+    assert only(fetch(stage, query("schedules"))).complete == complete
+
+
+def test_a_shift_based_schedule_that_cannot_be_shown_is_a_hole(stage: Stage) -> None:
+    """It is in the list, and not to be had: named, and nothing is proven."""
+    upgraded(stage, shifted("PNEW1"), shifted("PNEW2"))
+    serve = stage.tape.before
+    stage.tape.before = lambda r: Script([(404, {}, b"{}")]) if r.path == "/v3/schedules/PNEW2" else serve(r)
+    collection = only(fetch(stage, query("schedules")))
+    assert collection.problem is not None
+    assert collection.problem.records == ("schedules_v3/PNEW2",)
+    assert "PNEW1" in parsed(collection)
+
+
+def test_the_kind_of_its_own_has_the_whole_records(stage: Stage) -> None:
+    """`schedules_v3` gives what is shown alone, not references."""
+    upgraded(stage, shifted("PNEW1"))
+    assert parsed(only(fetch(stage, query("schedules_v3"))))["PNEW1"]["time_zone"] == "UTC"
+    assert KINDS["/v3/schedules"].detail is not None
