@@ -1,12 +1,13 @@
 """PagerDuty's REST API over a `World`: strict, and faithful as far as it is published.
 
-`SERVED` is the whole surface: a row for each operation, most of them made by `listing` and `single`.  Requests and
-answers follow the official specification (`specs/pagerduty.json`, a cut of it).  Where the specification leaves a
-choice, the sandbox takes the strict side:
+`SERVED` is the whole surface: every list of the specification, and a few single records.  The kinds of the company
+are listed here and in the modules beside (`pagerduty_links`, `pagerduty_shifts`, `pagerduty_trails`), all others are
+drawn from the specification's schemas (`pagerduty_drawn`).  Requests and answers follow the official specification
+(`specs/pagerduty.json`, a cut of it).  Where the specification leaves a choice, the sandbox takes the strict side:
 
-* a parameter it does not know, a wrong type, a value outside an enum: 400
+* a parameter it does not know, a required one that is missing, a wrong type, a value outside an enum: 400
 * `limit` over 100, `offset + limit` over 10,000: 400
-* an `Accept` header that does not ask for version 2: 406
+* an `Accept` header that does not ask for version 2: 406; early access without its header: 400
 * `GET /users/me` with an account key: 400, as documented
 
 Rows on a list come in a stable order: by name where the API sorts by name, else in order of creation.
@@ -18,10 +19,7 @@ import asyncio
 import gzip as gzip_module
 import hmac
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -31,130 +29,47 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pdsync.model import Json
 from pdsync.sandbox import pagerduty_analytics as analytics
-from pdsync.sandbox import pagerduty_text as text
 from pdsync.sandbox.pagerduty_company import DAY, STATUSES, URGENCIES, OnCall
+from pdsync.sandbox.pagerduty_drawn import DRAWN
+from pdsync.sandbox.pagerduty_links import LINKS
+from pdsync.sandbox.pagerduty_lists import analytics_kind
+from pdsync.sandbox.pagerduty_oauth import PATH as TOKEN_PATH
+from pdsync.sandbox.pagerduty_oauth import OAuth, Refused, TokenOffice
+from pdsync.sandbox.pagerduty_page import Find, Served, Show, View, as_is, check_parents, disturbed, listing, single
 from pdsync.sandbox.pagerduty_query import (
     ACCEPT,
-    MAX_AUDIT_LIMIT,
-    MAX_LIMIT,
     ApiError,
     Asked,
-    Operation,
-    audit_window,
     entries_window,
     incident_window,
-    load_operations,
     oncall_window,
     read_body,
-    read_page,
     read_query,
 )
-from pdsync.sandbox.pagerduty_records import INCIDENT_FIELDS, SERVICE_FIELDS, Records
+from pdsync.sandbox.pagerduty_shifts import SHIFTS
+from pdsync.sandbox.pagerduty_spec import Spec
+from pdsync.sandbox.pagerduty_trails import TRAILS
 
 if TYPE_CHECKING:
-    from datetime import tzinfo
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from starlette.requests import Request
 
+    from pdsync.model import Json
+    from pdsync.sandbox.pagerduty_records import Records
+    from pdsync.sandbox.pagerduty_spec import Operation
     from pdsync.sandbox.world import World
 
+__all__ = ["SERVED", "OAuth", "Served", "Settings", "pagerduty_app"]
+
 DAILY_LIMIT = 10_000
-PAGING = frozenset({"limit", "offset", "total", "cursor", "include[]", "time_zone"})
 
 
-# --- what is kept between requests -------------------------------------------------------------------------------
+# --- makers of rows ------------------------------------------------------------------------------------------------
 
 
-class View:
-    """A world with what was worked out about it; forgotten when the world changes."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self._seen = (world.version, world.clock)
-        self._records: dict[str, Records] = {}
-        self._rows: OrderedDict[object, Sequence[Any]] = OrderedDict()
-
-    def _refresh(self) -> None:
-        now = (self.world.version, self.world.clock)
-        if now != self._seen:
-            self._seen = now
-            self._records.clear()
-            self._rows.clear()
-
-    def records(self, zone: tzinfo = UTC) -> Records:
-        """The renderer for a time zone."""
-        self._refresh()
-        found = self._records.get(str(zone))
-        if found is None:
-            found = self._records[str(zone)] = Records(self.world, zone)
-        return found
-
-    def rows(self, key: object, make: Callable[[], Sequence[Any]]) -> Sequence[Any]:
-        """The rows of a question that is asked page by page; the last eight questions are kept."""
-        self._refresh()
-        found = self._rows.get(key)
-        if found is None:
-            found = self._rows[key] = make()
-            if len(self._rows) > 8:
-                self._rows.popitem(last=False)
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """One operation: which kind it belongs to (for 402 and 403), where it is, how it is answered."""
-
-    kind: str
-    method: str
-    path: str
-    answer: Callable[[View, Asked], Json]
-
-
-# --- makers of operations ------------------------------------------------------------------------------------------
-
-
-def listing(
-    kind: str,
-    path: str,
-    key: str,
-    rows: Callable[[World, Asked], Sequence[Any]],
-    render: Callable[[Records, Any, Asked], Json],
-) -> Served:
-    """A list with classic paging: `rows` filters and orders, `render` shows one."""
-
-    def answer(view: View, asked: Asked) -> Json:
-        offset, limit = read_page(asked)
-        filters = tuple(sorted((name, values) for name, values in asked.values.items() if name not in PAGING))
-        found = view.rows((path, filters, str(asked.zone)), lambda: rows(view.world, asked))
-        records = view.records(asked.zone)
-        return {
-            key: [render(records, row, asked) for row in found[offset : offset + limit]],
-            "limit": limit,
-            "offset": offset,
-            "total": len(found) if asked.flag("total") else None,
-            "more": offset + limit < len(found),
-        }
-
-    return Served(kind, "get", path, answer)
-
-
-def single(
-    kind: str, path: str, key: str, find: Callable[[World, str], Any], render: Callable[[Records, Any, Asked], Json]
-) -> Served:
-    """One record by its identifier; 404 when `find` gives None."""
-
-    def answer(view: View, asked: Asked) -> Json:
-        found = find(view.world, asked.path["id"])
-        if found is None:
-            raise ApiError(404, "the record does not exist or has been deleted")
-        return {key: render(view.records(asked.zone), found, asked)}
-
-    return Served(kind, "get", path, answer)
-
-
-def shown(name: str) -> Callable[[Records, Any, Asked], Json]:
+def shown(name: str) -> Show:
     """Renders with the method of that name and the request's `include[]`."""
 
     def render(records: Records, row: Any, asked: Asked) -> Json:
@@ -165,10 +80,11 @@ def shown(name: str) -> Callable[[Records, Any, Asked], Json]:
 
 def matching(
     table: str, filters: Mapping[str, Callable[[World, Any, Asked], bool]] | None = None, *, by_name: bool = False
-) -> Callable[[World, Asked], Sequence[Any]]:
+) -> Find:
     """The rows of a table that pass every filter whose parameter is given, sorted by name if `by_name`."""
 
-    def rows(world: World, asked: Asked) -> Sequence[Any]:
+    def rows(view: View, asked: Asked) -> Sequence[Any]:
+        world = view.world
         checks = [check for name, check in (filters or {}).items() if name in asked.values]
         records = getattr(world, table).values()
         found = [row for row in records if all(check(world, row, asked) for check in checks)]
@@ -217,8 +133,9 @@ def _extra(parameter: str, name: str) -> Callable[[World, Any, Asked], bool]:
 _SORTS = ("incident_number", "created_at", "resolved_at", "urgency")
 
 
-def incident_rows(world: World, asked: Asked) -> Sequence[int]:
+def incident_rows(view: View, asked: Asked) -> Sequence[int]:
     """Positions of the incidents asked for (PagerDuty REST API, Incidents).  Raises `ApiError` 400."""
+    world = view.world
     table = world.incidents
     sorts = _sorts(asked)
     start, end = incident_window(asked)
@@ -291,16 +208,16 @@ def incident(records: Records, position: int, asked: Asked) -> Json:
     return records.incident_at(position, asked.many("include[]"))
 
 
-# --- on-calls, schedules, audit, analytics -------------------------------------------------------------------------
+# --- on-calls, schedules -------------------------------------------------------------------------
 
 
-def oncall_rows(world: World, asked: Asked) -> Sequence[OnCall]:
+def oncall_rows(view: View, asked: Asked) -> Sequence[OnCall]:
     """The on-calls of the window that pass the filters (PagerDuty REST API, On-calls).  Raises `ApiError` 400."""
     users, policies = asked.many("user_ids[]"), asked.many("escalation_policy_ids[]")
     schedules = asked.many("schedule_ids[]")
     found = [
         shift
-        for shift in world.oncalls(*oncall_window(asked))
+        for shift in view.world.oncalls(*oncall_window(asked))
         if (not users or shift.user_id in users)
         and (not policies or shift.policy_id in policies)
         and (not schedules or (shift.schedule_id or "null") in schedules)
@@ -326,62 +243,15 @@ def schedule_alone(records: Records, row: Any, asked: Asked) -> Json:
     return records.schedule(row, parts, entries_window(asked), overflow=asked.flag("overflow"), next_for=next_for)
 
 
-def _audit_rows(world: World, asked: Asked) -> Sequence[Any]:
-    start, end = audit_window(asked)
-    kinds, actions = asked.many("root_resource_types[]"), asked.many("actions[]")
-    actor, method = asked.one("actor_id"), asked.one("method_type")
-    found = [
-        entry
-        for entry in world.audit
-        if start <= entry.at <= end
-        and (not kinds or entry.kind in kinds)
-        and (not actions or entry.action in actions)
-        and (actor is None or entry.actor_id == actor)
-        and (method is None or method == ("browser" if entry.actor_id else "other"))
-        and (asked.one("actor_type") or "user_reference") == "user_reference"
-        and asked.one("method_truncated_token") is None
-    ]
-    return sorted(found, key=lambda entry: (-entry.at, entry.id))
+def classic_schedules(view: View, asked: Asked) -> Sequence[Any]:
+    """The schedules that were not upgraded to shifts."""
+    found = matching("schedules", QUERY | {"team_ids[]": _in_teams})(view, asked)
+    return [schedule for schedule in found if schedule.id not in view.world.upgraded]
 
 
-def audit_records(view: View, asked: Asked) -> Json:
-    """GET /audit/records: cursor paging, newest first; a limit over the largest size is lowered to it."""
-    found = _audit_rows(view.world, asked)
-    limit = min(asked.integer("limit", MAX_LIMIT), MAX_AUDIT_LIMIT)
-    if limit < 1:
-        raise ApiError(400, "limit must be at least 1")
-    cursor = asked.one("cursor")
-    ids = [entry.id for entry in found]
-    if cursor is not None and cursor not in ids:
-        raise ApiError(400, f"cursor is not known: {cursor}")
-    start = 0 if cursor is None else ids.index(cursor)
-    records = view.records(asked.zone)
-    return {
-        "records": [records.audit(entry) for entry in found[start : start + limit]],
-        "limit": limit,
-        "next_cursor": ids[start + limit] if start + limit < len(ids) else None,
-        "response_metadata": {"messages": None},
-    }
-
-
-def abilities(_: View, __: Asked) -> Json:
-    """GET /abilities."""
-    return {"abilities": list(text.ABILITIES)}
-
-
-def raw_incidents(view: View, asked: Asked) -> Json:
-    """POST /analytics/raw/incidents: a page from the cursor on."""
-    body = asked.body
-    filters = body.get("filters") or {}
-    order, order_by = body.get("order", "desc"), body.get("order_by", "created_at")
-    key = ("raw", orjson.dumps(filters, option=orjson.OPT_SORT_KEYS), order, order_by)
-    rows = view.rows(key, lambda: analytics.incident_rows(view.world, filters, order, order_by))
-    return analytics.raw_page(view.world, rows, body)
-
-
-def service_metrics(view: View, asked: Asked) -> Json:
-    """POST /analytics/metrics/incidents/services."""
-    return analytics.service_metrics(view.world, asked.body)
+def find_schedule(world: World, identifier: str) -> Any:
+    """A schedule that was not upgraded to shifts."""
+    return None if identifier in world.upgraded else world.schedules.get(identifier)
 
 
 def find_incident(world: World, identifier: str) -> int | None:
@@ -389,79 +259,145 @@ def find_incident(world: World, identifier: str) -> int | None:
     return world.incidents.position(identifier)
 
 
-def service_values(records: Records, row: Any, _: Asked) -> Json:
-    """Values of a service's custom fields."""
-    return records.custom_fields(row.id, SERVICE_FIELDS)
+# --- analytics -----------------------------------------------------------------------------------------------------
 
 
-def incident_values(records: Records, position: int, _: Asked) -> Json:
-    """Values of an incident's custom fields."""
-    return records.custom_fields(records.world.incidents.ids[position], INCIDENT_FIELDS)
+def _metrics(path: str, order_by: str, rows: Callable[[World, Mapping[str, Any]], list[dict[str, Json]]]) -> Served:
+    """Metrics: `rows` of the body, in the order it asks for."""
+    kind = analytics_kind(path)
 
+    def answer(view: View, asked: Asked) -> Json:
+        names = asked.operation.body["properties"].keys() & _ECHOED if asked.operation.body else ()
+        found = disturbed(view.world, kind, rows(view.world, asked.body))
+        key = order_by if "order_by" in names else ""
+        data = analytics.ordered(list(found), asked.body, order_by) if key else list(found)
+        return {"data": data, **analytics.echo(asked.body, order_by, *sorted(names))}
+
+    return Served(kind, "post", path, answer)
+
+
+_ECHOED = frozenset({"filters", "time_zone", "order", "order_by", "aggregate_unit"})
+
+
+def _incident_metrics(path: str) -> Served:
+    split = analytics.SPLITS[path]
+    return _metrics(path, "total_incident_count", lambda world, body: analytics.incident_metrics(world, split, body))
+
+
+def _key(asked: Asked) -> object:
+    filters = orjson.dumps(asked.body.get("filters") or {}, option=orjson.OPT_SORT_KEYS)
+    return (asked.operation.path, *asked.path.values(), filters, asked.body.get("order"), asked.body.get("order_by"))
+
+
+def raw_incidents(view: View, asked: Asked) -> Json:
+    """POST /analytics/raw/incidents: a page from the cursor on."""
+    world, body = view.world, asked.body
+    order, order_by = body.get("order", "desc"), body.get("order_by", "created_at")
+    filters = body.get("filters") or {}
+    rows = view.rows(_key(asked), lambda: analytics.incident_rows(world, filters, order, order_by))
+    rows = disturbed(world, "analytics.raw.incidents", rows)
+    page, told = analytics.page_of(analytics.Names(world, rows), body, 20)
+    data = [analytics.raw_incident(world, rows[place]) for place in page]
+    return {**told, **analytics.echo(body, "created_at", "filters", "time_zone", "order", "order_by"), "data": data}
+
+
+def raw_users(view: View, asked: Asked) -> Json:
+    """POST /analytics/raw/users: a page from the cursor on."""
+    rows = view.rows(_key(asked), lambda: analytics.raw_users(view.world, asked.body))
+    return _raw_page(view, asked, rows, name="id", kind="analytics.raw.users", order_by="user_id")
+
+
+def responder_incidents(view: View, asked: Asked) -> Json:
+    """POST /analytics/raw/responders/{responder_id}/incidents: a page from the cursor on; it does not tell of more."""
+    check_parents(view, asked)
+    user_id = asked.path["responder_id"]
+    rows = view.rows(_key(asked), lambda: analytics.responder_incidents(view.world, user_id, asked.body))
+    kind = "analytics.raw.responders.incidents"
+    found = _raw_page(view, asked, rows, name="incident_id", kind=kind, order_by="incident_created_at")
+    del found["more"]
+    return found
+
+
+def _raw_page(
+    view: View, asked: Asked, rows: Sequence[dict[str, Json]], *, name: str, kind: str, order_by: str
+) -> dict[str, Json]:
+    rows = disturbed(view.world, kind, rows)
+    page, told = analytics.page_of([row[name] for row in rows], asked.body, 1_000)
+    echo = analytics.echo(asked.body, order_by, "filters", "time_zone", "order", "order_by")
+    return {**told, **echo, "data": [rows[place] for place in page]}
+
+
+def raw_incident(view: View, asked: Asked) -> Json:
+    """GET /analytics/raw/incidents/{id}: one row, without a wrapper."""
+    check_parents(view, asked)
+    position = view.world.incidents.position(asked.path["id"])
+    assert position is not None
+    return analytics.raw_incident(view.world, position)
+
+
+def responses(view: View, asked: Asked) -> Sequence[Any]:
+    """Who answered to an incident."""
+    position = view.world.incidents.position(asked.path["id"])
+    assert position is not None
+    return analytics.responses(view.world, position)
+
+
+ASKED_BY_POST: tuple[Served, ...] = (
+    *(_incident_metrics(path) for path in analytics.SPLITS),
+    _metrics("/analytics/metrics/pd_advance_usage/features", "feature_id", analytics.usage),
+    _metrics(
+        "/analytics/metrics/responders/all",
+        "total_incident_count",
+        lambda world, body: analytics.responder_metrics(world, body, by_team=False),
+    ),
+    _metrics(
+        "/analytics/metrics/responders/teams",
+        "total_incident_count",
+        lambda world, body: analytics.responder_metrics(world, body, by_team=True),
+    ),
+    _metrics("/analytics/metrics/users/all", "total_user_count", analytics.user_metrics),
+    Served("analytics.raw.incidents", "post", "/analytics/raw/incidents", raw_incidents),
+    Served(
+        "analytics.raw.responders.incidents",
+        "post",
+        "/analytics/raw/responders/{responder_id}/incidents",
+        responder_incidents,
+    ),
+    Served("analytics.raw.users", "post", "/analytics/raw/users", raw_users),
+)  # fmt: skip
+
+
+# --- the table -----------------------------------------------------------------------------------------------------
 
 QUERY = {"query": _named}
 
-SERVED: tuple[Served, ...] = (
-    listing(
-        "services",
-        "/services",
-        "services",
-        matching(
-            "services",
-            QUERY | {"team_ids[]": _service_in_teams, "name": lambda _, row, asked: row.name == asked.one("name")},
-            by_name=True,
-        ),
-        shown("service"),
-    ),
-    listing("incidents", "/incidents", "incidents", incident_rows, incident),
-    listing(
-        "schedules", "/schedules", "schedules", matching("schedules", QUERY | {"team_ids[]": _in_teams}), schedule
-    ),
-    listing("oncalls", "/oncalls", "oncalls", oncall_rows, shown("oncall")),
-    listing(
-        "escalation_policies",
-        "/escalation_policies",
-        "escalation_policies",
-        matching("policies", QUERY | {"team_ids[]": _in_teams, "user_ids[]": _policy_calls}, by_name=True),
-        shown("policy"),
-    ),
-    listing(
-        "users", "/users", "users", matching("users", {"query": _user_named, "team_ids[]": _in_teams}), shown("user")
-    ),
-    listing("teams", "/teams", "teams", matching("teams", QUERY), shown("team")),
-    listing("priorities", "/priorities", "priorities", matching("priorities"), shown("priority")),
-    listing(
-        "business_services",
-        "/business_services",
-        "business_services",
-        matching("business_services"),
-        shown("business_service"),
-    ),
-    listing("vendors", "/vendors", "vendors", matching("vendors"), shown("vendor")),
-    listing(
-        "extensions",
-        "/extensions",
-        "extensions",
-        matching(
-            "extensions",
-            QUERY
-            | {
-                "extension_object_id": _extra("extension_object_id", "service_id"),
-                "extension_schema_id": _extra("extension_schema_id", "schema_id"),
-            },
-        ),
-        shown("extension"),
-    ),
-    listing(
-        "extension_schemas",
-        "/extension_schemas",
-        "extension_schemas",
-        matching("extension_schemas"),
-        shown("extension_schema"),
-    ),
+_SERVICE_FILTERS = QUERY | {
+    "team_ids[]": _service_in_teams,
+    "name": lambda _, row, asked: row.name == asked.one("name"),
+}
+_EXTENSION_FILTERS = QUERY | {
+    "extension_object_id": _extra("extension_object_id", "service_id"),
+    "extension_schema_id": _extra("extension_schema_id", "schema_id"),
+}
+_POLICY_FILTERS = QUERY | {"team_ids[]": _in_teams, "user_ids[]": _policy_calls}
+
+COMPANY: tuple[Served, ...] = (
+    listing("services", matching("services", _SERVICE_FILTERS, by_name=True), shown("service")),
+    listing("incidents", incident_rows, incident),
+    listing("schedules", classic_schedules, schedule),
+    listing("oncalls", oncall_rows, shown("oncall")),
+    listing("escalation_policies", matching("policies", _POLICY_FILTERS, by_name=True), shown("policy")),
+    listing("users", matching("users", {"query": _user_named, "team_ids[]": _in_teams}), shown("user")),
+    listing("teams", matching("teams", QUERY), shown("team")),
+    listing("priorities", matching("priorities"), shown("priority")),
+    listing("business_services", matching("business_services"), shown("business_service")),
+    listing("vendors", matching("vendors"), shown("vendor")),
+    listing("extensions", matching("extensions", _EXTENSION_FILTERS), shown("extension")),
+    listing("extension_schemas", matching("extension_schemas"), shown("extension_schema")),
+    listing("analytics.raw.incidents.responses", responses, as_is),
     single("services", "/services/{id}", "service", lambda world, i: world.services.get(i), shown("service")),
     single("incidents", "/incidents/{id}", "incident", find_incident, incident),
-    single("schedules", "/schedules/{id}", "schedule", lambda world, i: world.schedules.get(i), schedule_alone),
+    single("schedules", "/schedules/{id}", "schedule", find_schedule, schedule_alone),
     single(
         "escalation_policies",
         "/escalation_policies/{id}",
@@ -471,27 +407,16 @@ SERVED: tuple[Served, ...] = (
     ),
     single("users", "/users/{id}", "user", lambda world, i: world.users.get(i), shown("user")),
     single("teams", "/teams/{id}", "team", lambda world, i: world.teams.get(i), shown("team")),
-    single(
-        "services.custom_fields.values",
-        "/services/{id}/custom_fields/values",
-        "custom_fields",
-        lambda world, i: world.services.get(i),
-        service_values,
-    ),
-    single(
-        "incidents.custom_fields.values",
-        "/incidents/{id}/custom_fields/values",
-        "custom_fields",
-        find_incident,
-        incident_values,
-    ),
-    Served("abilities", "get", "/abilities", abilities),
-    Served("audit.records", "get", "/audit/records", audit_records),
-    Served("analytics.raw.incidents", "post", "/analytics/raw/incidents", raw_incidents),
-    Served(
-        "analytics.metrics.incidents.services", "post", "/analytics/metrics/incidents/services", service_metrics
-    ),
-)  # fmt: skip
+    Served("analytics.raw.incidents", "get", "/analytics/raw/incidents/{id}", raw_incident),
+)
+
+
+def _most_exact_first(rows: Iterable[Served]) -> tuple[Served, ...]:
+    """Words before parameters, place by place: /incidents/types is not the incident called `types`."""
+    return tuple(sorted(rows, key=lambda row: [(part.startswith("{"), part) for part in row.path.split("/")]))
+
+
+SERVED: tuple[Served, ...] = _most_exact_first([*COMPANY, *LINKS, *SHIFTS, *TRAILS, *DRAWN, *ASKED_BY_POST])
 """Everything that is served but `/users/me`, which depends on the key."""
 
 
@@ -546,6 +471,7 @@ class Settings:
 
     token: str
     token_user: str | None
+    office: TokenOffice | None
     latency: float
     gzip: bool
 
@@ -555,6 +481,7 @@ def pagerduty_app(
     *,
     token: str,
     token_user: str | None = None,
+    oauth: OAuth | None = None,
     limit_per_minute: int = 960,
     path_limits: Mapping[str, int] | None = None,
     latency: float = 0.0,
@@ -567,22 +494,33 @@ def pagerduty_app(
         world: What is served; it may change between requests (`World.mutate`), on the same thread.
         token: The key that is accepted, as `Token token=...` or `Bearer ...`.
         token_user: Whose key it is; None makes it an account key, for which `/users/me` answers 400.
+        oauth: The app that may ask for tokens at `/oauth/token`; such a token reads what its scopes allow.
         limit_per_minute: Counted requests per minute; more answer 429.
         path_limits: Limits of single paths beside that, `{"/oncalls": 60}`; the real numbers are not published.
         latency: Seconds that each answer is held back.
         gzip: Whether bodies are compressed for clients that accept it; costs more time than the rest of an answer.
-        clock: Seconds for the rate limit, counting from anywhere.
+        clock: Seconds for the rate limit and the life of tokens, counting from anywhere.
     """
-    settings = Settings(token, token_user, latency, gzip)
-    view, general = View(world), Limiter(limit_per_minute, clock)
+    office = None if oauth is None else TokenOffice(oauth, clock)
+    settings = Settings(token, token_user, office, latency, gzip)
+    view, general = View(world, Spec()), Limiter(limit_per_minute, clock)
     special = {path: (Limiter(limit, clock),) for path, limit in (path_limits or {}).items()}
-    operations = load_operations()
     rows = (Served("users", "get", "/users/me", _current_user(settings)), *SERVED)
-    routes = [
-        _route(row, operations[row.method, row.path], view, (general, *special.get(row.path, ())), settings)
-        for row in rows
-    ]
+    routes = [_route(row, view, (general, *special.get(row.path, ())), settings) for row in rows]
+    if office is not None:
+        routes.append(Route(TOKEN_PATH, _token_endpoint(office), methods=["POST"]))
     return Starlette(routes=routes, exception_handlers={HTTPException: _not_served})
+
+
+def _token_endpoint(office: TokenOffice) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            found = office.issue(request.headers.get("content-type", ""), await request.body())
+        except Refused as refusal:
+            return _json(refusal.body, refusal.status, {}, request, compress=False)
+        return _json(found, 200, {"cache-control": "no-store"}, request, compress=False)
+
+    return endpoint
 
 
 def _current_user(settings: Settings) -> Callable[[View, Asked], Json]:
@@ -595,19 +533,21 @@ def _current_user(settings: Settings) -> Callable[[View, Asked], Json]:
     return answer
 
 
-def _route(served: Served, operation: Operation, view: View, limiters: Sequence[Limiter], settings: Settings) -> Route:
+def _route(served: Served, view: View, limiters: Sequence[Limiter], settings: Settings) -> Route:
     async def endpoint(request: Request) -> Response:
         if settings.latency:
             await asyncio.sleep(settings.latency)
         headers: dict[str, str] = {}
         try:
-            _authorise(request, settings.token)
+            scopes = _authorise(request, settings)
             headers = count_request(limiters)
-            _check_access(served, view.world, request)
+            operation = view.spec.operation(served.method, served.path)
+            _check_access(served, operation, view.world, request, scopes)
             headers.update(_spend_analytics(served, view.world))
             body = read_body(operation, await request.body()) if operation.body is not None else {}
+            _check_team_filter(served, body, settings)
             values = read_query(operation, request.query_params.multi_items())
-            found = served.answer(view, Asked(request.path_params, values, view.world.clock, body))
+            found = served.answer(view, Asked(operation, request.path_params, values, view.world.clock, body))
         except ApiError as problem:
             return _json(problem.body, problem.status, {**headers, **problem.headers}, request, compress=settings.gzip)
         return _json(found, 200, headers, request, compress=settings.gzip)
@@ -615,24 +555,53 @@ def _route(served: Served, operation: Operation, view: View, limiters: Sequence[
     return Route(served.path, endpoint, methods=[served.method])
 
 
-def _authorise(request: Request, token: str) -> None:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+def _authorise(request: Request, settings: Settings) -> frozenset[str] | None:
+    """The scopes of the request's token; None for a key, which has no scopes.  Raises `ApiError` 401."""
+    scheme, _, rest = request.headers.get("authorization", "").partition(" ")
+    given, token = rest.strip(), settings.token
     expected = {"token": f"token={token}", "bearer": token}.get(scheme.lower())
-    if expected is None or not hmac.compare_digest(given.strip().encode(), expected.encode()):
+    if expected is not None and hmac.compare_digest(given.encode(), expected.encode()):
+        return None
+    scopes = settings.office.scopes(given) if settings.office is not None and scheme.lower() == "bearer" else None
+    if scopes is None:
         raise ApiError(401)
+    return scopes
 
 
-def _check_access(served: Served, world: World, request: Request) -> None:
-    """Version, media type, permission and plan.  Raises `ApiError` 400, 402, 403 or 406."""
+def _check_access(
+    served: Served, operation: Operation, world: World, request: Request, scopes: frozenset[str] | None
+) -> None:
+    """Path, version, media type, headers, scope, permission, plan.  Raises `ApiError` 400, 402, 403, 404 or 406."""
+    for name, choices in operation.places.items():
+        if request.path_params[name] not in choices:
+            raise ApiError(404, f"there is no {request.path_params[name]}")
     if request.headers.get("accept", "").replace(" ", "") != ACCEPT:
         raise ApiError(406, f"Accept must be {ACCEPT}")
     content_type = request.headers.get("content-type", "").partition(";")[0].strip()
     if served.method == "post" and content_type != "application/json":
         raise ApiError(400, "Content-Type must be application/json")
+    wrong = [
+        f"{name} must be {value}" for name, value in operation.headers.items() if request.headers.get(name) != value
+    ]
+    if wrong:
+        raise ApiError(400, *wrong)
+    if scopes is not None and operation.scope and operation.scope not in scopes:
+        raise ApiError(403, f"the token lacks the scope {operation.scope}")
     if served.kind in world.denied:
         raise ApiError(403, "the key may not read this")
     if served.kind in world.unavailable:
         raise ApiError(402, "the plan does not include this")
+
+
+_OWN_DATA_ONLY = frozenset({"/analytics/metrics/incidents/all", "/analytics/raw/incidents"})
+
+
+def _check_team_filter(served: Served, body: Mapping[str, Any], settings: Settings) -> None:
+    """A user's key must say whose incidents it wants (PagerDuty REST API, Analytics).  Raises `ApiError` 400."""
+    filters = body.get("filters") or {}
+    is_user = settings.token_user is not None and served.path in _OWN_DATA_ONLY and served.method == "post"
+    if is_user and not filters.keys() & {"team_ids", "service_ids"}:
+        raise ApiError(400, "a user's key must filter by team_ids or service_ids")
 
 
 def _spend_analytics(served: Served, world: World) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pdsync.model import Json
 from pdsync.sandbox.pagerduty_company import SERVICE_STATUSES, STATUSES, URGENCIES, Service
+from pdsync.sandbox.pagerduty_lists import KINDS
 
 if TYPE_CHECKING:
     from pdsync.sandbox.world import World
@@ -21,28 +22,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Args = Mapping[str, Json]
 Done = dict[str, Json]
-
-KINDS = (
-    "abilities",
-    "analytics.metrics.incidents.services",
-    "analytics.raw.incidents",
-    "audit.records",
-    "business_services",
-    "escalation_policies",
-    "extension_schemas",
-    "extensions",
-    "incidents",
-    "incidents.custom_fields.values",
-    "oncalls",
-    "priorities",
-    "schedules",
-    "services",
-    "services.custom_fields.values",
-    "teams",
-    "users",
-    "vendors",
-)
-"""What access can be taken from (`drop_permission`, `plan_missing`): the kinds PagerDuty's sandbox serves."""
 
 
 def rename_service(world: World, args: Args) -> Done:
@@ -195,12 +174,45 @@ def plan_missing(world: World, args: Args) -> Done:
     return {"kind": args["kind"], "status": 402}
 
 
+def hide_half(world: World, args: Args) -> Done:
+    """List every other record of a kind, as if the rest were not there; nothing else changes."""
+    world.shrunk[_one_of(KINDS, args["kind"], "kind")] = 2
+    return {"kind": args["kind"], "listed": "half"}
+
+
+def empty(world: World, args: Args) -> Done:
+    """List no record of a kind: a success without rows."""
+    world.shrunk[_one_of(KINDS, args["kind"], "kind")] = 0
+    return {"kind": args["kind"], "listed": "none"}
+
+
+def shuffle_while_paging(world: World, args: Args) -> Done:
+    """Let a row of a kind move from the front of its list to the end at each of the next requests (3)."""
+    requests = args.get("requests", 3)
+    if requests < 1:
+        raise ValueError("requests must be at least 1")
+    world.moving[_one_of(KINDS, args["kind"], "kind")] = requests
+    return {"kind": args["kind"], "requests": requests}
+
+
 def restore(world: World, args: Args) -> Done:
-    """Undo `drop_permission` and `plan_missing`."""
+    """Undo for a kind: drop_permission, plan_missing, hide_half, empty, shuffle_while_paging."""
     kind = _one_of(KINDS, args["kind"], "kind")
     world.denied -= {kind}
     world.unavailable -= {kind}
+    for table in (world.shrunk, world.moving, world.moved):
+        table.pop(kind, None)
     return {"kind": kind, "status": 200}
+
+
+def upgrade_schedule(world: World, args: Args) -> Done:
+    """Make a schedule shift-based: it keeps its identifier, leaves /schedules, and is listed by /v3/schedules."""
+    old = _found(world.schedules, args["id"], "schedule")
+    if old.id in world.upgraded:
+        raise ValueError(f"schedule {old.id} is upgraded already")
+    world.upgraded |= {old.id}
+    world.log("update", "schedules", old.id, old.name)
+    return {"id": old.id, "name": old.name}
 
 
 def analytics_quota(world: World, args: Args) -> Done:
@@ -240,15 +252,19 @@ COMMANDS: Mapping[str, Command] = {
     "delete_service": Command(delete_service, {**_ID, "keep_incidents": (bool,)}, frozenset({"keep_incidents"})),
     "delete_user": Command(delete_user, _ID),
     "drop_permission": Command(drop_permission, _KIND),
+    "empty": Command(empty, _KIND),
+    "hide_half": Command(hide_half, _KIND),
     "plan_missing": Command(plan_missing, _KIND),
     "rename_schedule": Command(rename_schedule, {**_ID, "name": (str,)}),
     "rename_service": Command(rename_service, {**_ID, "name": (str,)}),
     "resolve_incident": Command(resolve_incident, _ID),
     "restore": Command(restore, _KIND),
     "set_service_status": Command(set_service_status, {**_ID, "status": (str,)}),
+    "shuffle_while_paging": Command(shuffle_while_paging, {**_KIND, "requests": (int,)}, frozenset({"requests"})),
     "trigger_incident": Command(
         trigger_incident, {"service_id": (str,), "title": (str,), "urgency": (str,)}, frozenset({"urgency"})
     ),
+    "upgrade_schedule": Command(upgrade_schedule, _ID),
 }
 """Every way to change a world, by name."""
 

@@ -175,6 +175,14 @@ class Incident:
     roll: int
 
 
+class Shift(NamedTuple):
+    """Who is on call from when to when."""
+
+    user_id: str
+    start: int
+    end: int
+
+
 @dataclass(frozen=True, slots=True)
 class OnCall:
     """One shift: `start` and `end` are None when the policy calls the user directly."""
@@ -275,6 +283,11 @@ def parse_time(value: str) -> int:
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC)
     return int(found.timestamp())
+
+
+def iso_time(seconds: int) -> str:
+    """A moment in ISO 8601, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 # --- incidents -------------------------------------------------------------------------------------------------

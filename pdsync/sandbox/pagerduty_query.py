@@ -10,22 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 
 from pdsync.sandbox.pagerduty_company import DAY
+from pdsync.sandbox.pagerduty_spec import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pdsync.model import Json
+    from pdsync.sandbox.pagerduty_spec import Parameter
 
 ACCEPT = "application/vnd.pagerduty+json;version=2"
 DEFAULT_LIMIT, MAX_LIMIT, MAX_ROWS = 25, 100, 10_000
-MAX_AUDIT_LIMIT = 1_000
 
 UTC_NAMES = frozenset({"UTC", "Etc/UTC"})
 
@@ -58,32 +58,10 @@ class ApiError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
-    """A query parameter: its type, what it may be, whether it repeats or is split at commas."""
-
-    name: str
-    type: str
-    format: str
-    choices: tuple[str, ...]
-    repeats: bool
-    commas: bool
-    most: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One operation of the specification: query parameters by name, schema of the body (None: takes none)."""
-
-    path: str
-    method: str
-    parameters: Mapping[str, Parameter]
-    body: Mapping[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
 class Asked:
-    """A checked request: parameters of path and query, body, and the clock it came at."""
+    """A checked request: the operation, parameters of path and query, body, and the clock it came at."""
 
+    operation: Operation
     path: Mapping[str, str]
     values: Mapping[str, tuple[str, ...]]
     now: int
@@ -138,50 +116,6 @@ def months_later(moment: int, months: int) -> int:
     return int(first.replace(day=day).timestamp())
 
 
-# --- specification ---------------------------------------------------------------------------------------------
-
-
-def load_operations() -> Mapping[tuple[str, str], Operation]:
-    """The served operations, by (method, path)."""
-    spec = orjson.loads((Path(__file__).parent / "specs" / "pagerduty.json").read_bytes())
-    return {
-        (method, path): _operation(spec, path, method, found)
-        for path, methods in spec["paths"].items()
-        for method, found in methods.items()
-    }
-
-
-def _operation(spec: Any, path: str, method: str, found: Any) -> Operation:
-    parameters = [_parameter(p) for p in found["parameters"] if p["in"] == "query"]
-    body = found.get("requestBody")
-    schema = _resolved(spec, body["content"]["application/json"]["schema"]) if body else None
-    return Operation(path, method, {p.name: p for p in parameters}, schema)
-
-
-def _parameter(found: Any) -> Parameter:
-    schema = found["schema"]
-    is_list = schema["type"] == "array"
-    items = schema["items"] if is_list else schema
-    return Parameter(
-        name=found["name"],
-        type=items["type"],
-        format=items.get("format", ""),
-        choices=tuple(items.get("enum", ())),
-        repeats=is_list and found.get("explode", True),
-        commas=is_list and not found.get("explode", True),
-        most=schema.get("maxItems"),
-    )
-
-
-def _resolved(spec: Any, schema: Any) -> Any:
-    """A schema without references; request bodies are shallow and have no cycles."""
-    if isinstance(schema, dict) and "$ref" in schema:
-        return _resolved(spec, spec["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]])
-    if isinstance(schema, dict):
-        return {key: _resolved(spec, value) for key, value in schema.items()}
-    return [_resolved(spec, value) for value in schema] if isinstance(schema, list) else schema
-
-
 # --- checking --------------------------------------------------------------------------------------------------
 
 
@@ -190,7 +124,9 @@ def read_query(operation: Operation, pairs: Iterable[tuple[str, str]]) -> dict[s
     values: dict[str, list[str]] = {}
     for name, value in pairs:
         values.setdefault(name, []).append(value)
-    errors = [error for name, found in values.items() for error in _query_errors(operation, name, found)]
+    wanted = [name for name, known in operation.parameters.items() if known.required and name not in values]
+    errors = [f"{name} is required" for name in wanted]
+    errors += [error for name, found in values.items() for error in _query_errors(operation, name, found)]
     if errors:
         raise ApiError(400, *errors)
     return {
@@ -221,8 +157,13 @@ def _value_error(known: Parameter, value: str) -> str:
         "tzinfo": (_is_zone, "must be a time zone"),
         "date-time": (_is_time, "must be an ISO 8601 time"),
     }
-    check = checks.get(known.format) or checks.get(known.type)
-    return check[1] if check and not check[0](value) else ""
+    form = "tzinfo" if known.name == "time_zone" else known.format
+    check = checks.get(form) or checks.get(known.type)
+    if check and not check[0](value):
+        return check[1]
+    low, high = known.least, known.greatest
+    is_out = known.type == "integer" and not (low is None or int(value) >= low) & (high is None or int(value) <= high)
+    return f"must be between {low} and {high}" if is_out else ""
 
 
 def _is_integer(value: str) -> bool:
@@ -304,15 +245,25 @@ def _range_errors(schema: Mapping[str, Any], value: Json, where: str) -> list[st
     return []
 
 
+def read_limit(asked: Asked, default: int) -> int:
+    """How many rows a page shall have; a list that names no default has the given one.  Raises `ApiError` 400."""
+    known = asked.operation.parameters["limit"]
+    limit = asked.integer("limit", default if known.default is None else known.default)
+    if limit < 1:
+        raise ApiError(400, "limit must be at least 1")
+    return limit
+
+
 def read_page(asked: Asked) -> tuple[int, int]:
     """(offset, limit) of a classic list (PagerDuty developer documentation, Pagination).  Raises `ApiError` 400.
 
-    The API says nothing of a limit above 100; it is refused here, so that nobody relies on it.
+    The API says nothing of a limit above the largest one; it is refused here, so that nobody relies on it.
     """
-    limit, offset = asked.integer("limit", DEFAULT_LIMIT), asked.integer("offset", 0)
+    limit, offset = read_limit(asked, DEFAULT_LIMIT), asked.integer("offset", 0)
+    most = asked.operation.parameters["limit"].greatest or MAX_LIMIT
     errors = []
-    if not 1 <= limit <= MAX_LIMIT:
-        errors.append(f"limit must be between 1 and {MAX_LIMIT}")
+    if limit > most:
+        errors.append(f"limit must be between 1 and {most}")
     if offset < 0:
         errors.append("offset must not be negative")
     if offset + limit > MAX_ROWS:
@@ -320,6 +271,20 @@ def read_page(asked: Asked) -> tuple[int, int]:
     if errors:
         raise ApiError(400, *errors)
     return offset, limit
+
+
+def window(asked: Asked, days: int | None = None) -> tuple[int, int]:
+    """The moments from `since` to `until`, everything where an end is not given; so many days at most.
+
+    Raises `ApiError` 400.
+    """
+    since, until = asked.moment("since"), asked.moment("until")
+    start, end = 0 if since is None else since, 2**62 if until is None else until
+    if start > end:
+        raise ApiError(400, "since must not be after until", code=2005)
+    if days is not None and end - start > days * DAY:
+        raise ApiError(400, f"the window from since to until must not be over {days} days", code=2005)
+    return start, end
 
 
 def incident_window(asked: Asked) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 import orjson
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Policy,
         Schedule,
         Service,
+        Shift,
         Team,
         User,
     )
@@ -59,20 +60,46 @@ _PLACES: Mapping[str, tuple[str, str, str | None]] = {
 }
 
 # name, label, data type, field type, description, values (None: not set)
-_Field = tuple[str, str, str, str, str | None, tuple[Any, ...]]
-SERVICE_FIELDS: tuple[_Field, ...] = (
+CustomField = tuple[str, str, str, str, str | None, tuple[Any, ...]]
+SERVICE_FIELDS: tuple[CustomField, ...] = (
     ("tier", "Tier", "string", "single_value_fixed", "How much it matters", ("gold", "silver", "bronze", None)),
     ("cost_center", "Cost centre", "integer", "single_value", None, (4100, 4200, 4711, None)),
     ("on_prem", "On premises", "boolean", "single_value", None, (True, False)),
     ("regions", "Regions", "string", "multi_value_fixed", "Where it runs", (["eu", "us"], ["eu"], [], None)),
     ("runbook", "Runbook 📖", "url", "single_value", None, ("https://example.com/runbook", None)),
 )
-INCIDENT_FIELDS: tuple[_Field, ...] = (
+INCIDENT_FIELDS: tuple[CustomField, ...] = (
     ("customers_affected", "Customers affected", "integer", "single_value", None, (0, 12, 4711, None)),
     ("loss", "Loss (€)", "float", "single_value", "Rough estimate", (0.5, 1200.0, 99999.99, None)),
     ("started", "Started", "datetime", "single_value", None, ("2026-05-01T00:00:00Z", None)),
     ("cause", "Cause", "string", "single_value_fixed", None, ("deploy", "capacité", "不明", None)),
 )
+
+
+class IncidentType(NamedTuple):
+    """A type of incidents; fields are those of the first one."""
+
+    id: str
+    name: str
+    label: str
+    enabled: bool
+
+
+INCIDENT_TYPES = (
+    IncidentType("PTDEFLT", "incident_default", "Base Incident", enabled=True),
+    IncidentType("PTMAJOR", "major_incident", "Major Incident", enabled=True),
+    IncidentType("PTSECUR", "security_incident", "Incident de sécurité", enabled=False),
+)
+
+
+def field_id(name: str) -> str:
+    """The identifier of a custom field."""
+    return f"PF{crc32(name.encode()) % 100_000:05d}"
+
+
+def field_ids(fields: tuple[CustomField, ...]) -> frozenset[str]:
+    """The identifiers of custom fields."""
+    return frozenset(field_id(name) for name, *_ in fields)
 
 
 class Records:
@@ -137,15 +164,20 @@ class Records:
         record = live.get(identifier) or gone[identifier]
         head = self.head(kind, identifier, record.name)
         head["type"] += "_reference"
+        if kind == "schedules" and identifier in self.world.upgraded:
+            return {**head, "type": "schedule_v3_reference", "self": f"{API}/v3/schedules/{identifier}"}
         if identifier in live:
             return head
         deleted = getattr(record, "deleted_at", None)
         return {**head, "self": None} | ({"deleted_at": self.moment(deleted)} if deleted else {})
 
     def pick(self, kind: str, identifier: str, *, full: bool) -> orjson.Fragment:
-        """The record itself if `full` and it still exists, else a reference to it."""
+        """The record itself if `full` and it still exists, else a reference to it.
+
+        A schedule that was upgraded is referred to even so: its record has another form.
+        """
         table, render = self._full_of[kind]
-        if not full or identifier not in table:
+        if not full or identifier not in table or (kind == "schedules" and identifier in self.world.upgraded):
             return self.reference(kind, identifier)
         found = self._fulls.get((kind, identifier))
         if found is None:
@@ -188,8 +220,8 @@ class Records:
             "job_title": user.job_title,
             "created_via_sso": user.via_sso,
             "teams": self.picks("teams", user.team_ids, full="teams" in include),
-            "contact_methods": self._contact_methods(user, full="contact_methods" in include),
-            "notification_rules": self._notification_rules(user, full="notification_rules" in include),
+            "contact_methods": self.contact_methods(user, full="contact_methods" in include),
+            "notification_rules": self.notification_rules(user, full="notification_rules" in include),
         }
         if "calendar_urls" in include:
             secret = f"{crc32(user.id.encode()):08x}"
@@ -197,7 +229,8 @@ class Records:
             found["web_cal_url"] = f"webcal://sandbox.pagerduty.com/private/{secret}/feed"
         return found
 
-    def _contact_methods(self, user: User, *, full: bool) -> list[Json]:
+    def contact_methods(self, user: User, *, full: bool) -> list[dict[str, Json]]:
+        """A user's contact methods, or references to them: e-mail always, telephone and text message for some."""
         phone = f"5550{crc32(user.id.encode()) % 10_000:04d}"
         rows = [("E", "email_contact_method", "Default", {"address": user.email, "send_short_email": False})]
         if user.has_phone:
@@ -215,8 +248,9 @@ class Records:
             for letter, kind, label, extra in rows
         ]
 
-    def _notification_rules(self, user: User, *, full: bool) -> list[Json]:
-        contact = self._contact_methods(user, full=False)[-1]
+    def notification_rules(self, user: User, *, full: bool) -> list[dict[str, Json]]:
+        """A user's notification rules, or references to them: at once when it is urgent, else after a while."""
+        contact = self.contact_methods(user, full=False)[-1]
         kind = "assignment_notification_rule"
         return [
             {
@@ -255,7 +289,8 @@ class Records:
         if "schedule_layers" in include:
             found["schedule_layers"] = [self._layer(schedule, layer, window, overflow) for layer in schedule.layers]
         if "overrides_subschedule" in include:
-            found["overrides_subschedule"] = self._subschedule("Overrides", [], 0.0)
+            overridden = self._cut(self.world.overrides(schedule), window, overflow=overflow)
+            found["overrides_subschedule"] = self._subschedule("Overrides", overridden, 0.0)
         if "final_schedule" in include:
             found["final_schedule"] = self._subschedule("Final Schedule", entries, coverage)
         if next_for is not None:
@@ -266,16 +301,18 @@ class Records:
         return {"name": name, "rendered_schedule_entries": entries, "rendered_coverage_percentage": coverage}
 
     def _entries(self, schedule: Schedule, window: tuple[int, int] | None, *, overflow: bool) -> list[Json]:
-        if window is None:
-            return []
-        since, until = window
+        return [] if window is None else self._cut(self.world.shifts(schedule, *window), window, overflow=overflow)
+
+    def _cut(self, shifts: Iterable[Shift], window: tuple[int, int] | None, *, overflow: bool) -> list[Json]:
+        """Shifts that touch a window, cut at its bounds unless `overflow`; none without a window."""
+        since, until = window or (0, 0)
         return [
             {
                 "start": self.moment(start if overflow else max(start, since)),
                 "end": self.moment(end if overflow else min(end, until)),
                 "user": self.reference("users", user_id),
             }
-            for user_id, start, end in self.world.shifts(schedule, since, until)
+            for user_id, start, end in shifts
             if start < until and end > since
         ]
 
@@ -328,7 +365,7 @@ class Records:
     def service(self, service: Service, include: Include = NOTHING) -> Json:
         """A service; its teams are those of its escalation policy."""
         teams = self.world.policies[service.policy_id].team_ids
-        integrations = [self._integration(service, one, full="integrations" in include) for one in service.integrations]
+        integrations = [self.integration(service, one, full="integrations" in include) for one in service.integrations]
         found = {
             **self.head("services", service.id, service.name),
             "name": service.name,
@@ -363,7 +400,8 @@ class Records:
         rows = zip(table.service, table.created, table.hidden, strict=True)
         return {table.service_ids[service]: created for service, created, hidden in rows if not hidden}
 
-    def _integration(self, service: Service, one: Integration, *, full: bool) -> Json:
+    def integration(self, service: Service, one: Integration, *, full: bool = False) -> Json:
+        """An integration of a service, or a reference to it."""
         place = f"services/{service.id}/integrations/{one.id}"
         head = {
             "id": one.id,
@@ -437,7 +475,7 @@ class Records:
                 "resolved": 0 if is_open else incident.alerts,
             },
             "is_mergeable": is_open,
-            "incident_type": {"name": "incident_default"},
+            "incident_type": {"name": INCIDENT_TYPES[0].name},
             "escalation_policy": self.pick("policies", policy.id, full="escalation_policies" in include),
             "teams": self.picks("teams", policy.team_ids, full="teams" in include),
             "pending_actions": self._pending(incident, service.auto_resolve) if is_open else [],
@@ -507,11 +545,11 @@ class Records:
             "event_details": {"description": incident.title},
         }
 
-    def custom_fields(self, identifier: str, fields: tuple[_Field, ...]) -> list[Json]:
+    def custom_fields(self, identifier: str, fields: tuple[CustomField, ...]) -> list[Json]:
         """The values of a record's custom fields, drawn from its identifier."""
         return [
             {
-                "id": f"PF{crc32(name.encode()) % 100_000:05d}",
+                "id": field_id(name),
                 "type": "field_value",
                 "name": name,
                 "display_name": label,

@@ -174,3 +174,14 @@ INTEGRATION_TYPES = (
     ("generic_email_inbound_integration", "Email"),
     ("nagios_inbound_integration", "Nagios"),
 )
+
+TAGS = ("critical", "pci", "eu", "us", "batch", "frontend", "données", "夜間", "legacy", "tier-1", "24x7", "vendor")
+WEBHOOK_EVENTS = (
+    "incident.triggered",
+    "incident.acknowledged",
+    "incident.resolved",
+    "incident.priority_updated",
+    "service.created",
+    "service.updated",
+    "service.deleted",
+)

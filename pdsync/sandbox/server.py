@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from pdsync.model import Json
+    from pdsync.sandbox.pagerduty_oauth import OAuth
 
 CONTROL = "/_sandbox"
 
@@ -53,8 +54,8 @@ class Sandbox:
     """A PagerDuty and a Port on 127.0.0.1, running inside `with`.
 
     `world` and `port_store` are what they serve (fresh ones if not given) and may be looked at and changed while they
-    run; ports of 0 are chosen by the system.  `pagerduty_limit` is requests per minute; `port_limit`, `port_period`
-    and `latency` are as in `port_app`.
+    run; ports of 0 are chosen by the system.  `pagerduty_limit` is requests per minute, `pagerduty_oauth` the app that
+    may ask for tokens at `/oauth/token` of PagerDuty; `port_limit`, `port_period` and `latency` are as in `port_app`.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Sandbox:
         pagerduty_port: int = 0,
         port_port: int = 0,
         pagerduty_limit: int = 960,
+        pagerduty_oauth: OAuth | None = None,
         port_limit: int | None = None,
         port_period: float = 300.0,
         token_lifetime: float = 3 * 60 * 60.0,
@@ -75,7 +77,13 @@ class Sandbox:
         self.log = RequestLog()
         self.faults = Faults()
         self._ports = (pagerduty_port, port_port)
-        pagerduty = pagerduty_app(self.world, token=PAGERDUTY_TOKEN, limit_per_minute=pagerduty_limit, latency=latency)
+        pagerduty = pagerduty_app(
+            self.world,
+            token=PAGERDUTY_TOKEN,
+            oauth=pagerduty_oauth,
+            limit_per_minute=pagerduty_limit,
+            latency=latency,
+        )
         port = port_app(
             self.store,
             client_id=PORT_CLIENT_ID,

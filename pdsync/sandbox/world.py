@@ -12,9 +12,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from pdsync.sandbox import pagerduty_text as text
-from pdsync.sandbox.pagerduty_commands import COMMANDS, KINDS, run_command
+from pdsync.sandbox.pagerduty_commands import COMMANDS, run_command
 from pdsync.sandbox.pagerduty_company import (
     DAY,
     HOUR,
@@ -23,7 +24,9 @@ from pdsync.sandbox.pagerduty_company import (
     Ids,
     Incidents,
     OnCall,
+    Shift,
     fill_incidents,
+    iso_time,
     make_named,
     make_policies,
     make_schedules,
@@ -32,6 +35,7 @@ from pdsync.sandbox.pagerduty_company import (
     make_users,
     parse_time,
 )
+from pdsync.sandbox.pagerduty_lists import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,6 +44,20 @@ if TYPE_CHECKING:
     from pdsync.sandbox.pagerduty_company import Policy, Schedule, Service, User
 
 __all__ = ["COMMANDS", "KINDS", "World"]
+
+TABLES = (
+    "users",
+    "teams",
+    "schedules",
+    "policies",
+    "services",
+    "business_services",
+    "priorities",
+    "vendors",
+    "extensions",
+    "extension_schemas",
+)
+"""Names of the tables of records by identifier."""
 
 # --- the world -------------------------------------------------------------------------------------------------
 
@@ -50,6 +68,11 @@ class World:
     `now` is the clock as RFC 3339; `incidents` are spread over the `incident_days` before it.  Sizes are counts.
     Raises `ValueError` when the sizes cannot go together (services without an escalation policy).
     `version` grows with each change, so that a reader knows when to forget what it kept.
+    `founded` is where the clock started, `founders` are the identifiers of the records there were then, by table, and
+    `founding_incidents` the number of incidents.
+
+    By kind (`KINDS`): `denied` answers 403, `unavailable` 402; of a kind in `shrunk` one record in so many is listed
+    (0: none); the rows of a kind in `moving` change places during so many requests, `moved` counts how often they did.
     """
 
     def __init__(
@@ -67,8 +90,12 @@ class World:
     ) -> None:
         _check_sizes(services, users, schedules, escalation_policies, incidents)
         self.seed = seed
-        self.clock = parse_time(now)
+        self.clock = self.founded = parse_time(now)
         self.version = 0
+        self.upgraded: frozenset[str] = frozenset()
+        self.shrunk: dict[str, int] = {}
+        self.moving: dict[str, int] = {}
+        self.moved: dict[str, int] = {}
         self.denied: frozenset[str] = frozenset()
         self.unavailable: frozenset[str] = frozenset()
         self.analytics_left: int | None = None
@@ -96,6 +123,8 @@ class World:
         self.extensions = make_named(ids[10], self._extension_rows())
         self.audit: list[AuditEntry] = []
         self._seed_audit()
+        self.founding_incidents = incidents
+        self.founders: Mapping[str, tuple[str, ...]] = {table: tuple(getattr(self, table)) for table in TABLES}
 
     @property
     def now(self) -> datetime:
@@ -151,11 +180,18 @@ class World:
             fields = (("description", None, service.description),)
             actor = dice.pick(people).id
             self.log("update", "services", service.id, service.name, fields=fields, at=at, actor_id=actor)
+        others = [
+            (table, one)
+            for table in ("users", "teams", "schedules", "policies")
+            for one in getattr(self, table).items()
+        ]
+        for n, (table, (identifier, record)) in enumerate(others[:: max(1, len(others) // 20)]):
+            self.log("create", table, identifier, record.name, at=self.clock - 25 * DAY + n * HOUR)
 
     # --- reading ---
 
-    def shifts(self, schedule: Schedule, since: int, until: int) -> Iterator[tuple[str, int, int]]:
-        """(user, start, end) of the turns that touch the window, in order; a turn is given whole."""
+    def shifts(self, schedule: Schedule, since: int, until: int) -> Iterator[Shift]:
+        """The turns that touch the window, in order; a turn is given whole."""
         for layer in reversed(schedule.layers):
             ids = [user_id for user_id in layer.user_ids if user_id in self.users]
             first = max(layer.start, since)
@@ -165,7 +201,23 @@ class World:
             for turn in range((first - layer.start) // layer.turn, (last - layer.start) // layer.turn + 1):
                 start = layer.start + turn * layer.turn
                 end = start + layer.turn
-                yield ids[turn % len(ids)], start, end if layer.end is None else min(end, layer.end)
+                yield Shift(ids[turn % len(ids)], start, end if layer.end is None else min(end, layer.end))
+
+    def overrides(self, schedule: Schedule) -> list[Shift]:
+        """Parts of turns that were taken on by hand, up to three around the time the world was founded.
+
+        They confirm who is on call anyway: `shifts` and `oncalls` need not know of them.
+        """
+        return self._confirmed(schedule, [-5 * DAY, 2 * DAY, 9 * DAY][: crc32(schedule.id.encode()) % 4])
+
+    def custom_shifts(self, schedule: Schedule) -> list[Shift]:
+        """Shifts beside the rotations, up to two; like `overrides` they confirm who is on call anyway."""
+        return self._confirmed(schedule, [DAY + 3 * HOUR, 4 * DAY][: crc32(f"{schedule.id} beside".encode()) % 3])
+
+    def _confirmed(self, schedule: Schedule, places: list[int]) -> list[Shift]:
+        moments = [self.founded + place for place in places]
+        found = [(at, turn) for at in moments for turn in self.shifts(schedule, at, at) if turn.end > at]
+        return [Shift(turn.user_id, at, min(at + 4 * HOUR, turn.end)) for at, turn in found]
 
     def oncalls(self, since: int, until: int) -> Iterator[OnCall]:
         """Who is on call in the window: policies, their levels, their targets, their shifts."""
@@ -190,7 +242,7 @@ class World:
         """How big the world is, its clock, and what is switched off."""
         hidden = sum(self.incidents.hidden)
         return {
-            "now": self.now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "now": iso_time(self.clock),
             "services": len(self.services),
             "users": len(self.users),
             "teams": len(self.teams),
