@@ -10,6 +10,9 @@ but the records.  Nothing that goes wrong in an expression stops the work or bec
 Each is a Diagnostic that names records and the place in the catalog.  jq itself runs in worker processes with bounds
 on time and memory (`pdsync.jq`).  Numbers are jq's: integers beyond 2^53 lose digits unless `tostring` takes them
 first, and 1.0 is 1.
+
+What a record gave without a word of warning may be remembered in a `Memo`: that changes how long it takes, never what
+comes out.
 """
 
 from __future__ import annotations
@@ -19,21 +22,25 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from pdsync import __version__
 from pdsync.jq.evaluate import RULE, GivenUp, answers, blocked, faults_of, source_of
 from pdsync.jq.pool import JqLimits, Pool, default_workers
 from pdsync.jq.problems import COLLISION, NOT_IN_SNAPSHOT, Problems
 from pdsync.jq.program import BLUEPRINT, IDENTIFIER, ITEMS, SELECTOR, layout_of
 from pdsync.jq.reading import Reader
 from pdsync.jq.tracing import RecordTrace, RowTrace, SlotTrace, trace
+from pdsync.memo import NoRecall, Recall, fingerprint, recalled_rows, record_digest
 from pdsync.model import DesiredEntities, DesiredEntity, EntityKey, Expression, RuleCount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pdsync.errors import Diagnostic
     from pdsync.jq.evaluate import Fault
     from pdsync.jq.program import Layout
-    from pdsync.model import Json, MappingRule, Record, SearchQuery, Snapshot
+    from pdsync.jq.reading import Reading
+    from pdsync.memo import Memo
+    from pdsync.model import Json, MappingRule, Query, Record, SearchQuery, Snapshot
 
     Progress = Callable[[str, int, int | None], None]
 
@@ -58,18 +65,22 @@ def map_entities(
     workers: int | None = None,
     limits: JqLimits | None = None,
     progress: Progress | None = None,
+    memo: Memo | None = None,
 ) -> DesiredEntities:
     """Evaluate every rule on the records of its query.
 
     `workers` are processes (default: as many as the records are worth, at most four); `progress` is called with the
-    rule's id, records done and records in all.  Raises `MappingError` when jq cannot be run at all.
+    rule's id, records done and records in all.  Records that `memo` knows are not evaluated (no process is started when
+    it knows all), and what can be remembered of the others is noted there.  Raises `MappingError` when jq cannot be run
+    at all.
     """
-    total = sum(len(_records(rule, snapshot) or ()) for rule in rules)
+    limits = limits or JqLimits()
+    works = _works(rules, snapshot, limits, memo)
     joined = _Joined()
     outcomes: list[_RuleOutcome] = []
-    with Pool(workers or default_workers(total), limits or JqLimits()) as pool:
-        for rule in rules:
-            outcome = _map_rule(pool, rule, _records(rule, snapshot), progress or _silent)
+    with Pool(workers or default_workers(sum(work.unknown for work in works)), limits) as pool:
+        for work in works:
+            outcome = _map_rule(pool, work, progress or _silent)
             for entity in outcome.entities:
                 joined.add(entity)
             outcome.entities.clear()
@@ -118,41 +129,113 @@ class _RuleOutcome:
         return RuleCount(self.records, self.selected, self.mapped)
 
 
-def _map_rule(pool: Pool, rule: MappingRule, records: Sequence[Record] | None, progress: Progress) -> _RuleOutcome:
+class _Work:
+    """One rule, its records (None: the snapshot does not have them), and what is remembered of each."""
+
+    def __init__(self, rule: MappingRule, records: Sequence[Record] | None, recall: NoRecall) -> None:
+        self.rule = rule
+        self.records = records or ()
+        self.missing = records is None
+        self.recall = recall
+
+    @property
+    def unknown(self) -> int:
+        """Of how many records nothing is remembered."""
+        return len(_unknown(self.records, self.recall))
+
+
+def _works(rules: Sequence[MappingRule], snapshot: Snapshot, limits: JqLimits, memo: Memo | None) -> list[_Work]:
+    """Each rule with its records; what mapping reads of a record is digested once for all rules."""
+    digests: dict[Query, list[bytes]] = {}
+    works = []
+    for rule in rules:
+        records = _records(rule, snapshot)
+        recall = NoRecall(len(records or ()))
+        if memo is not None and records:
+            if rule.query not in digests:
+                digests[rule.query] = [record_digest(record) for record in records]
+            recall = Recall(memo, _fingerprint(rule, limits), digests[rule.query])
+        works.append(_Work(rule, records, recall))
+    return works
+
+
+def _fingerprint(rule: MappingRule, limits: JqLimits) -> bytes:
+    """A digest of all that decides, beside a record, what a rule makes of it; the order of the paths is part of it."""
+    bounds = [limits.seconds, limits.memory]
+    return fingerprint(__version__, jq_version(), bounds, list(expression_digest(rule).items()))
+
+
+def _map_rule(pool: Pool, work: _Work, progress: Progress) -> _RuleOutcome:
     """Map one rule; from the start again without an expression that had to be given up."""
-    if not records:
-        return _nothing(rule, missing=records is None)
-    layout = layout_of(rule)
-    faults = faults_of(pool, layout)
+    if not work.records:
+        return _nothing(work.rule, missing=work.missing)
+    layout = layout_of(work.rule)
+    faults = faults_of(pool, layout) if work.unknown else {}
     while True:
         try:
-            return _attempt(pool, layout, faults, records, progress)
+            return _attempt(pool, layout, faults, work, progress)
         except GivenUp as given_up:
             faults[given_up.name] = given_up.fault
+        except _Unusable:
+            work.recall.forget()
+            faults = faults_of(pool, layout)
 
 
-def _attempt(
-    pool: Pool, layout: Layout, faults: Mapping[str, Fault], records: Sequence[Record], progress: Progress
-) -> _RuleOutcome:
+class _Unusable(Exception):
+    """What was remembered is not what this rule gives: a memo that is sound as a file, but not ours."""
+
+
+def _attempt(pool: Pool, layout: Layout, faults: Mapping[str, Fault], work: _Work, progress: Progress) -> _RuleOutcome:
     problems = Problems()
     reader = Reader(layout, faults, problems)
-    outcome = _RuleOutcome(len(records))
+    count = len(work.records)
+    outcome = _RuleOutcome(count)
     if blocked(faults):
         name = next(name for name in (ITEMS, SELECTOR, RULE) if name in faults)
-        outcome.failed = {source_of(layout, record): f"{name}: {faults[name].reason}" for record in records}
+        outcome.failed = {source_of(layout, record): f"{name}: {faults[name].reason}" for record in work.records}
     else:
-        for done, (record, answer) in enumerate(answers(pool, layout, faults, records), start=1):
-            reading = reader.read(record, answer)
+        readings = _readings(pool, reader, layout, faults, work)
+        for done, (record, reading) in enumerate(zip(work.records, readings, strict=True), start=1):
             outcome.selected += reading.selected
             outcome.entities += reading.entities
             if reading.failure:
                 outcome.failed[source_of(layout, record)] = reading.failure
             if done % _PROGRESS_EVERY == 0:
-                progress(layout.rule.id, done, len(records))
-    progress(layout.rule.id, len(records), len(records))
+                progress(layout.rule.id, done, count)
+    progress(layout.rule.id, count, count)
     outcome.mapped = len(outcome.entities)
     outcome.diagnostics = problems.diagnostics()
     return outcome
+
+
+def _readings(
+    pool: Pool, reader: Reader, layout: Layout, faults: Mapping[str, Fault], work: _Work
+) -> Iterator[Reading]:
+    """What every record gives, in order: recalled, or found out and noted.  Raises `GivenUp` and `_Unusable`."""
+    # What is remembered is what the whole rule gave: of no use once an expression is left out.
+    recall = NoRecall(len(work.records)) if faults else work.recall
+    fresh = answers(pool, layout, faults, _unknown(work.records, recall))
+    for position, (record, known) in enumerate(zip(work.records, recall.found, strict=True)):
+        if known is not None:
+            yield _recalled(reader, record, known)
+            continue
+        answered = next(fresh)
+        reading = reader.read(record, answered.answer)
+        if answered.freely and reading.silent:
+            recall.note(position, reading.entities)
+        yield reading
+
+
+def _recalled(reader: Reader, record: Record, known: bytes) -> Reading:
+    try:
+        return reader.recalled(record, recalled_rows(known))
+    except (ValueError, TypeError, LookupError) as problem:
+        raise _Unusable from problem
+
+
+def _unknown(records: Sequence[Record], recall: NoRecall) -> list[Record]:
+    """The records of which nothing is remembered."""
+    return [record for record, known in zip(records, recall.found, strict=True) if known is None]
 
 
 class _Joined:

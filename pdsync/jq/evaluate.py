@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
@@ -49,6 +49,14 @@ class Unreadable:
     reason: str
 
 
+class Answered(NamedTuple):
+    """A record and its answer; `freely` unless something had to be stopped on the way to it."""
+
+    record: Record
+    answer: Json
+    freely: bool = True
+
+
 class GivenUp(Exception):
     """An expression was stopped too often: start again without it."""
 
@@ -74,9 +82,7 @@ def active_of(layout: Layout, faults: Mapping[str, Fault]) -> frozenset[str]:
     return frozenset(slot.name for slot in layout.slots if slot.name not in faults)
 
 
-def answers(
-    pool: Pool, layout: Layout, faults: Mapping[str, Fault], records: Sequence[Record]
-) -> Iterator[tuple[Record, Json]]:
+def answers(pool: Pool, layout: Layout, faults: Mapping[str, Fault], records: Sequence[Record]) -> Iterator[Answered]:
     """Each record with its answer (see `pdsync.jq.program`, a `Cell` where a stop took its place) or `Unreadable`.
 
     Raises `GivenUp` when an expression had to be stopped too often.
@@ -116,13 +122,13 @@ class _Trial:
         self._faults = faults
         self._stopped: dict[str, list[str]] = {}
 
-    def settle(self, batch: Sequence[Record], replies: list[bytes], stop: Stop | None) -> Iterator[tuple[Record, Json]]:
+    def settle(self, batch: Sequence[Record], replies: list[bytes], stop: Stop | None) -> Iterator[Answered]:
         while True:
             for record, reply in zip(batch, replies, strict=False):
-                yield record, self._decoded(record, reply)
+                yield Answered(record, self._decoded(record, reply))
             if stop is None:
                 return
-            yield batch[len(replies)], self._isolated(batch[len(replies)], stop)
+            yield Answered(batch[len(replies)], self._isolated(batch[len(replies)], stop), freely=False)
             batch = batch[len(replies) + 1 :]
             replies, stop = self._pool.run(self.program, batch) if batch else ([], None)
 

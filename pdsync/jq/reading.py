@@ -58,11 +58,15 @@ class Unusable:
 
 @dataclass(slots=True)
 class Reading:
-    """What one record gave: rows that the selector took, entities, and why something is missing ("" if nothing is)."""
+    """What one record gave: rows that the selector took, entities, and why something is missing ("" if nothing is).
+
+    `silent` says that nothing at all was reported, so that the entities are whole, one for each row that was taken.
+    """
 
     selected: int
     entities: list[DesiredEntity]
     failure: str = ""
+    silent: bool = False
 
 
 class Reader:
@@ -81,14 +85,35 @@ class Reader:
         self._names = names
         self._origins = {slot.name: slot.expression.origin for slot in layout.slots}
         self._spellings = {slot.name: slot.expression.text for slot in layout.slots}
-        self._columns: list[tuple[int, dict[str, str]]] = [(n, {}) for n in range(2, len(names))]
+        self._columns: list[tuple[int, dict[str, str]]] = [(n, {}) for n in range(1, len(names))]
         self._nothing_unknown: Mapping[str, str] = {}  # one for all entities
         self._lacking_by_names: dict[tuple[tuple[str, str], ...], Mapping[str, Cell]] = {}
+        self._silent = True
         for name, fault in faults.items():
             self._report(fault.code, name, fault.reason, fault.records)
 
     def read(self, record: Record, answer: Json) -> Reading:
         """What a record's answer means."""
+        self._silent = True
+        reading = self._read(record, answer)
+        reading.silent = self._silent
+        return reading
+
+    def recalled(self, record: Record, rows: list[list[Json]]) -> Reading:
+        """What was read from a record before, silently, from identifier, blueprint and values of each entity.
+
+        Raises ValueError, TypeError or LookupError when they are not those of this rule.
+        """
+        source = source_of(self._layout, record)
+        entities = []
+        for values in rows:
+            self._share(values)
+            fields = dict(zip(self._layout.paths, values[2:], strict=True))
+            key = EntityKey(values[1], values[0])
+            entities.append(DesiredEntity(key, fields, self._rules, source, self._nothing_unknown))
+        return Reading(len(entities), entities, silent=True)
+
+    def _read(self, record: Record, answer: Json) -> Reading:
         source = source_of(self._layout, record)
         lacking = self._lacking(record)
         for name in (ITEMS, SELECTOR):
@@ -164,12 +189,12 @@ class Reader:
             if reason:
                 self._report(WRONG_TYPE, path, reason, (source,))
                 values[position] = Unknown(reason)
+        self._share(values)
         identifier = self._key_part(IDENTIFIER, values[0], source)
         blueprint = self._key_part(BLUEPRINT, values[1], source)
         for name, part in ((IDENTIFIER, identifier), (BLUEPRINT, blueprint)):
             if isinstance(part, Unusable):
                 return f"{name}: {part.reason}"
-        self._share(values)
         return self._built(EntityKey(str(blueprint), str(identifier)), values[2:], source)
 
     def _built(self, key: EntityKey, values: list[Json], source: str) -> DesiredEntity:
@@ -184,10 +209,15 @@ class Reader:
         """Make equal texts of a path (a status, a service's id) one object; paths of ever new texts are left alone."""
         for position, texts in self._columns:
             value = values[position]
-            if value.__class__ is str:
-                values[position] = texts.setdefault(value, value)
-                if len(texts) > _SHARED_TEXTS:
-                    self._columns = [column for column in self._columns if column[0] != position]
+            if value.__class__ is not str:
+                continue
+            shared = texts.get(value)
+            if shared is not None:
+                values[position] = shared
+            elif len(texts) < _SHARED_TEXTS:
+                texts[value] = value
+            else:
+                self._columns = [column for column in self._columns if column[0] != position]
 
     def _key_part(self, name: str, value: Json, source: str) -> str | Unusable:
         if isinstance(value, Unknown):
@@ -217,6 +247,7 @@ class Reader:
         return Reading(0, [], f"{name}: {reason}")
 
     def _report(self, code: str, name: str, message: str, records: tuple[str, ...]) -> None:
+        self._silent = False
         if code == UNAVAILABLE:  # one message for all that depends on it
             self._problems.add(code, self._rule.id, message, self._rule.origin, records=records)
         elif code:

@@ -22,6 +22,7 @@ from pdsync.jq.program import layout_of
 from pdsync.jq.reading import Unusable, identifier_of
 from pdsync.mapping import expression_digest, map_entities
 from tests.mapping.builders import record, rule, snapshot
+from tests.mapping.strategies import CONTENTS, EXPRESSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,53 +31,6 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).parent.parent.parent
 _SETTINGS = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-9, 9)
-    | st.floats(-4, 4).map(lambda x: round(x, 1))
-    | st.text("aé🙂\0", max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
-    max_leaves=8,
-)
-_records = st.dictionaries(st.sampled_from(["a", "b", "c", "__analytics"]), _values, max_size=4)
-
-_atoms = st.sampled_from(
-    [
-        *(".", ".a", ".b", ".c.a", ".a[0]", ".b[]?", ".[]?", "..", "null", "false", '"x"', "0", "1.0", "[]", "{}"),
-        *(
-            "empty",
-            'error("e")',
-            "error(null)",
-            "error({a: 1})",
-            ".a.b.c",
-            "(.a, .b)",
-            ".__analytics.a",
-            "keys",
-            "length",
-        ),
-        *("tostring", "tojson", "add", "first", "type", "not", ".a # comment", ".b # comment \\", '"\\(.a)-\\(.b)"'),
-        *("def f: .a; f", "def first: 1; first", "label $out | 1, break $out", "$__prog_args?"),
-    ]
-)
-_expressions = st.recursive(
-    _atoms,
-    lambda inner: st.one_of(
-        st.tuples(inner, st.sampled_from(["|", ",", "//", "+", "==", "and", "-"]), inner).map(
-            lambda t: f"({t[0]}\n) {t[1]} ({t[2]}\n)"
-        ),
-        inner.map(lambda e: f"[{e}\n]"),
-        inner.map(lambda e: f"try ({e}\n) catch ."),
-        inner.map(lambda e: f"({e}\n)?"),
-        inner.map(lambda e: f"map({e}\n)"),
-        inner.map(lambda e: f"first({e}\n)"),
-        inner.map(lambda e: f"{{x: ({e}\n)}}"),
-        inner.map(lambda e: f"reduce ({e}\n) as $x (0; . + 1)"),
-        st.tuples(inner, inner, inner).map(lambda t: f"if ({t[0]}\n) then ({t[1]}\n) else ({t[2]}\n) end"),
-    ),
-    max_leaves=5,
-)
 
 
 @pytest.fixture(scope="module")
@@ -104,25 +58,25 @@ def _alone(expression: str, content: dict[str, Any]) -> Cell:
 
 
 @_SETTINGS
-@given(st.lists(_expressions, min_size=1, max_size=6), _records)
+@given(st.lists(EXPRESSIONS, min_size=1, max_size=6), CONTENTS)
 def test_one_program_means_what_many_mean(pool: Pool, expressions: list[str], content: dict[str, Any]) -> None:
     """In the combined program every expression gives what it gives alone, whatever its neighbours do."""
     expressions = [text for text in expressions if _compiles(text)]
     layout = layout_of(rule({f"properties.p{n}": text for n, text in enumerate(expressions)}))
-    [(_, answer)] = answers(pool, layout, {}, [record(content)])
+    [(_, answer, _)] = answers(pool, layout, {}, [record(content)])
     cells = [read_cell(raw) for raw in answer[1][0][3:]]
     expected = [_alone(text, content) for text in expressions]
     assert [(cell.state, cell.value) for cell in expected] == [(cell.state, cell.value) for cell in cells]
 
 
 @_SETTINGS
-@given(st.lists(_expressions, min_size=1, max_size=4), _records, st.sampled_from(["true", ".a", "empty", ".b == null"]))
+@given(st.lists(EXPRESSIONS, min_size=1, max_size=4), CONTENTS, st.sampled_from(["true", ".a", "empty", ".b == null"]))
 def test_isolated_equals_combined(pool: Pool, expressions: list[str], content: dict[str, Any], selector: str) -> None:
     """One expression at a time, as after a stop, gives the answer of the combined program; with items too."""
     fields = {f"properties.p{n}": text for n, text in enumerate(expressions) if _compiles(text)}
     for items in (None, ".c", "[.a, .b]"):
         layout = layout_of(rule(fields, selector=selector, items=items))
-        [(_, combined)] = answers(pool, layout, {}, [record(content)])
+        [(_, combined, _)] = answers(pool, layout, {}, [record(content)])
         isolated, stopped = isolate(pool, layout, {}, record(content))
         assert combined == isolated
         assert stopped == {}
@@ -206,7 +160,11 @@ def test_records_do_not_need_each_other() -> None:
         assert f"s{n}" == key.identifier
 
 
-@given(st.text(max_size=6) | st.text("aZ9@_.+:\\/=-é", max_size=4))
+_known = st.characters(exclude_categories=["Cn", "Cs"])
+"""What this Python's Unicode has: `regex` brings a newer one, with letters that are nothing here yet."""
+
+
+@given(st.text(_known, max_size=6) | st.text("aZ9@_.+:\\/=-é", max_size=4))
 def test_identifier_pattern(text: str) -> None:
     """What passes is what Port's own pattern takes, in composed form."""
     import unicodedata
@@ -225,7 +183,7 @@ def test_letters_are_unicode_letters() -> None:
     assert [c for c in known if c.isalpha() != bool(letters.match(c))] == []
 
 
-@given(_expressions, _expressions)
+@given(EXPRESSIONS, EXPRESSIONS)
 def test_digest_follows_the_text(one: str, other: str) -> None:
     """Digests are equal exactly when the expressions are, path by path."""
     first, second = (expression_digest(rule({"title": text, "icon": ".i"})) for text in (one, other))
