@@ -8,19 +8,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pdsync.apply import ApplyResult, apply_plan
+from pdsync.completeness import judged
 from pdsync.diff import diff_fields
-from pdsync.errors import SourceError, StalePlan, StateError, error
+from pdsync.errors import SourceError, StalePlan, StateError, TargetError, error
+from pdsync.kinds import scopes_for
 from pdsync.mapping import jq_version, map_entities
 from pdsync.model import (
     Catalog,
     DeleteLimit,
     DesiredEntities,
     EntityKey,
+    Examination,
     Existing,
     Expression,
+    KindState,
     Ledger,
     Plan,
     PlanBase,
@@ -31,10 +35,12 @@ from pdsync.plan.blueprints import blueprints_after
 from pdsync.plan.drift import Drift, find_drift
 from pdsync.plan.entities import constant_blueprint
 from pdsync.plan.order import relation_targets
+from pdsync.privacy import without_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from pdsync.errors import Diagnostic
     from pdsync.model import Change, MappingRule, Query
     from pdsync.sources import Source
     from pdsync.state.store import StateStore
@@ -54,11 +60,35 @@ class Sides:
     target: str
 
 
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """How to take a snapshot: only `kinds` if any are named, `accept_shrink` kinds that may be short all at once."""
+
+    kinds: tuple[str, ...] = ()
+    accept_shrink: tuple[str, ...] = ()
+
+
 async def take_snapshot(
-    catalog: Catalog, source: Source, *, kinds: Collection[str] = (), progress: Progress | None = None
+    catalog: Catalog,
+    source: Source,
+    store: StateStore,
+    *,
+    how: Fetching | None = None,
+    progress: Progress | None = None,
 ) -> Snapshot:
-    """Fetch what the catalog's mappings read; only `kinds`, if any are named.  Raises `SourceError`."""
-    return await source.fetch(queries(catalog, kinds), progress)
+    """Fetch what the catalog's mappings read, without what is private, judged against the last snapshot.
+
+    Raises `SourceError`.
+    """
+    how = how or Fetching()
+    fetched = await source.fetch(queries(catalog, how.kinds), progress)
+    return judged(without_private(fetched, catalog.rules), store.last_counts(), how.accept_shrink)
+
+
+def merged(kept: Snapshot, taken: Snapshot) -> Snapshot:
+    """A snapshot of some kinds laid over the one that is kept."""
+    digest = hashlib.blake2b(f"{kept.digest}{taken.digest}".encode(), digest_size=16).hexdigest()
+    return replace(taken, collections={**kept.collections, **taken.collections}, digest=digest)
 
 
 def queries(catalog: Catalog, kinds: Collection[str] = ()) -> list[Query]:
@@ -66,7 +96,7 @@ def queries(catalog: Catalog, kinds: Collection[str] = ()) -> list[Query]:
     mapped = {rule.query: None for rule in catalog.rules}
     if unknown := sorted(set(kinds) - {query.kind for query in mapped}):
         hint = "mapped kinds: " + ", ".join(sorted({query.kind for query in mapped}))
-        raise SourceError(error("PD302", "no mapping reads this kind", detail=", ".join(unknown), hint=hint))
+        raise SourceError(error("PD305", "no mapping reads this kind", detail=", ".join(unknown), hint=hint))
     return [query for query in mapped if not kinds or query.kind in kinds]
 
 
@@ -78,17 +108,29 @@ async def plan_online(
     *,
     target: str,
     scope: Scope | None = None,
+    how: Fetching | None = None,
     progress: Progress | None = None,
 ) -> tuple[Plan, Snapshot]:
-    """Snapshot PagerDuty and read Port at the same time, then plan."""
+    """Snapshot PagerDuty and read Port at the same time; plan, and keep the snapshot."""
     ledger = store.load()
     async with asyncio.TaskGroup() as group:
-        fetching = group.create_task(take_snapshot(catalog, source, progress=progress))
+        fetching = group.create_task(take_snapshot(catalog, source, store, how=how, progress=progress))
         reading = group.create_task(reader.read(wanted_paths(catalog, ledger), progress))
     snapshot = fetching.result()
-    sides = Sides(catalog, snapshot, target)
-    plan = await _decide(sides, reading.result(), reader, ledger, scope=scope, progress=progress)
-    return plan, snapshot
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.to_thread(store.save_snapshot, snapshot))
+        deciding = group.create_task(
+            _decide(
+                Sides(catalog, snapshot, target),
+                reading.result(),
+                reader,
+                store,
+                ledger,
+                scope=scope,
+                progress=progress,
+            )
+        )
+    return deciding.result(), snapshot
 
 
 async def plan_from(
@@ -102,7 +144,7 @@ async def plan_from(
     """Plan from a snapshot that was taken before."""
     ledger = store.load()
     existing = await reader.read(wanted_paths(sides.catalog, ledger), progress)
-    return await _decide(sides, existing, reader, ledger, scope=scope, progress=progress)
+    return await _decide(sides, existing, reader, store, ledger, scope=scope, progress=progress)
 
 
 async def plan_destroy(
@@ -209,6 +251,7 @@ async def _decide(
     sides: Sides,
     existing: Existing,
     reader: TargetReader,
+    store: StateStore,
     ledger: Ledger,
     *,
     scope: Scope | None,
@@ -216,7 +259,7 @@ async def _decide(
 ) -> Plan:
     catalog, snapshot = sides.catalog, sides.snapshot
     _same_organisation(ledger, existing)
-    desired = await asyncio.to_thread(map_entities, catalog.rules, snapshot, progress=progress)
+    desired = await asyncio.to_thread(_mapped, catalog, snapshot, store, progress)
     existing = await _with_computed_blueprints(desired, existing, reader, catalog, progress)
     tool = f"jq {jq_version()}"
     facts = Facts(
@@ -237,7 +280,22 @@ async def _decide(
         target=sides.target,
         tool=tool,
     )
-    return make_plan(facts, base, scope)
+    plan = make_plan(facts, base, scope)
+    return replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics))
+
+
+def snapshot_problems(snapshot: Snapshot) -> tuple[Diagnostic, ...]:
+    """Why collections are not complete, each reason once."""
+    found = (collection.problem for collection in snapshot.collections.values() if collection.problem)
+    return tuple(dict.fromkeys(found))
+
+
+def _mapped(catalog: Catalog, snapshot: Snapshot, store: StateStore, progress: Progress | None) -> DesiredEntities:
+    """What mapping gives; records that have not changed since the last plan are not evaluated again."""
+    memo = store.load_memo()
+    desired = map_entities(catalog.rules, snapshot, progress=progress, memo=memo)
+    note = store.save_memo(memo)
+    return replace(desired, diagnostics=(*desired.diagnostics, note)) if note else desired
 
 
 def _same_organisation(ledger: Ledger, existing: Existing) -> None:
@@ -289,3 +347,62 @@ def unproven(rules: Sequence[MappingRule], snapshot: Snapshot) -> Mapping[str, s
             detail = f" ({collection.problem.detail})" if collection.problem.detail else ""
             reasons[rule.id] = f"{rule.kind}: {collection.problem.summary}{detail}"
     return reasons
+
+
+class Probed(Protocol):
+    """What a source says of one kind (`pdsync.sources.pagerduty.ProbeResult`)."""
+
+    @property
+    def kind(self) -> str:
+        """The kind."""
+        ...
+
+    @property
+    def status(self) -> str:
+        """One of readable, forbidden, unavailable, failed."""
+        ...
+
+    @property
+    def detail(self) -> str:
+        """Why not."""
+        ...
+
+    @property
+    def scope(self) -> str:
+        """The OAuth scope that reads it."""
+        ...
+
+
+class ProbingSource(Protocol):
+    """A source that can be asked cheaply whether kinds can be read."""
+
+    async def probe(self, kinds: Sequence[str]) -> Sequence[Probed]:
+        """One small request for each kind."""
+        ...
+
+
+async def examine(
+    catalog: Catalog, source: ProbingSource, reader: TargetReader, store: StateStore, *, urls: tuple[str, str]
+) -> Examination:
+    """Ask both sides for as little as tells whether a plan could be made."""
+    kinds = sorted({query.kind for query in queries(catalog)})
+    probed = [KindState(p.kind, p.status, p.detail, p.scope) for p in await source.probe(kinds)]
+    ledger = store.load()
+    port_error, existing = "", Existing("", "", {}, {})
+    try:
+        existing = await reader.read({})
+    except TargetError as e:
+        port_error = str(e)
+    return Examination(
+        catalog_blueprints=len(catalog.blueprints),
+        catalog_rules=len(catalog.rules),
+        pagerduty_url=urls[0],
+        kinds=tuple(probed),
+        scopes=scopes_for(queries(catalog)),
+        port_url=urls[1],
+        org_id=existing.org_id,
+        org_name=existing.org_name,
+        blueprints=len(existing.blueprints),
+        port_error=port_error,
+        state=f"{store.backend.url}, serial {ledger.serial}, {len(ledger.entities)} entities owned",
+    )

@@ -196,7 +196,12 @@ class Collection:
     """All records that one query gave, in the order PagerDuty gave them, each id once.
 
     `problem` is why absence from this collection proves nothing; None when the collection is complete.
-    `requests` counts HTTP requests, `seconds` is wall time; `notes` tell what else went wrong (an enrichment).
+    `requests` counts HTTP requests, `seconds` is wall time; `notes` tell what else went wrong (an enrichment);
+    `believed` is the last count that was not suspiciously small (`pdsync.completeness`).
+
+    `incremental` says that some records were not read but taken over from an earlier snapshot.  `as_of` tells when
+    what was taken over was read (RFC 3339 UTC), by enrichment, under the empty name for the records themselves; what it
+    does not name was read for this snapshot.
     """
 
     query: Query
@@ -205,6 +210,9 @@ class Collection:
     requests: int = 0
     seconds: float = 0.0
     notes: tuple[Diagnostic, ...] = ()
+    believed: int = 0
+    incremental: bool = False
+    as_of: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -480,3 +488,38 @@ class Outcome:
     n: int
     status: OutcomeStatus
     message: str = ""
+
+
+# --- doctor ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class KindState:
+    """Whether one mapped kind can be read."""
+
+    kind: str
+    status: str
+    detail: str
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What `doctor` found."""
+
+    catalog_blueprints: int
+    catalog_rules: int
+    pagerduty_url: str
+    kinds: tuple[KindState, ...]
+    scopes: tuple[str, ...]
+    port_url: str
+    org_id: str
+    org_name: str
+    blueprints: int
+    port_error: str
+    state: str
+
+    @property
+    def well(self) -> bool:
+        """Whether every mapped kind can be read, and Port too."""
+        return not self.port_error and all(kind.status == "readable" for kind in self.kinds)

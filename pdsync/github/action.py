@@ -29,7 +29,6 @@ from pdsync.github.events import Event, Mode, decide, parse_event
 from pdsync.github.pulls import pull_of_push
 from pdsync.github.record import comment_key
 from pdsync.github.report import (
-    CHANGES,
     INTERRUPTED,
     WITHHELD,
     Report,
@@ -38,12 +37,12 @@ from pdsync.github.report import (
     drifted,
     hand_over,
     has_errors,
-    plan_exit,
     reason_of,
     take_over,
 )
 from pdsync.github.settings import Settings, read_settings, redact
 from pdsync.github.sticky import Comment, Thread, find, post
+from pdsync.plan.verdict import CHANGES, plan_exit_code
 from pdsync.render.plan_text import render_plan
 from pdsync.render.result_text import render_result
 
@@ -217,7 +216,7 @@ def _work(report: Report, decision: Decision, settings: Settings, operations: Op
     report = replace(report, diagnostics=tuple(dict.fromkeys((*found, *plan.diagnostics))), serial=plan.base.serial)
     if decision.mode is Mode.APPLY:
         return _apply(report, plan, settings, operations)
-    return _judged(replace(report, exit_code=plan_exit(plan)), settings), plan
+    return _judged(replace(report, exit_code=plan_exit_code(plan, detailed=True)), settings), plan
 
 
 def _apply(report: Report, plan: Plan, settings: Settings, operations: Operations) -> tuple[Report, Plan | None]:
@@ -240,6 +239,8 @@ def _judged(report: Report, settings: Settings) -> Report:
         CHANGES: (settings.fail_on_changes, "changes"),
         WITHHELD: (withheld or (settings.fail_on_changes and not applying), "guard"),
         INTERRUPTED: (True, "cancelled"),
+        1: (True, "mapping"),
+        7: (True, "source-incomplete"),
     }
     fails, reason = rules.get(report.exit_code, (True, "apply-failed"))
     return replace(report, fails=fails, reason=reason if fails else "")

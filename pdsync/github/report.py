@@ -13,11 +13,11 @@ from pdsync.errors import Diagnostic, PdsyncError, Severity, StateError, error
 from pdsync.github.events import Mode
 from pdsync.model import Outcome, Plan
 from pdsync.plan.document import plan_document, read_plan
+from pdsync.plan.verdict import plan_exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CHANGES = 2
 WITHHELD = 3
 PARTLY = 6
 INTERRUPTED = 130
@@ -71,20 +71,13 @@ def drifted(plan: Plan | None) -> bool:
     return plan is not None and any(c.cause == "drift" or any(f.drift for f in c.fields) for c in plan.changes)
 
 
-def plan_exit(plan: Plan) -> int:
-    """What `pdsync plan --detailed-exitcode` ends with."""
-    if plan.withheld:
-        return WITHHELD
-    return CHANGES if plan.changes else 0
-
-
 def apply_exit(plan: Plan, outcomes: tuple[Outcome, ...], *, interrupted: bool) -> int:
     """What `pdsync apply` ends with."""
     if interrupted:
         return INTERRUPTED
     if any(outcome.status != "done" for outcome in outcomes):
         return PARTLY
-    return WITHHELD if plan.withheld else 0
+    return plan_exit_code(plan, detailed=False)
 
 
 def reason_of(failure: PdsyncError) -> str:

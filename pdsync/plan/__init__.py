@@ -52,17 +52,19 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
     """The changes that make Port what the catalog and PagerDuty say it should be, in the order of doing."""
     scope = scope or Scope()
     blueprints = blueprints_after(facts)
-    desired, dangling = with_stubs(facts, blueprints)
+    unproven = _unproven(facts, blueprints)
+    desired, dangling = with_stubs(facts, blueprints, unproven)
     decisions = EntityDecisions(facts, blueprints, desired)
     upserts, held, unchanged = decisions.upserts()
     removed, left = decisions.removals()
-    removals = _guarded(facts, blueprints, removed, upserts, scope)
+    upserts, removed = list(filter(scope.covers, upserts)), list(filter(scope.covers, removed))
+    removals = _guarded(facts, (removed, upserts), scope, blueprints=blueprints, unproven=unproven)
     drafts, refused = blueprint_changes(facts)
-    deleted = {c.key for c in removals.allowed if c.action == "delete" and scope.covers(c.key)}
-    drafts, staying = blueprints_that_stay(drafts, deleted, facts)
-    kept = [c for c in (*drafts, *upserts, *removals.allowed) if scope.covers(c.key)]
-    changes = in_order(kept, blueprints, facts.existing.entities)
-    withheld = tuple(w for w in (*removals.withheld, *staying) if scope.covers(w.key))
+    used = {c.blueprint for c in upserts}
+    drafts = [c for c in drafts if scope.covers(c) or (c.action == "create" and c.blueprint in used)]
+    drafts, staying = blueprints_that_stay(drafts, removals.allowed, blueprints, facts)
+    changes = in_order([*drafts, *upserts, *removals.allowed], blueprints, facts.existing.entities)
+    withheld = (*removals.withheld, *staying)
     foreign = facts.existing.entities.keys() - desired.keys() - facts.ledger.entities.keys()
     return Plan(
         base=base,
@@ -71,7 +73,8 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
         held=tuple(sorted((*held, *left), key=lambda h: h.key)),
         guards=(*removals.guards, *refused),
         summary=_summary(changes, withheld, len(held) + len(left), unchanged, len(foreign)),
-        expressions=facts.expressions,
+        # What a limited plan leaves out still waits for its new expression.
+        expressions=facts.ledger.expressions if scope.limited else facts.expressions,
         fingerprint=fingerprint(changes),
         diagnostics=(*facts.catalog.diagnostics, *facts.desired.diagnostics, *dangling),
     )
@@ -90,13 +93,19 @@ def fingerprint(changes: Iterable[Change]) -> str:
 
 
 def _guarded(
-    facts: Facts, blueprints: Mapping[str, Blueprint], removals: list[Change], upserts: list[Change], scope: Scope
+    facts: Facts,
+    decided: tuple[list[Change], list[Change]],
+    scope: Scope,
+    *,
+    blueprints: Mapping[str, Blueprint],
+    unproven: Mapping[str, str],
 ) -> Removals:
-    gone = {c.key for c in removals if c.action == "delete" and scope.covers(c.key)}
+    removals, upserts = decided
+    gone = {c.key for c in removals if c.action == "delete"}
     updates = {c.key: c for c in upserts if c.action == "update"}
     return guard_removals(
-        [c for c in removals if scope.covers(c.key)],
-        unproven=_unproven(facts, blueprints),
+        removals,
+        unproven=unproven,
         policy=facts.catalog.project.policy,
         ledger=facts.ledger,
         required_by=required_by(gone, facts.existing.entities, updates, blueprints),

@@ -12,9 +12,9 @@ from pdsync.normal import blueprint_definition, blueprint_fields, same
 from pdsync.plan.decide import decide, main_cause, wanted_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable, Mapping
 
-    from pdsync.model import Action, Cause, EntityKey, Fields
+    from pdsync.model import Action, Cause, Fields
     from pdsync.plan.decide import Facts
 
 
@@ -131,15 +131,32 @@ def _without_type_changes(change: Change) -> tuple[Change, list[Guard]]:
 
 
 def blueprints_that_stay(
-    changes: Iterable[Change], deleted: Collection[EntityKey], facts: Facts
+    changes: Iterable[Change], removals: Iterable[Change], blueprints: Mapping[str, Blueprint], facts: Facts
 ) -> tuple[list[Change], list[Withheld]]:
-    """Take out deletes of blueprints that would still hold entities: Port refuses them."""
+    """Take out deletes of blueprints that Port would refuse: one that holds entities, or that others relate to.
+
+    `removals` are the removals of entities that will happen, `blueprints` those in force after the plan.
+    """
+    listed = list(changes)
+    deleted = {c.key for c in removals if c.action == "delete"}
     holding = Counter(key.blueprint for key in facts.existing.entities if key not in deleted)
-    kept, withheld = [], []
-    for change in changes:
-        if change.action == "delete" and holding[change.blueprint]:
-            reason = f"it would still hold {holding[change.blueprint]} entities"
-            withheld.append(Withheld(*change.key, change.title, reason))
-        else:
-            kept.append(change)
-    return kept, withheld
+    withheld: dict[str, Withheld] = {}
+    while True:
+        gone = {c.blueprint for c in listed if c.action == "delete" and c.blueprint not in withheld}
+        found = {name: reason for name in sorted(gone) if (reason := _needed(name, gone, holding, blueprints))}
+        if not found:
+            break
+        withheld |= {c.blueprint: Withheld(*c.key, c.title, found[c.blueprint]) for c in listed if c.blueprint in found}
+    kept = [c for c in listed if c.action != "delete" or c.blueprint not in withheld]
+    return kept, [withheld[name] for name in sorted(withheld)]
+
+
+def _needed(name: str, gone: set[str], holding: Mapping[str, int], blueprints: Mapping[str, Blueprint]) -> str:
+    """Why a blueprint cannot be deleted together with the others that go; empty when it can."""
+    if holding[name]:
+        return f"it would still hold {holding[name]} entities"
+    relating = (b.identifier for b in blueprints.values() if b.identifier not in gone)
+    for other in sorted(relating):
+        if any(relation.get("target") == name for relation in blueprints[other].relations.values()):
+            return f"{other} relates to it"
+    return ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pdsync.model import (
     Catalog,
     DesiredEntities,
+    EntityKey,
     Existing,
     Ledger,
 )
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pdsync.model import (
         Action,
         Cause,
-        EntityKey,
+        Change,
         FieldChange,
         LedgerEntry,
     )
@@ -58,14 +59,21 @@ class Scope:
     no_delete: bool = False
     allow_deletes: Mapping[str, int] = field(default_factory=dict)
 
-    def covers(self, key: EntityKey) -> bool:
-        """Whether changes to this key are in scope."""
+    @property
+    def limited(self) -> bool:
+        """Whether anything may be out of scope."""
+        return bool(self.only or self.exclude)
+
+    def covers(self, change: Change) -> bool:
+        """Whether a change is in scope; a blueprint itself is meant by its name alone."""
+        key = EntityKey(change.blueprint, "") if change.target == "blueprint" else change.key
         return (not self.only or matches(key, self.only)) and not matches(key, self.exclude)
 
 
 def matches(key: EntityKey, globs: Iterable[str]) -> bool:
     """Whether any glob covers a key: `blueprint/identifier`, or the blueprint's name alone."""
-    return any(fnmatchcase(str(key), glob) or fnmatchcase(key.blueprint, glob) for glob in globs)
+    name = str(key) if key.identifier else key.blueprint
+    return any(fnmatchcase(name, glob) or fnmatchcase(key.blueprint, glob) for glob in globs)
 
 
 def decide(*, wanted: bool, exists: bool, differs: bool, last: LedgerEntry | None, settled: bool) -> Action | None:

@@ -20,8 +20,8 @@ FORMAT_VERSION = "1.0"
 
 def plan_document(plan: Plan) -> bytes:
     """The plan as canonical JSON: sorted keys, no white space, one trailing newline."""
-    value = {"format_version": FORMAT_VERSION, **msgspec.to_builtins(plan)}
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    value = {"format_version": FORMAT_VERSION} | {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
+    return msgspec.json.encode(value, order="sorted") + b"\n"
 
 
 def parse_plan(data: bytes, name: str = "plan") -> Plan:

@@ -37,12 +37,13 @@ def writers(rules: Iterable[MappingRule]) -> Callable[[str, str], bool]:
 
 
 def with_stubs(
-    facts: Facts, blueprints: Mapping[str, Blueprint]
+    facts: Facts, blueprints: Mapping[str, Blueprint], unproven: Mapping[str, str]
 ) -> tuple[dict[EntityKey, DesiredEntity], list[Diagnostic]]:
     """The desired entities, sorted, with those that only a relation needs; relations that point at nothing.
 
     What is ours stays for as long as something desired points at it, as with Port's own integration; what is missing is
-    made as a stub where the mapping says createMissingRelatedEntities.
+    made as a stub where the mapping says createMissingRelatedEntities.  Where absence is not proven (`unproven` says
+    why, by blueprint), or a record failed, what is there is left as it is.
     """
     desired, owned = facts.desired.entities, facts.ledger.entities
     makes_stubs = {rule.id for rule in facts.catalog.rules if rule.create_missing_related}
@@ -53,6 +54,8 @@ def with_stubs(
         makes = makes_stubs.issuperset(entity.rules)
         for path, target in relation_targets(entity.fields, blueprints.get(entity.key.blueprint)):
             if target in desired or target in facts.desired.held or (target in there and target not in owned):
+                continue
+            if target in there and (target.blueprint in unproven or owned[target].source in facts.desired.failed):
                 continue
             if target in there or (makes and not target.blueprint.startswith("_")):
                 needed.setdefault(target, DesiredEntity(target, {}, entity.rules, ""))
@@ -84,6 +87,7 @@ class EntityDecisions:
         self.desired = desired
         self.rules = {rule.id: rule for rule in facts.catalog.rules}
         self.normalise = {name: entity_normaliser(blueprint) for name, blueprint in blueprints.items()}
+        self._paths: dict[tuple[tuple[str, ...], str], tuple[str, bool]] = {}
         self.writers = writers(facts.catalog.rules)
         self.managed_paths = {
             name: frozenset(
@@ -186,17 +190,25 @@ class EntityDecisions:
         path, before, after = difference
         applied = last.fields.get(path) if last else None
         drift = last is not None and not same(before, applied)
-        rule = next((r for r in want.rules if r in self.rules and path in self.rules[r].fields), None)
-        origin = str(self.rules[rule].fields[path].origin) if rule else ""
+        origin, by_catalog = self._written_by(want.rules, path)
         if drift and same(applied, after):
             cause: Cause = "drift"
-        elif rule is None or self._expression_is_new(rule, path):
+        elif by_catalog:
             cause = "catalog"
         elif last is not None and self.facts.ledger.tool and self.facts.ledger.tool != self.facts.tool:
             cause = "tool"
         else:
             cause = "source"
         return FieldChange(path, before, after, cause, origin, drift=drift)
+
+    def _written_by(self, rules: tuple[str, ...], path: str) -> tuple[str, bool]:
+        """Where the expression of a path stands, and whether it is another one than was last applied."""
+        told = self._paths.get((rules, path))
+        if told is None:
+            rule = next((r for r in rules if r in self.rules and path in self.rules[r].fields), None)
+            origin = str(self.rules[rule].fields[path].origin) if rule else ""
+            told = self._paths[rules, path] = origin, rule is None or self._expression_is_new(rule, path)
+        return told
 
     def _expression_is_new(self, rule: str, path: str) -> bool:
         before = self.facts.ledger.expressions.get(rule, {})
@@ -211,7 +223,7 @@ class EntityDecisions:
 
     def _create_cause(self, want: DesiredEntity, last: LedgerEntry | None) -> Cause:
         if last is not None:
-            return "drift"
+            return "drift" if want.source else "source"
         return "catalog" if any(map(self._selection_is_new, want.rules)) else "source"
 
     def _unwanted(self, key: EntityKey, action: Action, last: LedgerEntry, have: ExistingEntity | None) -> Change:

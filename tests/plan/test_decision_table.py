@@ -361,3 +361,43 @@ def test_blueprints_in_a_circle_lose_their_relations_first() -> None:
     one, other = blueprint("one", to=relation("other")), blueprint("other", to=relation("one"))
     made = plan(Facts(catalog([], []), desired(), existing([one, other], {}), ledger({}, [one, other])))
     assert [[(f.path, f.after) for f in c.fields] for c in made.changes] == [[("relations.to", None)]] * 2
+
+
+def test_an_unreadable_kind_leaves_what_relations_need_as_it_is() -> None:
+    """When services could not be listed, a service that an incident points at is neither stub nor adopted."""
+    incident = blueprint("incident", service=relation("service"))
+    rules = [rule(), rule("incident", ("relations.service",), kind="incidents")]
+    owned = {"a": entry(tier="1"), "incident/i": entry(to_service="a", source="incidents/i", rules=(rules[1].id,))}
+    given = Facts(
+        catalog([SERVICE, incident], rules),
+        desired(want("i", "incident", to_service="a", source="incidents/i", rules=(rules[1].id,))),
+        existing([SERVICE, incident], {"a": have(tier="1"), "incident/i": have(to_service="a")}),
+        ledger(owned, [SERVICE, incident]),
+        unproven={rules[0].id: "services could not be read"},
+    )
+    made = plan(given)
+    assert (made.changes, [str(w.key) for w in made.withheld]) == ((), ["service/a"])
+
+
+def test_a_scope_by_identifier_leaves_the_blueprint_alone() -> None:
+    """`--only service/*` means entities; the blueprint is meant by its name."""
+    given = Facts(catalog([], []), desired(), existing([SERVICE], {"a": have()}), ledger({"a": entry()}, [SERVICE]))
+    assert [(c.target, str(c.key)) for c in plan(given, only=("service/*",)).changes] == [("entity", "service/a")]
+    assert [c.target for c in plan(given, only=("service",)).changes] == ["entity", "blueprint"]
+
+
+def test_a_blueprint_that_others_relate_to_is_not_deleted() -> None:
+    """Port refuses to delete a blueprint that one that stays relates to."""
+    incident = blueprint("incident", service=relation("service"))
+    given = Facts(
+        catalog([incident], []), desired(), existing([SERVICE, incident], {}), ledger({}, [SERVICE, incident])
+    )
+    assert [(str(w.key), w.reason) for w in plan(given).withheld] == [("service/service", "incident relates to it")]
+
+
+def test_a_limited_plan_leaves_the_expressions_as_they_were() -> None:
+    """What `--only` leaves out is still the catalog's doing in the next plan."""
+    given = facts(want("a", tier="2"), have(tier="1"), entry(tier="1"))
+    given = replace(given, expressions=expressions(given.catalog.rules))
+    assert plan(given, only=("other",)).expressions == given.ledger.expressions
+    assert plan(given).expressions == given.expressions
