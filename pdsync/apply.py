@@ -79,10 +79,15 @@ async def apply_plan(
         await run.everything()
     finally:
         ledger = store.finish(journal)
-    outcomes = tuple(
-        journal.outcomes.get(c.n) or Outcome(c.n, "skipped", "stopped before it began") for c in plan.changes
-    )
-    return ApplyResult(plan, outcomes, ledger, run.stop.is_set())
+    return ApplyResult(plan, tuple(_outcome(c.n, journal) for c in plan.changes), ledger, run.stop.is_set())
+
+
+def _outcome(number: int, journal: Journal) -> Outcome:
+    if number in journal.outcomes:
+        return journal.outcomes[number]
+    if number in journal.begun:
+        return Outcome(number, "unknown", "stopped before it was whole")
+    return Outcome(number, "skipped", "stopped before it began")
 
 
 class _Run:
@@ -96,7 +101,6 @@ class _Run:
         self.journal = journal
         self.stop = stop
         self.progress = progress
-        self.begun: set[int] = set()
 
     async def everything(self) -> None:
         """All phases, in order."""
@@ -132,13 +136,12 @@ class _Run:
 
     async def _step(self, change: Change, write: Callable[[], Awaitable[None]], *, last: bool) -> None:
         """One of the writes that a blueprint change takes; the change is done with its last one."""
+        again = self._begun([change])
         self._begin([change])
         try:
             await write()
-        except Unreachable as e:
-            self._end([_unanswered(change, e)])
-        except TargetError as e:
-            self._end([Outcome(change.n, "failed", str(e))])
+        except (TargetError, Unreachable) as e:
+            self._end([_failed(change, e, again)])
         else:
             self._end([Outcome(change.n, "done")] if last else [])
 
@@ -181,24 +184,25 @@ class _Run:
                 group.create_task(work())
 
     async def _batch(self, changes: list[Change], send: Callable[[], Awaitable[list[WriteResult]]]) -> None:
-        again = [c for c in changes if c.n in self.begun]
+        again = self._begun(changes)
         self._begin(changes)
         try:
             results = await send()
-        except Unreachable as e:
-            self._end([_unanswered(c, e) for c in changes])
-        except TargetError as e:
-            self._end([Outcome(c.n, "failed", str(e)) for c in changes])
+        except (TargetError, Unreachable) as e:
+            self._end([_failed(c, e, again) for c in changes])
         else:
             outcomes = [
-                Outcome(c.n, "failed" if result.error else "done", result.error)
+                _refused(c, result.error, again) if result.error else Outcome(c.n, "done")
                 for c, result in zip(changes, results, strict=True)
-                if result.error or not _deferred(c) or c in again
+                if result.error or not _deferred(c) or c.n in again
             ]
             self._end(outcomes)
 
+    def _begun(self, changes: list[Change]) -> set[int]:
+        """Of changes that take several writes, those of which one is done already."""
+        return self.journal.begun.intersection(c.n for c in changes)
+
     def _begin(self, changes: list[Change]) -> None:
-        self.begun.update(c.n for c in changes)
         self.journal.begin(c.n for c in changes)
 
     def _end(self, outcomes: list[Outcome]) -> None:
@@ -212,15 +216,24 @@ class _Run:
             return False
         for n in change.after:
             outcome = self.journal.outcomes.get(n)
-            if (outcome is None and n not in self.begun) or (outcome is not None and outcome.status != "done"):
+            if (outcome is None and n not in self.journal.begun) or (outcome is not None and outcome.status != "done"):
                 self._end([Outcome(change.n, "skipped", f"waits for #{n}, which was not done")])
                 return False
         return True
 
 
-def _unanswered(change: Change, problem: Unreachable) -> Outcome:
+def _failed(change: Change, problem: TargetError | Unreachable, again: set[int]) -> Outcome:
     """A write without an answer may have taken effect, unless it never left."""
-    return Outcome(change.n, "unknown" if problem.sent else "failed", str(problem))
+    silence = problem if isinstance(problem, Unreachable) else problem.__cause__
+    if isinstance(silence, Unreachable) and silence.sent:
+        return Outcome(change.n, "unknown", str(problem))
+    return _refused(change, str(problem), again)
+
+
+def _refused(change: Change, message: str, again: set[int]) -> Outcome:
+    """What was made by a first write is ours, though a later one was refused."""
+    made = change.action == "create" and change.n in again
+    return Outcome(change.n, "unknown" if made else "failed", f"made, but not whole: {message}" if made else message)
 
 
 def _only_in_the_ledger(change: Change) -> bool:

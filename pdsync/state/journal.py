@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import orjson
 
@@ -52,6 +52,7 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self.run = run
         self.plan = plan
+        self.begun: set[int] = set()
         self.outcomes: dict[int, Outcome] = {}
         self.path = folder / f"{run}.jsonl"
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
@@ -62,13 +63,21 @@ class Journal:
 
     def begin(self, numbers: Iterable[int]) -> None:
         """Note, durably, that these changes are about to be written."""
-        self._append(orjson.dumps({"begin": list(numbers)}))
+        listed = list(numbers)
+        self._append(orjson.dumps({"begin": listed}))
+        self.begun.update(listed)
 
     def end(self, outcomes: Iterable[Outcome]) -> None:
         """Note, durably, how these changes went."""
         listed = list(outcomes)
         self._append(orjson.dumps({"end": [[o.n, o.status, o.message] for o in listed]}))
         self.outcomes.update({o.n: o for o in listed})
+
+    @property
+    def statuses(self) -> dict[int, OutcomeStatus]:
+        """By number, as a replay would find them: what was begun and has not ended is unknown."""
+        open_ones: dict[int, OutcomeStatus] = dict.fromkeys(self.begun, "unknown")
+        return open_ones | {n: outcome.status for n, outcome in self.outcomes.items()}
 
     def close(self, serial: int) -> None:
         """Note that the ledger with this serial holds the result."""
@@ -84,24 +93,29 @@ class Journal:
 def read_journal(path: Path) -> RunRecord:
     """Read one journal; a last line that was cut by a crash is left out.
 
-    Raises `StateError` when the first line is not whole: the run never began.
+    Raises `StateError` when the first line is not whole (the run never began) or another one makes no sense.
     """
     head, *lines = path.read_bytes().split(b"\n")
     try:
         first = orjson.loads(head)
-    except orjson.JSONDecodeError as e:
-        raise StateError(error("PD530", "journal is damaged", detail=f"{path}: {e}")) from e
+        plan = parse_plan(orjson.dumps(first["plan"]), str(path))
+        record = RunRecord(first["run"], first["started"], plan)
+        return _with_events(record, map(orjson.loads, lines[:-1]))
+    except (ValueError, LookupError, TypeError, AttributeError) as e:
+        hint = "keep a copy, then remove it: what that run did is planned again, as changes or as something to adopt"
+        raise StateError(error("PD530", "journal is damaged", detail=f"{path}: {e}", hint=hint)) from e
+
+
+def _with_events(record: RunRecord, events: Iterable[Any]) -> RunRecord:
     statuses: dict[int, OutcomeStatus] = {}
     messages: dict[int, str] = {}
     closed = None
-    for line in lines[:-1]:
-        event = orjson.loads(line)
+    for event in events:
         statuses.update(dict.fromkeys(event.get("begin", ()), "unknown"))
         for n, status, message in event.get("end", ()):
             statuses[n], messages[n] = status, message
         closed = event.get("closed", closed)
-    plan = parse_plan(orjson.dumps(first["plan"]), str(path))
-    return RunRecord(first["run"], first["started"], plan, statuses, messages, closed)
+    return replace(record, statuses=statuses, messages=messages, closed=closed)
 
 
 def read_journals(folder: Path) -> list[RunRecord]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import orjson
 
+from pdsync.completeness import SUSPICIOUS, Seen
 from pdsync.errors import Diagnostic
 from pdsync.model import Collection, Query, Record, Snapshot
 from pdsync.state.ledger_file import damage, read_header
@@ -53,6 +54,9 @@ def dump_snapshot(snapshot: Snapshot) -> Iterator[bytes]:
                 "count": len(collection.records),
                 "problem": msgspec.to_builtins(collection.problem),
                 "notes": msgspec.to_builtins(collection.notes),
+                "believed": collection.believed,
+                "incremental": collection.incremental,
+                "as_of": dict(collection.as_of),
                 "requests": collection.requests,
                 "seconds": round(collection.seconds, 3),
             }
@@ -89,12 +93,31 @@ def _snapshot(header: dict[str, Any], body: bytes) -> Snapshot:
     )
 
 
+def parse_counts(head: bytes) -> dict[Query, Seen]:
+    """What the header alone (the first line) says of every query; nothing when it is no snapshot's header."""
+    try:
+        header = orjson.loads(head)
+    except orjson.JSONDecodeError:
+        return {}
+    if header.get("format") != FORMAT or header.get("version") != VERSION:
+        return {}
+    return {msgspec.convert(item["query"], Query): _seen(item) for item in header["collections"]}
+
+
+def _seen(header: dict[str, Any]) -> Seen:
+    problem = header["problem"] or {}
+    return Seen(header["count"], header.get("believed", 0), suspicious=problem.get("code") == SUSPICIOUS)
+
+
 def _collection(header: dict[str, Any], records: list[Record]) -> Collection:
     return Collection(
         query=msgspec.convert(header["query"], Query),
         records=tuple(records),
         problem=msgspec.convert(header["problem"], Diagnostic | None),
         notes=msgspec.convert(header["notes"], tuple[Diagnostic, ...]),
+        believed=header.get("believed", 0),
+        incremental=header.get("incremental", False),
+        as_of=header.get("as_of", {}),
         requests=header["requests"],
         seconds=header["seconds"],
     )

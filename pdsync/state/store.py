@@ -5,23 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pdsync.errors import StalePlan, StateError, error
+from pdsync.errors import Diagnostic, Severity, StalePlan, StateError, error
+from pdsync.memo import Memo, dump_memo, parse_memo
 from pdsync.model import Ledger, Plan, Snapshot
 from pdsync.state.backends import LockInfo
 from pdsync.state.journal import Journal, RunRecord, after_run, read_journals, read_open_journals
 from pdsync.state.ledger_file import checksum, dump_ledger, parse_ledger
-from pdsync.state.snapshot_file import dump_snapshot, parse_snapshot
+from pdsync.state.snapshot_file import dump_snapshot, parse_counts, parse_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from pdsync.completeness import Seen
+    from pdsync.model import Query
     from pdsync.state.backends import Backend
     from pdsync.state.backends.local import LocalBackend
 
 LEDGER = "ledger.jsonl"
 SNAPSHOT = "snapshot.jsonl"
+MEMO = "memo.jsonl"
 
 
 class StateStore:
@@ -87,7 +91,7 @@ class StateStore:
         `deletes` is how many entries this run was to remove: an empty ledger replaces a full one only when that many
         removals explain it.  Raises `StalePlan` when somebody else has saved since `load`.
         """
-        lost = len(self._stored.entities) - len(ledger.entities)
+        lost = len(self._ledger.entities) - len(ledger.entities)
         if not ledger.entities and lost > deletes:
             detail = f"{lost} entities would be forgotten although {deletes} were removed"
             raise StateError(error("PD504", "an empty ledger would replace a full one", detail=detail))
@@ -123,7 +127,7 @@ class StateStore:
 
     def finish(self, journal: Journal) -> Ledger:
         """Enter the run's outcomes into the ledger, save it, close the journal."""
-        statuses = {n: outcome.status for n, outcome in journal.outcomes.items()}
+        statuses = journal.statuses
         ledger = after_run(self._ledger, journal.plan, statuses)
         removed = sum(c.ledger is None and statuses.get(c.n) == "done" for c in journal.plan.changes)
         saved = self.save(ledger, deletes=removed)
@@ -135,9 +139,32 @@ class StateStore:
         stored = self.snapshots.load(SNAPSHOT)
         return parse_snapshot(stored.data, f"{self.snapshots.url}/{SNAPSHOT}") if stored else None
 
+    def last_counts(self) -> dict[Query, Seen]:
+        """What the last snapshot had of every query, by its header alone."""
+        return parse_counts(self.snapshots.first_line(SNAPSHOT))
+
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep a snapshot; the last one wins, since it can always be taken again."""
         self.snapshots.replace(SNAPSHOT, dump_snapshot(snapshot))
+
+    def load_memo(self) -> Memo:
+        """What mapping remembers; empty when there is nothing, or nothing that can be used."""
+        try:
+            stored = self.snapshots.load(MEMO)
+        except StateError:  # the records are mapped again; that they cannot be remembered is told by save_memo
+            return Memo()
+        return parse_memo(stored.data) if stored else Memo()
+
+    def save_memo(self, memo: Memo) -> Diagnostic | None:
+        """Keep what mapping remembers, unless it is kept already; a note when that cannot be: it only saves time."""
+        if not memo.changed:
+            return None
+        try:
+            self.snapshots.replace(MEMO, dump_memo(memo))
+        except StateError as e:
+            summary = "cannot remember what was mapped; the next plan takes longer"
+            return Diagnostic(Severity.NOTE, "PD507", summary, detail=e.diagnostics[0].detail)
+        return None
 
     def lock(self, operation: str) -> AbstractContextManager[None]:
         """Hold the backend's lock for the block.  Raises `Locked`."""

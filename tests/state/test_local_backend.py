@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from pathlib import Path
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +15,8 @@ from pdsync.state.backends import LockInfo
 from pdsync.state.backends.local import LocalBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 INFO = LockInfo("id1", "apply", "me@here, pid 7", "2026-06-01T12:00:00Z", "https://ci.example/run/9")
 POSIX = pytest.mark.skipif(os.name == "nt", reason="file modes and signals of POSIX")
@@ -93,6 +93,7 @@ def test_racing_processes_lose_no_update(backend: LocalBackend) -> None:
     assert held.data == b"120"
 
 
+SIZE = 500_000
 WRITER = """
 import sys
 from pathlib import Path
@@ -103,22 +104,36 @@ version, number = (held.version, held.data[0]) if held else (None, 0)
 print("ready", flush=True)
 while True:
     number = (number + 1) % 256
-    version = backend.store("ledger.jsonl", bytes([number]) * 200_000, version)
+    version = backend.store("ledger.jsonl", bytes([number]) * int(sys.argv[2]), version)
 """
 
 
+def whole(backend: LocalBackend) -> bool:
+    """Whether what is kept was written by one store alone."""
+    held = backend.load("ledger.jsonl")
+    data = held.data if held else b""
+    return (len(data), len(set(data))) in {(0, 0), (SIZE, 1)}
+
+
 @POSIX
-def test_a_killed_writer_leaves_a_whole_file(backend: LocalBackend) -> None:
-    """Whenever a writer is killed, the old or the new blob is there, never a part of one."""
-    for attempt in range(30):
-        with python(WRITER, str(backend.folder), stdout=subprocess.PIPE) as writer:
+def test_a_reader_and_a_crash_find_a_whole_file(backend: LocalBackend) -> None:
+    """While a writer replaces the blob, and whenever it is killed, the old or the new one is there, never a part."""
+    for reads in range(30):
+        with python(WRITER, str(backend.folder), str(SIZE), stdout=subprocess.PIPE) as writer:
             assert writer.stdout is not None
             writer.stdout.readline()
-            time.sleep(attempt * 0.0007)
+            seen = [whole(backend) for _ in range(reads)]
             writer.kill()
-        held = backend.load("ledger.jsonl")
-        data = held.data if held else b""
-        assert (len(data), len(set(data))) in {(0, 0), (200_000, 1)}
+        assert [*seen, whole(backend)] == [True] * (reads + 1)
+
+
+@POSIX
+def test_the_old_file_is_never_written_over(backend: LocalBackend) -> None:
+    """Who has opened the old blob reads it to its end, whatever is stored meanwhile."""
+    version = backend.store("ledger.jsonl", b"old\n", None)
+    with (backend.folder / "ledger.jsonl").open("rb") as reader:
+        backend.store("ledger.jsonl", b"new one\n", version)
+        assert reader.read() == b"old\n"
 
 
 @POSIX
@@ -144,11 +159,11 @@ def test_a_symbolic_link_is_refused(backend: LocalBackend, tmp_path: Path, call:
     backend.folder.mkdir()
     for name in ("ledger.jsonl", "lock"):
         (backend.folder / name).symlink_to(target)
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "load": lambda: backend.load("ledger.jsonl"),
         "store": lambda: backend.store("ledger.jsonl", b"ours", None),
         "delete": lambda: backend.delete("ledger.jsonl"),
-        "lock": lambda: backend.lock(INFO).__enter__(),
+        "lock": lambda: ExitStack().enter_context(backend.lock(INFO)),
     }
     with pytest.raises(StateError) as caught:
         calls[call]()

@@ -67,6 +67,14 @@ class LocalBackend:
         except OSError as e:
             raise _failed("write", path, e) from e
 
+    def first_line(self, name: str) -> bytes:
+        """The first line of a blob, without reading the rest; empty when there is none."""
+        try:
+            with self._path(name).open("rb") as file:
+                return file.readline()
+        except FileNotFoundError:
+            return b""
+
     def delete(self, name: str) -> None:
         """See `Backend.delete`."""
         self._path(name).unlink(missing_ok=True)

@@ -1,0 +1,142 @@
+"""A Port on loopback, a state in a folder, and plans of what a test says shall be there."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pdsync.apply import ApplyResult, apply_plan
+from pdsync.commands import expressions, wanted_paths
+from pdsync.model import EntityKey, PlanBase
+from pdsync.plan import Facts, make_plan
+from pdsync.plan.blueprints import blueprints_after
+from pdsync.plan.order import relation_targets
+from pdsync.sandbox.server import PORT_CLIENT_ID, PORT_CLIENT_SECRET, Sandbox
+from pdsync.sandbox.world import World
+from pdsync.state.backends.local import LocalBackend
+from pdsync.state.store import StateStore
+from pdsync.targets.port import PortAuth, PortReader, PortWriter
+from pdsync.transport import PORT_LIMITS, ApiClient
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from pathlib import Path
+
+    from pdsync.model import Blueprint, Catalog, DesiredEntities, Existing, Ledger, Plan
+
+T = TypeVar("T")
+
+
+class Here:
+    """A running Port and the state of a catalog; `patience` is how long a failing request is repeated, in seconds."""
+
+    def __init__(self, box: Sandbox, folder: Path, patience: float = 5.0) -> None:
+        self.box = box
+        self.port = box.store
+        self.folder = folder
+        self.patience = patience
+
+    def store(self) -> StateStore:
+        """The state, as one run opens it."""
+        local = LocalBackend(self.folder)
+        return StateStore(
+            local,
+            journals=self.folder / "journal",
+            snapshots=local,
+            now=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            new_id=lambda: secrets.token_hex(8),
+        )
+
+    def ledger(self) -> Ledger:
+        """What is owned, runs that were cut short included."""
+        return self.store().load()
+
+    def plan(self, of: Catalog, world: DesiredEntities, **policy: Any) -> Plan:
+        """What would make Port as `of` and `world` say."""
+
+        async def work(reader: PortReader) -> Plan:
+            ledger = self.store().load()
+            existing = await reader.read(wanted_paths(of, ledger))
+            facts = Facts(of, world, existing, ledger, expressions=expressions(of.rules), tool="jq")
+            known = await reader.known(_outside(facts))
+            return make_plan(_knowing(facts, known), _base(ledger, existing))
+
+        return self.reading(work)
+
+    def apply(self, plan: Plan, *, stop_after: int | None = None) -> ApplyResult:
+        """Do a plan; with `stop_after` a stop is asked for once so many changes have ended."""
+        store = self.store()
+        store.load()
+
+        async def work() -> ApplyResult:
+            stop = asyncio.Event()
+
+            def watch(_what: str, done: int, _total: int | None) -> None:
+                if stop_after is not None and done >= stop_after:
+                    stop.set()
+
+            async with self._client() as client:
+                return await apply_plan(plan, PortWriter(client), store, stop=stop, progress=watch)
+
+        return asyncio.run(work())
+
+    def reading(self, work: Callable[[PortReader], Awaitable[T]]) -> T:
+        async def run() -> T:
+            async with self._client() as client:
+                return await work(PortReader(client))
+
+        return asyncio.run(run())
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[ApiClient]:
+        url = self.box.port_url
+        async with ApiClient(
+            url,
+            name="Port",
+            auth=PortAuth(url, PORT_CLIENT_ID, PORT_CLIENT_SECRET),
+            user_agent="test",
+            limits=PORT_LIMITS,
+            patience=self.patience,
+            codes="PD40",
+        ) as client:
+            yield client
+
+
+@contextmanager
+def running(folder: Path, **options: Any) -> Iterator[Here]:
+    """A Port of its own for the block."""
+    with Sandbox(World(services=0, users=0, teams=0, schedules=0, escalation_policies=0, incidents=0)) as box:
+        yield Here(box, folder, **options)
+
+
+def create_blueprints(here: Here, *blueprints: Blueprint) -> None:
+    """Put blueprints into Port by hand, bare first, so that they may relate to each other."""
+    for blueprint in blueprints:
+        here.port.create_blueprint({**blueprint.definition, "relations": {}})
+    for blueprint in blueprints:
+        here.port.patch_blueprint(blueprint.identifier, {"relations": dict(blueprint.relations)})
+
+
+def _base(ledger: Ledger, existing: Existing) -> PlanBase:
+    return PlanBase(
+        ledger.lineage, ledger.serial, "t", "c", "s", "now", existing.org_id, existing.org_name, "pd", "port", "jq"
+    )
+
+
+def _outside(facts: Facts) -> list[EntityKey]:
+    blueprints = blueprints_after(facts)
+    have = facts.desired.entities.keys() | facts.existing.entities.keys()
+    return [
+        target
+        for entity in facts.desired.entities.values()
+        for _, target in relation_targets(entity.fields, blueprints.get(entity.key.blueprint))
+        if target not in have
+    ]
+
+
+def _knowing(facts: Facts, known: frozenset[EntityKey]) -> Facts:
+    return replace(facts, existing=replace(facts.existing, known_targets=known))
