@@ -37,7 +37,8 @@ def value_text(value: Json, longest: int = LONGEST) -> str:
     text = visible(orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode())
     if len(text) <= longest:
         return text
-    return f"{text[: longest - 20]}… ({len(text):,} characters)"
+    told = f"… ({len(text):,} characters)"
+    return text[: longest - len(told)] + told
 
 
 def quoted(text: str, longest: int = LONGEST) -> str:

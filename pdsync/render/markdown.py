@@ -9,6 +9,7 @@ makes no mentions, links or HTML out of those.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pdsync.model import Change, Plan
 
 DIFF_MARK = {"create": "+", "update": "!", "delete": "-", "adopt": " ", "release": "!", "forget": " "}
+PLAIN = re.compile(r"[A-Za-z0-9 .-]+")
+"""Text that is nothing else in Markdown."""
 OPEN_LINES = 12
 """A part with no more lines than this is shown open."""
 
@@ -38,7 +41,7 @@ class _Part:
 
 def render_plan_markdown(plan: Plan, *, budget: int, title: str) -> str:
     """The plan as Markdown of at most `budget` UTF-8 bytes (the summary and the counts stay even above that)."""
-    head = f"### {title}\n\n{_headline(plan)}\n\n{_table(plan)}\n"
+    head = f"### {title if PLAIN.fullmatch(title) else code(title)}\n\n{_headline(plan)}\n\n{_table(plan)}\n"
     # In the order of being shortened: what is told with less first comes first.
     parts = {
         "creates": _changes(plan, "create", "To create"),
@@ -47,10 +50,11 @@ def render_plan_markdown(plan: Plan, *, budget: int, title: str) -> str:
         "releases": _changes(plan, "release", "To release (what we set is cleared)"),
         "blueprints": _blueprints(plan),
         "held": _listed("Left as they are", [f"{code(str(h.key))}: {code(h.reason)}" for h in plan.held]),
+        "guards": _listed("Guards", [f"{code(g.name)} {code(g.blueprint)}: {code(g.detail)}" for g in plan.guards]),
         "withheld": _withheld(plan),
         "deletes": _deletes(plan),
     }
-    shown = ("deletes", "withheld", "held", "blueprints", "updates", "releases", "creates", "quiet")
+    shown = ("deletes", "withheld", "guards", "held", "blueprints", "updates", "releases", "creates", "quiet")
     texts = _fitted({name: parts[name] for name in parts}, budget - len(head.encode()) - 200)
     body = "\n".join(texts[name] for name in shown if texts[name])
     return (

@@ -47,7 +47,7 @@ def render_plan(plan: Plan, *, color: bool = False, everything: bool = False) ->
         _section("Blueprints", _blueprints(plan, paint)),
         _section("Entities", _entities(plan, paint, everything=everything)),
         _section("Left as they are", [f"  {visible(str(h.key))}: {visible(h.reason)}" for h in plan.held]),
-        _section("Guards", [f"  {g.name} {visible(g.blueprint)}: {visible(g.detail)}" for g in plan.guards]),
+        _section("Guards", [f"  {visible(g.name)} {visible(g.blueprint)}: {visible(g.detail)}" for g in plan.guards]),
         _section(f"Deletes withheld ({len(plan.withheld)})", _withheld(plan, paint)),
         _section(f"Deletes ({plan.summary.delete})", _deletes(plan, paint)),
         _summary(plan, paint),
@@ -58,14 +58,11 @@ def render_plan(plan: Plan, *, color: bool = False, everything: bool = False) ->
 def _head(plan: Plan) -> str:
     base = plan.base
     state = f"serial {base.serial}" if base.serial else "none yet"
-    commit = f"commit {base.commit[:10]}" if base.commit else "not in git"
-    return "\n".join(
-        (
-            f"target   {visible(base.target)}  {visible(base.org_name)} {visible(base.org_id)}".rstrip(),
-            f"source   {visible(base.source)}  snapshot of {base.taken_at}",
-            f"catalog  {commit}  state {state}",
-        )
-    )
+    commit = f"commit {visible(base.commit[:10])}" if base.commit else "not in git"
+    lines = [f"target   {visible(base.target)}  {visible(base.org_name)} {visible(base.org_id)}".rstrip()]
+    if base.source:
+        lines.append(f"source   {visible(base.source)}  snapshot of {visible(base.taken_at)}")
+    return "\n".join([*lines, f"catalog  {commit}  state {state}"])
 
 
 def _legend(plan: Plan, paint: Paint) -> str:
@@ -81,7 +78,7 @@ def _section(title: str, lines: Iterable[str]) -> str:
 
 def _blueprints(plan: Plan, paint: Paint) -> Iterator[str]:
     for change in plan.changes:
-        if change.target == "blueprint":
+        if change.target == "blueprint" and change.action != "delete":
             yield _line(change, paint)
             if change.action == "create":
                 yield f"       {_parts(change.fields)}"
@@ -186,7 +183,7 @@ def _why(change: Change, paint: Paint) -> str:
         "taken-over": "exists in Port, not ours until now",
         "gone-from-port": "gone from Port",
         "gone-from-source": "gone from PagerDuty",
-        "unmapped": "no mapping makes it any more",
+        "unmapped": "nothing in the catalog makes it any more",
     }.get(change.reason, change.reason)
     cause = "" if change.fields and change.action == "update" else f"[{change.cause}]"
     return paint("dim", " ".join(part for part in (cause, spoken) if part))
@@ -195,7 +192,7 @@ def _why(change: Change, paint: Paint) -> str:
 def _fields(fields: Sequence[FieldChange], paint: Paint) -> Iterator[str]:
     width = _width(fields)
     for field in fields:
-        place = f"  {field.origin}" if field.origin else ""
+        place = f"  {visible(field.origin)}" if field.origin else ""
         drift = " drift" if field.drift and field.cause != "drift" else ""
         tag = paint("dim", f"  [{field.cause}{drift}]{place}")
         nested = inside(field.before, field.after)
@@ -234,7 +231,7 @@ def _withheld(plan: Plan, paint: Paint) -> Iterator[str]:
 
 def _deletes(plan: Plan, paint: Paint) -> Iterator[str]:
     for change in plan.changes:
-        if change.target == "entity" and change.action == "delete":
+        if change.action == "delete":
             yield _line(change, paint)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pdsync.model import Outcome, Plan
 
-_TITLES = {"failed": "Failed", "skipped": "Skipped", "unknown": "Unknown (no answer; the next run finds out)"}
+_TITLES = {"failed": "Failed", "skipped": "Skipped", "unknown": "Not known to be whole (the next run finds out)"}
 
 
 def render_result(plan: Plan, outcomes: Sequence[Outcome], *, serial: int, color: bool = False) -> str:

@@ -60,7 +60,7 @@ def render_snapshot(snapshot: Snapshot) -> str:
                 "yes" if problem is None else f"no: {visible(problem.summary)}",
             )
         )
-    return f"Snapshot of {snapshot.source}, taken {snapshot.taken_at}\n" + table(rows)
+    return f"Snapshot of {visible(snapshot.source)}, taken {visible(snapshot.taken_at)}\n" + table(rows)
 
 
 def render_ledger(ledger: Ledger, snapshot: Snapshot | None, form: str) -> str:
@@ -79,10 +79,10 @@ def render_ledger(ledger: Ledger, snapshot: Snapshot | None, form: str) -> str:
                 "snapshot": snapshot.taken_at if snapshot else None,
             }
         )
-    head = (
-        f"serial {ledger.serial}, lineage {ledger.lineage or 'none yet'}, organisation {ledger.org_id or 'unknown'}\n"
-    )
-    head += f"catalog commit {ledger.commit or 'unknown'}, snapshot {snapshot.taken_at if snapshot else 'none'}\n"
+    taken = snapshot.taken_at if snapshot else "none"
+    head = f"serial {ledger.serial}, lineage {ledger.lineage or 'none yet'}, organisation {ledger.org_id or 'unknown'}"
+    kept = f"catalog commit {ledger.commit or 'unknown'}, snapshot {taken}"
+    head = f"{visible(head)}\n{visible(kept)}\n"
     rows = [("blueprint", "entities", "of them adopted")]
     rows += [(visible(name), str(counts[name]), str(adopted[name])) for name in sorted({*counts, *ledger.blueprints})]
     return head + table(rows)
@@ -104,7 +104,7 @@ def render_history(records: Sequence[RunLike], form: str) -> str:
         return _json([_run_summary(record) for record in reversed(records)])
     names = ("run", "started", "state", "changes", "done", "failed", "skipped", "unknown")
     summaries = map(_run_summary, reversed(records))
-    rows: list[Sequence[str]] = [names, *([str(summary[name]) for name in names] for summary in summaries)]
+    rows: list[Sequence[str]] = [names, *([visible(str(summary[name])) for name in names] for summary in summaries)]
     return table(rows) if records else "No runs yet.\n"
 
 
@@ -123,7 +123,7 @@ def render_run(record: RunLike, form: str) -> str:
             for c in record.plan.changes
         ]
         return _json({**_run_summary(record), "listed": listed})
-    lines = [f"{record.run}, started {record.started}"]
+    lines = [visible(f"{record.run}, started {record.started}")]
     for change in record.plan.changes:
         message = f"  {visible(record.messages[change.n])}" if record.messages.get(change.n) else ""
         lines.append(f"  #{change.n} {change.action} {visible(str(change.key))}  {statuses[change.n]}{message}")

@@ -1,0 +1,155 @@
+"""Plan cases: a YAML file says the three sides shortly, the text file beside it what is printed.
+
+    says            what the case shows
+    blueprints      identifier -> {relations?: {name: definition}, properties?: {name: definition}}  (the catalog's)
+    in_port         blueprints that Port has, if others than the catalog's
+    owned           blueprints that the ledger has, if others than the catalog's
+    rules           blueprint -> mapped paths
+    desired         key -> values as `tests.builders.want` takes them
+    existing        key -> values as `have` takes them
+    ledger          key -> values as `entry` takes them
+    expressions     whether the last apply knew the expressions of the rules (default), or these rules only
+    policy, scope   arguments of `Policy` and `Scope`
+    unproven        blueprint -> why its listing is not whole
+    held, failed    as in `DesiredEntities`
+    tool            the version that the last apply ran under
+    print           arguments of `render_plan`
+
+A key with a range, `service/s{1..50}`, stands for all of it; `{n}` in its values is the number.  `{repeat: [x, 9]}` is
+that text so many times.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+
+from pdsync.commands import expressions
+from pdsync.model import Blueprint, DeleteLimit
+from pdsync.plan import Facts
+from tests.builders import blueprint, catalog, desired, entry, existing, have, key, ledger, plan, rule, want
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pdsync.model import DesiredEntity, MappingRule, Plan
+
+FOLDER = Path(__file__).parent.parent / "cases" / "plan"
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+def case_files() -> list[Path]:
+    return sorted(FOLDER.glob("*.yaml"))
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A case, with ranges and repetitions written out."""
+    case: dict[str, Any] = _repeated(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
+    for side in ("desired", "existing", "ledger"):
+        case[side] = dict(_ranged(case.get(side) or {}))
+    return case
+
+
+def _repeated(value: Any) -> Any:
+    if isinstance(value, dict):
+        if list(value) == ["repeat"]:
+            text, times = value["repeat"]
+            return text * times
+        return {name: _repeated(inner) for name, inner in value.items()}
+    return [_repeated(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _ranged(side: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, values in side.items():
+        found = _RANGE.search(name)
+        if found is None:
+            yield name, values
+            continue
+        for n in range(int(found[1]), int(found[2]) + 1):
+            told = {k: v.replace("{n}", str(n)) if isinstance(v, str) else v for k, v in (values or {}).items()}
+            yield f"{name[: found.start()]}{n:03}{name[found.end() :]}", told
+
+
+def plan_of(case: Mapping[str, Any]) -> Plan:
+    """The plan of a case."""
+    rules = [rule(name, paths, kind=f"{name}s") for name, paths in (case.get("rules") or {}).items()]
+    blueprints = _blueprints(case["blueprints"])
+    known = expressions(
+        [r for r in rules if case.get("expressions", True) in (True, r.kind) or r.kind in _listed(case)]
+    )
+    owned = ledger(
+        {k: entry(**_values(v, k)) for k, v in case["ledger"].items()},
+        _blueprints(case.get("owned", case["blueprints"])),
+        expressions=known,
+        tool=case.get("tool", "jq"),
+    )
+    facts = Facts(
+        catalog(blueprints, rules, **_policy(case.get("policy") or {})),
+        desired(
+            *(_wanted(k, v) for k, v in case["desired"].items()),
+            held={key(k): why for k, why in (case.get("held") or {}).items()},
+            failed=case.get("failed") or {},
+        ),
+        existing(
+            _blueprints(case.get("in_port", case["blueprints"])), {k: have(**v) for k, v in case["existing"].items()}
+        ),
+        owned,
+        unproven={r.id: why for r in rules if (why := (case.get("unproven") or {}).get(_written_by(r)))},
+        expressions=expressions(rules),
+        tool="jq",
+    )
+    return plan(facts, **{k: tuple(v) if isinstance(v, list) else v for k, v in (case.get("scope") or {}).items()})
+
+
+def _listed(case: Mapping[str, Any]) -> list[str]:
+    given = case.get("expressions", True)
+    return [f"{name}s" for name in given] if isinstance(given, list) else []
+
+
+def _written_by(made: MappingRule) -> str:
+    return made.kind.removesuffix("s")
+
+
+def _blueprints(given: Mapping[str, Any]) -> list[Blueprint]:
+    made = []
+    for name, parts in given.items():
+        plain = blueprint(name, **((parts or {}).get("relations") or {}))
+        schema = dict(plain.definition["schema"])
+        schema["properties"] = {**schema["properties"], **((parts or {}).get("properties") or {})}
+        gone = (parts or {}).get("without") or ()
+        schema["properties"] = {p: d for p, d in schema["properties"].items() if p not in gone}
+        made.append(Blueprint(name, {**plain.definition, "schema": schema}, (parts or {}).get("origins") or {}))
+    return made
+
+
+def _wanted(name: str, values: Mapping[str, Any]) -> DesiredEntity:
+    at = key(name)
+    wanted = want(at.identifier, at.blueprint, **{"rules": (_rule_id(at.blueprint),), **values})
+    return replace(wanted, source=values.get("source", f"{at.blueprint}s/{at.identifier}"))
+
+
+def _values(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    at = key(name)
+    return {"rules": (_rule_id(at.blueprint),), "source": f"{at.blueprint}s/{at.identifier}", **(values or {})}
+
+
+def _rule_id(of: str) -> str:
+    return f"mappings/test.yaml#{of}s[0]"
+
+
+def _policy(given: Mapping[str, Any]) -> dict[str, Any]:
+    limits = {name: DeleteLimit(**limit) for name, limit in (given.get("deletes") or {}).items()}
+    return {**given, "deletes": limits, "protect": tuple(given.get("protect") or ())}
+
+
+def expected(path: Path, text: str) -> str:
+    """The expected text of a case; with PDSYNC_UPDATE_CASES set, `text` becomes it."""
+    file = path.with_suffix(".txt")
+    if os.environ.get("PDSYNC_UPDATE_CASES"):
+        file.write_bytes(text.encode())
+    return file.read_bytes().decode() if file.exists() else ""
