@@ -22,8 +22,8 @@ ROOT = Path(pdsync.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.errors",),
     ("pdsync.model",),
-    ("pdsync.kinds", "pdsync.normal", "pdsync.jq"),
-    ("pdsync.diff", "pdsync.mapping"),
+    ("pdsync.kinds", "pdsync.normal", "pdsync.jq", "pdsync.memo"),
+    ("pdsync.diff", "pdsync.mapping", "pdsync.privacy", "pdsync.completeness"),
     ("pdsync.plan",),
     ("pdsync.render",),
     ("pdsync.transport", "pdsync.state.backends", "pdsync.init_files"),
@@ -44,10 +44,44 @@ SANDBOX = "pdsync.sandbox"
 SANDBOX_IMPORTS = ("pdsync.model", SANDBOX)
 USES_SANDBOX = ("pdsync.sandbox*", "pdsync.cli.demo", "pdsync.cli.sandbox_commands")
 
-PURE = ("pdsync.errors", "pdsync.model", "pdsync.kinds", "pdsync.normal", "pdsync.diff", "pdsync.plan", "pdsync.render")
+PURE = (
+    "pdsync.errors",
+    "pdsync.model",
+    "pdsync.kinds",
+    "pdsync.normal",
+    "pdsync.diff",
+    "pdsync.plan",
+    "pdsync.render",
+    "pdsync.privacy",
+    "pdsync.completeness",
+    "pdsync.memo",
+)
 IMPURE_MODULES = frozenset(
-    "asyncio fcntl git http httpx importlib io logging multiprocessing os pathlib random secrets shutil signal socket "
-    "ssl subprocess tempfile threading time urllib.request uuid".split()
+    [
+        "asyncio",
+        "fcntl",
+        "git",
+        "http",
+        "httpx",
+        "importlib",
+        "io",
+        "logging",
+        "multiprocessing",
+        "os",
+        "pathlib",
+        "random",
+        "secrets",
+        "shutil",
+        "signal",
+        "socket",
+        "ssl",
+        "subprocess",
+        "tempfile",
+        "threading",
+        "time",
+        "urllib.request",
+        "uuid",
+    ]
 )
 PURE_BUT_FOR = {"pdsync.mapping": frozenset({"importlib"})}
 """mapping asks for the version of the jq package; what it runs jq in is `pdsync.jq`."""
@@ -95,8 +129,8 @@ def _imports(name: str, node: ast.AST, *, typing_only: bool) -> Iterator[Import]
         for child in node.orelse:
             yield from _imports(name, child, typing_only=typing_only)
     else:
-        for child in ast.iter_child_nodes(node):
-            yield from _imports(name, child, typing_only=typing_only)
+        for inner in ast.iter_child_nodes(node):
+            yield from _imports(name, inner, typing_only=typing_only)
 
 
 def covers(part: str, module: str) -> bool:
@@ -145,9 +179,7 @@ def test_a_module_imports_only_downwards(name: str) -> None:
     assert violations(name, read(name)) == []
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in sorted(MODULES) if any(covers(p, n) for p in PURE) or n in PURE_BUT_FOR]
-)
+@pytest.mark.parametrize("name", [n for n in sorted(MODULES) if any(covers(p, n) for p in PURE) or n in PURE_BUT_FOR])
 def test_the_pure_layers_import_nothing_impure(name: str) -> None:
     """No I/O, clock or randomness where plans are made and rendered."""
     assert impurities(name, read(name), PURE_BUT_FOR.get(name, frozenset())) == []
@@ -175,7 +207,11 @@ def environment(source: str) -> list[int]:
         node.lineno
         for node in ast.walk(ast.parse(source))
         if (isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv", "putenv"))
-        or (isinstance(node, ast.ImportFrom) and node.module == "os" and {"environ", "getenv"} & {a.name for a in node.names})
+        or (
+            isinstance(node, ast.ImportFrom)
+            and node.module == "os"
+            and {"environ", "getenv"} & {a.name for a in node.names}
+        )
     ]
 
 

@@ -7,7 +7,22 @@ import sys
 
 import pytest
 
-SLOW = frozenset("httpx jq rich git asyncio pydantic ruamel starlette deepdiff uvicorn msgspec orjson".split())
+SLOW = frozenset(
+    [
+        "httpx",
+        "jq",
+        "rich",
+        "git",
+        "asyncio",
+        "pydantic",
+        "ruamel",
+        "starlette",
+        "deepdiff",
+        "uvicorn",
+        "msgspec",
+        "orjson",
+    ]
+)
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])

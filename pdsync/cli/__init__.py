@@ -29,6 +29,7 @@ COMMANDS = {
     "destroy": ("plan_commands:destroy", "Remove everything that is owned, after asking."),
     "state": ("state_commands:state", "Look at the state and repair it."),
     "unlock": ("state_commands:unlock", "Break the lock with this id."),
+    "doctor": ("doctor_command:doctor", "Say what the credentials can read, and the least scopes."),
     "sandbox": ("sandbox_commands:sandbox", "Run a local PagerDuty and Port to try things on."),
     "demo": ("sandbox_commands:demo", "Watch the whole cycle against the sandbox."),
     "action": ("action_commands:action", "What the GitHub Action runs."),
@@ -134,6 +135,7 @@ def cli(
     events: Path | None,
 ) -> None:
     """The root command: it only gathers the global options."""
+    ctx.color = _escapes_pass(color)
     ctx.obj = Options(
         catalog=Path(catalog),
         state=state,
@@ -144,6 +146,15 @@ def cli(
         events=events,
         env=dict(os.environ),
     )
+
+
+def _escapes_pass(choice: str) -> bool | None:
+    """Whether click lets escape sequences through, wherever they go; None: where there is a terminal."""
+    if choice != "auto":
+        return choice == "always"
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return True if os.environ.get("GITHUB_ACTIONS") == "true" else None
 
 
 def main() -> None:

@@ -93,7 +93,13 @@ def schema(*, name: str | None, out: Path | None) -> int:
 @click.command(name="eval")
 @click.argument("kind")
 @click.argument("identifier", metavar="ID")
-@click.option("--snapshot", "file", type=click.Path(path_type=Path, exists=True), metavar="FILE")
+@click.option(
+    "--snapshot",
+    "file",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="FILE",
+    help="Use the snapshot in FILE instead of the last one of the state.",
+)
 @click.pass_obj
 def eval_(options: Options, *, kind: str, identifier: str, file: Path | None) -> int:
     """Show how the record ID of KIND is mapped by every rule that reads it, value by value."""

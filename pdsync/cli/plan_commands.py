@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pdsync import commands
-from pdsync.cli.session import Session
-from pdsync.errors import GuardRefused, Severity, UsageError, error
+from pdsync.cli.session import Session, write_private
+from pdsync.errors import UsageError, error
 from pdsync.plan import Scope
 from pdsync.plan.document import parse_plan, plan_document
+from pdsync.plan.verdict import plan_exit_code
 from pdsync.render.markdown import render_plan_markdown
 from pdsync.render.plan_text import render_plan
 from pdsync.render.result_text import render_result
@@ -63,29 +64,38 @@ def _scope(
     return Scope(only=only, exclude=exclude, no_delete=no_delete, allow_deletes=allowed)
 
 
+ACCEPT_SHRINK = click.option(
+    "--accept-shrink", multiple=True, metavar="KIND", help="Believe that this kind has become that small."
+)
+
+
 @click.command()
 @click.option("--kind", "kinds", multiple=True, metavar="KIND", help="Only this kind (repeatable).")
+@ACCEPT_SHRINK
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it there instead of into the state."
 )
 @click.pass_obj
-def snapshot(options: Options, *, kinds: tuple[str, ...], out: Path | None) -> int:
+def snapshot(options: Options, *, kinds: tuple[str, ...], accept_shrink: tuple[str, ...], out: Path | None) -> int:
     """Fetch what the catalog's mappings read from PagerDuty, and say what is complete."""
     session = Session(options)
 
     async def work() -> Snapshot:
         async with session.source() as source:
-            return await commands.take_snapshot(session.catalog, source, kinds=kinds, progress=session.progress)
+            how = commands.Fetching(kinds=kinds, accept_shrink=accept_shrink)
+            return await commands.take_snapshot(
+                session.catalog, source, session.store, how=how, progress=session.progress
+            )
 
     session.catalog  # noqa: B018  a broken catalog is said before anything is fetched
     taken = session.run(work())
     if out is None:
-        session.store.save_snapshot(taken)
+        kept = session.store.load_snapshot() if kinds else None
+        session.store.save_snapshot(commands.merged(kept, taken) if kept else taken)
     else:
         from pdsync.state.snapshot_file import dump_snapshot
 
-        with out.open("wb") as file:
-            file.writelines(dump_snapshot(taken))
+        write_private(out, dump_snapshot(taken))
     click.echo(render_snapshot(taken), nl=False)
     session.tell([d for c in taken.collections.values() for d in (c.problem, *c.notes) if d is not None])
     return 0 if all(c.complete for c in taken.collections.values()) else 7
@@ -94,8 +104,15 @@ def snapshot(options: Options, *, kinds: tuple[str, ...], out: Path | None) -> i
 @click.command()
 @_scope_options
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan, for `apply FILE`.")
-@click.option("--snapshot", "snapshot_file", type=click.Path(path_type=Path, exists=True), metavar="FILE")
+@click.option(
+    "--snapshot",
+    "snapshot_file",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="FILE",
+    help="Use the snapshot in FILE instead of asking PagerDuty.",
+)
 @click.option("--offline", is_flag=True, help="Use the last snapshot of the state instead of asking PagerDuty.")
+@ACCEPT_SHRINK
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
 @click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True)
 @click.pass_obj
@@ -109,23 +126,32 @@ def plan(
     out: Path | None,
     snapshot_file: Path | None,
     offline: bool,
+    accept_shrink: tuple[str, ...],
     detailed_exitcode: bool,
     form: str,
 ) -> int:
     """Show what apply would do.  Nothing is written to Port."""
     session = Session(options)
     scope = _scope(only, exclude, allow_deletes, no_delete=no_delete)
-    made = make_plan(session, scope, snapshot_file=snapshot_file, offline=offline)
+    how = commands.Fetching(accept_shrink=accept_shrink)
+    made = make_plan(session, scope, snapshot_file=snapshot_file, offline=offline, how=how)
     click.echo(plan_in(made, form, session), nl=False)
     session.tell(made.diagnostics)
     session.events([{"type": "plan", "fingerprint": made.fingerprint, "changes": len(made.changes)}])
     if out is not None:
-        out.write_bytes(plan_document(made))
+        write_private(out, [plan_document(made)])
         session.progress.note(f"Saved to {out}; `pdsync apply {out}` does exactly this.")
     return plan_exit_code(made, detailed=detailed_exitcode)
 
 
-def make_plan(session: Session, scope: Scope, *, snapshot_file: Path | None = None, offline: bool = False) -> Plan:
+def make_plan(
+    session: Session,
+    scope: Scope,
+    *,
+    snapshot_file: Path | None = None,
+    offline: bool = False,
+    how: commands.Fetching | None = None,
+) -> Plan:
     """Plan from PagerDuty as it is now, or from a snapshot that was taken before."""
     session.catalog  # noqa: B018  a broken catalog is said before anything is fetched
     taken = _kept_snapshot(session, snapshot_file) if snapshot_file or offline else None
@@ -138,16 +164,16 @@ def make_plan(session: Session, scope: Scope, *, snapshot_file: Path | None = No
                 sides = commands.Sides(session.catalog, taken, session.port_url)
                 return await commands.plan_from(sides, reader, session.store, scope=scope, progress=session.progress)
             source = await stack.enter_async_context(session.source())
-            made, fetched = await commands.plan_online(
+            made, _ = await commands.plan_online(
                 session.catalog,
                 source,
                 reader,
                 session.store,
                 target=session.port_url,
                 scope=scope,
+                how=how,
                 progress=session.progress,
             )
-            session.store.save_snapshot(fetched)
             return made
 
     return session.run(work())
@@ -174,19 +200,11 @@ def plan_in(made: Plan, form: str, session: Session) -> str:
     return render_plan(made, color=session.color, everything=session.options.verbose)
 
 
-def plan_exit_code(made: Plan, *, detailed: bool) -> int:
-    """0, or why not: an error in a record (1), deletes withheld (3), changes when asked for (2)."""
-    if any(d.severity == Severity.ERROR for d in made.diagnostics):
-        return 1
-    if made.withheld:
-        return GuardRefused.exit_code
-    return 2 if detailed and made.changes else 0
-
-
 @click.command()
 @click.argument("plan_file", metavar="[PLAN]", required=False, type=click.Path(path_type=Path, exists=True))
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.option("--prove", is_flag=True, help="Plan again afterwards and fail unless that is empty.")
+@ACCEPT_SHRINK
 @_scope_options
 @click.pass_obj
 def apply(
@@ -195,6 +213,7 @@ def apply(
     plan_file: Path | None,
     auto_approve: bool,
     prove: bool,
+    accept_shrink: tuple[str, ...],
     only: tuple[str, ...],
     exclude: tuple[str, ...],
     no_delete: bool,
@@ -205,7 +224,7 @@ def apply(
     scope = _scope(only, exclude, allow_deletes, no_delete=no_delete)
     with session.store.lock("apply"):
         if plan_file is None:
-            made = make_plan(session, scope)
+            made = make_plan(session, scope, how=commands.Fetching(accept_shrink=accept_shrink))
             click.echo(plan_in(made, "text", session), nl=False)
             session.tell(made.diagnostics)
             if not made.changes:

@@ -66,7 +66,7 @@ def _change(options: Options, change: str) -> int:
     except (orjson.JSONDecodeError, TypeError, httpx.HTTPError, httpx.InvalidURL) as e:
         hint = 'write --change \'{"action":"rename_service","id":"...","name":"..."}\' with PAGERDUTY_API_URL set'
         raise UsageError(error("PD812", "the sandbox was not changed", detail=str(e), hint=hint)) from e
-    click.echo(reply.text)
+    click.echo("done" if reply.text == "null" else reply.text)
     return 0 if reply.is_success else 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import secrets
 import signal
@@ -19,17 +20,19 @@ import orjson
 from pdsync import __version__
 from pdsync.cli.progress import Progress
 from pdsync.cli.trouble import color_wanted
-from pdsync.errors import Severity, UsageError, error
+from pdsync.errors import Interrupted, Severity, UsageError, error
 from pdsync.render.diagnostics import render_diagnostics
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator, Mapping, Sequence
+    from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from pdsync.cli import Options
     from pdsync.errors import Diagnostic
     from pdsync.model import Catalog
     from pdsync.sources import Source
+    from pdsync.sources.pagerduty import PagerDuty
     from pdsync.state.store import StateStore
     from pdsync.targets import TargetReader, TargetWriter
 
@@ -96,6 +99,10 @@ class Session:
     # -- edges
 
     def source(self) -> AbstractAsyncContextManager[Source]:
+        """PagerDuty as a source."""
+        return self.pagerduty()
+
+    def pagerduty(self) -> AbstractAsyncContextManager[PagerDuty]:
         """PagerDuty, with the credentials of the environment."""
         from pdsync.sources.pagerduty import open_pagerduty
 
@@ -175,14 +182,12 @@ class Session:
         if shown:
             color = color_wanted(self.options.color, sys.stderr)
             click.echo(render_diagnostics(shown, "text", color=color), err=True)
-        self.events([{"type": "diagnostic", **_plain(d)} for d in diagnostics])
+        self.events([diagnostic_event(d) for d in diagnostics])
 
     def events(self, events: Sequence[dict[str, Any]]) -> None:
         """Append events to the file of --json-into, one JSON object a line."""
-        if self.options.events is None:
-            return
-        with self.options.events.open("ab") as file:
-            file.writelines(orjson.dumps({"at": now(), **event}, option=orjson.OPT_APPEND_NEWLINE) for event in events)
+        if self.options.events is not None:
+            append_events(self.options.events, events)
 
     # -- running
 
@@ -193,7 +198,18 @@ class Session:
             with self._signals(), self.progress:
                 return await work
 
-        return asyncio.run(whole())
+        # The records of a snapshot live until its end: collecting garbage every 700 of them finds nothing.
+        gc.set_threshold(50_000, 20, 100)
+        try:
+            return asyncio.run(whole())
+        except asyncio.CancelledError:
+            raise self._interrupted() from None
+
+    def _interrupted(self) -> Interrupted:
+        detail = "what was in flight may or may not have happened; the next run finds out" if self.writing else ""
+        problem = Interrupted(error("PD814", "stopped", detail=detail or "nothing was written"))
+        problem.exit_code = self.interrupted_code
+        return problem
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -241,8 +257,20 @@ def new_id() -> str:
     return secrets.token_hex(8)
 
 
-def _plain(diagnostic: Diagnostic) -> dict[str, Any]:
+def write_private(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write a file that names people and what they run: for its owner alone.  Raises `OSError`."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.writelines(chunks)
+
+
+def append_events(path: Path, events: Sequence[dict[str, Any]]) -> None:
+    """Append events to a file, one JSON object a line, each with its time.  Raises `OSError`."""
+    with path.open("ab") as file:
+        file.writelines(orjson.dumps({"at": now(), **event}, option=orjson.OPT_APPEND_NEWLINE) for event in events)
+
+
+def diagnostic_event(diagnostic: Diagnostic) -> dict[str, Any]:
+    """A diagnostic as an event."""
     import msgspec
 
-    plain: dict[str, Any] = msgspec.to_builtins(diagnostic)
-    return plain
+    return {"type": "diagnostic", **msgspec.to_builtins(diagnostic)}

@@ -118,7 +118,8 @@ def check(options: Options) -> int:
     ledger = store.load()
     snapshot = store.load_snapshot()
     unfinished = store.unfinished(ledger)
-    click.echo(f"ledger    serial {ledger.serial}, {len(ledger.entities)} entities, checksum matches")
+    kept = f"serial {ledger.serial}, {len(ledger.entities)} entities, checksum matches" if ledger.serial else "none yet"
+    click.echo(f"ledger    {kept}")
     click.echo(f"snapshot  {'none' if snapshot is None else f'taken {snapshot.taken_at}, checksum matches'}")
     click.echo(f"journal   {len(store.history())} runs, {len(unfinished)} cut short")
     for record in unfinished:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -24,17 +26,33 @@ def report(problem: BaseException, argv: list[str]) -> int:
     if verbose:
         click.echo("".join(traceback.format_exception(problem)), err=True)
     known = list(_known(problem))
-    if not known:
-        click.echo(render_diagnostics([_internal(problem)], "text", color=color_wanted("auto", sys.stderr)), err=True)
-        return 1
-    diagnostics = [d for e in known for d in e.diagnostics]
+    diagnostics = [d for e in known for d in e.diagnostics] or [_unknown(problem)]
     unique = list(dict.fromkeys(diagnostics))
-    click.echo(render_diagnostics(unique, "text", color=color_wanted("auto", sys.stderr)), err=True, nl=False)
-    return max(e.exit_code for e in known)
+    color = color_wanted(_given("--color", argv) or "auto", sys.stderr)
+    click.echo(render_diagnostics(unique, "text", color=color), err=True, nl=False, color=color)
+    if events := _given("--json-into", argv):
+        _into(Path(events), unique)
+    return max((e.exit_code for e in known), default=1)
+
+
+def _given(option: str, argv: list[str]) -> str:
+    """The value of a global option, on a command line that may not have been understood; empty when not given."""
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, _, value = word.partition("=")
+        if name == option:
+            return value or following
+    return ""
+
+
+def _into(events: Path, diagnostics: list[Diagnostic]) -> None:
+    from pdsync.cli.session import append_events, diagnostic_event
+
+    with suppress(OSError):  # that it cannot be written is then what was just said
+        append_events(events, [diagnostic_event(d) for d in diagnostics])
 
 
 def _known(problem: BaseException) -> Iterator[PdsyncError]:
-    """The errors of ours in a problem or a group of problems; nothing when one is not ours."""
+    """The errors of ours in a problem or a group of problems; others beside them are left out."""
     if isinstance(problem, PdsyncError):
         yield problem
     elif isinstance(problem, BaseExceptionGroup):
@@ -42,7 +60,10 @@ def _known(problem: BaseException) -> Iterator[PdsyncError]:
             yield from _known(part)
 
 
-def _internal(problem: BaseException) -> Diagnostic:
+def _unknown(problem: BaseException) -> Diagnostic:
+    if isinstance(problem, OSError) and problem.filename is not None:
+        hint = "check the path, and that you may read and write there"
+        return error("PD813", "a file cannot be used", detail=f"{problem.filename}: {problem.strerror}", hint=hint)
     where = traceback.extract_tb(problem.__traceback__)[-1:] if problem.__traceback__ else []
     place = f" in {where[0].name}" if where else ""
     hint = "run again with --verbose and report what it prints; nothing that was applied is lost"

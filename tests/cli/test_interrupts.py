@@ -1,0 +1,142 @@
+"""Stopped in the middle, politely or not: what was made stays ours, and the next run finishes the rest."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pdsync.sandbox.http import Fault
+from pdsync.sandbox.server import Sandbox
+from pdsync.state.ledger_file import parse_ledger
+from tests.cli.workspace import Workspace, make_workspace, small_world, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """A sandbox that takes its time for every answer, and more entities than fit into one wave."""
+    with Sandbox(small_world(services=30, incidents=90, users=5), latency=0.03) as box:
+        yield make_workspace(tmp_path, box, monkeypatch)
+
+
+def entities(here: Workspace) -> set[str]:
+    held = here.box.store
+    return {f"{name}/{i}" for name in ("service", "person", "incident") for i in held.entities(name)}
+
+
+def owned(here: Workspace) -> dict[str, str]:
+    """Key -> origin of all that the ledger, with its replayed journal, says is ours."""
+    ledger = parse_ledger(here.ok("state", "pull").out.encode(), "l")
+    return {str(key): entry.origin for key, entry in ledger.entities.items()}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_ends_what_is_in_flight_and_saves(here: Workspace, number: signal.Signals, code: int) -> None:
+    """Begun writes end, no more are begun, the state is saved, the exit code says it; the next apply does the rest."""
+    here.box.faults.add(
+        Fault("delay", api="port", path="service/entities/bulk$", seconds=0.7, when="after", count=None)
+    )
+    with here.start("apply", "--auto-approve") as process:
+        until(lambda: len(here.box.store.entities("service")) > 0, process)
+        process.send_signal(number)
+        out, err = process.communicate()
+    here.box.faults.clear()
+    assert (process.returncode, "Traceback" in err) == (code, False)
+    assert "Apply incomplete" in out
+    assert "unknown" not in out.splitlines()[-1]
+    held, whole = entities(here), here.box.world
+    assert 0 < len(held) < len(whole.services) + len(whole.users) + 90
+    assert owned(here) == dict.fromkeys(held, "created")
+    here.ok("-q", "apply", "--auto-approve")
+    assert here.changes() == []
+    assert set(owned(here).values()) == {"created"}
+
+
+def test_a_second_stop_ends_at_once(here: Workspace) -> None:
+    """What was in flight is not waited for, is kept as ours all the same, and the next run finds out."""
+    here.ok("-q", "apply", "--auto-approve", "--only", "person")
+    here.box.faults.add(Fault("delay", api="port", path="/entities/bulk$", seconds=30, when="after", count=None))
+    with here.start("apply", "--auto-approve") as process:
+        until(lambda: len(here.box.store.entities("service")) > 0, process)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert next(line for line in process.stderr if "stopping" in line)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert (process.returncode, "Traceback" in err) == (130, False)
+    here.box.faults.clear()
+    made = entities(here)
+    assert len(made) > 5
+    assert made <= set(owned(here))
+    here.ok("-q", "apply", "--auto-approve")
+    assert here.changes() == []
+    assert set(owned(here).values()) == {"created"}
+
+
+def test_a_stop_while_planning_writes_nothing(here: Workspace) -> None:
+    """Ctrl-C during the reads ends with 130, at once and in words."""
+    here.box.faults.add(Fault("delay", api="pagerduty", path="^/services$", seconds=30, count=None))
+    with here.start("apply", "--auto-approve") as process:
+        until(lambda: len(here.box.log.all("port")) > 0, process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert (process.returncode, "Traceback" in err, "PD900" in err) == (130, False, False)
+    assert here.box.log.port_writes() == []
+    assert not (here.folder / "state" / "ledger.jsonl").exists()
+
+
+@pytest.mark.parametrize("writes", [1, 3, 6, 9])
+def test_a_killed_apply_is_made_good(here: Workspace, writes: int) -> None:
+    """Kill -9 after so many writes: nothing that was created is taken for somebody else's, and the rest is done."""
+    with here.start("apply", "--auto-approve") as process:
+        until(lambda: len(here.box.log.port_writes()) >= writes, process)
+        process.kill()
+        process.communicate()
+    assert not (here.folder / "state" / "ledger.jsonl").exists()
+    made = entities(here)
+    assert made <= set(owned(here))
+    plan = here.plan()
+    assert {c["reason"] for c in plan["changes"]} <= {"new", "gone-from-port", "changed", "caught-up", "stub"}
+    here.ok("-q", "apply", "--auto-approve")
+    assert here.changes() == []
+    assert set(owned(here).values()) == {"created"}
+    here.ok("-q", "destroy", "--auto-approve")
+    assert entities(here) == set()
+    assert here.box.store.blueprint("service") is None
+
+
+def test_what_was_in_flight_when_it_was_killed_is_ours(here: Workspace) -> None:
+    """Kill -9 between the work and its answer: the begin was durable, so that what was made is known to be ours."""
+    here.ok("-q", "apply", "--auto-approve", "--only", "person")
+    here.box.faults.add(Fault("delay", api="port", path="/entities/bulk$", seconds=30, when="after", count=None))
+    with here.start("apply", "--auto-approve") as process:
+        until(lambda: len(here.box.store.entities("service")) > 0, process)
+        process.kill()
+        process.communicate()
+    here.box.faults.clear()
+    made = entities(here)
+    assert {key.partition("/")[0] for key in made} == {"service", "person"}
+    assert owned(here).keys() >= made
+    assert {c["reason"] for c in here.plan()["changes"]} <= {"new", "gone-from-port"}
+    here.ok("-q", "apply", "--auto-approve")
+    assert set(owned(here).values()) == {"created"}
+
+
+def test_a_killed_destroy_is_made_good(here: Workspace) -> None:
+    """Kill -9 in the middle of deletes: the next destroy ends with nothing of ours left, and the state is empty."""
+    here.ok("-q", "apply", "--auto-approve")
+    with here.start("destroy", "--auto-approve") as process:
+        until(lambda: len(here.box.store.entities("incident")) < 90, process)
+        process.kill()
+        process.communicate()
+    here.ok("-q", "destroy", "--auto-approve")
+    assert (entities(here), owned(here)) == (set(), {})
+    assert here.ok("state", "check").out.count("cut short") == 1

@@ -1,0 +1,212 @@
+"""What goes where: documents to stdout, the rest to stderr; colour, events, formats, and equal bytes for equal inputs."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+from jsonschema import Draft202012Validator
+
+from pdsync.plan.document import plan_schema
+from tests.cli.workspace import MAPPING
+from tests.render.html import seen
+
+if TYPE_CHECKING:
+    from tests.cli.workspace import Workspace
+
+ESCAPE = "\x1b["
+
+
+def test_a_json_plan_is_all_of_stdout(here: Workspace) -> None:
+    """Stdout is one document that its schema takes; progress and notes are on stderr."""
+    ran = here.ok("plan", "--format", "json", "--out", "saved.pdplan")
+    assert list(Draft202012Validator(plan_schema()).iter_errors(ran.json)) == []
+    assert ran.out.encode() == (here.folder / "saved.pdplan").read_bytes()
+    assert "saved.pdplan" in ran.err
+
+
+def test_the_last_line_of_a_plan_is_its_summary(here: Workspace) -> None:
+    """So that a script may read it."""
+    assert here.ok("plan").out.splitlines()[-1] == "Plan: 16 to create, 0 to update, 0 to delete."
+
+
+def test_a_markdown_plan_is_markdown(here: Workspace) -> None:
+    """A heading with the project's name, counts, and the changes in code."""
+    ran = here.ok("plan", "--format", "markdown")
+    html = seen(ran.out)
+    assert ran.out.startswith("### tests\n")
+    assert ("16 to create" in html.loose, html.stack) == (True, [])
+
+
+def test_quiet_leaves_only_documents(here: Workspace) -> None:
+    """-q: nothing but the document and errors."""
+    assert here.ok("-q", "plan", "--out", "saved.pdplan").err == ""
+    assert here.ok("plan", "-q").err == ""
+
+
+def test_json_documents_of_every_command_that_has_them(applied: Workspace) -> None:
+    """show, drift and state give one JSON document each on stdout."""
+    applied.ok("-q", "plan", "--out", "saved.pdplan")
+    key = applied.ok("state", "list").out.split()[-1]
+    for command in (
+        ["show", "saved.pdplan"],
+        ["show", "state"],
+        ["show", "history"],
+        ["show", applied.ok("show", "history", "--format", "json").json[0]["run"]],
+        ["show", key],
+        ["drift"],
+        ["state", "show"],
+        ["state", "show", key],
+        ["validate"],
+    ):
+        ran = applied.ok(*command, "--format", "json")
+        assert orjson.loads(ran.out) is not None, command
+
+
+# --- colour
+
+
+def test_colour_is_off_where_nobody_looks(here: Workspace) -> None:
+    """Neither a pipe nor a file gets escape sequences."""
+    ran = here.spawn("plan")
+    assert (ran.code, ESCAPE in ran.out, ESCAPE in ran.err) == (0, False, False)
+
+
+def test_colour_always_is_always(here: Workspace) -> None:
+    """--color always colours a pipe, too, stdout and errors alike, and --color never wins over a terminal."""
+    assert ESCAPE in here.spawn("--color", "always", "plan").out
+    assert ESCAPE in here.spawn("plan", "--color=always", PORT_CLIENT_ID="").err
+    assert ESCAPE in here.ok("--color", "always", "plan").out
+
+
+def test_githubs_log_is_coloured(here: Workspace) -> None:
+    """Its log shows colours though it is no terminal, unless NO_COLOR is set."""
+    assert ESCAPE in here.spawn("plan", GITHUB_ACTIONS="true").out
+    assert ESCAPE not in here.spawn("plan", GITHUB_ACTIONS="true", NO_COLOR="1").out
+
+
+def on_a_terminal(here: Workspace, *args: str, **env: str) -> str:
+    """What a command prints when stdout and stderr are a terminal."""
+    ours, its = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "pdsync", *args],
+        cwd=here.folder,
+        env=here.environment({"TERM": "xterm", **env}),
+        stdin=subprocess.DEVNULL,
+        stdout=its,
+        stderr=its,
+    ):
+        os.close(its)
+        told = b""
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # Linux: the other side is closed
+                break
+            if not part:
+                break
+            told += part
+    os.close(ours)
+    return told.decode()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="terminals of POSIX")
+def test_a_terminal_is_coloured_unless_told_not_to(here: Workspace) -> None:
+    """Colour on a terminal; none with NO_COLOR, --color never or a dumb terminal."""
+    assert "\x1b[32m+" in on_a_terminal(here, "-q", "plan")
+    assert "\x1b[31m" in on_a_terminal(here, "-q", "plan", PORT_CLIENT_ID="")
+    assert ESCAPE not in on_a_terminal(here, "-q", "plan", NO_COLOR="1")
+    assert ESCAPE not in on_a_terminal(here, "-q", "plan", TERM="dumb")
+    for when in ("never", "always"):
+        assert (ESCAPE in on_a_terminal(here, "-q", "--color", when, "plan", PORT_CLIENT_ID="")) == (when == "always")
+
+
+# --- events
+
+
+def test_json_into_writes_an_event_a_line(here: Workspace) -> None:
+    """The plan, every outcome and every diagnostic, each a JSON object with its time; runs are appended."""
+    here.write("catalog/mappings/pagerduty.yaml", MAPPING.replace("role: .role", 'role: .role | error("no")'))
+    here.ok("--json-into", "events.ndjson", "plan", code=1)
+    planned = [orjson.loads(line) for line in (here.folder / "events.ndjson").read_bytes().splitlines()]
+    assert {event["type"] for event in planned} == {"plan", "diagnostic"}
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", event["at"]) for event in planned)
+    here.run("--json-into", "events.ndjson", "apply", "--auto-approve")
+    everything = [orjson.loads(line) for line in (here.folder / "events.ndjson").read_bytes().splitlines()]
+    outcomes = [event for event in everything[len(planned) :] if event["type"] == "outcome"]
+    assert everything[: len(planned)] == planned
+    assert [(o["n"], o["status"]) for o in outcomes] == [(n, "done") for n in range(1, 17)]
+
+
+def test_errors_are_events_too(here: Workspace) -> None:
+    """A command that ends in an error says so in the events, with the code."""
+    here.ok("--json-into", "events.ndjson", "plan", code=1, PORT_CLIENT_SECRET="wrong")
+    events = [orjson.loads(line) for line in (here.folder / "events.ndjson").read_bytes().splitlines()]
+    assert [event["code"] for event in events if event["type"] == "diagnostic"] == ["PD402"]
+
+
+def test_events_do_not_change_the_output(here: Workspace) -> None:
+    """They stand beside what people read."""
+    assert here.ok("--json-into", "events.ndjson", "plan", "--format", "json", "--offline", code=1).code == 1
+    here.ok("-q", "snapshot")
+    with_events = here.ok("--json-into", "events.ndjson", "plan", "--offline").out
+    assert with_events == here.ok("plan", "--offline").out
+
+
+def test_a_file_for_events_that_cannot_be_written_is_said(here: Workspace) -> None:
+    """In words, before anything is applied."""
+    ran = here.ok("--json-into", "missing/events.ndjson", "apply", "--auto-approve", code=1)
+    assert ("missing/events.ndjson" in ran.err, "PD900" in ran.err) == (True, False)
+    assert here.box.log.port_writes() == []
+
+
+def test_a_plan_file_that_cannot_be_written_is_said(here: Workspace) -> None:
+    """In words, with the path."""
+    ran = here.ok("plan", "--out", "missing/saved.pdplan", code=1)
+    assert ("missing/saved.pdplan" in ran.err, "PD900" in ran.err) == (True, False)
+
+
+# --- equal bytes
+
+
+def test_plans_are_byte_equal_on_every_hash_seed(here: Workspace) -> None:
+    """The same catalog, snapshot, Port and state give the same document, text and Markdown in any process."""
+    here.ok("-q", "snapshot")
+    for form in ("json", "text", "markdown"):
+        told = {
+            here.spawn("-q", "plan", "--offline", "--format", form, PYTHONHASHSEED=str(seed)).out for seed in (0, 77)
+        }
+        assert len(told) == 1
+        assert "" not in told
+
+
+def test_a_snapshot_file_gives_the_same_plan(here: Workspace) -> None:
+    """A snapshot that was written to a file is as good as the one of the state."""
+    here.ok("-q", "snapshot")
+    here.ok("-q", "snapshot", "--out", "elsewhere.jsonl")
+    kept = here.plan("--offline")
+    given = here.plan("--snapshot", "elsewhere.jsonl")
+    assert kept["changes"] == given["changes"]
+
+
+def test_verbose_shows_everything(here: Workspace) -> None:
+    """-v unfolds: every create with all its fields."""
+    plain, verbose = here.ok("plan").out, here.ok("-v", "plan").out
+    assert (plain.count(" status "), verbose.count(" status ")) == (2, 10)
+
+
+def test_output_into_a_closed_pipe_ends_quietly(here: Workspace) -> None:
+    """`pdsync plan | head -1` prints no traceback, and an apply whose plan nobody could read is not done."""
+    for command in (["-v", "plan", "--format", "json"], ["-q", "apply", "--auto-approve"]):
+        with here.start("-q", *command) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.close()
+            assert (process.stderr.read(), process.wait()) == ("", 1)
+    assert here.box.log.port_writes() == []
