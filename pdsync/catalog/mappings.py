@@ -312,7 +312,7 @@ def make_rule(resource: Resource, unsent: frozenset[str]) -> MappingRule:
     items = resource.slot("items")
     return MappingRule(
         id=resource.id,
-        kind=resource.kind,
+        kind=resource.query.kind,
         query=resource.query,
         selector=selector.expression(),
         identifier=_made(resource.parts["identifier"]),

@@ -1,6 +1,6 @@
 """Every catalog check by its code: what it says and why it is there.
 
-A code never changes its meaning.  PD140 to PD147 are found by `pdsync.kinds`, which reads selectors.
+A code never changes its meaning.  PD140 to PD149 are found by `pdsync.kinds`, which reads selectors.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ _TABLE = (
     Rule("PD145", _W, "selector value out of range", "PagerDuty cuts or refuses what is beyond its limits."),
     Rule("PD146", _W, "environment variables are never exported", "A mapping must not be able to read secrets."),
     Rule("PD147", _W, "selector key without effect", "Another key switches it off."),
+    Rule("PD148", _W, "kind goes away", "PagerDuty has announced the end of this list."),
+    Rule("PD149", _E, "required filter is missing", "PagerDuty refuses to list this kind without it."),
     # --- mappings ---
     Rule("PD150", _E, "jq does not compile", "Port's integration takes it for null on every entity."),
     Rule("PD151", _E, "jq may not use this", "A mapping reads its record only: no environment, clock, input, modules."),
