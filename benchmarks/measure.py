@@ -58,9 +58,7 @@ def measured(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> Cost:
 
 
 def _started(argv: Sequence[str], cwd: Path, env: Mapping[str, str], stderr: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
-    )
+    return subprocess.Popen(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr)
 
 
 def _finished(process: subprocess.Popen[bytes], started: float, stderr: int) -> Cost:

@@ -28,6 +28,7 @@ from pdsync.targets.port import open_port_reader
 
 if TYPE_CHECKING:
     from pdsync.model import Catalog, Existing, Ledger, Snapshot
+    from pdsync.state.store import StateStore
 
 _NO_BASE = PlanBase(
     lineage="",
@@ -44,9 +45,9 @@ _NO_BASE = PlanBase(
 )
 
 
-async def _snapshot(catalog: Catalog) -> Snapshot:
+async def _snapshot(catalog: Catalog, store: StateStore) -> Snapshot:
     async with open_pagerduty(os.environ["PAGERDUTY_API_URL"], token=os.environ["PAGERDUTY_TOKEN"]) as source:
-        return await commands.take_snapshot(catalog, source)
+        return await commands.take_snapshot(catalog, source, store)
 
 
 async def _existing(catalog: Catalog, ledger: Ledger) -> Existing:
@@ -63,7 +64,7 @@ def main(catalog_folder: Path, state: str) -> None:
     store = open_store(state, catalog=catalog_folder, now=now, new_id=new_id)
     ledger = store.load()
     phases.end("load state")
-    snapshot = asyncio.run(_snapshot(catalog))
+    snapshot = asyncio.run(_snapshot(catalog, store))
     phases.end("fetch")
     existing = asyncio.run(_existing(catalog, ledger))
     phases.end("read Port")

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,15 +23,19 @@ from pdsync.sandbox.server import CONTROL, Sandbox, serve_forever
 from pdsync.sandbox.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_LIMIT = 10**9
 
 
+class SandboxFailed(Exception):
+    """The sandbox's process ended before it served."""
+
+
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How big the company is."""
+    """How big the company is.  PagerDuty pages the first 10,000 rows of a list: more, and the yardstick stops there."""
 
     incidents: int = 10_000
     services: int = 500
@@ -64,7 +69,10 @@ def serving(size: Size) -> Iterator[Served]:
     with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            pointed = json.loads(process.stdout.readline())
+            first = process.stdout.readline()
+            if not first:
+                raise SandboxFailed("the sandbox did not start; see what it printed above")
+            pointed = json.loads(first)
             yield Served({**os.environ, **pointed, "NO_PROXY": "127.0.0.1", "NO_COLOR": "1", "PDSYNC_STATE": ""})
         finally:
             process.terminate()

@@ -28,7 +28,7 @@ from pdsync.catalog import load_catalog
 from pdsync.model import Expression
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pdsync.model import Catalog, MappingRule, Query, SearchQuery
 
@@ -116,6 +116,8 @@ class PagerDuty:
 
     def incident_analytics(self, incidents: list[Record]) -> None:
         """The analytics row of each incident."""
+        if not incidents:
+            return
         made = [incident["created_at"] for incident in incidents]
         last = datetime.fromisoformat(max(made)) + timedelta(seconds=1)
         window = {"created_at_start": min(made), "created_at_end": _iso(last)}
@@ -130,10 +132,10 @@ class PagerDuty:
             incident["__analytics"] = rows.get(incident["id"])
 
 
-ENRICHMENTS = {
+ENRICHMENTS: dict[tuple[str, str], Callable[[PagerDuty, list[Record], str], None]] = {
     ("services", "__oncall_user"): lambda api, rows, _: api.on_calls(rows, "__oncall_user", "escalation_policy"),
     ("services", "__analytics"): lambda api, rows, months: api.service_analytics(rows, int(months)),
-    ("incidents", "__analytics"): lambda api, rows, _: api.incident_analytics(rows) if rows else None,
+    ("incidents", "__analytics"): lambda api, rows, _: api.incident_analytics(rows),
     ("schedules", "__email"): lambda api, rows, _: api.emails(rows),
     ("escalation_policies", "__oncall_users"): lambda api, rows, _: api.on_calls(rows, "__oncall_users", ""),
 }

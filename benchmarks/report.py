@@ -1,0 +1,139 @@
+"""Figures as Markdown."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from benchmarks.comparison import Contest, Situation
+    from benchmarks.startup import Started
+
+GOAL = 10.0
+_CONTEST = """\
+Catalog: the starter. Both pipelines read the same sandbox, which runs in a process of its own on the same machine and
+limits nobody, and must come to the same plan: the same creates with the same values, the same updates of the same
+fields, the same deletes. The straightforward one (`yardstick.py`) pages one list after the other, parses every record,
+runs one cached jq program per expression and DeepDiff on every pair; it keeps no state, shows nothing and does not
+prove that its lists are complete. Ours is the whole of `pdsync plan --out FILE`: start, catalog, state, causes, text,
+the snapshot saved."""
+_COSTS = """\
+CPU is user and system, children included; memory is the resident set of all processes of the pipeline together. The
+ratio says how many times as much the straightforward pipeline takes."""
+_PHASES = """\
+Seconds (medians). For pdsync the phases are run one after the other, to be told apart; the command itself reads
+PagerDuty and Port at the same time."""
+_LIBRARIES = ("jq", "httpx", "msgspec", "orjson", "deepdiff")
+
+
+def machine() -> str:
+    """What it ran on, and whether something else ran, too."""
+    cores = os.cpu_count() or 1
+    busy = os.getloadavg()[0]
+    shared = f"shared with other work (load {busy:.1f} at the start)" if busy > cores / 4 else "otherwise idle"
+    libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {cores} cores ({_processor()}), {platform.system()} {platform.machine()}, "
+        f"{platform.python_implementation()} {platform.python_version()}, {libraries}. The machine was {shared}: "
+        "read the ratios, they are of medians over rounds in which both took turns."
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+# --- start-up --------------------------------------------------------------------------------------------------
+
+
+def startup_section(found: Sequence[Started]) -> str:
+    """The table of start-up times."""
+    rows = [_startup_row(started) for started in found]
+    return "\n\n".join(
+        (
+            "## Start-up",
+            f"Wall time of a fresh process through the console script, {len(found[0].costs)} rounds.",
+            _table(("command", "median", "fastest", "slowest", "CPU, median", "goal"), rows),
+        )
+    )
+
+
+def _startup_row(started: Started) -> tuple[str, ...]:
+    walls = [cost.wall * 1000 for cost in started.costs]
+    cpu = median(cost.cpu for cost in started.costs) * 1000
+    goal = started.command.goal
+    kept = "" if goal is None else f"< {goal} ms: {'kept' if started.milliseconds < goal else '**missed**'}"
+    name = started.command.name
+    return name, f"{started.milliseconds:.0f} ms", f"{min(walls):.0f} ms", f"{max(walls):.0f} ms", f"{cpu:.0f} ms", kept
+
+
+# --- against the yardstick -------------------------------------------------------------------------------------
+
+
+def contest_section(found: Contest) -> str:
+    """The tables of a contest: what it cost, and where the time went."""
+    company = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in found.records.items())
+    costs = [row for situation in found.situations for row in _cost_rows(situation)]
+    return "\n\n".join(
+        (
+            "## A plan, against the straightforward pipeline",
+            f"The company: {company}. {_CONTEST}",
+            _table(("situation", "the plan", "", "wall", "CPU", "peak memory"), costs),
+            f"Medians of {len(found.situations[0].ours)} rounds. {_COSTS}",
+            "### Where the time goes",
+            _PHASES,
+            _phase_table(found.situations),
+        )
+    )
+
+
+def _cost_rows(situation: Situation) -> list[tuple[str, ...]]:
+    ratio = situation.ratio("wall")
+    kept = f"**x{ratio:.1f}**" + ("" if ratio >= GOAL else f" (goal x{GOAL:.0f} missed)")
+    return [
+        (situation.name, situation.work, "straightforward", *_cells(situation, "yardstick")),
+        ("", "", "pdsync", *_cells(situation, "ours")),
+        ("", "", "ratio", kept, f"x{situation.ratio('cpu'):.1f}", f"x{situation.ratio('memory'):.2f}"),
+    ]
+
+
+def _cells(situation: Situation, who: str) -> tuple[str, ...]:
+    costs = getattr(situation, who)
+    walls = [cost.wall for cost in costs]
+    cpu, memory = (median(getattr(cost, what) for cost in costs) for what in ("cpu", "memory"))
+    spread = f"{median(walls):.2f} s ({min(walls):.2f} to {max(walls):.2f})"
+    return spread, f"{cpu:.2f} s", f"{memory:.0f} MB"
+
+
+def _phase_table(situations: Sequence[Situation]) -> str:
+    """A line for each pipeline and situation, a column for each phase that either has."""
+    lines = [(s.name, who, _medians(rounds)) for s in situations for who, rounds in _phases(s)]
+    names = list(dict.fromkeys(name for _, _, phases in reversed(lines) for name in phases))
+    rows = [
+        (name, who, *(f"{phases[phase]:.2f}" if phase in phases else "" for phase in names))
+        for name, who, phases in lines
+    ]
+    return _table(("situation", "", *names), rows)
+
+
+def _phases(situation: Situation) -> list[tuple[str, list[dict[str, float]]]]:
+    return [("straightforward", situation.yardstick_phases), ("pdsync", situation.our_phases)]
+
+
+def _medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: median(phases[name] for phases in rounds) for name in rounds[0]}
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
