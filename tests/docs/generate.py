@@ -43,6 +43,7 @@ def _rewrite_blocks(page: Path) -> int:
     outputs: dict[int, dict[int, str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for printed in play(page, Path(folder)):
+            assert "error[PD9" not in printed.printed, f"{printed.place} met a defect:\n{printed.printed}"
             outputs.setdefault(printed.block.start, {})[printed.number] = printed.printed
     for block in found.values():
         if "demo" in block.marks:

@@ -3,6 +3,7 @@
 A *mark* is an HTML comment on the line before a fence; it says what to do with the block:
 
     <!-- stage: NAME -->   a new folder and sandbox in the state NAME (see `stages`), then run the block there
+    <!-- again: NAME -->   go on in the last stage of that name
     <!-- server -->        start the block's one command in the background, with its sandbox instead of the stage's
     <!-- demo -->          the block stands in what `pdsync demo` prints
     <!-- file: PATH -->    the block is the file PATH of the stage, and is written there
@@ -15,19 +16,22 @@ What stands between `<!-- generated: NAME -->` and `<!-- end -->` is written by 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
-_BLOCK = re.compile(r"(?:^<!-- (?P<mark>[^\n]*?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
-_GENERATED = re.compile(r"^<!-- generated: (?P<name>[\w-]+) -->\n(?P<text>.*?)^<!-- end -->$", re.M | re.S)
-_HEADING = re.compile(r"^#{1,6} (.+)$", re.M)
+_BLOCK = re.compile(
+    r"(?:^<!-- (?P<mark>[^\n]*?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+_GENERATED = re.compile(r"^<!-- generated: (?P<name>[\w-]+) -->\n(?P<text>.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _SPAN = re.compile(r"`[^`\n]+`")
 
@@ -65,7 +69,7 @@ class Block:
     @property
     def steps(self) -> list[Step]:
         """The commands of a console block, in order; lines before the first one belong to none."""
-        parts = re.split(r"^\$ ", self.text, flags=re.M)
+        parts = re.split(r"^\$ ", self.text, flags=re.MULTILINE)
         return [Step(command, shown) for command, _, shown in (part.partition("\n") for part in parts[1:])]
 
 

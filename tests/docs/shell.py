@@ -7,6 +7,7 @@ page stands for any number of lines.
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from tests.docs.pages import Block, Step, blocks
 from tests.docs.stages import Stage, stage
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -30,7 +30,8 @@ _VARYING = (
     (re.compile(r"\b[0-9a-f]{16}\b"), "<id>"),
     # Who is on call depends on the hour.
     (re.compile(r"[a-z]+\.[a-z]+@example\.com"), "<somebody>"),
-    (re.compile(r" +\d+\.\d  (yes|no)"), r" <seconds> \1"),
+    # Lists that several queries share are counted with the first one that asks.
+    (re.compile(r" +\d+ +\d+\.\d +(yes|no)"), r" <requests, seconds> \1"),
     (re.compile(r"\S+@\S+, pid \d+"), "<who>"),
     (re.compile(r"\bcommit [0-9a-f]{7,10}\b"), "commit <commit>"),
 )
@@ -39,7 +40,7 @@ _PROGRESS = re.compile(r"(still at it: )?(working|[^\s,]+ [\d,]+(/[\d,]+)? \(\d+
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """A step of a page, what it really printed, and its exit code; `before` is what came before it in the block."""
+    """A step of a page (the `number`th of its block), what it really printed, and its exit code."""
 
     block: Block
     number: int
@@ -48,14 +49,13 @@ class Printed:
     code: int
 
     @property
-    def same(self) -> bool:
-        """Whether the page shows what was printed."""
-        return alike(self.step.shown, self.printed)
+    def place(self) -> str:
+        """Where it is, for messages."""
+        return f"{self.block.place} $ {self.step.command}"
 
 
 def plain(text: str) -> str:
-    """A text without what differs from run to run: addresses, times, ids, who is on call, progress."""
-    text = "".join(line for line in text.splitlines(keepends=True) if not _PROGRESS.fullmatch(line))
+    """A text without what differs from run to run: addresses, times, ids, who is on call."""
     for pattern, instead in _VARYING:
         text = pattern.sub(instead, text)
     return text
@@ -74,9 +74,13 @@ def play(page: Path, folder: Path) -> Iterator[Printed]:
     """Run everything that a page shows, in its order; `folder` is where its stages live."""
     with ExitStack() as running:
         here: Stage | None = None
+        stages: dict[str, Stage] = {}
         for number, block in enumerate(blocks(page)):
             if "stage" in block.marks:
-                here = running.enter_context(stage(block.marks["stage"], folder / str(number) / "project"))
+                name = block.marks["stage"]
+                here = stages[name] = running.enter_context(stage(name, folder / str(number) / "project"))
+            if "again" in block.marks:
+                here = stages[block.marks["again"]]
             if "demo" in block.marks or not _takes_part(block):
                 continue
             assert here is not None, f"{block.place}: no stage; write <!-- stage: NAME --> above it"
@@ -111,7 +115,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def pretty(printed: str, here: Stage) -> str:
-    """What was printed, with addresses and the folder as a reader would have them."""
+    """What was printed, with addresses and the folder as a reader would have them, without how far it was."""
+    printed = "".join(line for line in printed.splitlines(keepends=True) if not _PROGRESS.fullmatch(line))
     names = {here.env["PAGERDUTY_API_URL"]: "http://127.0.0.1:4020", here.env["PORT_BASE_URL"]: "http://127.0.0.1:4010"}
     for name, shown in {**names, str(here.folder): "/home/you/project"}.items():
         printed = printed.replace(name, shown)
@@ -120,11 +125,11 @@ def pretty(printed: str, here: Stage) -> str:
 
 def demo_steps() -> Iterator[Step]:
     """What `pdsync demo` runs and prints, step by step.  Sentences between the steps are left out."""
-    import subprocess
-
     done = subprocess.run(
         [sys.executable, "-m", "pdsync", "demo"], capture_output=True, text=True, encoding="utf-8", check=True
     )
-    for part in re.split(r"^\$ ", done.stdout, flags=re.M)[1:]:
+    for part in re.split(r"^\$ ", done.stdout, flags=re.MULTILINE)[1:]:
         command, _, printed = part.partition("\n")
-        yield Step(command, re.split(r"^# ", printed, flags=re.M)[0].rstrip("\n") + "\n")
+        for side, number in (("target  ", 4010), ("source  ", 4020)):
+            printed = re.sub(rf"^({side} http://127\.0\.0\.1):\d+", rf"\1:{number}", printed, flags=re.MULTILINE)
+        yield Step(command, re.split(r"^# ", printed, flags=re.MULTILINE)[0].rstrip("\n") + "\n")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sysconfig
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
+from pdsync.cli import run
 from pdsync.cli.session import now
 from pdsync.sandbox.server import Sandbox
 from pdsync.sandbox.world import World
@@ -18,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OURS = re.compile(r"^(PORT|PAGERDUTY|PDSYNC|GITHUB|GIT|PYTEST)_|^(NO_COLOR|COLUMNS|LINES|TERM|FORCE_COLOR)$")
+PLAIN = re.compile(r"pdsync(?: [\w./=:+-]+| '[^']*')*")
+"""A line that a shell would hand to pdsync as it stands."""
 SERVER_LINES = 6
 """What `pdsync sandbox` prints before it only serves: five variables and a sentence."""
 
@@ -32,9 +39,29 @@ class Stage:
         self.code = 0
 
     def run(self, command: str) -> str:
-        """Run a line as a shell does; what it printed, to both streams.  `code` is then its exit code."""
+        """Run a line as a shell does; what it printed, to both streams.  `code` is then its exit code.
+
+        A line that needs no shell is run in this process, as the console script would: that saves its start.
+        """
         if command == "echo $?":
             return f"{self.code}\n"
+        words = shlex.split(command) if PLAIN.fullmatch(command) else []
+        printed, self.code = self._here(words[1:]) if words else self._in_a_shell(command)
+        return printed
+
+    def must(self, *commands: str) -> None:
+        """Run lines that must succeed, to get somewhere."""
+        for command in commands:
+            printed = self.run(command)
+            assert self.code == 0, f"{command} ended with {self.code}: {printed}"
+
+    def _here(self, args: list[str]) -> tuple[str, int]:
+        said = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+        with contextlib.chdir(self.folder), _environment(self.env), redirect_stdout(said), redirect_stderr(said):
+            code = run(args)
+        return said.buffer.getvalue().decode(), code
+
+    def _in_a_shell(self, command: str) -> tuple[str, int]:
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=self.folder,
@@ -44,14 +71,7 @@ class Stage:
             stderr=subprocess.STDOUT,
             check=False,
         )
-        self.code = done.returncode
-        return done.stdout.decode()
-
-    def do(self, *commands: str) -> None:
-        """Run lines that must succeed, to get somewhere."""
-        for command in commands:
-            printed = self.run(command)
-            assert self.code == 0, f"{command} ended with {self.code}: {printed}"
+        return done.stdout.decode(), done.returncode
 
     def serve(self, command: str) -> tuple[str, subprocess.Popen[bytes]]:
         """Start a sandbox in the background and point the stage at it; what it printed, and the process."""
@@ -69,6 +89,18 @@ class Stage:
             if found := re.fullmatch(r"export (\w+)=(\S+)\n", line):
                 self.env[found[1]] = found[2]
         return "".join(lines), process
+
+
+@contextmanager
+def _environment(env: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(env)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def clean_environment(folder: Path) -> dict[str, str]:
@@ -111,12 +143,12 @@ def _empty(stage: Stage) -> None:
 
 def _started(stage: Stage) -> None:
     """The starter catalog; nothing applied."""
-    stage.do("pdsync init")
+    stage.must("pdsync init")
 
 
 def _applied(stage: Stage) -> None:
     """The starter catalog, applied."""
-    stage.do("pdsync init", "pdsync -q apply --auto-approve")
+    stage.must("pdsync init", "pdsync -q apply --auto-approve")
 
 
 def _changed(stage: Stage) -> None:
@@ -131,7 +163,7 @@ def _changed(stage: Stage) -> None:
 def _filled(stage: Stage) -> None:
     """Port is full already, by other means: pdsync has no state.  One service differs from PagerDuty."""
     _applied(stage)
-    stage.do("rm -r state")
+    shutil.rmtree(stage.folder / "state")
     one = min(stage.box.store.entities("pagerdutyService"))
     stage.box.store.put_entity("pagerdutyService", {"identifier": one, "title": "Ledger (old)"})
 
@@ -147,10 +179,9 @@ def _guarded(stage: Stage) -> None:
 
 
 def _unproven(stage: Stage) -> None:
-    """Applied; then a service is deleted, and PagerDuty no longer lets anybody list services."""
+    """Applied; then PagerDuty no longer lets anybody list incidents."""
     _applied(stage)
-    stage.box.mutate({"action": "delete_service", "id": max(stage.box.store.entities("pagerdutyService"))})
-    stage.box.mutate({"action": "drop_permission", "kind": "services"})
+    stage.box.mutate({"action": "drop_permission", "kind": "incidents"})
 
 
 def _crashed(stage: Stage) -> None:
@@ -165,11 +196,9 @@ def _crashed(stage: Stage) -> None:
 
 def _repository(stage: Stage) -> None:
     """The starter catalog committed to a git repository with a remote; nothing applied."""
-    stage.do(
-        "pdsync init",
-        "git init -q --bare .remote && git init -q && git remote add origin .remote && printf .remote > .git/info/exclude",
-        "git add -A && git commit -qm 'Start a catalog' && git push -q -u origin main",
-    )
+    stage.must("pdsync init", "git init -q --bare .remote", "git init -q", "git remote add origin .remote")
+    (stage.folder / ".git" / "info" / "exclude").write_text(".remote\n", encoding="utf-8")
+    stage.must("git add -A", "git commit -qm 'Start a catalog'", "git push -q -u origin main")
 
 
 STAGES: dict[str, Callable[[Stage], None]] = {

@@ -12,7 +12,8 @@ from pdsync.catalog.rules import RULES
 from pdsync.cli import COMMANDS as CLI_COMMANDS
 from pdsync.cli import cli
 from pdsync.errors import PdsyncError
-from pdsync.kinds import KINDS
+from pdsync.jq.problems import SORTS
+from pdsync.kinds import KINDS, PARENT
 from pdsync.sandbox.pagerduty_commands import COMMANDS as SANDBOX_COMMANDS
 
 if TYPE_CHECKING:
@@ -32,23 +33,26 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 # --- kinds -----------------------------------------------------------------------------------------------------
 
+MAIN = ("services", "incidents", "schedules", "oncalls", "escalation_policies", "users", "teams")
+"""The kinds whose selectors are shown in full: those of Port's integration, and teams."""
+
 _TAKES = {
     "text": "a text",
     "texts": "a list of texts",
     "choice": "one of {allowed}",
     "choices": "a list of {allowed}",
     "sorting": "up to two of {allowed}, each with `:asc` or `:desc`",
-    "moment": "a date and time, or days from now such as `-90d`",
-    "months_ago": "months back, a whole number",
-    "months_ahead": "months ahead, a whole number",
+    "since": "a moment, or time back from now",
+    "until": "a moment, or time ahead of now",
     "flag": "true or false",
     "count": "months, a whole number",
+    "number": "a whole number",
 }
 
 
 def selectors() -> str:
-    """What a selector may hold, kind by kind."""
-    return "\n".join(f"#### {kind.name}\n\n{_selector(kind)}" for kind in KINDS.values())
+    """What a selector of the main kinds may hold."""
+    return "\n".join(f"#### {name}\n\n{_selector(KINDS[name])}" for name in MAIN)
 
 
 def _selector(kind: Kind) -> str:
@@ -65,7 +69,8 @@ def _option(option: Option) -> tuple[str, str]:
 def _param(param: Param) -> tuple[str, str]:
     allowed = ", ".join(f"`{value}`" for value in param.allowed)
     takes = _TAKES[param.type].format(allowed=allowed).replace("one of `all`", "`all`")
-    bound = f", {param.minimum} to {param.maximum}" if param.maximum else ""
+    unit = " months" if param.type in ("since", "until") else ""
+    bound = f", {param.minimum} to {param.maximum}{unit}" if param.maximum else ""
     default = ", ".join(f"`{value}`" for value in param.default)
     return takes + bound, f"{default}, once `apiQueryParams` is there" if default else "not sent"
 
@@ -76,8 +81,30 @@ def enrichments() -> str:
         (kind.name, f"`{e.name}`", f"`{e.when}: true`" if e.when else "always")
         for kind in KINDS.values()
         for e in kind.enrichments
+        if e.name != PARENT
     ]
     return table(("kind", "key in the record", "fetched when"), rows)
+
+
+def kinds() -> str:
+    """Every kind: where it is listed, what may be asked for, what an OAuth app must be granted."""
+    rows = [
+        (
+            f"`{kind.name}`",
+            f"`{kind.method} {kind.path}`",
+            ", ".join(f"`{p.name}`" + ("*" if p.required else "") for p in kind.params),
+            f"`{kind.scope}`" if kind.scope else "",
+            _stage(kind),
+        )
+        for kind in KINDS.values()
+    ]
+    return table(("kind", "list", "apiQueryParams", "scope", "note"), rows)
+
+
+def _stage(kind: Kind) -> str:
+    notes = {"early_access": "early access", "deprecated": "deprecated", "end_of_life": "its end is announced"}
+    instead = f"use `{kind.instead}`" if kind.instead else ""
+    return ", ".join(filter(None, (notes.get(kind.stage, ""), instead)))
 
 
 # --- checks, decisions, exit codes -----------------------------------------------------------------------------
@@ -89,9 +116,15 @@ def checks() -> str:
     return table(("code", "severity", "message", "why"), rows)
 
 
+def mapping_problems() -> str:
+    """Every problem that mapping a record may have."""
+    rows = [(code, sort.severity.value, sort.summary, sort.hint) for code, sort in SORTS.items()]
+    return table(("code", "severity", "message", "hint"), rows)
+
+
 def decisions() -> str:
     """The decision table, from where it is the contract."""
-    rows = re.findall(r"^ *\| (.*) \|$", pdsync.plan.__doc__ or "", flags=re.M)
+    rows = re.findall(r"^ *\| (.*) \|$", pdsync.plan.__doc__ or "", flags=re.MULTILINE)
     cells = [[cell.strip() for cell in row.split(" | ")] for row in rows if not row.startswith("-")]
     return table(cells[0], [[*row[:3], re.sub(r" {2,}", " ", row[3])] for row in cells[1:]])
 
@@ -150,7 +183,9 @@ def sandbox_changes() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "selectors": selectors,
     "enrichments": enrichments,
+    "kinds": kinds,
     "checks": checks,
+    "mapping-problems": mapping_problems,
     "decisions": decisions,
     "commands": commands,
     "sandbox-changes": sandbox_changes,
