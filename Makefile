@@ -11,9 +11,9 @@ RUN := $(UV) run --frozen --no-sync
 demo: setup  ## Watch the whole cycle against the sandbox.
 	@$(RUN) pdsync demo
 
-test: check  ## Everything that must hold: lint, types, tests, coverage.
+test: check  ## Everything that must hold: lint, types, tests.
 
-check: lint types coverage
+check: lint types tests
 
 setup: .venv/.synced
 
