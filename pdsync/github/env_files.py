@@ -16,15 +16,17 @@ def output_lines(name: str, value: str, delimiter: str) -> str:
     """One output as the runner reads it.
 
     A value of one line is `name=value`, any other stands between two lines of `delimiter`, which must be random.
+    Line ends are written as line feeds: before one of those, a carriage return of the value's own would vanish.
     Raises `ValueError` for a name that is none, and when the value holds the delimiter.
     """
     if NAME.fullmatch(name) is None:
         raise ValueError(f"not the name of an output: {name!r}")
-    if not re.search(r"[\r\n]", value):
-        return f"{name}={value}\n"
-    if delimiter in value:
+    lines = value.replace("\r\n", "\n").replace("\r", "\n")
+    if "\n" not in lines:
+        return f"{name}={lines}\n"
+    if delimiter in lines:
         raise ValueError(f"the value of {name} holds the delimiter")
-    return f"{name}<<{delimiter}\n{value}\n{delimiter}\n"
+    return f"{name}<<{delimiter}\n{lines}\n{delimiter}\n"
 
 
 def write_outputs(path: str, outputs: Mapping[str, str], draw: Callable[[], str]) -> None:

@@ -22,7 +22,7 @@ values = st.one_of(
 
 @given(outputs=st.dictionaries(st.from_regex(r"[a-z][a-z-]{0,8}", fullmatch=True), values, max_size=4))
 def test_any_value_is_read_back_and_sets_nothing_else(outputs: dict[str, str]) -> None:
-    """Line ends inside are kept apart from Windows ones, which the runner reads as its own."""
+    """Line ends inside arrive as line feeds, whichever they were, first and last ones too."""
     text = "".join(
         output_lines(name, value, f"ghadelimiter_r4nd0m{n}") for n, (name, value) in enumerate(outputs.items())
     )
