@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from pdsync.apply import ApplyResult, apply_plan
+from pdsync.around import look_around
 from pdsync.completeness import judged
 from pdsync.diff import diff_fields
 from pdsync.errors import SourceError, StalePlan, StateError, TargetError, error
@@ -267,6 +268,7 @@ async def _decide(
     )
     known = await reader.known(_outside_targets(facts))
     facts = replace(facts, existing=replace(existing, known_targets=known))
+    facts = replace(facts, around=await look_around(facts, reader))
     base = PlanBase(
         lineage=ledger.lineage,
         serial=ledger.serial,

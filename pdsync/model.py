@@ -294,7 +294,22 @@ class Existing:
     known_targets: frozenset[EntityKey] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What was asked of Port about entities that a plan is about to adopt or to remove.
+
+    `by_integration` are those that Port's own PagerDuty integration wrote last.
+    """
+
+    by_integration: frozenset[EntityKey] = frozenset()
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
 # --- ledger ----------------------------------------------------------------------------------------------------
+
+
+EntityOrigin = Literal["created", "adopted", "integration"]
+"""We made it; it was there; it was there, and Port's own PagerDuty integration had made it from the same records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +321,7 @@ class LedgerEntry:
     """
 
     fields: Fields
-    origin: Literal["created", "adopted"]
+    origin: EntityOrigin
     rules: tuple[str, ...] = ()
     source: str = ""
     protect: bool = False

@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.transport", "pdsync.state.backends", "pdsync.init_files"),
     ("pdsync.catalog", "pdsync.sources", "pdsync.targets"),
     ("pdsync.state",),
-    ("pdsync.apply",),
+    ("pdsync.apply", "pdsync.around"),
     ("pdsync.commands",),
     ("pdsync.github",),
     ("pdsync.cli",),

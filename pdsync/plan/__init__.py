@@ -17,6 +17,8 @@ sides are in normal form:
     | no      | no         | yes          | forget   (gone-from-port)                                       |
     | no      | yes        | no           | nothing: not ours                                               |
 
+What Port's own PagerDuty integration had made from the same records counts as created (`pdsync.plan.ownership`).
+
 The word in brackets is the change's `reason`.  Special cases are data: a field whose value could not be found out is
 not spoken of, a stub that `createMissingRelatedEntities` asks for is a desired entity without fields, a mapping that
 replaces whole entities speaks of every property.
@@ -76,7 +78,7 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
         # What a limited plan leaves out still waits for its new expression.
         expressions=facts.ledger.expressions if scope.limited else facts.expressions,
         fingerprint=fingerprint(changes),
-        diagnostics=(*facts.catalog.diagnostics, *facts.desired.diagnostics, *dangling),
+        diagnostics=(*facts.catalog.diagnostics, *facts.desired.diagnostics, *facts.around.diagnostics, *dangling),
     )
 
 

@@ -14,6 +14,7 @@ from pdsync.model import (
     EntityKey,
     Existing,
     Ledger,
+    Surroundings,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Facts:
 
     `unproven` maps a rule id to why absence from its collection proves nothing; `expressions` rule id to path to
     a digest of the expression (of its own parts under `$query`, `$selector`, `$identifier`, `$blueprint`, `$items`);
-    `tool` is the version of what evaluates them.
+    `tool` is the version of what evaluates them; `around` what was asked of Port about single entities.
     """
 
     catalog: Catalog
@@ -44,6 +45,7 @@ class Facts:
     unproven: Mapping[str, str] = field(default_factory=dict)
     expressions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     tool: str = ""
+    around: Surroundings = field(default_factory=Surroundings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def decide(*, wanted: bool, exists: bool, differs: bool, last: LedgerEntry | Non
         return None
     if not exists:
         return "forget"
-    return "delete" if last.origin == "created" else "release"
+    return "release" if last.origin == "adopted" else "delete"
 
 
 def wanted_reason(action: Action, last: LedgerEntry | None) -> str:

@@ -12,6 +12,7 @@ from pdsync.normal import entity_normaliser, same
 from pdsync.plan.decide import decide, main_cause, wanted_reason
 from pdsync.plan.guards import protected
 from pdsync.plan.order import relation_targets
+from pdsync.plan.ownership import Ownership
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -89,6 +90,7 @@ class EntityDecisions:
         self.normalise = {name: entity_normaliser(blueprint) for name, blueprint in blueprints.items()}
         self._paths: dict[tuple[tuple[str, ...], str], tuple[str, bool]] = {}
         self.writers = writers(facts.catalog.rules)
+        self.ownership = Ownership(facts)
         self.managed_paths = {
             name: frozenset(
                 [f"properties.{p}" for p in blueprint.properties]
@@ -160,7 +162,7 @@ class EntityDecisions:
         self, want: DesiredEntity, have: ExistingEntity | None, last: LedgerEntry | None, fields: Fields
     ) -> LedgerEntry:
         protect = (last is not None and last.protect) or protected(want.key, self.policy)
-        origin = "created" if have is None else last.origin if last else "adopted"
+        origin = self.ownership.origin(want.key, have, last)
         return LedgerEntry(dict(sorted(fields.items())), origin, want.rules, want.source, protect)
 
     def _target(self, want: DesiredEntity, last: LedgerEntry | None) -> tuple[Fields, Fields]:

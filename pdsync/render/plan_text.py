@@ -164,7 +164,9 @@ def _quiet(changes: list[Change], paint: Paint, *, everything: bool) -> Iterator
             counts = Counter(c.blueprint for c in group)
             listed = ", ".join(f"{visible(name)} x {n}" for name, n in sorted(counts.items()))
             symbol = paint(COLORS[action], SYMBOLS[action])
-            yield group[0].n, [f"{_number(group)} {symbol} {listed} (only the state moves)"]
+            made = sum(c.ledger is not None and c.ledger.origin == "integration" for c in group)
+            ours = f"; {made} made by Port's integration, so ours to delete later" if made else ""
+            yield group[0].n, [f"{_number(group)} {symbol} {listed} (only the state moves{ours})"]
 
 
 def _line(change: Change, paint: Paint) -> str:
@@ -185,6 +187,8 @@ def _why(change: Change, paint: Paint) -> str:
         "gone-from-source": "gone from PagerDuty",
         "unmapped": "nothing in the catalog makes it any more",
     }.get(change.reason, change.reason)
+    if change.reason in ("equal", "taken-over") and change.ledger and change.ledger.origin == "integration":
+        spoken += "; made by Port's integration, so ours to delete later"
     cause = "" if change.fields and change.action == "update" else f"[{change.cause}]"
     return paint("dim", " ".join(part for part in (cause, spoken) if part))
 

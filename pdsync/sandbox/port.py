@@ -58,13 +58,14 @@ PUBLISHED_LIMITS: Mapping[str, int] = {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, checked: path parameters in order, query, body, and who asks."""
+    """One request, checked: path parameters in order, query, body, who asks, and with what (the User-Agent)."""
 
     store: PortStore
     path: list[str]
     query: Mapping[str, Json]
     body: Json
     by: str
+    agent: str = ""
 
     @property
     def options(self) -> Options:
@@ -74,6 +75,7 @@ class Call:
             merge=self.query.get("merge", False),
             validation_only=self.query.get("validation_only", False),
             create_missing_related_entities=self.query.get("create_missing_related_entities", False),
+            datasource=self.agent,
         )
 
     @property
@@ -472,7 +474,7 @@ class PortApi:
         if is_token:
             return self._tokens.issue(body)
         handler = HANDLERS[operation.method, operation.template]
-        return handler(Call(self._store, path, query, body, self._tokens.client_id))
+        return handler(Call(self._store, path, query, body, self._tokens.client_id, sent.get("user-agent", "")))
 
 
 async def _read_body(receive: Receive) -> bytes | None:

@@ -32,6 +32,13 @@ class Write:
     merge: bool = False
     validation_only: bool = False
     create_missing_related_entities: bool = False
+    datasource: str = ""
+
+    def stamp(self, before: Entity | None) -> Stamp:
+        """The stamp of what is written over `before`."""
+        if before is None:
+            return Stamp(self.at, self.by, self.at, self.by, self.datasource)
+        return before.stamp.touched(self.at, self.by, self.datasource)
 
 
 def _missing_key(entity: str, name: str) -> PortRefusal:
@@ -100,7 +107,6 @@ class EntityRules:
         how: Write,
     ) -> Entity:
         kept = before if how.merge else None
-        stamp = Stamp(how.at, how.by, how.at, how.by) if before is None else before.stamp.touched(how.at, how.by)
         draft = Entity(
             blueprint=blueprint.identifier,
             identifier=identifier,
@@ -109,7 +115,7 @@ class EntityRules:
             team=self._team(blueprint, body["team"]) if "team" in body else kept.team if kept else (),
             properties=self._properties(blueprint, body.get("properties") or {}, kept),
             relations=self._relations(blueprint, body.get("relations") or {}, kept),
-            stamp=stamp,
+            stamp=how.stamp(before),
             sequence=0 if before is None else before.sequence,
         )
         draft = self._with_defaults(blueprint, draft, before, how)
@@ -228,8 +234,7 @@ class EntityRules:
         return draft
 
     def _bare(self, key: Key, how: Write) -> Entity:
-        stamp = Stamp(how.at, how.by, how.at, how.by)
-        return Entity(key.blueprint, key.identifier, None, None, (), {}, {}, stamp, self._next())
+        return Entity(key.blueprint, key.identifier, None, None, (), {}, {}, how.stamp(None), self._next())
 
     def _rename(self, entity: Entity, identifier: str) -> Entity:
         pointers = self._data.pointers(Key(entity.blueprint, entity.identifier))

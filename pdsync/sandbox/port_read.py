@@ -72,7 +72,7 @@ class Reader:
 
     def __init__(self, data: PortData, behaviour: Behaviour, clock: Callable[[], float]) -> None:
         self._data = data
-        self._behaviour = behaviour
+        self.behaviour = behaviour
         self._clock = clock
         self._programs: dict[str, Any] = {}
 
@@ -108,7 +108,7 @@ class Reader:
 
     def _stored(self, entity: Entity, blueprint: CompiledBlueprint) -> dict[str, Json]:
         title = entity.title
-        if title is None and self._behaviour.missing_title == "identifier":
+        if title is None and self.behaviour.missing_title == "identifier":
             title = entity.identifier
         return {
             "identifier": entity.identifier,
@@ -152,6 +152,7 @@ class Reader:
             "$title": entity.title,
             "$icon": entity.icon,
             "$blueprint": entity.blueprint,
+            "$datasource": entity.stamp.datasource,
         }
         if name in known:
             return known[name]

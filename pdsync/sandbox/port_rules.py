@@ -78,6 +78,7 @@ class Behaviour:
         patch_maps: maps of a blueprint PATCH replace the old ones, or are laid over them.
         next_on_full_last_page: a last page that is exactly full still has a cursor (to an empty page).
         has_dependents_status: HTTP status beside the code `has_dependents`.
+        datasource: a search rule on `$datasource` finds what was written so, nothing, everything, or is refused.
     """
 
     unknown_properties: Literal["refuse", "drop", "store"] = "refuse"
@@ -94,20 +95,26 @@ class Behaviour:
     patch_maps: Literal["replace", "merge"] = "replace"
     next_on_full_last_page: bool = False
     has_dependents_status: int = 422
+    datasource: Literal["found", "nothing", "everything", "refused"] = "found"
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Who and when: the four fields that Port keeps about an entity or a blueprint."""
+    """Who and when: the four fields that Port keeps about an entity or a blueprint.
+
+    `datasource` is the User-Agent of the last write: no field of an answer, but a property to search by, as Port's own
+    integrations do.
+    """
 
     created_at: str
     created_by: str
     updated_at: str
     updated_by: str
+    datasource: str = ""
 
-    def touched(self, at: str, by: str) -> Stamp:
+    def touched(self, at: str, by: str, datasource: str = "") -> Stamp:
         """The stamp after another write."""
-        return Stamp(self.created_at, self.created_by, at, by)
+        return Stamp(self.created_at, self.created_by, at, by, datasource)
 
     def fields(self) -> dict[str, Json]:
         """As Port returns them."""

@@ -127,6 +127,8 @@ class Search:
     def _rule(self, rule: Mapping[str, Json]) -> Predicate:
         if "combinator" in rule:
             return self._group(rule)
+        if rule.get("property") == "$datasource" and self._reader.behaviour.datasource != "found":
+            return self._datasource()
         operator = rule["operator"]
         positive = _OPPOSITES.get(operator)
         if positive is not None:
@@ -142,6 +144,13 @@ class Search:
             "between": self._between,
         }.get(operator)
         return special(rule) if special is not None else self._compare(rule)
+
+    def _datasource(self) -> Predicate:
+        """A rule on what no document of Port's API speaks of, where it does not work."""
+        how = self._reader.behaviour.datasource
+        if how == "refused":
+            raise invalid("body/rules/0/property: $datasource is not a property that can be searched")
+        return lambda _entity: how == "everything"
 
     # --- values ---
 

@@ -36,12 +36,13 @@ _AUDIT_EVENTS = 20_000
 
 
 class Options(NamedTuple):
-    """The query parameters of an entity write."""
+    """The query parameters of an entity write, and the User-Agent that it came with."""
 
     upsert: bool = False
     merge: bool = False
     validation_only: bool = False
     create_missing_related_entities: bool = False
+    datasource: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +143,16 @@ class PortStore:
             held = self.data.entities.get(blueprint, {})
             return _copy({identifier: self.reader.body(entity) for identifier, entity in held.items()})
 
-    def put_entity(self, blueprint: str, entity: Mapping[str, Json], *, by: str = PERSON) -> dict[str, Json]:
-        """A person's edit by hand: creates the entity, or changes what is given and leaves the rest."""
+    def put_entity(
+        self, blueprint: str, entity: Mapping[str, Json], *, by: str = PERSON, datasource: str = ""
+    ) -> dict[str, Json]:
+        """A person's edit by hand: creates the entity, or changes what is given and leaves the rest.
+
+        With a `datasource` it is an integration's, which signs with its User-Agent.
+        """
         with self.lock:
-            return _copy(self.write_entity(blueprint, _copy(dict(entity)), Options(upsert=True, merge=True), by)[0])
+            options = Options(upsert=True, merge=True, datasource=datasource)
+            return _copy(self.write_entity(blueprint, _copy(dict(entity)), options, by)[0])
 
     def delete_entity(
         self, blueprint: str, identifier: str, *, delete_dependents: bool = False, by: str = PERSON

@@ -18,7 +18,7 @@ import msgspec
 import orjson
 
 from pdsync.errors import StateError, error
-from pdsync.model import EntityKey, Ledger, LedgerEntry
+from pdsync.model import EntityKey, EntityOrigin, Ledger, LedgerEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ class _Line(msgspec.Struct, omit_defaults=True):
     """One line: `b` or `k`, fields, origin, rules, source, protect."""
 
     f: dict[str, Any]
-    o: str
+    o: EntityOrigin
     b: str = ""
     k: tuple[str, str] | None = None
     r: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ def _entries(body: bytes) -> tuple[dict[str, LedgerEntry], dict[EntityKey, Ledge
     blueprints: dict[str, LedgerEntry] = {}
     entities: dict[EntityKey, LedgerEntry] = {}
     for line in map(lines.decode, body.splitlines()):
-        entry = LedgerEntry(line.f, "created" if line.o == "created" else "adopted", line.r, line.s, line.p)
+        entry = LedgerEntry(line.f, line.o, line.r, line.s, line.p)
         if line.k is None:
             blueprints[line.b] = entry
         else:

@@ -54,6 +54,10 @@ class TargetReader(Protocol):
         """Those of `keys` that exist in the target."""
         ...
 
+    async def by_integration(self, keys: Collection[EntityKey]) -> frozenset[EntityKey] | None:
+        """Those of `keys` that the target's own integration with the source wrote last; None when it cannot be told."""
+        ...
+
 
 class TargetWriter(Protocol):
     """Writes to a target.  Every method may be repeated with the same arguments to the same effect."""

@@ -13,6 +13,7 @@
     unproven        blueprint -> why its listing is not whole
     held, failed    as in `DesiredEntities`
     tool            the version that the last apply ran under
+    by_integration  keys that Port's own integration wrote
     print           arguments of `render_plan`
 
 A key with a range, `service/s{1..50}`, stands for all of it; `{n}` in its values is the number.  `{repeat: [x, 9]}` is
@@ -30,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from pdsync.commands import expressions
-from pdsync.model import Blueprint, DeleteLimit
+from pdsync.model import Blueprint, DeleteLimit, Surroundings
 from pdsync.plan import Facts
 from tests.builders import blueprint, catalog, desired, entry, existing, have, key, ledger, plan, rule, want
 
@@ -102,6 +103,7 @@ def plan_of(case: Mapping[str, Any]) -> Plan:
         unproven={r.id: why for r in rules if (why := (case.get("unproven") or {}).get(_written_by(r)))},
         expressions=expressions(rules),
         tool="jq",
+        around=Surroundings(frozenset(map(key, case.get("by_integration") or ()))),
     )
     return plan(facts, **{k: tuple(v) if isinstance(v, list) else v for k, v in (case.get("scope") or {}).items()})
 

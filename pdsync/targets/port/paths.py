@@ -8,6 +8,8 @@ from urllib.parse import quote
 AUTHENTICATION: Final = "/v1/auth/access_token"
 ORGANIZATION: Final = "/v1/organization"
 BLUEPRINTS: Final = "/v1/blueprints"
+SEARCH: Final = "/v1/entities/search"
+"""The search over all blueprints, which does not page: a POST that reads."""
 
 
 def blueprint_path(blueprint: str) -> str:
@@ -23,6 +25,11 @@ def entity_path(blueprint: str, identifier: str) -> str:
 def search_path(blueprint: str) -> str:
     """The paged search over one blueprint's entities: a POST that reads."""
     return f"{blueprint_path(blueprint)}/entities/search"
+
+
+def scorecards_path(blueprint: str) -> str:
+    """The scorecards of one blueprint."""
+    return f"{blueprint_path(blueprint)}/scorecards"
 
 
 def count_path(blueprint: str) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from pdsync.errors import TargetError
 from pdsync.model import Blueprint, EntityKey, Existing, ExistingEntity, Json
 from pdsync.normal import entity_normaliser
-from pdsync.targets.port.chunks import chunks
+from pdsync.targets.port.around import by_blueprint, by_integration, in_parts
 from pdsync.targets.port.paths import BLUEPRINTS, ORGANIZATION, count_path, search_path
 from pdsync.targets.port.problems import unreadable, unsettled
 from pdsync.targets.port.requests import ask, ask_object, is_absent, tasks
@@ -30,8 +30,6 @@ PAGE_SIZE: Final = 1000
 """Port API reference: a page of the search holds at most 1000 entities."""
 
 READ_ATTEMPTS: Final = 3
-KNOWN_AT_ONCE: Final = 200
-KNOWN_BYTES: Final = 512 * 1024
 
 POOLED_STRINGS: Final = 4096
 """So many different strings are held once each: enough for every status and target, few enough to be cheap."""
@@ -113,16 +111,17 @@ class PortReader:
 
     async def known(self, keys: Collection[EntityKey]) -> frozenset[EntityKey]:
         """Those of `keys` that exist; of a blueprint that does not exist, none."""
-        by_blueprint: dict[str, list[str]] = {}
-        for key in sorted(set(keys)):
-            by_blueprint.setdefault(key.blueprint, []).append(key.identifier)
         async with tasks() as group:
             parts = [
                 group.create_task(self._known(blueprint, some))
-                for blueprint, identifiers in by_blueprint.items()
-                for some in chunks(identifiers, most=KNOWN_AT_ONCE, size=_encoded_size, budget=KNOWN_BYTES, key=str)
+                for blueprint, identifiers in by_blueprint(keys).items()
+                for some in in_parts(identifiers)
             ]
         return frozenset[EntityKey]().union(*(part.result() for part in parts))
+
+    async def by_integration(self, keys: Collection[EntityKey]) -> frozenset[EntityKey] | None:
+        """Those of `keys` that Port's own PagerDuty integration wrote last; None when Port does not tell."""
+        return await by_integration(self._client, keys)
 
     # --- parts
 
@@ -239,7 +238,3 @@ def _shared(fields: Fields, pool: dict[str, str]) -> Fields:
             elif len(pool) < POOLED_STRINGS:
                 pool[value] = value
     return fields
-
-
-def _encoded_size(text: str) -> int:
-    return len(text.encode())

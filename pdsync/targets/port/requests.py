@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from pdsync.targets.port.problems import NOT_FOUND, as_target_error, unreadable
 from pdsync.transport import ACCEPTED, ApiError, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Mapping
+    from collections.abc import AsyncIterator, Collection, Sequence
 
     from pdsync.errors import TargetError
     from pdsync.model import Json
@@ -23,19 +24,25 @@ async def ask(
     method: str,
     path: str,
     *,
-    params: Mapping[str, str] | None = None,
+    params: Mapping[str, str] | Sequence[tuple[str, str]] = (),
     body: Json | bytes | None = None,
     accept: Collection[int] = ACCEPTED,
 ) -> Reply:
     """Send a request that may be repeated to the same effect.  Raises `TargetError`, caused by an `ApiError`."""
+    pairs = tuple(params.items() if isinstance(params, Mapping) else params)
     try:
-        return await client.send(method, path, params=tuple((params or {}).items()), body=body, accept=accept)
+        return await client.send(method, path, params=pairs, body=body, accept=accept)
     except (ApiError, Unreachable) as problem:
         raise as_target_error(problem) from problem
 
 
 async def ask_object(
-    client: ApiClient, method: str, path: str, *, params: Mapping[str, str] | None = None, body: Json = None
+    client: ApiClient,
+    method: str,
+    path: str,
+    *,
+    params: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+    body: Json = None,
 ) -> dict[str, Json]:
     """The JSON object that answers.  Raises `TargetError` when it is none."""
     return json_object(await ask(client, method, path, params=params, body=body), method, path)

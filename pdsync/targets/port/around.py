@@ -1,0 +1,84 @@
+"""What a plan asks of Port beyond the entities that it reads whole, for what it is about to adopt or to remove.
+
+All of it only adds to a plan: where Port does not answer, or answers what nobody has promised, it is not known, and
+the plan says so.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from pdsync.errors import TargetError
+from pdsync.model import EntityKey
+from pdsync.targets.port.chunks import chunks
+from pdsync.targets.port.paths import SEARCH
+from pdsync.targets.port.problems import unreadable
+from pdsync.targets.port.requests import ask_object, refused, tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from pdsync.model import Json
+    from pdsync.transport import ApiClient
+
+INTEGRATION: Final = "port-ocean/pagerduty/"
+"""What the datasource of an entity begins with that Port's PagerDuty integration wrote last (Ocean, user agents)."""
+
+AT_ONCE: Final = 200
+BYTES: Final = 512 * 1024
+_NOT_TAKEN: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY})
+
+
+async def by_integration(client: ApiClient, keys: Collection[EntityKey]) -> frozenset[EntityKey] | None:
+    """Those of `keys` that Port's own PagerDuty integration wrote last; None when Port does not tell.
+
+    The integration itself asks so, by a search over all blueprints, but no document of Port's speaks of `$datasource`.
+    So nothing is concluded from a refusal, nor from an answer that cannot be meant: an entity that both has and has not
+    this datasource.
+    """
+    parts = [(name, part) for name, some in by_blueprint(keys).items() for part in in_parts(some)]
+    try:
+        async with tasks() as group:
+            asked = [group.create_task(_written(client, name, part, "contains")) for name, part in parts]
+        found = [task.result() for task in asked]
+        first = next((n for n, some in enumerate(found) if some), None)
+        if first is not None and await _written(client, parts[first][0], sorted(found[first]), "doesNotContains"):
+            return None
+    except TargetError as problem:
+        if (answer := refused(problem)) is None or answer.status not in _NOT_TAKEN:
+            raise
+        return None
+    return frozenset(EntityKey(name, i) for (name, _), some in zip(parts, found, strict=True) for i in some)
+
+
+async def _written(client: ApiClient, blueprint: str, identifiers: Iterable[str], operator: str) -> set[str]:
+    asked = list(identifiers)
+    rules = [
+        {"property": "$blueprint", "operator": "=", "value": blueprint},
+        {"property": "$identifier", "operator": "in", "value": asked},
+        {"property": "$datasource", "operator": operator, "value": INTEGRATION},
+    ]
+    params = (("exclude_calculated_properties", "true"), ("include", "identifier"), ("include", "blueprint"))
+    answer = await ask_object(client, "POST", SEARCH, params=params, body={"combinator": "and", "rules": rules})
+    return {identifier for identifier in _identifiers(answer) if identifier in asked}
+
+
+def _identifiers(answer: dict[str, Json]) -> list[str]:
+    entities = answer.get("entities")
+    if not isinstance(entities, list) or not all(isinstance(e, dict) and "identifier" in e for e in entities):
+        raise unreadable(f"POST {SEARCH}", "no entities in it")
+    return [str(entity["identifier"]) for entity in entities]
+
+
+def by_blueprint(keys: Collection[EntityKey]) -> dict[str, list[str]]:
+    """Identifiers by blueprint, both sorted."""
+    grouped: dict[str, list[str]] = {}
+    for key in sorted(set(keys)):
+        grouped.setdefault(key.blueprint, []).append(key.identifier)
+    return grouped
+
+
+def in_parts(identifiers: Iterable[str]) -> list[tuple[str, ...]]:
+    """As many identifiers as one search is asked for."""
+    return chunks(identifiers, most=AT_ONCE, size=lambda text: len(text.encode()), budget=BYTES, key=str)

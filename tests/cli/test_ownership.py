@@ -1,0 +1,81 @@
+"""Taking over what is in Port already: in bulk, without a write, and what becomes of it later."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pdsync.sandbox.port import Behaviour, PortStore
+from pdsync.sandbox.server import Sandbox
+from tests.cli.workspace import Workspace, make_workspace, small_world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+OCEAN = "port-ocean/pagerduty/0.5.141/my-pd/exporter"
+
+
+@pytest.fixture(params=["found", "refused"])
+def taken_over(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """A Port that the integration has filled from the same PagerDuty, and a catalog that is applied over it."""
+    with Sandbox(small_world(), port_store=PortStore(behaviour=Behaviour(datasource=request.param))) as box:
+        here = make_workspace(tmp_path, box, monkeypatch)
+        here.ok("-q", "apply", "--auto-approve")
+        for name in ("service", "person", "incident"):
+            for identifier in box.store.entities(name):
+                hand_made = name == "person"
+                box.store.put_entity(name, {"identifier": identifier}, datasource="" if hand_made else OCEAN)
+        for file in here.folder.glob("state/*"):
+            if file.is_file():
+                file.unlink()
+        box.log.clear()
+        here.ok("-q", "apply", "--auto-approve")
+        yield here
+
+
+def origins(here: Workspace) -> dict[str, set[str]]:
+    listed = here.ok("state", "pull").out.splitlines()[1:]
+    found: dict[str, set[str]] = {}
+    for line in listed:
+        for name in ("service", "person", "incident"):
+            if f'"k":["{name}",' in line:
+                found.setdefault(name, set()).add(line.partition('"o":"')[2].partition('"')[0])
+    return found
+
+
+def test_a_filled_port_is_taken_over_without_a_write(taken_over: Workspace) -> None:
+    """Everything is adopted at once; what the integration made is told apart where Port tells."""
+    assert taken_over.box.log.port_writes() == []
+    told = taken_over.box.store.behaviour.datasource == "found"
+    made = {"integration"} if told else {"adopted"}
+    assert origins(taken_over) == {"service": made, "incident": made, "person": {"adopted"}}
+    asked = [r for r in taken_over.box.log.all("port") if r.path == "/v1/entities/search"]
+    assert asked != []
+    taken_over.box.log.clear()
+    assert taken_over.changes() == []
+    assert [r for r in taken_over.box.log.all("port") if r.path == "/v1/entities/search"] == []
+
+
+def test_what_the_integration_made_goes_with_its_record(taken_over: Workspace) -> None:
+    """A service that is gone from PagerDuty is deleted if the integration made it, and released if nobody can tell."""
+    gone = min(taken_over.box.store.entities("service"))
+    taken_over.box.mutate({"action": "delete_service", "id": gone})
+    told = taken_over.box.store.behaviour.datasource == "found"
+    action = "delete" if told else "release"
+    assert f"{action} service/{gone}" in taken_over.changes()
+    taken_over.ok("-q", "apply", "--auto-approve")
+    assert (gone in taken_over.box.store.entities("service")) is not told
+    assert taken_over.changes() == []
+
+
+def test_a_port_that_does_not_tell_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan that adopts without knowing who made it says so, and what that means."""
+    with Sandbox(small_world(), port_store=PortStore(behaviour=Behaviour(datasource="refused"))) as box:
+        here = make_workspace(tmp_path, box, monkeypatch)
+        here.ok("-q", "apply", "--auto-approve")
+        (here.folder / "state" / "ledger.jsonl").unlink()
+        ran = here.ok("plan")
+        assert "warning[PD620]: Port does not tell who wrote the entities that are adopted" in ran.err
+        assert "released, never deleted" in ran.err
