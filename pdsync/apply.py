@@ -23,7 +23,7 @@ from pdsync.transport import Unreachable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from pdsync.model import Change, Fields
+    from pdsync.model import Change, Fields, Json
     from pdsync.state.journal import Journal
     from pdsync.state.store import StateStore
     from pdsync.targets import TargetWriter, WriteResult
@@ -34,6 +34,7 @@ IN_FLIGHT = 8  # batches; the client slows itself further when the API asks for 
 DELETE_BATCH = 100  # Port API: identifiers in one bulk delete
 STAGES = (
     ("title", "description", "icon", "schema", "changelogDestination"),
+    ("properties made anew",),
     ("relations",),
     ("mirrorProperties", "calculationProperties", "aggregationProperties", "ownership"),
 )
@@ -122,8 +123,11 @@ class _Run:
                 await self._step(change, partial(self.writer.delete_blueprint, change.blueprint), last=True)
 
     async def _blueprints(self, changes: list[Change]) -> None:
-        """New ones bare, then what is missing of every one, stage by stage."""
+        """Renamed parts and new blueprints bare, then what is missing of every one, stage by stage."""
         for change in changes:
+            for rename in (f for f in change.fields if f.moved_from and self._may_start(change)):
+                move = partial(self.writer.rename_part, change.blueprint, rename.moved_from, rename.path)
+                await self._step(change, move, last=False)
             if change.action == "create" and self._may_start(change):
                 bare = Blueprint(change.blueprint, blueprint_definition(change.blueprint, _part(change, 0)))
                 await self._step(change, partial(self.writer.create_blueprint, bare), last=_last_stage(change) == 0)
@@ -256,7 +260,15 @@ def _second_write(change: Change) -> EntityWrite:
 
 def _part(change: Change, stage: int) -> Fields:
     """What one stage writes of a blueprint change; everything that is removed goes first, at once."""
-    return {f.path: f.after for f in change.fields if (0 if f.after is None else _stage_of(f.path)) == stage}
+    return {path: value for at, path, value in _writes(change) if at == stage}
+
+
+def _writes(change: Change) -> Iterator[tuple[int, str, Json]]:
+    """The stage, path and value of each write that the fields take; a part that is made anew goes before it comes."""
+    for field in change.fields:
+        if field.replace:
+            yield 0, field.path, None
+        yield 0 if field.after is None else max(_stage_of(field.path), int(field.replace)), field.path, field.after
 
 
 def _stage_of(path: str) -> int:
@@ -264,4 +276,4 @@ def _stage_of(path: str) -> int:
 
 
 def _last_stage(change: Change) -> int:
-    return max(0 if f.after is None else _stage_of(f.path) for f in change.fields)
+    return max(stage for stage, _, _ in _writes(change))

@@ -32,9 +32,10 @@ from pdsync.model import (
     Snapshot,
 )
 from pdsync.plan import Facts, Scope, make_plan
-from pdsync.plan.blueprints import blueprints_after
+from pdsync.plan.blueprints import blueprint_drafts, blueprints_after
 from pdsync.plan.drift import Drift, find_drift
 from pdsync.plan.entities import constant_blueprint
+from pdsync.plan.migrate import entity_path, paths_at_stake
 from pdsync.plan.order import relation_targets
 from pdsync.privacy import without_private
 
@@ -173,11 +174,14 @@ async def apply(
 async def check_fresh(plan: Plan, reader: TargetReader, progress: Progress | None = None) -> None:
     """See that Port is still as the plan found it.  Raises `StalePlan` naming what has moved; writes nothing."""
     touched = [c for c in plan.changes if c.target == "entity"]
+    names = _names_until_then(plan)
     wanted: dict[str, set[str]] = {}
     for change in touched:
-        wanted.setdefault(change.blueprint, {"title"}).update(f.path for f in change.fields)
+        wanted.setdefault(change.blueprint, {"title"}).update(
+            _found_under(change, f.path, names) for f in change.fields
+        )
     existing = await reader.read(wanted, progress)
-    moved = [str(c.key) for c in touched if not _as_planned(c, existing)]
+    moved = [str(c.key) for c in touched if not _as_planned(c, existing, names)]
     moved += [
         c.blueprint
         for c in plan.changes
@@ -189,11 +193,27 @@ async def check_fresh(plan: Plan, reader: TargetReader, progress: Progress | Non
         raise StalePlan(error("PD520", "this plan is no longer exact", detail=detail, hint="plan again"))
 
 
-def _as_planned(change: Change, existing: Existing) -> bool:
+def _names_until_then(plan: Plan) -> dict[tuple[str, str], str]:
+    """Blueprint and entity path after the plan -> the path before, for what the plan renames."""
+    blueprints = (c for c in plan.changes if c.target == "blueprint")
+    return {
+        (c.blueprint, entity_path(f.path)): entity_path(f.moved_from)
+        for c in blueprints
+        for f in c.fields
+        if f.moved_from
+    }
+
+
+def _found_under(change: Change, path: str, names: Mapping[tuple[str, str], str]) -> str:
+    return names.get((change.blueprint, path), path)
+
+
+def _as_planned(change: Change, existing: Existing, names: Mapping[tuple[str, str], str]) -> bool:
     entity = existing.entities.get(change.key)
     if entity is None:
         return change.action in ("create", "forget")
-    return change.action != "create" and not diff_fields(entity.fields, {f.path: f.before for f in change.fields})
+    before = {_found_under(change, f.path, names): f.before for f in change.fields}
+    return change.action != "create" and not diff_fields(entity.fields, before)
 
 
 async def drift(reader: TargetReader, store: StateStore, progress: Progress | None = None) -> tuple[Drift, ...]:
@@ -266,6 +286,7 @@ async def _decide(
     facts = Facts(
         catalog, desired, existing, ledger, unproven(catalog.rules, snapshot), expressions(catalog.rules), tool
     )
+    facts = replace(facts, existing=await with_values_at_stake(facts, reader, progress))
     known = await reader.known(_outside_targets(facts))
     facts = replace(facts, existing=replace(existing, known_targets=known))
     facts = replace(facts, around=await look_around(facts, reader))
@@ -324,6 +345,20 @@ async def _with_computed_blueprints(
         return existing
     more = await reader.read(paths, progress)
     return replace(existing, entities={**existing.entities, **more.entities})
+
+
+async def with_values_at_stake(facts: Facts, reader: TargetReader, progress: Progress | None = None) -> Existing:
+    """Read what decides whether a blueprint may change: values that no mapping writes are not read otherwise."""
+    existing = facts.existing
+    stake = paths_at_stake(blueprint_drafts(facts))
+    if not stake:
+        return existing
+    more = await reader.read(stake, progress)
+    entities = dict(existing.entities)
+    for key, entity in more.entities.items():
+        have = entities.get(key)
+        entities[key] = replace(have, fields={**entity.fields, **have.fields}) if have else entity
+    return replace(existing, entities=entities)
 
 
 def _outside_targets(facts: Facts) -> frozenset[EntityKey]:

@@ -136,12 +136,18 @@ class DeleteLimit:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a plan may do: delete limits per blueprint (`deletes`, default under `*`) and the like."""
+    """What a plan may do: delete limits per blueprint (`deletes`, default under `*`) and the like.
+
+    `renames` says by blueprint which property or relation is now called what; `system_blueprints` which of Port's own
+    blueprints (`_user`, `_team`) the catalog may add parts to and write entities of.
+    """
 
     deletes: Mapping[str, DeleteLimit] = field(default_factory=dict)
     adopt: Literal["allow", "refuse"] = "allow"
     on_remove: Literal["release", "delete"] = "release"
     protect: tuple[str, ...] = ()
+    renames: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    system_blueprints: tuple[str, ...] = ()
 
     def delete_limit(self, blueprint: str) -> DeleteLimit:
         """The limit in force for a blueprint."""
@@ -359,7 +365,8 @@ class FieldChange:
     """One path that will change: before (Port's) and after, why, and the catalog line that says so.
 
     `drift` marks that Port's value is not what we last wrote.  `deferred` marks a relation that is written in a
-    second pass because it closes a cycle.
+    second pass because it closes a cycle.  Of a blueprint, `moved_from` is the path that is renamed to this one, and
+    `replace` says that the part is removed and made anew; `note` tells what that means for entities.
     """
 
     path: str
@@ -369,6 +376,9 @@ class FieldChange:
     origin: str = ""
     drift: bool = False
     deferred: bool = False
+    moved_from: str = ""
+    replace: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,9 @@ class _Operations:
         from pdsync.cli.plan_commands import make_plan
         from pdsync.plan import Scope
 
-        return make_plan(self._session, Scope(allow_deletes=self._settings.allow_deletes))
+        allowed = self._settings
+        scope = Scope(allow_deletes=allowed.allow_deletes, allow_breaking=allowed.allow_breaking)
+        return make_plan(self._session, scope)
 
     def apply(self, plan: Plan) -> ApplyResult:
         """See `pdsync.github.action.Operations`."""

@@ -46,22 +46,43 @@ def _scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--allow-deletes", multiple=True, metavar="BLUEPRINT=N", help="Lift a delete limit for exactly N."
         ),
+        click.option(
+            "--allow-breaking",
+            multiple=True,
+            metavar="BLUEPRINT.PART=N",
+            help="Let a blueprint change though exactly N entities lose or lack a value.",
+        ),
     ):
         command = option(command)
     return command
 
 
 def _scope(
-    only: tuple[str, ...], exclude: tuple[str, ...], allow_deletes: tuple[str, ...], *, no_delete: bool
+    only: tuple[str, ...],
+    exclude: tuple[str, ...],
+    allow_deletes: tuple[str, ...],
+    allow_breaking: tuple[str, ...],
+    *,
+    no_delete: bool,
 ) -> Scope:
+    return Scope(
+        only=only,
+        exclude=exclude,
+        no_delete=no_delete,
+        allow_deletes=_numbers(allow_deletes, "--allow-deletes BLUEPRINT=N"),
+        allow_breaking=_numbers(allow_breaking, "--allow-breaking BLUEPRINT.PART=N"),
+    )
+
+
+def _numbers(items: tuple[str, ...], usage: str) -> dict[str, int]:
     allowed = {}
-    for item in allow_deletes:
+    for item in items:
         name, _, number = item.partition("=")
         if not name or not number.isdecimal():
-            hint = "write --allow-deletes BLUEPRINT=N, with the number that the plan names"
-            raise UsageError(error("PD803", "not a number of deletes", detail=item, hint=hint))
+            hint = f"write {usage}, with the number that the plan names"
+            raise UsageError(error("PD803", "not a number of entities", detail=item, hint=hint))
         allowed[name] = int(number)
-    return Scope(only=only, exclude=exclude, no_delete=no_delete, allow_deletes=allowed)
+    return allowed
 
 
 ACCEPT_SHRINK = click.option(
@@ -123,6 +144,7 @@ def plan(
     exclude: tuple[str, ...],
     no_delete: bool,
     allow_deletes: tuple[str, ...],
+    allow_breaking: tuple[str, ...],
     out: Path | None,
     snapshot_file: Path | None,
     offline: bool,
@@ -132,7 +154,7 @@ def plan(
 ) -> int:
     """Show what apply would do.  Nothing is written to Port."""
     session = Session(options)
-    scope = _scope(only, exclude, allow_deletes, no_delete=no_delete)
+    scope = _scope(only, exclude, allow_deletes, allow_breaking, no_delete=no_delete)
     how = commands.Fetching(accept_shrink=accept_shrink)
     made = make_plan(session, scope, snapshot_file=snapshot_file, offline=offline, how=how)
     click.echo(plan_in(made, form, session), nl=False)
@@ -218,10 +240,11 @@ def apply(
     exclude: tuple[str, ...],
     no_delete: bool,
     allow_deletes: tuple[str, ...],
+    allow_breaking: tuple[str, ...],
 ) -> int:
     """Do a plan: the saved one, exactly, or a new one after showing it and asking."""
     session = Session(options)
-    scope = _scope(only, exclude, allow_deletes, no_delete=no_delete)
+    scope = _scope(only, exclude, allow_deletes, allow_breaking, no_delete=no_delete)
     with session.store.lock("apply"):
         if plan_file is None:
             made = make_plan(session, scope, how=commands.Fetching(accept_shrink=accept_shrink))

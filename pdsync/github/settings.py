@@ -21,7 +21,7 @@ WITHHELD = ("apply", "always", "never")
 DEFAULT_STATE = "git+branch://pdsync-state"
 """Where the action keeps the state when neither input nor catalog says: a runner's disk does not survive the job."""
 
-ALLOWED = re.compile(r"([A-Za-z0-9@_=-]+)=([0-9]+)")
+ALLOWED = re.compile(r"([A-Za-z0-9@_=.-]+)=([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,8 @@ class Settings:
     """Everything the action was told.
 
     `catalog` and `working_directory` are as written; `allow_deletes` maps a blueprint to the number of deletes
-    that are let through; `state` is empty when the catalog (or `DEFAULT_STATE`) decides.
+    that are let through, `allow_breaking` a part of one to the number of entities that may lose a value; `state`
+    is empty when the catalog (or `DEFAULT_STATE`) decides.
     """
 
     command: str
@@ -95,6 +96,7 @@ class Settings:
     fail_on_changes: bool
     fail_on_withheld: Literal["apply", "always", "never"]
     allow_deletes: dict[str, int]
+    allow_breaking: dict[str, int]
     port_base_url: str
     pagerduty_api_url: str
     credentials: Credentials
@@ -131,6 +133,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         fail_on_changes=given.flag("fail-on-changes"),
         fail_on_withheld=given.choice("fail-on-withheld", WITHHELD),  # type: ignore[arg-type]
         allow_deletes=given.numbers("allow-deletes"),
+        allow_breaking=given.numbers("allow-breaking"),
         port_base_url=given.text("port-base-url") or env.get("PORT_BASE_URL", ""),
         pagerduty_api_url=given.text("pagerduty-api-url") or env.get("PAGERDUTY_API_URL", ""),
         credentials=_credentials(given, env),

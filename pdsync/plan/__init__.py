@@ -36,10 +36,11 @@ from typing import TYPE_CHECKING
 import orjson
 
 from pdsync.model import Plan, Summary
-from pdsync.plan.blueprints import blueprint_changes, blueprints_after, blueprints_that_stay
+from pdsync.plan.blueprints import blueprints_that_stay, plan_blueprints
 from pdsync.plan.decide import Facts, Scope
 from pdsync.plan.entities import EntityDecisions, constant_blueprint, with_stubs
 from pdsync.plan.guards import Removals, guard_removals, required_by
+from pdsync.plan.migrate import between, with_carried
 from pdsync.plan.order import in_order
 
 if TYPE_CHECKING:
@@ -53,18 +54,18 @@ __all__ = ["Facts", "Scope", "fingerprint", "make_plan"]
 def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
     """The changes that make Port what the catalog and PagerDuty say it should be, in the order of doing."""
     scope = scope or Scope()
-    blueprints = blueprints_after(facts)
+    schema = plan_blueprints(facts, scope, {key.blueprint for key in facts.desired.entities if scope.covers_key(key)})
+    blueprints = schema.after
+    before, facts = facts, between(facts, schema.migrations)
     unproven = _unproven(facts, blueprints)
     desired, dangling = with_stubs(facts, blueprints, unproven)
     decisions = EntityDecisions(facts, blueprints, desired)
     upserts, held, unchanged = decisions.upserts()
+    upserts, carried = with_carried(upserts, before, schema.migrations, blueprints, desired)
     removed, left = decisions.removals()
     upserts, removed = list(filter(scope.covers, upserts)), list(filter(scope.covers, removed))
     removals = _guarded(facts, (removed, upserts), scope, blueprints=blueprints, unproven=unproven)
-    drafts, refused = blueprint_changes(facts)
-    used = {c.blueprint for c in upserts}
-    drafts = [c for c in drafts if scope.covers(c) or (c.action == "create" and c.blueprint in used)]
-    drafts, staying = blueprints_that_stay(drafts, removals.allowed, blueprints, facts)
+    drafts, staying = blueprints_that_stay(schema.changes, removals.allowed, blueprints, facts)
     changes = in_order([*drafts, *upserts, *removals.allowed], blueprints, facts.existing.entities)
     withheld = (*removals.withheld, *staying)
     foreign = facts.existing.entities.keys() - desired.keys() - facts.ledger.entities.keys()
@@ -73,8 +74,8 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
         changes=changes,
         withheld=withheld,
         held=tuple(sorted((*held, *left), key=lambda h: h.key)),
-        guards=(*removals.guards, *refused),
-        summary=_summary(changes, withheld, len(held) + len(left), unchanged, len(foreign)),
+        guards=(*removals.guards, *schema.guards),
+        summary=_summary(changes, withheld, len(held) + len(left), unchanged - carried, len(foreign)),
         # What a limited plan leaves out still waits for its new expression.
         expressions=facts.ledger.expressions if scope.limited else facts.expressions,
         fingerprint=fingerprint(changes),

@@ -3,47 +3,98 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pdsync.diff import Difference, diff_fields
 from pdsync.model import Blueprint, Change, FieldChange, Guard, LedgerEntry, Withheld
 from pdsync.normal import blueprint_definition, blueprint_fields, same
-from pdsync.plan.decide import decide, main_cause, wanted_reason
+from pdsync.plan.decide import Scope, decide, main_cause, wanted_reason
+from pdsync.plan.migrate import Migration, migrated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from pdsync.model import Action, Cause, Fields
     from pdsync.plan.decide import Facts
 
 
-def blueprints_after(facts: Facts) -> dict[str, Blueprint]:
-    """The blueprints in force once the plan is applied: Port's, with what the catalog says laid over them."""
-    after = dict(facts.existing.blueprints)
-    for identifier, blueprint in facts.catalog.blueprints.items():
-        have = after.get(identifier)
-        fields = {**(blueprint_fields(have.definition) if have else {}), **blueprint_fields(blueprint.definition)}
-        last = facts.ledger.blueprints.get(identifier)
-        for path in (last.fields if last else {}).keys() - blueprint_fields(blueprint.definition).keys():
-            fields.pop(path, None)
-        definition = blueprint_definition(identifier, fields)
-        after[identifier] = Blueprint(identifier, definition, blueprint.origins)
+@dataclass(frozen=True, slots=True)
+class BlueprintPlan:
+    """What happens to blueprints: changes and guards, by blueprint what moves values, and those in force afterwards."""
+
+    changes: tuple[Change, ...]
+    guards: tuple[Guard, ...]
+    migrations: Mapping[str, Migration]
+    after: Mapping[str, Blueprint]
+
+
+def plan_blueprints(facts: Facts, scope: Scope, used: AbstractSet[str]) -> BlueprintPlan:
+    """Creates, updates, adopts, deletes and forgets of blueprints in scope, and what may not be done to them.
+
+    A new blueprint in `used` is made though it is out of scope: entities in scope need it.
+    """
+    changes: list[Change] = []
+    guards: list[Guard] = []
+    migrations: dict[str, Migration] = {}
+    for draft in blueprint_drafts(facts):
+        if not (scope.covers(draft) or (draft.action == "create" and draft.blueprint in used)):
+            continue
+        change = draft
+        if draft.action == "update":
+            migration = migrated(draft.blueprint, draft.fields, facts, scope)
+            migrations[draft.blueprint] = migration
+            guards += migration.guards
+            change = _settled_for(draft, migration, facts)
+        if change.fields or change.action != "update":
+            changes.append(change)
+    return BlueprintPlan(tuple(changes), tuple(guards), migrations, _after(facts.existing.blueprints, changes))
+
+
+def blueprint_drafts(facts: Facts) -> Iterator[Change]:
+    """What the decision table says of every blueprint, before anything is weighed."""
+    for identifier in sorted(facts.catalog.blueprints.keys() | facts.ledger.blueprints.keys()):
+        blueprint = facts.catalog.blueprints.get(identifier)
+        draft = _wanted_blueprint(blueprint, facts) if blueprint else _unwanted_blueprint(identifier, facts)
+        if draft is not None:
+            yield draft
+
+
+def blueprints_after(facts: Facts) -> Mapping[str, Blueprint]:
+    """The blueprints in force once everything is applied."""
+    return plan_blueprints(facts, Scope(), frozenset()).after
+
+
+def _after(blueprints: Mapping[str, Blueprint], changes: Iterable[Change]) -> dict[str, Blueprint]:
+    """The blueprints in force once the changes are done; one that is deleted stays, for what still speaks of it."""
+    after = dict(blueprints)
+    for change in changes:
+        if change.action in ("create", "update"):
+            have = after.get(change.blueprint)
+            fields = blueprint_fields(have.definition) if have else {}
+            for each in change.fields:
+                fields.pop(each.moved_from, None)
+                fields[each.path] = each.after
+            after[change.blueprint] = Blueprint(change.blueprint, blueprint_definition(change.blueprint, fields))
     return after
 
 
-def blueprint_changes(facts: Facts) -> tuple[list[Change], list[Guard]]:
-    """Creates, updates, adopts, deletes and forgets of blueprints, and the fields that Port would refuse."""
-    changes: list[Change] = []
-    guards: list[Guard] = []
-    for identifier in sorted(facts.catalog.blueprints.keys() | facts.ledger.blueprints.keys()):
-        blueprint = facts.catalog.blueprints.get(identifier)
-        change = _wanted_blueprint(blueprint, facts) if blueprint else _unwanted_blueprint(identifier, facts)
-        if change is not None:
-            change, refused = _without_type_changes(change)
-            guards += refused
-            changes += [change] if change.fields or change.action != "update" else []
-    return changes, guards
+def _settled_for(draft: Change, migration: Migration, facts: Facts) -> Change:
+    """The draft with the fields that may be written; the ledger keeps what Port keeps of the others."""
+    assert draft.ledger is not None
+    told = {each.path: each.after for each in migration.fields}
+    refused = {each.path: each.before for each in draft.fields if each.path not in told and not _moved(each, migration)}
+    fields = {**draft.ledger.fields, **told, **{p: v for p, v in refused.items() if v is not None}}
+    last = facts.ledger.blueprints.get(draft.blueprint)
+    spoken = draft.ledger.fields.keys() | (last.fields.keys() if last else set())
+    kept = {path: value for path, value in sorted(fields.items()) if value is not None and path in spoken}
+    return replace(draft, fields=migration.fields, ledger=replace(draft.ledger, fields=kept))
+
+
+def _moved(change: FieldChange, migration: Migration) -> bool:
+    return any(each.moved_from == change.path for each in migration.fields)
 
 
 def _wanted_blueprint(blueprint: Blueprint, facts: Facts) -> Change | None:
@@ -89,45 +140,17 @@ def _unwanted_blueprint(identifier: str, facts: Facts) -> Change | None:
     last, have = facts.ledger.blueprints[identifier], facts.existing.blueprints.get(identifier)
     gone = have is None
     # Releasing an adopted blueprint would tear properties out of something that others use: it is only forgotten.
-    action: Action = "delete" if last.origin == "created" and not gone else "forget"
+    ours = last.origin == "created" and not is_system(identifier)
+    action: Action = "delete" if ours and not gone else "forget"
     title = str((have.definition if have else last.fields).get("title") or identifier)
     reason = "gone-from-port" if gone else "unmapped"
     cause: Cause = "drift" if gone else "catalog"
     return Change(0, "blueprint", action, identifier, identifier, title, (), reason, cause)
 
 
-def _without_type_changes(change: Change) -> tuple[Change, list[Guard]]:
-    """Port never changes the type of a property; such a field is left out and named."""
-
-    def shape(value: object) -> object:
-        return (value.get("type"), (value.get("items") or {}).get("type")) if isinstance(value, dict) else None
-
-    refused = [
-        f
-        for f in change.fields
-        if f.path.startswith("schema.properties.")
-        and None not in (f.before, f.after)
-        and shape(f.before) != shape(f.after)
-    ]
-    if not refused:
-        return change, []
-    guards = [
-        Guard(
-            "permanent-type",
-            change.blueprint,
-            f"{f.path.removeprefix('schema.properties.')}: Port keeps the type of a property for good "
-            f"({f.before.get('type')} -> {f.after.get('type')}); use a new property, or remove it in one apply and "
-            "add it in the next (its values are lost)",
-        )
-        for f in refused
-    ]
-    paths = {f.path for f in refused}
-    applied = change.ledger.fields if change.ledger else {}
-    entry = LedgerEntry(
-        {p: v for p, v in applied.items() if p not in paths} | {f.path: f.before for f in refused},
-        change.ledger.origin if change.ledger else "adopted",
-    )
-    return replace(change, fields=tuple(f for f in change.fields if f.path not in paths), ledger=entry), guards
+def is_system(blueprint: str) -> bool:
+    """Whether a blueprint is Port's own (`_user`, `_team`): it is never created, replaced or deleted."""
+    return blueprint.startswith("_")
 
 
 def blueprints_that_stay(

@@ -53,13 +53,15 @@ class Scope:
     """What a plan is limited to.
 
     `only` and `exclude` are globs over `blueprint/identifier` and over the blueprint's name; `allow_deletes` lifts the
-    delete limit of a blueprint for exactly that number.
+    delete limit of a blueprint for exactly that number, `allow_breaking` (`blueprint.part`) lets exactly that many
+    entities lose what they hold of a blueprint's part, or lack what it will require.
     """
 
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     no_delete: bool = False
     allow_deletes: Mapping[str, int] = field(default_factory=dict)
+    allow_breaking: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def limited(self) -> bool:
@@ -68,7 +70,10 @@ class Scope:
 
     def covers(self, change: Change) -> bool:
         """Whether a change is in scope; a blueprint itself is meant by its name alone."""
-        key = EntityKey(change.blueprint, "") if change.target == "blueprint" else change.key
+        return self.covers_key(EntityKey(change.blueprint, "") if change.target == "blueprint" else change.key)
+
+    def covers_key(self, key: EntityKey) -> bool:
+        """Whether an entity is in scope; with an empty identifier, its blueprint."""
         return (not self.only or matches(key, self.only)) and not matches(key, self.exclude)
 
 

@@ -17,14 +17,14 @@ SOURCE_CODES = "PD3"
 def plan_exit_code(plan: Plan, *, detailed: bool) -> int:
     """0, or why not.
 
-    An error in a record or a mapping (1), deletes withheld (3), a list that could not be read whole (7), changes when
-    `detailed` (2); the first of these that holds.
+    An error in a record or a mapping (1), something that a guard stopped (3), a list that could not be read whole (7),
+    changes when `detailed` (2); the first of these that holds.
     """
     errors = {d.code for d in plan.diagnostics if d.severity is Severity.ERROR}
     incomplete = {code for code in errors if code.startswith(SOURCE_CODES)}
     if errors - incomplete:
         return 1
-    if plan.withheld:
+    if plan.withheld or plan.guards:
         return GuardRefused.exit_code
     if incomplete:
         return IncompleteSnapshot.exit_code

@@ -32,6 +32,7 @@ COLORS = {
 }
 WHOLE_CREATES = 3
 """Up to so many creates of one blueprint are shown with their fields; of more, the first one is."""
+BREAKING = "breaking-change"
 NAMED = 40
 """Creates of one blueprint that are named; the rest are counted."""
 FOLD = 3
@@ -47,7 +48,7 @@ def render_plan(plan: Plan, *, color: bool = False, everything: bool = False) ->
         _section("Blueprints", _blueprints(plan, paint)),
         _section("Entities", _entities(plan, paint, everything=everything)),
         _section("Left as they are", [f"  {visible(str(h.key))}: {visible(h.reason)}" for h in plan.held]),
-        _section("Guards", [f"  {visible(g.name)} {visible(g.blueprint)}: {visible(g.detail)}" for g in plan.guards]),
+        _section("Guards", _guards(plan)),
         _section(f"Deletes withheld ({len(plan.withheld)})", _withheld(plan, paint)),
         _section(f"Deletes ({plan.summary.delete})", _deletes(plan, paint)),
         _summary(plan, paint),
@@ -199,11 +200,14 @@ def _fields(fields: Sequence[FieldChange], paint: Paint) -> Iterator[str]:
         place = f"  {visible(field.origin)}" if field.origin else ""
         drift = " drift" if field.drift and field.cause != "drift" else ""
         tag = paint("dim", f"  [{field.cause}{drift}]{place}")
+        tag += f"  {visible(field.note)}" if field.note else ""
         nested = inside(field.before, field.after)
-        if not nested:
+        if field.moved_from:
+            yield f"       {visible(field.moved_from)} => {visible(field.path)}{tag}"
+        elif not nested:
             yield f"       {_name(field):<{width}}  {_values(field, paint)}{tag}"
-            continue
-        yield f"       {_name(field):<{width}}{tag}"
+        else:
+            yield f"       {_name(field):<{width}}{tag}"
         for path, before, after in nested:
             arrow = "order only" if path == "reordered" else f"{value_text(before)} -> {value_text(after)}"
             yield f"         {visible(path)}  {arrow}"
@@ -222,6 +226,13 @@ def _values(field: FieldChange, paint: Paint) -> str:
     if field.before is None:
         return after
     return f"{paint('red', value_text(field.before))} -> {after}"
+
+
+def _guards(plan: Plan) -> Iterator[str]:
+    for guard in plan.guards:
+        yield f"  {visible(guard.name)} {visible(guard.blueprint)}: {visible(guard.detail)}"
+        if guard.flag and guard.name == BREAKING:
+            yield f"      to let it through: {visible(guard.flag)}"
 
 
 def _withheld(plan: Plan, paint: Paint) -> Iterator[str]:

@@ -82,6 +82,10 @@ class TargetWriter(Protocol):
         """Set (or with None remove) the given paths of a blueprint, everything else left as it is now."""
         ...
 
+    async def rename_part(self, identifier: str, path: str, to: str) -> None:
+        """Rename a property or relation of a blueprint (both paths as in its flat form); entities keep its values."""
+        ...
+
     async def delete_blueprint(self, identifier: str) -> None:
         """Delete a blueprint; one that is already gone counts as deleted."""
         ...

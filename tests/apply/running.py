@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pdsync.apply import ApplyResult, apply_plan
-from pdsync.commands import expressions, wanted_paths
+from pdsync.commands import expressions, wanted_paths, with_values_at_stake
 from pdsync.model import EntityKey, PlanBase
-from pdsync.plan import Facts, make_plan
+from pdsync.plan import Facts, Scope, make_plan
 from pdsync.plan.blueprints import blueprints_after
 from pdsync.plan.order import relation_targets
 from pdsync.sandbox.server import PORT_CLIENT_ID, PORT_CLIENT_SECRET, Sandbox
@@ -55,15 +55,16 @@ class Here:
         """What is owned, runs that were cut short included."""
         return self.store().load()
 
-    def plan(self, of: Catalog, world: DesiredEntities, **policy: Any) -> Plan:
-        """What would make Port as `of` and `world` say."""
+    def plan(self, of: Catalog, world: DesiredEntities, **scope: Any) -> Plan:
+        """What would make Port as `of` and `world` say; `scope` are arguments of `Scope`."""
 
         async def work(reader: PortReader) -> Plan:
             ledger = self.store().load()
             existing = await reader.read(wanted_paths(of, ledger))
             facts = Facts(of, world, existing, ledger, expressions=expressions(of.rules), tool="jq")
+            facts = replace(facts, existing=await with_values_at_stake(facts, reader))
             known = await reader.known(_outside(facts))
-            return make_plan(_knowing(facts, known), _base(ledger, existing))
+            return make_plan(_knowing(facts, known), _base(ledger, existing), Scope(**scope))
 
         return self.reading(work)
 

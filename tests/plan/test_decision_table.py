@@ -326,17 +326,6 @@ def test_foreign_parts_of_a_blueprint_stay() -> None:
     assert plan(given).changes == ()
 
 
-def test_a_property_never_changes_its_type() -> None:
-    """Port refuses it, so the plan leaves the field out and says so."""
-    definition = {**SERVICE.definition, "schema": {"properties": {"tier": {"type": "number"}}, "required": []}}
-    given = Facts(
-        catalog([SERVICE], [rule()]), desired(), existing([Blueprint("service", definition)], {}), ledger({}, [SERVICE])
-    )
-    made = plan(given)
-    assert [g.name for g in made.guards] == ["permanent-type"]
-    assert "schema.properties.tier" not in [f.path for c in made.changes for f in c.fields]
-
-
 def test_scope_limits_what_is_planned() -> None:
     """--only and --exclude take globs over keys and blueprints."""
     given = Facts(

@@ -1,7 +1,7 @@
 """Plan cases: a YAML file says the three sides shortly, the text file beside it what is printed.
 
     says            what the case shows
-    blueprints      identifier -> {relations?: {name: definition}, properties?: {name: definition}}  (the catalog's)
+    blueprints      identifier -> {relations?, properties?: {name: definition}, without?, required?: [name]}  (the catalog's)
     in_port         blueprints that Port has, if others than the catalog's
     owned           blueprints that the ledger has, if others than the catalog's
     rules           blueprint -> mapped paths
@@ -125,6 +125,7 @@ def _blueprints(given: Mapping[str, Any]) -> list[Blueprint]:
         schema["properties"] = {**schema["properties"], **((parts or {}).get("properties") or {})}
         gone = (parts or {}).get("without") or ()
         schema["properties"] = {p: d for p, d in schema["properties"].items() if p not in gone}
+        schema["required"] = (parts or {}).get("required") or []
         made.append(Blueprint(name, {**plain.definition, "schema": schema}, (parts or {}).get("origins") or {}))
     return made
 

@@ -162,7 +162,7 @@ def test_guards_are_told() -> None:
     """A guard that fired is named with what it counted, and what would lift it."""
     plan = plan_of(load(next(path for path in case_files() if path.stem == "guards")))
     html = seen(render_plan_markdown(plan, budget=60_000, title="test"))
-    assert "Port keeps the type of a property for good" in " ".join(html.code)
+    assert "old is removed: 1 entity with a value that pdsync did not write" in " ".join(html.code)
 
 
 @pytest.mark.parametrize("title", ["a <b>c</b>", "[x](https://evil.example)", "@everyone", "a\n# b", "`"])

@@ -17,6 +17,11 @@ def blueprint_path(blueprint: str) -> str:
     return f"{BLUEPRINTS}/{quote(blueprint, safe='')}"
 
 
+def rename_path(blueprint: str, part: str, name: str) -> str:
+    """The rename of one of a blueprint's `properties` or `relations`."""
+    return f"{blueprint_path(blueprint)}/{part}/{quote(name, safe='')}/rename"
+
+
 def entity_path(blueprint: str, identifier: str) -> str:
     """One entity."""
     return f"{blueprint_path(blueprint)}/entities/{quote(identifier, safe='')}"

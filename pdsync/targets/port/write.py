@@ -22,6 +22,7 @@ from pdsync.targets.port.paths import (
     bulk_delete_path,
     bulk_upsert_path,
     entity_path,
+    rename_path,
 )
 from pdsync.targets.port.problems import HAS_DEPENDENTS, refusal, say, unreadable, without_effect
 from pdsync.targets.port.requests import ask, ask_object, is_absent, refused, tasks
@@ -53,6 +54,11 @@ _MERGE: Final = {
 _ALONE: Final = {"delete_dependents": "false"}
 _SERVER_KEYS: Final = frozenset({"id", "_id", "createdAt", "createdBy", "updatedAt", "updatedBy"})
 _NULL_ONLY_BY_PATCH: Final = frozenset({"title", "icon", "team"})
+_RENAMES: Final = {
+    "schema.properties.": ("properties", "newPropertyName"),
+    "relations.": ("relations", "newRelationIdentifier"),
+}
+"""Path prefix: the part of the address that renames, and the key of the new name (Port API reference, Blueprints)."""
 _ABOUT_CONTENT: Final = frozenset({400, 404, 409, 413, 422})
 """Refusals that something in the request is the reason for, so that other requests may fare better."""
 
@@ -215,6 +221,23 @@ class PortWriter:
         body = {part: after.get(part) for part in sorted(parts)}
         await ask(self._client, "PATCH", blueprint_path(identifier), body=body)
         await self._check_removed(identifier, [path for path, value in changes.items() if value is None])
+
+    async def rename_part(self, identifier: str, path: str, to: str) -> None:
+        """Rename a property or relation; one that has the new name already, and no longer the old, counts as renamed.
+
+        Raises `TargetError`.
+        """
+        prefix = next(prefix for prefix in _RENAMES if path.startswith(prefix))
+        part, key = _RENAMES[prefix]
+        old, new = path.removeprefix(prefix), to.removeprefix(prefix)
+        try:
+            await ask(self._client, "PATCH", rename_path(identifier, part, old), body={key: new})
+        except TargetError as problem:
+            if refused(problem) is None:
+                raise
+            there = blueprint_fields(await self._blueprint(identifier))
+            if path in there or to not in there:
+                raise
 
     async def delete_blueprint(self, identifier: str) -> None:
         """Delete a blueprint; one that is already gone counts as deleted.

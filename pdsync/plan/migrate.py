@@ -1,0 +1,484 @@
+"""Changes of a blueprint that would lose values: what saves them, and what waits until it is allowed by name.
+
+Port keeps the type of a property and the target of a relation for good, and with a part all its values go.  So a
+blueprint's fields are looked at once more, with the entities that hold values:
+
+    | change                                | planned as                                                            |
+    |---------------------------------------|-----------------------------------------------------------------------|
+    | a part goes, its like comes           | rename, when the policy says so or both have the same jq expression   |
+    | type, list or not, target, many -> one| removed and made anew; values are written again, or converted         |
+    | a part goes                           | removed; a value that is not ours is a loss                           |
+    | a part becomes required               | as asked; an entity that would lack it stands in the way              |
+
+What would lose values is left out and named with the number of entities, until `--allow-breaking BLUEPRINT.PART=N`
+says that very number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import orjson
+
+from pdsync.model import Change, EntityKey, FieldChange, Guard
+from pdsync.normal import entity_normaliser, same
+from pdsync.plan.decide import main_cause
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from pdsync.model import Blueprint, DesiredEntity, ExistingEntity, Fields, Json
+    from pdsync.plan.decide import Facts, Scope
+
+PARTS = {"schema.properties.": "properties.", "relations.": "relations."}
+"""The parts of a blueprint that entities hold values of: prefix of its path, prefix of the entities' path."""
+REQUIRED = "schema.required"
+MIRRORS = "mirrorProperties."
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What becomes of one blueprint's fields: those to write, what is refused, and the entities' paths concerned.
+
+    `moved` maps the entities' old path to the new one; values under `dropped` go and are written again.
+    """
+
+    fields: tuple[FieldChange, ...]
+    guards: tuple[Guard, ...] = ()
+    moved: Mapping[str, str] = field(default_factory=dict)
+    dropped: frozenset[str] = frozenset()
+
+
+def entity_path(path: str) -> str:
+    """The path under which entities hold the values of a blueprint's part; empty when they hold none."""
+    return next((own + path.removeprefix(part) for part, own in PARTS.items() if path.startswith(part)), "")
+
+
+def migrated(blueprint: str, fields: Sequence[FieldChange], facts: Facts, scope: Scope) -> Migration:
+    """One blueprint's fields, with what would lose values saved or left out."""
+    holders = _Holders(blueprint, facts)
+    renames = _renames(blueprint, fields, facts)
+    gone = {rename.moved_from for rename in renames}
+    told = {rename.path: rename for rename in renames}
+    moved = {entity_path(each.moved_from): entity_path(each.path) for each in renames}
+    kept: list[FieldChange] = []
+    guards: list[Guard] = []
+    for each in fields:
+        if each.path in gone:
+            continue
+        change = told.get(each.path) or _weighed(each, holders, moved)
+        lost, why = _loss(change, holders)
+        if lost and scope.allow_breaking.get(f"{blueprint}.{_name(each.path)}") != lost:
+            guards.append(_guard(blueprint, change, lost, why))
+            kept += _without_loss(change)
+        else:
+            kept.append(_noted(change, holders))
+    kept += _mirrors_through(kept, facts.existing.blueprints.get(blueprint))
+    dropped = frozenset(entity_path(each.path) for each in kept if each.replace) - {""}
+    return Migration(tuple(kept), tuple(guards), moved, dropped)
+
+
+def paths_at_stake(changes: Iterable[Change]) -> dict[str, set[str]]:
+    """Blueprint -> entity paths whose values decide what may be done to it: they have to be read from Port."""
+    stake: dict[str, set[str]] = {}
+    for change in changes:
+        if change.target == "blueprint" and change.action == "update":
+            found = {path for each in change.fields for path in _stake(each)}
+            if found:
+                stake.setdefault(change.blueprint, set()).update(found)
+    return stake
+
+
+def _stake(change: FieldChange) -> Iterator[str]:
+    path = entity_path(change.path)
+    if path and change.before is not None and (change.after is None or _shape(change.path, change)):
+        yield path
+    elif change.path == REQUIRED:
+        yield from (f"properties.{name}" for name in _added(change))
+    elif path and _becomes_required(change):
+        yield path
+
+
+# --- what a field of a blueprint does to values -----------------------------------------------------------------
+
+
+def _shape(path: str, change: FieldChange) -> bool:
+    """Whether Port would refuse to make the one definition of the other in place."""
+    before, after = change.before, change.after
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return False
+    if path.startswith("relations."):
+        return before.get("target") != after.get("target")
+    return _type(before) != _type(after)
+
+
+def _type(definition: Mapping[str, Json]) -> tuple[Json, Json, bool]:
+    items = definition.get("items")
+    inner = items.get("type") if isinstance(items, dict) else None
+    return definition.get("type"), inner, definition.get("format") == "labeled-url"
+
+
+def _becomes_single(change: FieldChange) -> bool:
+    before, after = change.before, change.after
+    several = isinstance(before, dict) and isinstance(after, dict) and change.path.startswith("relations.")
+    return bool(several and before.get("many") and not after.get("many"))
+
+
+def _becomes_required(change: FieldChange) -> bool:
+    before, after = change.before, change.after
+    asked = change.path.startswith("relations.") and isinstance(after, dict) and after.get("required")
+    return bool(asked and not (isinstance(before, dict) and before.get("required")))
+
+
+def _added(change: FieldChange) -> list[str]:
+    return sorted(set(change.after or ()) - set(change.before or ()))
+
+
+class _Holders:
+    """The entities of one blueprint, and what they hold."""
+
+    def __init__(self, blueprint: str, facts: Facts) -> None:
+        self.blueprint = blueprint
+        self.facts = facts
+        existing = facts.existing.entities
+        self.entities: dict[EntityKey, ExistingEntity] = {k: e for k, e in existing.items() if k.blueprint == blueprint}
+
+    def of(self, path: str) -> dict[EntityKey, Json]:
+        """The values that entities hold under a path."""
+        values = ((key, entity.fields.get(path)) for key, entity in self.entities.items())
+        return {key: value for key, value in values if value is not None}
+
+    def theirs(self, path: str) -> list[EntityKey]:
+        """The entities whose value under a path is not the one that we wrote last."""
+        owned = self.facts.ledger.entities
+        return [k for k, v in self.of(path).items() if k not in owned or not same(owned[k].fields.get(path), v)]
+
+    def unwritten(self, path: str) -> dict[EntityKey, Json]:
+        """The values that no mapping writes again."""
+        return {key: value for key, value in self.of(path).items() if not self._wants(key, path)}
+
+    def lacking(self, path: str) -> list[EntityKey]:
+        """The entities that would have no value under a path."""
+        held = self.of(path)
+        return [key for key in self.entities if key not in held and self._wanted(key, path) is None]
+
+    def _wants(self, key: EntityKey, path: str) -> bool:
+        wanted = self.facts.desired.entities.get(key)
+        return wanted is not None and path in wanted.fields
+
+    def _wanted(self, key: EntityKey, path: str) -> Json:
+        wanted = self.facts.desired.entities.get(key)
+        return wanted.fields.get(path) if wanted else None
+
+
+def _weighed(change: FieldChange, holders: _Holders, moved: Mapping[str, str]) -> FieldChange:
+    """The field, marked to be made anew where Port does not change it in place."""
+    path = entity_path(change.path)
+    if not path or path in moved.values():
+        return change
+    several = any(isinstance(v, list) and len(v) > 1 for v in holders.of(path).values())
+    return replace(change, replace=_shape(change.path, change) or (_becomes_single(change) and several))
+
+
+def _loss(change: FieldChange, holders: _Holders) -> tuple[int, str]:
+    """How many entities would lose a value or stand in the way, and what happens to them."""
+    path = entity_path(change.path)
+    if change.moved_from:
+        return 0, ""
+    if change.replace:
+        convert = converter(change.after) if change.path.startswith("schema.") else None
+        lost = [key for key, value in holders.unwritten(path).items() if not convert or convert(value) is None]
+        return len(lost), "would lose a value that no mapping writes again"
+    if path and change.after is None and change.before is not None:
+        return len(holders.theirs(path)), "with a value that pdsync did not write"
+    if change.path == REQUIRED:
+        return _most_lacking([f"properties.{name}" for name in _added(change)], holders)
+    if _becomes_required(change):
+        return _most_lacking([path], holders)
+    return 0, ""
+
+
+def _most_lacking(paths: Iterable[str], holders: _Holders) -> tuple[int, str]:
+    lacking = {key for path in paths for key in holders.lacking(path)}
+    return len(lacking), "would lack a value that is to be required"
+
+
+def _without_loss(change: FieldChange) -> list[FieldChange]:
+    """What can be written of a field that is refused: a relation's other parts, never what loses values."""
+    if change.replace or change.after is None or change.path == REQUIRED or not isinstance(change.after, dict):
+        return []
+    less = {**change.after, "required": False}
+    return [] if same(less, change.before) else [replace(change, after=less)]
+
+
+def _guard(blueprint: str, change: FieldChange, lost: int, why: str) -> Guard:
+    name = _name(change.path)
+    flag = f"--allow-breaking {blueprint}.{name}={lost}"
+    who = "1 entity" if lost == 1 else f"{lost} entities"
+    return Guard("breaking-change", blueprint, f"{_said(change)}: {who} {why}; {_way_out(change)}", flag)
+
+
+def _said(change: FieldChange) -> str:
+    name = _name(change.path)
+    if change.path == REQUIRED:
+        return f"{', '.join(_added(change))} becomes required"
+    if change.replace:
+        return f"{name} changes from {_described(change.before)} to {_described(change.after)}"
+    return f"{name} is removed" if change.after is None else f"{name} becomes required"
+
+
+def _way_out(change: FieldChange) -> str:
+    if change.path == REQUIRED or (change.after is not None and not change.replace):
+        return "give them a value first"
+    if change.replace:
+        return "map it for them, or use a new property"
+    return "say policy.renames if it only has another name"
+
+
+def _described(definition: Json) -> str:
+    if not isinstance(definition, dict):
+        return "nothing"
+    if "target" in definition:
+        return f"{'many ' if definition.get('many') else ''}{definition['target']}"
+    kind, inner, _ = _type(definition)
+    return f"{kind} of {inner}" if inner else str(kind)
+
+
+def _noted(change: FieldChange, holders: _Holders) -> FieldChange:
+    """The field with the number of entities that it concerns."""
+    path = entity_path(change.path)
+    held = len(holders.of(entity_path(change.moved_from) or path))
+    if not (change.moved_from or change.replace or (path and change.after is None)):
+        return change
+    verb = "renamed" if change.moved_from else "made anew" if change.replace else "removed"
+    return replace(
+        change, note=f"{verb}, {_what_happens(change, held, holders) if held else 'no entity holds a value'}"
+    )
+
+
+def _what_happens(change: FieldChange, held: int, holders: _Holders) -> str:
+    if change.moved_from:
+        return f"{_values(held)} kept"
+    if not change.replace:
+        return f"{_values(held)} lost with it"
+    carried = len(holders.unwritten(entity_path(change.path)))
+    return f"{_values(held - carried)} written again" + (f", {carried} carried over" if carried else "")
+
+
+def _values(count: int) -> str:
+    return f"{count} value" if count == 1 else f"{count} values"
+
+
+def _mirrors_through(fields: Sequence[FieldChange], have: Blueprint | None) -> list[FieldChange]:
+    """Mirror properties through a relation that is made anew have to go and come with it."""
+    anew = {_name(each.path) for each in fields if each.replace and each.path.startswith("relations.")}
+    spoken = {each.path for each in fields}
+    mirrors = (have.definition.get("mirrorProperties") or {}) if have and anew else {}
+    return [
+        FieldChange(MIRRORS + name, mirror, mirror, "catalog", replace=True, note="made anew with its relation")
+        for name, mirror in sorted(mirrors.items())
+        if MIRRORS + name not in spoken and str(mirror.get("path", "")).split(".")[0] in anew
+    ]
+
+
+def _name(path: str) -> str:
+    return "required" if path == REQUIRED else path.rsplit(".", 1)[-1]
+
+
+# --- renames ----------------------------------------------------------------------------------------------------
+
+
+def _renames(blueprint: str, fields: Sequence[FieldChange], facts: Facts) -> list[FieldChange]:
+    """The parts that only get another name: told by the policy, or one that went and one that came, mapped alike."""
+    gone = {each.path: each for each in fields if entity_path(each.path) and each.after is None}
+    came = {each.path: each for each in fields if entity_path(each.path) and each.before is None}
+    told = facts.catalog.project.policy.renames.get(blueprint, {})
+    pairs = [
+        (old, new)
+        for old in gone
+        for new in came
+        if old.partition(_name(old))[0] == new.partition(_name(new))[0]
+        and _like(gone[old], came[new])
+        and (told.get(_name(old)) == _name(new) or _mapped_alike(entity_path(old), entity_path(new), facts))
+    ]
+    return [
+        replace(came[new], before=gone[old].before, moved_from=old)
+        for old, new in pairs
+        if sum(old == o for o, _ in pairs) == 1 and sum(new == n for _, n in pairs) == 1
+    ]
+
+
+def _like(gone: FieldChange, came: FieldChange) -> bool:
+    """Whether the definitions are of one shape, so that values fit."""
+    both = replace(came, before=gone.before)
+    return not _shape(came.path, both) and not _becomes_single(both)
+
+
+def _mapped_alike(old: str, new: str, facts: Facts) -> bool:
+    """Whether a rule now writes the new path with the very expression that wrote the old one."""
+    before, now = facts.ledger.expressions, facts.expressions
+    texts = [(before.get(rule, {}).get(old), paths.get(new), old in paths) for rule, paths in now.items()]
+    return any(was is not None and was == text and not still for was, text, still in texts)
+
+
+# --- entities between --------------------------------------------------------------------------------------------
+
+
+def between(facts: Facts, migrations: Mapping[str, Migration]) -> Facts:
+    """The facts as they are once the blueprints are changed: values moved with renames, gone where made anew."""
+    touched = {name: each for name, each in migrations.items() if each.moved or each.dropped}
+    if not touched:
+        return facts
+    existing = {
+        key: replace(entity, fields=_carried_fields(entity.fields, touched[key.blueprint]))
+        if key.blueprint in touched
+        else entity
+        for key, entity in facts.existing.entities.items()
+    }
+    owned = {
+        key: replace(entry, fields=_moved(entry.fields, touched[key.blueprint].moved))
+        if key.blueprint in touched
+        else entry
+        for key, entry in facts.ledger.entities.items()
+    }
+    return replace(
+        facts,
+        existing=replace(facts.existing, entities=existing),
+        ledger=replace(facts.ledger, entities=owned),
+    )
+
+
+def _moved(fields: Fields, moved: Mapping[str, str]) -> Fields:
+    return {moved.get(path, path): value for path, value in fields.items()}
+
+
+def _carried_fields(fields: Fields, migration: Migration) -> Fields:
+    return {p: v for p, v in _moved(fields, migration.moved).items() if p not in migration.dropped}
+
+
+def with_carried(
+    upserts: Sequence[Change],
+    facts: Facts,
+    migrations: Mapping[str, Migration],
+    blueprints: Mapping[str, Blueprint],
+    desired: Mapping[EntityKey, DesiredEntity],
+) -> tuple[list[Change], int]:
+    """Upserts with what migrations ask of entities, and how many that are as desired got a change by that alone.
+
+    Values that were dropped are shown as what Port still holds; those that no mapping writes are written back
+    converted; an entity whose ledger entry only changes a path's name is adopted.  `facts` are those before.
+    """
+    changes = {change.key: change for change in upserts}
+    settled = desired.keys() - changes.keys()
+    for name, migration in sorted(migrations.items()):
+        if migration.dropped or migration.moved:
+            convert = _converters(name, migration, blueprints)
+            for key in _concerned(name, facts):
+                change = _one(key, changes.get(key), facts, migration, convert, wanted=key in desired)
+                if change is not None:
+                    changes[key] = change
+    return [changes[key] for key in sorted(changes)], len(settled & changes.keys())
+
+
+def _concerned(blueprint: str, facts: Facts) -> list[EntityKey]:
+    keys = facts.existing.entities.keys() | facts.ledger.entities.keys()
+    return sorted(key for key in keys if key.blueprint == blueprint)
+
+
+def _one(
+    key: EntityKey,
+    change: Change | None,
+    facts: Facts,
+    migration: Migration,
+    convert: Mapping[str, Callable[[Json], Json]],
+    *,
+    wanted: bool,
+) -> Change | None:
+    have, last = facts.existing.entities.get(key), facts.ledger.entities.get(key)
+    held = have.fields if have else {}
+    applied = last.fields if last else {}
+    shown = [_as_held(f, held, applied) if f.path in migration.dropped else f for f in _fields(change)]
+    spoken = {f.path for f in shown}
+    shown += [
+        FieldChange(path, held[path], after, "catalog", note="carried over")
+        for path in sorted(convert.keys() & held.keys() - spoken)
+        if held[path] is not None and (after := convert[path](held[path])) is not None
+    ]
+    entry = last and replace(last, fields=dict(sorted(_moved(last.fields, migration.moved).items())))
+    if change is not None:
+        return replace(change, fields=tuple(shown), cause=main_cause(shown, change.cause))
+    if shown:
+        title = str(held.get("title") or key.identifier)
+        return Change(0, "entity", "update", *key, title, tuple(shown), "carried", "catalog", ledger=entry)
+    if wanted and entry is not None and entry != last:
+        title = str(entry.fields.get("title") or key.identifier)
+        return Change(0, "entity", "adopt", *key, title, (), "renamed", "catalog", source=entry.source, ledger=entry)
+    return None
+
+
+def _as_held(change: FieldChange, held: Fields, applied: Fields) -> FieldChange:
+    before = held.get(change.path)
+    drift = change.path in applied and not same(before, applied[change.path])
+    return replace(change, before=before, cause="catalog", drift=drift)
+
+
+def _fields(change: Change | None) -> tuple[FieldChange, ...]:
+    return change.fields if change else ()
+
+
+def _converters(
+    blueprint: str, migration: Migration, blueprints: Mapping[str, Blueprint]
+) -> dict[str, Callable[[Json], Json]]:
+    """Path -> how a value that was dropped is written back."""
+    definition = blueprints[blueprint]
+    normalise = entity_normaliser(definition)
+
+    def one(path: str, convert: Callable[[Json], Json]) -> Callable[[Json], Json]:
+        return lambda value: normalise({path: convert(value)})[path]
+
+    names = {path: path.removeprefix("properties.") for path in migration.dropped if path.startswith("properties.")}
+    return {path: one(path, converter(definition.properties[name])) for path, name in names.items()}
+
+
+def converter(definition: Json) -> Callable[[Json], Json]:
+    """How a value becomes one of this definition; the function gives None when it cannot be without a loss."""
+    wanted = definition if isinstance(definition, dict) else {}
+    match wanted.get("type"):
+        case "string":
+            return _to_string if not wanted.get("format") else (lambda value: value if isinstance(value, str) else None)
+        case "number":
+            return lambda value: _parsed(value, (int, float))
+        case "boolean":
+            return lambda value: _parsed(value, (bool,))
+        case "object":
+            return lambda value: _parsed(value, (dict,))
+        case "array":
+            inner = converter(wanted["items"]) if isinstance(wanted.get("items"), dict) else (lambda value: value)
+            return lambda value: _to_list(value, inner)
+    return lambda _: None
+
+
+def _to_string(value: Json) -> Json:
+    if isinstance(value, list):
+        return _to_string(value[0]) if len(value) == 1 else None
+    return value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _parsed(value: Json, kinds: tuple[type, ...]) -> Json:
+    if isinstance(value, list) and len(value) == 1:
+        return _parsed(value[0], kinds)
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value)
+        except ValueError:
+            return None
+    # In Python true is an int.
+    fits = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+    return value if fits else None
+
+
+def _to_list(value: Json, inner: Callable[[Json], Json]) -> Json:
+    converted = [inner(element) for element in (value if isinstance(value, list) else [value])]
+    return None if any(element is None for element in converted) else converted

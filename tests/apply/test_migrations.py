@@ -1,0 +1,170 @@
+"""Blueprints that change while entities hold values, against the sandbox's Port over HTTP."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pdsync.commands import check_fresh
+from pdsync.model import Blueprint, EntityKey, Expression
+from pdsync.plan.migrate import converter
+from tests.apply.running import Here, create_blueprints, running
+from tests.builders import HERE, blueprint, catalog, desired, relation, rule, want
+
+if TYPE_CHECKING:
+    from pdsync.model import Catalog, DesiredEntities, Json, Plan
+
+TYPES: dict[str, dict[str, Any]] = {
+    "string": {"type": "string"},
+    "number": {"type": "number"},
+    "boolean": {"type": "boolean"},
+    "object": {"type": "object"},
+    "strings": {"type": "array", "items": {"type": "string"}},
+    "numbers": {"type": "array", "items": {"type": "number"}},
+}
+VALUES: dict[str, list[Json]] = {
+    "string": ["x", "7", "true", '{"a":1}'],
+    "number": [7, 0.5],
+    "boolean": [True, False],
+    "object": [{"a": 1}],
+    "strings": [["x"], ["1", "2"], []],
+    "numbers": [[1], [1, 2]],
+}
+
+
+def service(tier: str | None, *, level: str | None = None, required: tuple[str, ...] = ()) -> Blueprint:
+    """A blueprint whose `tier` (and `level`) are of some type, or not there."""
+    plain = blueprint(team=relation("service"))
+    properties = {name: part for name, part in plain.properties.items() if name != "tier"}
+    properties |= {name: TYPES[of] for name, of in (("tier", tier), ("level", level)) if of}
+    return Blueprint("service", {**plain.definition, "schema": {"properties": properties, "required": [*required]}})
+
+
+def says(made: Blueprint, *paths: str, **policy: Any) -> Catalog:
+    return catalog([made], [rule(paths=("title", *paths))], **policy)
+
+
+def value(here: Here, identifier: str, name: str) -> Json:
+    return here.port.entities("service")[identifier]["properties"].get(name)
+
+
+def test_a_renamed_property_keeps_what_others_wrote(tmp_path: Path) -> None:
+    """Told by the policy: values move, our own are not written again, and the next plan is empty."""
+    with running(tmp_path) as here:
+        _done(here, says(service("string"), "properties.tier"), desired(want("a", title="A", tier="gold")))
+        here.port.put_entity("service", {"identifier": "theirs", "properties": {"tier": "silver"}})
+        renamed = says(service(None, level="string"), "properties.level", renames={"service": {"tier": "level"}})
+        wanted = desired(want("a", title="A", level="gold"))
+        made = here.plan(renamed, wanted)
+        assert [(c.target, c.action) for c in made.changes] == [("blueprint", "update"), ("entity", "adopt")]
+        here.reading(lambda reader: check_fresh(made, reader))
+        assert here.apply(made).whole
+        assert (value(here, "a", "level"), value(here, "theirs", "level")) == ("gold", "silver")
+        assert here.plan(renamed, wanted).changes == ()
+        assert here.ledger().entities[EntityKey("service", "a")].fields == {"title": "A", "properties.level": "gold"}
+
+
+def test_what_is_mapped_alike_is_a_rename_without_being_told(tmp_path: Path) -> None:
+    """The expression that wrote the old property writes the new one: nothing else it could be."""
+    with running(tmp_path) as here:
+        _done(here, says(service("string"), "properties.tier"), desired(want("a", title="A", tier="gold")))
+        here.port.put_entity("service", {"identifier": "theirs", "properties": {"tier": "silver"}})
+        after = says(service(None, level="string"), "properties.level")
+        same = {**after.rules[0].fields, "properties.level": Expression(".properties.tier", HERE)}
+        after = replace(after, rules=(replace(after.rules[0], fields=same),))
+        made = here.plan(after, desired(want("a", title="A", level="gold")))
+        assert [f.moved_from for c in made.changes for f in c.fields] == ["schema.properties.tier"]
+        assert here.apply(made).whole
+        assert value(here, "theirs", "level") == "silver"
+
+
+def test_a_relation_to_another_blueprint_is_made_anew(tmp_path: Path) -> None:
+    """With the mirror property that runs through it, and the values that the mapping gives."""
+    team = blueprint("team")
+    before = blueprint(owner=relation("service"))
+    mirrored = {**before.definition, "mirrorProperties": {"ownerUrl": {"path": "owner.url", "title": "Owner"}}}
+    after = {**mirrored, "relations": {"owner": relation("team")}}
+    rules = [rule(paths=("title", "relations.owner")), rule("team", ("title",), "teams")]
+    with running(tmp_path) as here:
+        wanted = desired(want("a", title="A", to_owner="a"), want("t", "team", title="T", rules=(rules[1].id,)))
+        _done(here, catalog([Blueprint("service", mirrored), team], rules), wanted)
+        wanted = desired(want("a", title="A", to_owner="t"), want("t", "team", title="T", rules=(rules[1].id,)))
+        changed = catalog([Blueprint("service", after), team], rules)
+        made = here.plan(changed, wanted)
+        assert made.guards == ()
+        assert here.apply(made).whole
+        assert here.port.entities("service")["a"]["relations"] == {"owner": "t"}
+        assert here.plan(changed, wanted).changes == ()
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(st.data())
+def test_no_value_is_lost_unless_it_was_allowed_by_name(data: st.DataObject) -> None:
+    """Any type becomes any other or goes; what others wrote is converted, kept, or the plan says how many lose it."""
+    kind = data.draw(st.sampled_from(sorted(TYPES)), "type before")
+    to = data.draw(st.none() | st.sampled_from(sorted(TYPES)), "type after")
+    ours, theirs = (data.draw(st.sampled_from(VALUES[kind])) for _ in range(2))
+    mapped = to is not None and data.draw(st.booleans(), "mapped")
+    allow = data.draw(st.booleans(), "allowed")
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as here:
+        _done(here, says(service(kind), "properties.tier"), desired(want("a", title="A", tier=ours)))
+        here.port.put_entity("service", {"identifier": "theirs", "properties": {"tier": theirs}})
+        again = {"tier": data.draw(st.sampled_from(VALUES[to]))} if mapped and to else {}
+        after = says(service(to), *(["properties.tier"] if mapped else []))
+        wanted = desired(want("a", title="A", **again))
+        made = here.plan(after, wanted)
+        if made.guards and allow:
+            made = here.plan(after, wanted, allow_breaking=_numbers(made))
+            assert made.guards == ()
+        here.reading(lambda reader: check_fresh(made, reader))
+        assert here.apply(made).whole
+        assert [c for c in here.plan(after, wanted).changes if c.fields] == []
+        held = value(here, "theirs", "tier")
+    if made.guards:
+        assert held == theirs
+    elif not allow:
+        assert to is not None
+        assert held == (theirs if to == kind else converter(TYPES[to])(theirs))
+
+
+def test_what_becomes_required_waits_for_values(tmp_path: Path) -> None:
+    """Until every entity has one; then it is written like anything else."""
+    with running(tmp_path) as here:
+        create_blueprints(here, service("string"))
+        here.port.put_entity("service", {"identifier": "theirs", "properties": {}})
+        strict = says(service("string", required=("tier",)), "properties.tier")
+        wanted = desired(want("a", title="A", tier="gold"))
+        made = here.plan(strict, wanted)
+        assert [(g.name, g.flag) for g in made.guards] == [("breaking-change", "--allow-breaking service.required=1")]
+        assert here.apply(made).whole
+        here.port.put_entity("service", {"identifier": "theirs", "properties": {"tier": "tin"}})
+        made = here.plan(strict, wanted)
+        assert made.guards == ()
+        assert here.apply(made).whole
+        assert here.plan(strict, wanted).changes == ()
+
+
+@pytest.mark.parametrize("kind", sorted(TYPES))
+def test_a_value_converts_to_its_own_type_unchanged(kind: str) -> None:
+    """A conversion never makes something else of a value that fits."""
+    assert all(converter(TYPES[kind])(v) == v for v in VALUES[kind] if v != ["x"])
+
+
+def _done(here: Here, of: Catalog, wanted: DesiredEntities) -> None:
+    assert here.apply(here.plan(of, wanted)).whole
+
+
+def _numbers(made: Plan) -> dict[str, int]:
+    flags = [guard.flag.removeprefix("--allow-breaking ").partition("=") for guard in made.guards]
+    return {name: int(number) for name, _, number in flags}
