@@ -18,7 +18,7 @@ from pdsync.catalog.values import has_type, misfit
 from pdsync.model import Blueprint, Json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from pdsync.catalog.nodes import Path
     from pdsync.errors import Diagnostic, Origin
@@ -125,10 +125,10 @@ def calculation_slots(draft: Draft) -> Iterator[Slot]:
 # --- one blueprint ---------------------------------------------------------------------------------------------
 
 
-def check_blueprint(draft: Draft) -> Iterator[Diagnostic]:
-    """What is wrong with a blueprint by itself."""
+def check_blueprint(draft: Draft, asked: Collection[str] = ()) -> Iterator[Diagnostic]:
+    """What is wrong with a blueprint by itself; `asked` are Port's own blueprints that may be added to."""
     document = draft.document
-    yield from _check_identifiers(draft)
+    yield from _check_identifiers(draft, asked)
     for key in READ_ONLY & set(cast("Map", document.root).entries):
         yield found("PD134", document.key((key,)), f'"{key}" is set by Port', "remove the key")
     for name, definition in draft.properties.items():
@@ -145,12 +145,13 @@ def check_blueprint(draft: Draft) -> Iterator[Diagnostic]:
         yield from _check_calculation(draft, name)
 
 
-def _check_identifiers(draft: Draft) -> Iterator[Diagnostic]:
+def _check_identifiers(draft: Draft, asked: Collection[str]) -> Iterator[Diagnostic]:
     document = draft.document
     place = document.value(("identifier",))
     if draft.identifier.startswith("_"):
-        hint = "relate to it if you must, but do not define it here"
-        yield found("PD133", place, f'"{draft.identifier}" belongs to Port', hint)
+        if draft.identifier not in asked:
+            hint = "relate to it; to add parts to it, name it under policy.system_blueprints"
+            yield found("PD133", place, f'"{draft.identifier}" belongs to Port', hint)
     elif problem := blueprint_problem(draft.identifier):
         yield found("PD115", place, problem)
     first: dict[str, Path] = {}

@@ -191,8 +191,10 @@ def _check_searches(resource: Resource) -> Iterator[Diagnostic]:
 # --- a resource and its blueprint ------------------------------------------------------------------------------
 
 
-def check_target(resource: Resource, drafts: Drafts) -> Iterator[tuple[str, Diagnostic]]:
+def check_target(resource: Resource, drafts: Drafts, asked: Collection[str] = ()) -> Iterator[tuple[str, Diagnostic]]:
     """What a resource writes against the blueprint it writes to, if that is a constant.
+
+    Of Port's own blueprints only those in `asked` may be written to; their parts are Port's to know.
 
     Gives pairs: a role that is not sent because of the problem (empty: it is sent), and the problem.
     """
@@ -203,7 +205,9 @@ def check_target(resource: Resource, drafts: Drafts) -> Iterator[tuple[str, Diag
     if not isinstance(name, str):
         yield "", found("PD159", slot.origin, f"blueprint: {describe(name)} is not text")
     elif name.startswith("_"):
-        yield "", found("PD133", slot.origin, f'"{name}" holds real users and teams', "relate to it instead")
+        if name not in asked:
+            hint = "relate to it instead, or name it under policy.system_blueprints"
+            yield "", found("PD133", slot.origin, f'"{name}" holds real users and teams', hint)
     elif name not in drafts:
         hint = did_you_mean(name, drafts)
         yield "", found("PD161", slot.origin, f'no blueprint "{name}"', hint if "did you" in hint else "")

@@ -18,7 +18,7 @@ from pdsync.catalog.lint import check_jq, check_resource, check_target, check_to
 from pdsync.catalog.mappings import Resource, make_rule, read_resources
 from pdsync.catalog.nodes import Document, Scalar, Sequence, find, read_documents
 from pdsync.catalog.nodes import Document as _Document
-from pdsync.catalog.project import check_project, make_project
+from pdsync.catalog.project import asked_for, check_project, make_project
 from pdsync.catalog.rules import found
 from pdsync.catalog.schema import check_shape, did_you_mean, secret_found
 from pdsync.catalog.tree import read_files
@@ -204,13 +204,14 @@ def _check(read: _Read, environment: str | None) -> dict[str, set[str]]:
     read.problems += check_jq(slots)
     if read.project is not None:
         read.problems += check_project(read.project, environment, read.drafts)
+    asked = asked_for(read.project, environment) if read.project else frozenset()
     for draft in read.drafts.values():
-        read.problems += check_blueprint(draft)
+        read.problems += check_blueprint(draft, asked)
         read.problems += check_between(draft, read.drafts)
     unsent: dict[str, set[str]] = {}
     for resource in read.resources:
         read.problems += check_resource(resource)
-        for role, problem in check_target(resource, read.drafts):
+        for role, problem in check_target(resource, read.drafts, asked):
             read.problems.append(problem)
             unsent.setdefault(resource.id, set()).update({role} - {""})
     read.problems += check_together(read.resources, read.drafts)

@@ -93,6 +93,8 @@ class PolicyPart(_Snake):
     adopt: Literal["allow", "refuse"] | None = None
     on_remove: Literal["release", "delete"] | None = None
     protect: list[str] | None = None
+    renames: dict[str, dict[str, str]] | None = None
+    system_blueprints: list[Literal["_user", "_team"]] | None = None
 
 
 class EnvironmentPart(_Snake):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pdsync.catalog.nodes import Map, Scalar, find, plain
+from pdsync.catalog.nodes import Map, Scalar, Sequence, find, plain
 from pdsync.catalog.rules import found
 from pdsync.catalog.schema import did_you_mean, secret_found
 from pdsync.model import DeleteLimit, Policy, Project
@@ -40,11 +40,12 @@ def _check_part(document: Document, part: Path, blueprints: Collection[str]) -> 
         node = find(document.root, *part, *path)
         if isinstance(node, Scalar) and isinstance(node.value, str):
             yield from _check_address(document, (*part, *path), node.value)
-    limits = find(document.root, *part, "policy", "deletes")
-    for name in limits.entries if isinstance(limits, Map) else ():
-        if name != "*" and name not in blueprints:
-            place = document.key((*part, "policy", "deletes", name))
-            yield found("PD119", place, f'no blueprint "{name}"', did_you_mean(name, blueprints))
+    for key in ("deletes", "renames"):
+        named = find(document.root, *part, "policy", key)
+        for name in named.entries if isinstance(named, Map) else ():
+            if name not in blueprints and (key, name) != ("deletes", "*"):
+                place = document.key((*part, "policy", key, name))
+                yield found("PD119", place, f'no blueprint "{name}"', did_you_mean(name, blueprints))
 
 
 def _check_address(document: Document, path: Path, address: str) -> Iterator[Diagnostic]:
@@ -57,6 +58,16 @@ def _check_address(document: Document, path: Path, address: str) -> Iterator[Dia
         yield secret_found(document, path, "an address must not hold credentials")
     elif path[-1] != "url" and (scheme not in {"https", "http"} or not host):
         yield found("PD114", document.value(path), f'"{address}" is not an http address', "such as https://api.port.io")
+
+
+def asked_for(document: Document, environment: str | None) -> frozenset[str]:
+    """Port's own blueprints that the project asks to write to (`policy.system_blueprints`), whatever else is wrong."""
+    named: frozenset[str] = frozenset()
+    for part in ((), ("environments", environment)) if environment else ((),):
+        node = find(document.root, *part, "policy", "system_blueprints")
+        if isinstance(node, Sequence):
+            named = frozenset(str(item.value) for item in node.items if isinstance(item, Scalar))
+    return named
 
 
 def make_project(document: Document, environment: str | None) -> Project:
@@ -80,6 +91,8 @@ def _policy(written: Mapping[str, Json]) -> Policy:
         adopt=written.get("adopt") or "allow",
         on_remove=written.get("on_remove") or "release",
         protect=tuple(written.get("protect") or ()),
+        renames=written.get("renames") or {},
+        system_blueprints=tuple(written.get("system_blueprints") or ()),
     )
 
 

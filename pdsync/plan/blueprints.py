@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pdsync.diff import Difference, diff_fields
 from pdsync.model import Blueprint, Change, FieldChange, Guard, LedgerEntry, Withheld
 from pdsync.normal import blueprint_definition, blueprint_fields, same
-from pdsync.plan.decide import Scope, decide, main_cause, wanted_reason
+from pdsync.plan.decide import Scope, decide, is_system, main_cause, wanted_reason
 from pdsync.plan.migrate import Migration, migrated
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from pdsync.model import Action, Cause, Fields
     from pdsync.plan.decide import Facts
+
+
+SYSTEM_PARTS = ("schema.properties.", "relations.", "mirrorProperties.", "calculationProperties.", "aggregation")
+"""What may be added to Port's own blueprints; their title and the like stay Port's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,8 @@ def _wanted_blueprint(blueprint: Blueprint, facts: Facts) -> Change | None:
     have, last = facts.existing.blueprints.get(identifier), facts.ledger.blueprints.get(identifier)
     existing = blueprint_fields(have.definition) if have else {}
     wanted = blueprint_fields(blueprint.definition)
+    if is_system(identifier):
+        wanted = {path: value for path, value in wanted.items() if path.startswith(SYSTEM_PARTS)}
     applied = last.fields if last else {}
     target: Fields = {**dict.fromkeys(applied.keys() - wanted.keys()), **wanted}
     differences = diff_fields(existing, target)
@@ -146,11 +152,6 @@ def _unwanted_blueprint(identifier: str, facts: Facts) -> Change | None:
     reason = "gone-from-port" if gone else "unmapped"
     cause: Cause = "drift" if gone else "catalog"
     return Change(0, "blueprint", action, identifier, identifier, title, (), reason, cause)
-
-
-def is_system(blueprint: str) -> bool:
-    """Whether a blueprint is Port's own (`_user`, `_team`): it is never created, replaced or deleted."""
-    return blueprint.startswith("_")
 
 
 def blueprints_that_stay(

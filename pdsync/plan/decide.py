@@ -83,6 +83,11 @@ def matches(key: EntityKey, globs: Iterable[str]) -> bool:
     return any(fnmatchcase(name, glob) or fnmatchcase(key.blueprint, glob) for glob in globs)
 
 
+def is_system(blueprint: str) -> bool:
+    """Whether a blueprint is Port's own (`_user`, `_team`): neither it nor what is in it is ever deleted."""
+    return blueprint.startswith("_")
+
+
 def decide(*, wanted: bool, exists: bool, differs: bool, last: LedgerEntry | None, settled: bool) -> Action | None:
     """One row of the table in `pdsync.plan`; None is nothing to do.
 

@@ -9,7 +9,7 @@ from pdsync.diff import Difference, diff_fields
 from pdsync.errors import error
 from pdsync.model import Change, DesiredEntity, EntityKey, FieldChange, Held, LedgerEntry
 from pdsync.normal import entity_normaliser, same
-from pdsync.plan.decide import decide, main_cause, wanted_reason
+from pdsync.plan.decide import decide, is_system, main_cause, wanted_reason
 from pdsync.plan.guards import protected
 from pdsync.plan.order import relation_targets
 from pdsync.plan.ownership import Ownership
@@ -126,6 +126,8 @@ class EntityDecisions:
             action = decide(wanted=False, exists=have is not None, differs=False, last=last, settled=False)
             if action == "release" and self.policy.on_remove == "delete":
                 action = "delete"
+            if action == "delete" and is_system(key.blueprint):
+                action = "release"
             if reason := self.facts.desired.failed.get(last.source):
                 held.append(Held(*key, f"its record {last.source} could not be mapped: {reason}"))
             elif action is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -344,3 +345,30 @@ def test_the_digest_is_of_names_and_bytes() -> None:
         for name in ("blueprints/a.yaml",) * 2 + ("blueprints/b.yaml",)
     )
     assert (one == same, one == other) == (True, False)
+
+
+def test_parts_may_be_added_to_a_blueprint_of_ports_that_the_policy_names() -> None:
+    """Only then, and only in the environment that says so; what else it has is Port's to know."""
+    user = {"identifier": "_user", "title": "User", "schema": {"properties": {"onCall": {"type": "boolean"}}}}
+    files: dict[str, str | bytes] = {
+        "pdsync.yaml": "name: t\nenvironments: {people: {policy: {system_blueprints: [_user]}}}\n",
+        "blueprints/user.json": json.dumps(user),
+        "mappings/m.yaml": MAPS_USERS,
+    }
+    assert {one.code for one in checked(files)[1]} == {"PD133"}
+    catalog = loaded(files, "people")
+    assert list(catalog.blueprints) == ["_user"]
+    assert list(catalog.rules[0].fields) == ["properties.onCall", "properties.status"]
+
+
+MAPS_USERS = """\
+resources:
+  - kind: users
+    selector: {query: "true"}
+    port:
+      entity:
+        mappings:
+          identifier: .email
+          blueprint: '"_user"'
+          properties: {onCall: "true", status: '"Active"'}
+"""
