@@ -11,9 +11,9 @@ RUN := $(UV) run --frozen --no-sync
 demo: setup  ## Watch the whole cycle against the sandbox.
 	@$(RUN) pdsync demo
 
-test: check  ## Everything that must hold: lint, types, tests.
+test: check  ## Everything that must hold: lint, types, tests, coverage.
 
-check: lint types tests
+check: lint types coverage
 
 setup: .venv/.synced
 
@@ -39,11 +39,11 @@ types: setup
 tests: setup
 	$(RUN) pytest -n auto -q
 
-coverage: setup
+coverage: setup  ## The tests, and how much of the code they reach.
 	@rm -f .coverage .coverage.*
-	$(RUN) coverage run -m pytest -n auto -q
+	$(RUN) coverage run -m pytest -n auto -q --durations=15
 	@$(RUN) coverage combine --quiet
-	$(RUN) coverage report --fail-under=80
+	$(RUN) coverage report --fail-under=90 --format=total
 
 format: setup
 	$(RUN) ruff check --fix .

@@ -355,9 +355,9 @@ def test_parts_may_be_added_to_a_blueprint_of_ports_that_the_policy_names() -> N
         "blueprints/user.json": json.dumps(user),
         "mappings/m.yaml": MAPS_USERS,
     }
-    assert {one.code for one in checked(files)[1]} == {"PD133"}
+    assert {one.code for one in checked(files)[1] if one.severity is Severity.ERROR} == {"PD133"}
     catalog = loaded(files, "people")
-    assert list(catalog.blueprints) == ["_user"]
+    assert "_user" in catalog.blueprints
     assert list(catalog.rules[0].fields) == ["properties.onCall", "properties.status"]
 
 

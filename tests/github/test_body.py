@@ -74,7 +74,7 @@ def marked(text: str) -> str:
     return f"{SIGN}{text}{SIGN}"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(texts=st.lists(hostile, min_size=5, max_size=5), withheld=st.integers(0, 2))
 def test_no_data_gets_out_of_its_code(texts: list[str], withheld: int) -> None:
     """Whatever entities, values, problems and answers say: only our elements, our links, and no data outside code."""

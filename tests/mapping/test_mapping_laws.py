@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pdsync.model import DesiredEntities, MappingRule, Snapshot
 
 _ROOT = Path(__file__).parent.parent.parent
-_SETTINGS = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pdsync.model import DesiredEntities, Json, MappingRule, Record, Snapshot
 
 _QUICK = JqLimits(seconds=0.2)
-_SETTINGS = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_SETTINGS = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 # --- worlds ----------------------------------------------------------------------------------------------------
 

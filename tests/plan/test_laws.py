@@ -135,7 +135,7 @@ def histories(draw: st.DrawFn) -> tuple[Catalog, DesiredEntities, dict[EntityKey
     return second, draw(worlds(second)), port, owned
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(histories())
 def test_apply_then_plan_is_empty(
     history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
@@ -147,7 +147,7 @@ def test_apply_then_plan_is_empty(
     assert plan(facts(of, world, port, owned)).changes == ()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(histories())
 def test_what_is_not_ours_never_changes(
     history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
@@ -205,7 +205,7 @@ def test_a_plan_survives_its_document(
     assert (made, document) == (again, plan_document(again))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(histories(), st.sets(st.integers(1, 30)))
 def test_failed_writes_then_another_run_converges(
     history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger], failing: set[int]
@@ -217,7 +217,7 @@ def test_failed_writes_then_another_run_converges(
     assert plan(facts(of, world, port, owned)).changes == ()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(histories())
 def test_every_wait_comes_before(
     history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
@@ -228,7 +228,7 @@ def test_every_wait_comes_before(
     assert all(n < c.n for c in made.changes for n in c.after)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(histories())
 def test_no_relation_points_at_what_is_not_there_yet(
     history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],

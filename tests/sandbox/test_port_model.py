@@ -174,5 +174,5 @@ class PortMachine(RuleBasedStateMachine):
         assert {key: set(data.pointers(key)) for key in data._pointers} == kept
 
 
-PortMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+PortMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
 TestPort = PortMachine.TestCase

@@ -69,7 +69,7 @@ def _keywords(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]
 SCHEMAS = st.recursive(st.booleans() | _keywords(st.booleans()), _keywords, max_leaves=4)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(schema=SCHEMAS, value=VALUES)
 def test_a_compiled_schema_takes_exactly_what_the_schema_takes(schema: Any, value: Any) -> None:
     check = Compiler(formats=WITHOUT_FORMATS).compile(schema)

@@ -181,7 +181,7 @@ def _change(world: World, step: tuple[str, int]) -> None:
         world.mutate({"action": action, "id": table.ids[number]})
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_STEPS, st.sampled_from(WINDOWS), st.booleans())
 def test_an_incremental_reading_is_what_a_full_one_would_be(
     steps: list[tuple[str, int]], params: dict[str, Any], expanded: bool

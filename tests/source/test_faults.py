@@ -331,7 +331,7 @@ CHANGES = st.dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(CHANGES)
 def test_a_classic_list_called_complete_is(url: str, changes: dict[int, Change]) -> None:
     """Whatever mixture of faults: complete means whole."""

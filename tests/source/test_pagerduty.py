@@ -286,7 +286,7 @@ def _walked(count: int, moves: Sequence[tuple[Any, ...] | None], *, counted: boo
     return trail, always
 
 
-@settings(max_examples=1500)
+@settings(max_examples=300)
 @example(moves=[None, ("move", 0, 60), ("cut", 0)], count=61, counted=False)
 @given(st.lists(st.none() | _CHANGE, max_size=12), _PLACE, st.booleans())
 def test_a_quiet_walk_has_seen_everything(moves: list[tuple[Any, ...] | None], count: int, counted: bool) -> None:

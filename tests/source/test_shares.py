@@ -58,7 +58,7 @@ _URGENT = [(), ("high",), ("low",)]
 _WISHES = st.lists(st.tuples(st.sampled_from(_SETS), st.sampled_from(_URGENT)), min_size=1, max_size=4, unique=True)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_WISHES)
 def test_reading_together_changes_nothing_and_costs_no_more(
     stage: Stage, alone: dict[Query, tuple[dict[str, Any], int]], wishes: list[tuple[Any, Any]]

@@ -297,7 +297,7 @@ entity_fields: st.SearchStrategy[Fields] = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(versions=st.lists(entity_fields, min_size=1, max_size=3))
 def test_any_values_converge(shared: Port, versions: Sequence[Fields]) -> None:
     """However an entity's values change, what was last written of each path is what is read."""
