@@ -33,8 +33,8 @@ from pdsync.model import (
 )
 from pdsync.plan import Facts, Scope, make_plan
 from pdsync.plan.blueprints import blueprint_drafts, blueprints_after
+from pdsync.plan.decide import constant_blueprint
 from pdsync.plan.drift import Drift, find_drift
-from pdsync.plan.entities import constant_blueprint
 from pdsync.plan.migrate import entity_path, paths_at_stake
 from pdsync.plan.order import relation_targets
 from pdsync.privacy import without_private
@@ -289,7 +289,7 @@ async def _decide(
     facts = replace(facts, existing=await with_values_at_stake(facts, reader, progress))
     known = await reader.known(_outside_targets(facts))
     facts = replace(facts, existing=replace(existing, known_targets=known))
-    facts = replace(facts, around=await look_around(facts, reader))
+    facts = replace(facts, around=await look_around(facts, reader), taken_at=snapshot.taken_at)
     base = PlanBase(
         lineage=ledger.lineage,
         serial=ledger.serial,

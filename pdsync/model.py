@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
 from pdsync.errors import Diagnostic, Origin
@@ -76,6 +77,24 @@ class Query:
         return f"{self.kind}?{options}" if options else self.kind
 
 
+Removal = Literal["delete", "release", "forget"]
+"""What becomes of an entity that is ours once nothing makes it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """What a mapping says of its entities beyond what they are.
+
+    `on_remove` is what becomes of them once nothing makes them any more (None: as their origin says);
+    `ignore_changes` are paths, or globs over paths, that are written once and then left alone; `retention` is for how
+    long an entity is kept whose record only left the time window of its list (None: not at all).
+    """
+
+    on_remove: Removal | None = None
+    ignore_changes: tuple[str, ...] = ()
+    retention: timedelta | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class MappingRule:
     """One resource of a mapping file.
@@ -99,6 +118,7 @@ class MappingRule:
     delete_dependents: bool = False
     merge: bool = True
     deletion_threshold: float | None = None
+    lifecycle: Lifecycle = Lifecycle()
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +343,8 @@ class LedgerEntry:
     """What we last wrote to one entity or blueprint, and where it came from.
 
     `fields` are the mapped paths in normal form, without nulls; `origin` says whether we made it or took it over;
-    `rules` and `source` are those of the `DesiredEntity` it came from.
+    `rules` and `source` are those of the `DesiredEntity` it came from; `on_remove` what their lifecycle said last,
+    which holds on when they leave the catalog.
     """
 
     fields: Fields
@@ -331,6 +352,7 @@ class LedgerEntry:
     rules: tuple[str, ...] = ()
     source: str = ""
     protect: bool = False
+    on_remove: Removal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -454,7 +476,10 @@ class PlanBase:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How many changes of a plan have each action, blueprints included; the other counts are of entities."""
+    """How many changes of a plan have each action, blueprints included; the other counts are of entities.
+
+    `ignored` counts fields that differ and are left alone, `retained` entities that are kept for their retention.
+    """
 
     create: int = 0
     update: int = 0
@@ -466,6 +491,8 @@ class Summary:
     withheld: int = 0
     held: int = 0
     foreign: int = 0
+    retained: int = 0
+    ignored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,6 +507,15 @@ class Held:
     def key(self) -> EntityKey:
         """What is left alone."""
         return EntityKey(self.blueprint, self.identifier)
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """How many entities of a blueprint differ in a path that their lifecycle says to leave alone."""
+
+    blueprint: str
+    path: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -499,6 +535,7 @@ class Plan:
     expressions: Mapping[str, Mapping[str, str]]
     fingerprint: str
     diagnostics: tuple[Diagnostic, ...] = ()
+    ignored: tuple[Ignored, ...] = ()
 
 
 # --- apply -----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pdsync.catalog.identifiers import entity_problem
 from pdsync.catalog.jqcheck import compile_errors
 from pdsync.catalog.jqtext import CLOSED, closed_names, constant, enrichments_read, fields_read, shape, tokens
+from pdsync.catalog.lifecycle import check_lifecycle
 from pdsync.catalog.mappings import Search, Slot
 from pdsync.catalog.nodes import plain
 from pdsync.catalog.rules import found
@@ -87,6 +88,7 @@ def check_resource(resource: Resource) -> Iterator[Diagnostic]:
     yield from _check_items(resource)
     yield from _check_window(resource)
     yield from _check_searches(resource)
+    yield from check_lifecycle(resource)
 
 
 def _check_selector(resource: Resource) -> Iterator[Diagnostic]:

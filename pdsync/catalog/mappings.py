@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pdsync.catalog.lifecycle import make_lifecycle
 from pdsync.catalog.nodes import Document, Map, Path, Scalar, Sequence, find, offset_of, plain
 from pdsync.catalog.quotes import double_quoted
 from pdsync.catalog.rules import found
@@ -326,6 +327,7 @@ def make_rule(resource: Resource, unsent: frozenset[str]) -> MappingRule:
         delete_dependents=_switch(find(root, "deleteDependentEntities"), default=False),
         merge=_switch(find(root, "enableMergeEntity"), default=True),
         deletion_threshold=_number(find(root, "entityDeletionThreshold"), default=0.9),
+        lifecycle=make_lifecycle(resource),
     )
 
 

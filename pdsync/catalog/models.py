@@ -319,12 +319,21 @@ class ResourcePortPart(_Written):
     items_to_parse_top_level_transform: Switch | None = None
 
 
+class LifecyclePart(_Snake):
+    """What becomes of the entities of a resource.  Ours: Port's own mapping format has no such key."""
+
+    on_remove: Literal["delete", "release", "forget"] | None = None
+    ignore_changes: list[str] | None = None
+    retention: str | None = None
+
+
 class ResourcePart(_Written):
     """One resource of a mapping."""
 
     kind: str
     selector: SelectorPart
     port: ResourcePortPart
+    lifecycle: LifecyclePart | None = None
 
 
 class MappingFile(_Written):

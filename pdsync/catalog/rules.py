@@ -108,6 +108,13 @@ _TABLE = (
     Rule("PD169", _W, "required value is not mapped", "Port refuses to create an entity without it."),
     Rule("PD170", _W, "team is inherited", "The blueprint takes its team along a relation; it is not to be written."),
     Rule("PD171", _N, "incidents without a window", "PagerDuty lists the last 30 days unless asked otherwise."),
+    Rule("PD172", _W, "lifecycle without effect", "A path or a retention that changes nothing protects nothing."),
+    Rule(
+        "PD173",
+        _E,
+        "retention without the age of a record",
+        "A record that is not listed any more tells its age by what was mapped from it.",
+    ),
 )
 
 RULES: Mapping[str, Rule] = MappingProxyType({rule.code: rule for rule in _TABLE})

@@ -4,10 +4,12 @@ shape      what a row is made of
 table      the lists, one row each
 analytics  the lists of analytics, which are asked for with POST
 names      kinds by any spelling, the scopes that reading them takes
+moments    what moments in a query mean
 values     the value of one selector key
 selectors  a whole selector
 """
 
+from pdsync.kinds.moments import moment, window_start
 from pdsync.kinds.names import KINDS, KindTable, parents_of, scopes_for
 from pdsync.kinds.selectors import SelectorProblem, read_selector
 from pdsync.kinds.shape import (
@@ -26,6 +28,7 @@ from pdsync.kinds.shape import (
     Settled,
     Window,
 )
+from pdsync.kinds.values import hours_in
 
 __all__ = [
     "DAYS_PER_MONTH",
@@ -45,7 +48,10 @@ __all__ = [
     "SelectorProblem",
     "Settled",
     "Window",
+    "hours_in",
+    "moment",
     "parents_of",
     "read_selector",
     "scopes_for",
+    "window_start",
 ]

@@ -172,6 +172,15 @@ def _moment(value: Json, param: Param, sign: str) -> Values:
     return (), [Finding((), detail, 'such as "30d", "12h", "2w", "3mo", "1y", now, or "2026-01-31T00:00:00Z"')]
 
 
+def hours_in(text: str) -> int | None:
+    """The hours in a stretch of time such as `12h`, `30d`, `2w`, `3mo`, `1y`; None when it is none of these."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None or found[1]:
+        return None
+    hours = int(found[2]) * _HOURS[found[3]]
+    return hours if 0 < hours <= _LONGEST else None
+
+
 def _relative(sign: str, hours: int) -> str:
     """One spelling for equal stretches, so that equal wishes give equal queries."""
     text = f"{sign}{hours // 24}d" if hours % 24 == 0 else f"{sign}{hours}h"

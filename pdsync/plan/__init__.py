@@ -12,7 +12,7 @@ sides are in normal form:
     | yes     | = desired  | = desired    | nothing                                                         |
     | yes     | != desired | yes          | update   (changed); a field that differs from applied is drift  |
     | yes     | != desired | no           | update   (taken-over), unless the policy says `adopt: refuse`   |
-    | no      | yes        | yes, created | delete   (gone-from-source, unmapped), if every guard passes    |
+    | no      | yes        | yes, created | delete   (gone-from-source, left-window, unmapped), guarded       |
     | no      | yes        | yes, adopted | release  (same reasons): clear what we set, never delete it     |
     | no      | no         | yes          | forget   (gone-from-port)                                       |
     | no      | yes        | no           | nothing: not ours                                               |
@@ -37,8 +37,8 @@ import orjson
 
 from pdsync.model import Plan, Summary
 from pdsync.plan.blueprints import blueprints_that_stay, plan_blueprints
-from pdsync.plan.decide import Facts, Scope
-from pdsync.plan.entities import EntityDecisions, constant_blueprint, with_stubs
+from pdsync.plan.decide import Facts, Scope, constant_blueprint
+from pdsync.plan.entities import EntityDecisions, with_stubs
 from pdsync.plan.guards import Removals, guard_removals, required_by
 from pdsync.plan.migrate import between, with_carried
 from pdsync.plan.order import in_order
@@ -46,7 +46,7 @@ from pdsync.plan.order import in_order
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pdsync.model import Blueprint, Change, PlanBase, Withheld
+    from pdsync.model import Blueprint, Change, PlanBase
 
 __all__ = ["Facts", "Scope", "fingerprint", "make_plan"]
 
@@ -69,17 +69,27 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
     changes = in_order([*drafts, *upserts, *removals.allowed], blueprints, facts.existing.entities)
     withheld = (*removals.withheld, *staying)
     foreign = facts.existing.entities.keys() - desired.keys() - facts.ledger.entities.keys()
+    ignored = decisions.ownership.ignored()
     return Plan(
         base=base,
         changes=changes,
         withheld=withheld,
         held=tuple(sorted((*held, *left), key=lambda h: h.key)),
         guards=(*removals.guards, *schema.guards),
-        summary=_summary(changes, withheld, len(held) + len(left), unchanged - carried, len(foreign)),
+        summary=_summary(
+            changes,
+            unchanged=unchanged - carried,
+            withheld=len(withheld),
+            held=len(held) + len(left),
+            foreign=len(foreign),
+            retained=decisions.retained,
+            ignored=sum(item.count for item in ignored),
+        ),
         # What a limited plan leaves out still waits for its new expression.
         expressions=facts.ledger.expressions if scope.limited else facts.expressions,
         fingerprint=fingerprint(changes),
         diagnostics=(*facts.catalog.diagnostics, *facts.desired.diagnostics, *facts.around.diagnostics, *dangling),
+        ignored=ignored,
     )
 
 
@@ -131,10 +141,8 @@ def _unproven(facts: Facts, blueprints: Mapping[str, Blueprint]) -> dict[str, st
     return unproven
 
 
-def _summary(
-    changes: Iterable[Change], withheld: tuple[Withheld, ...], held: int, unchanged: int, foreign: int
-) -> Summary:
+def _summary(changes: Iterable[Change], **others: int) -> Summary:
     counts = dict.fromkeys(("create", "update", "delete", "adopt", "forget", "release"), 0)
     for change in changes:
         counts[change.action] += 1
-    return Summary(**counts, unchanged=unchanged, withheld=len(withheld), held=held, foreign=foreign)
+    return Summary(**counts, **others)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         Change,
         FieldChange,
         LedgerEntry,
+        MappingRule,
     )
 
 
@@ -35,7 +37,8 @@ class Facts:
 
     `unproven` maps a rule id to why absence from its collection proves nothing; `expressions` rule id to path to
     a digest of the expression (of its own parts under `$query`, `$selector`, `$identifier`, `$blueprint`, `$items`);
-    `tool` is the version of what evaluates them; `around` what was asked of Port about single entities.
+    `tool` is the version of what evaluates them; `around` what was asked of Port about single entities;
+    `taken_at` the moment of the snapshot.
     """
 
     catalog: Catalog
@@ -46,6 +49,7 @@ class Facts:
     expressions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     tool: str = ""
     around: Surroundings = field(default_factory=Surroundings)
+    taken_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,15 @@ def matches(key: EntityKey, globs: Iterable[str]) -> bool:
 def is_system(blueprint: str) -> bool:
     """Whether a blueprint is Port's own (`_user`, `_team`): neither it nor what is in it is ever deleted."""
     return blueprint.startswith("_")
+
+
+def constant_blueprint(rule: MappingRule) -> str | None:
+    """The blueprint a rule writes when its expression is a plain text, else None."""
+    try:
+        value = json.loads(rule.blueprint.text)
+    except ValueError:
+        return None
+    return value if isinstance(value, str) else None
 
 
 def decide(*, wanted: bool, exists: bool, differs: bool, last: LedgerEntry | None, settled: bool) -> Action | None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from pdsync.diff import Difference, diff_fields
 from pdsync.errors import error
 from pdsync.model import Change, DesiredEntity, EntityKey, FieldChange, Held, LedgerEntry
 from pdsync.normal import entity_normaliser, same
-from pdsync.plan.decide import decide, is_system, main_cause, wanted_reason
+from pdsync.plan.decide import constant_blueprint, decide, main_cause, wanted_reason
 from pdsync.plan.guards import protected
 from pdsync.plan.order import relation_targets
 from pdsync.plan.ownership import Ownership
+from pdsync.plan.retention import Retention
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from pdsync.errors import Diagnostic
     from pdsync.model import Action, Blueprint, Cause, ExistingEntity, Fields, MappingRule
     from pdsync.plan.decide import Facts
-
-
-def constant_blueprint(rule: MappingRule) -> str | None:
-    """The blueprint a rule writes when its expression is a plain text, else None."""
-    try:
-        value = json.loads(rule.blueprint.text)
-    except ValueError:
-        return None
-    return value if isinstance(value, str) else None
 
 
 def writers(rules: Iterable[MappingRule]) -> Callable[[str, str], bool]:
@@ -91,6 +82,8 @@ class EntityDecisions:
         self._paths: dict[tuple[tuple[str, ...], str], tuple[str, bool]] = {}
         self.writers = writers(facts.catalog.rules)
         self.ownership = Ownership(facts)
+        self.retention = Retention(facts.catalog.rules, facts.taken_at)
+        self.retained = 0
         self.managed_paths = {
             name: frozenset(
                 [f"properties.{p}" for p in blueprint.properties]
@@ -123,21 +116,23 @@ class EntityDecisions:
         changes, held = [], []
         for key in sorted(self.facts.ledger.entities.keys() - self.desired.keys() - self.facts.desired.held.keys()):
             last, have = self.facts.ledger.entities[key], self.facts.existing.entities.get(key)
-            action = decide(wanted=False, exists=have is not None, differs=False, last=last, settled=False)
-            if action == "release" and self.policy.on_remove == "delete":
-                action = "delete"
-            if action == "delete" and is_system(key.blueprint):
-                action = "release"
+            age = "listed" if have is None else self.retention.age(key, last)
             if reason := self.facts.desired.failed.get(last.source):
                 held.append(Held(*key, f"its record {last.source} could not be mapped: {reason}"))
-            elif action is not None:
-                changes.append(self._unwanted(key, action, last, have))
+            elif age == "unknown":
+                held.append(Held(*key, "its record is not listed any more, and its values do not tell how old it is"))
+            elif age == "kept":
+                self.retained += 1
+            else:
+                action = self.ownership.removal(key, last) if have else "forget"
+                changes.append(self._unwanted(key, action, last, have, left=age == "left"))
         return changes, held
 
     def _wanted(self, want: DesiredEntity, have: ExistingEntity | None, last: LedgerEntry | None) -> Change | None:
         target, kept = self._target(want, last)
+        target, ours = self.ownership.without_ignored(want.key, want.rules, target, have)
         differences = diff_fields(have.fields if have else {}, target)
-        written = {path: value for path, value in target.items() if value is not None}
+        written = {path: value for path, value in ours.items() if value is not None}
         entry = self._entry(want, have, last, kept | written)
         action = decide(
             wanted=True, exists=have is not None, differs=bool(differences), last=last, settled=entry == last
@@ -165,7 +160,8 @@ class EntityDecisions:
     ) -> LedgerEntry:
         protect = (last is not None and last.protect) or protected(want.key, self.policy)
         origin = self.ownership.origin(want.key, have, last)
-        return LedgerEntry(dict(sorted(fields.items())), origin, want.rules, want.source, protect)
+        end = self.ownership.on_remove(want.rules)
+        return LedgerEntry(dict(sorted(fields.items())), origin, want.rules, want.source, protect, end)
 
     def _target(self, want: DesiredEntity, last: LedgerEntry | None) -> tuple[Fields, Fields]:
         """What Port's fields shall be (None clears), and what the ledger keeps without it being compared."""
@@ -230,10 +226,13 @@ class EntityDecisions:
             return "drift" if want.source else "source"
         return "catalog" if any(map(self._selection_is_new, want.rules)) else "source"
 
-    def _unwanted(self, key: EntityKey, action: Action, last: LedgerEntry, have: ExistingEntity | None) -> Change:
+    def _unwanted(
+        self, key: EntityKey, action: Action, last: LedgerEntry, have: ExistingEntity | None, *, left: bool
+    ) -> Change:
         current = [rule for rule in last.rules if rule in self.rules]
         by_catalog = not current or all(map(self._selection_is_new, current))
-        reason = "gone-from-port" if have is None else "unmapped" if by_catalog else "gone-from-source"
+        gone = "left-window" if left else "gone-from-source"
+        reason = "gone-from-port" if have is None else "unmapped" if by_catalog else gone
         cause: Cause = "drift" if have is None else "catalog" if by_catalog else "source"
         held = have.fields if have else {}
         needed = _required_paths(self.blueprints.get(key.blueprint))

@@ -49,12 +49,17 @@ def render_plan_markdown(plan: Plan, *, budget: int, title: str) -> str:
         "updates": _changes(plan, "update", "To update"),
         "releases": _changes(plan, "release", "To release (what we set is cleared)"),
         "blueprints": _blueprints(plan),
+        "ignored": _listed(
+            "Left alone (`lifecycle.ignore_changes`)",
+            [f"{code(i.blueprint)} {code(i.path)}: {i.count} entities differ" for i in plan.ignored],
+        ),
         "held": _listed("Left as they are", [f"{code(str(h.key))}: {code(h.reason)}" for h in plan.held]),
         "guards": _listed("Guards", [f"{code(g.name)} {code(g.blueprint)}: {code(g.detail)}" for g in plan.guards]),
         "withheld": _withheld(plan),
         "deletes": _deletes(plan),
     }
-    shown = ("deletes", "withheld", "guards", "held", "blueprints", "updates", "releases", "creates", "quiet")
+    first = ("deletes", "withheld", "guards", "held", "ignored", "blueprints")
+    shown = (*first, "updates", "releases", "creates", "quiet")
     texts = _fitted({name: parts[name] for name in parts}, budget - len(head.encode()) - 200)
     body = "\n".join(texts[name] for name in shown if texts[name])
     return (
@@ -115,6 +120,8 @@ def _others(plan: Plan) -> list[tuple[str, int]]:
         ("deletes withheld", count.withheld),
         ("left as they are", count.held),
         ("not ours", count.foreign),
+        ("retained", count.retained),
+        ("fields ignored", count.ignored),
     ]
 
 

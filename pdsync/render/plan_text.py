@@ -48,6 +48,7 @@ def render_plan(plan: Plan, *, color: bool = False, everything: bool = False) ->
         _section("Blueprints", _blueprints(plan, paint)),
         _section("Entities", _entities(plan, paint, everything=everything)),
         _section("Left as they are", [f"  {visible(str(h.key))}: {visible(h.reason)}" for h in plan.held]),
+        _section("Ignored", _ignored(plan)),
         _section("Guards", _guards(plan)),
         _section(f"Deletes withheld ({len(plan.withheld)})", _withheld(plan, paint)),
         _section(f"Deletes ({plan.summary.delete})", _deletes(plan, paint)),
@@ -186,6 +187,7 @@ def _why(change: Change, paint: Paint) -> str:
         "taken-over": "exists in Port, not ours until now",
         "gone-from-port": "gone from Port",
         "gone-from-source": "gone from PagerDuty",
+        "left-window": "older than the time window of its list",
         "unmapped": "nothing in the catalog makes it any more",
     }.get(change.reason, change.reason)
     if change.reason in ("equal", "taken-over") and change.ledger and change.ledger.origin == "integration":
@@ -228,6 +230,12 @@ def _values(field: FieldChange, paint: Paint) -> str:
     return f"{paint('red', value_text(field.before))} -> {after}"
 
 
+def _ignored(plan: Plan) -> Iterator[str]:
+    for item in plan.ignored:
+        entities = "1 entity differs" if item.count == 1 else f"{item.count} entities differ"
+        yield f"  {visible(item.blueprint)} {visible(item.path)}: {entities}"
+
+
 def _guards(plan: Plan) -> Iterator[str]:
     for guard in plan.guards:
         yield f"  {visible(guard.name)} {visible(guard.blueprint)}: {visible(guard.detail)}"
@@ -258,7 +266,9 @@ def _summary(plan: Plan, paint: Paint) -> str:
     rest = [f"{count.unchanged} unchanged"]
     rest += [f"{count.foreign} not ours"] if count.foreign else []
     rest += [f"{count.held} left as they are"] if count.held else []
+    rest += [f"{count.retained} retained"] if count.retained else []
     rest += [f"{count.withheld} deletes withheld"] if count.withheld else []
+    rest += [f"ignored: {count.ignored}"] if count.ignored else []
     if not plan.changes:
         return paint("bold", "No changes.") + f" {', '.join(rest)}."
     return "\n".join((_causes(plan), f"({', '.join(rest)})", paint("bold", f"Plan: {', '.join(parts)}.")))

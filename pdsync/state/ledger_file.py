@@ -18,7 +18,7 @@ import msgspec
 import orjson
 
 from pdsync.errors import StateError, error
-from pdsync.model import EntityKey, EntityOrigin, Ledger, LedgerEntry
+from pdsync.model import EntityKey, EntityOrigin, Ledger, LedgerEntry, Removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ VERSION = 1
 
 
 class _Line(msgspec.Struct, omit_defaults=True):
-    """One line: `b` or `k`, fields, origin, rules, source, protect."""
+    """One line: `b` or `k`, fields, origin, rules, source, protect, on_remove."""
 
     f: dict[str, Any]
     o: EntityOrigin
@@ -37,6 +37,7 @@ class _Line(msgspec.Struct, omit_defaults=True):
     r: tuple[str, ...] = ()
     s: str = ""
     p: bool = False
+    x: Removal | None = None
 
 
 def dump_ledger(ledger: Ledger) -> bytes:
@@ -76,7 +77,7 @@ def _entries(body: bytes) -> tuple[dict[str, LedgerEntry], dict[EntityKey, Ledge
     blueprints: dict[str, LedgerEntry] = {}
     entities: dict[EntityKey, LedgerEntry] = {}
     for line in map(lines.decode, body.splitlines()):
-        entry = LedgerEntry(line.f, line.o, line.r, line.s, line.p)
+        entry = LedgerEntry(line.f, line.o, line.r, line.s, line.p, line.x)
         if line.k is None:
             blueprints[line.b] = entry
         else:
@@ -122,9 +123,22 @@ def _damaged(name: str, why: str) -> StateError:
 
 def _lines(ledger: Ledger) -> Iterator[bytes]:
     for blueprint, entry in sorted(ledger.blueprints.items()):
-        yield _line(_Line(entry.fields, entry.origin, b=blueprint, r=entry.rules, s=entry.source, p=entry.protect))
+        yield _line(_as_line(entry, blueprint=blueprint))
     for key, entry in sorted(ledger.entities.items()):
-        yield _line(_Line(entry.fields, entry.origin, k=key, r=entry.rules, s=entry.source, p=entry.protect))
+        yield _line(_as_line(entry, key=key))
+
+
+def _as_line(entry: LedgerEntry, *, blueprint: str = "", key: EntityKey | None = None) -> _Line:
+    return _Line(
+        entry.fields,
+        entry.origin,
+        b=blueprint,
+        k=key,
+        r=entry.rules,
+        s=entry.source,
+        p=entry.protect,
+        x=entry.on_remove,
+    )
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")

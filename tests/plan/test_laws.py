@@ -13,7 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdsync.commands import expressions
-from pdsync.model import DesiredEntities, DesiredEntity, EntityKey, Existing, ExistingEntity, Ledger, Plan
+from pdsync.model import (
+    DesiredEntities,
+    DesiredEntity,
+    EntityKey,
+    Existing,
+    ExistingEntity,
+    Ledger,
+    Lifecycle,
+    Plan,
+    Surroundings,
+)
+from pdsync.normal import same
 from pdsync.plan import Facts
 from pdsync.plan.document import parse_plan, plan_document
 from pdsync.state.journal import after_run
@@ -66,8 +77,18 @@ def catalogs(draw: st.DrawFn) -> Catalog:
         mapped = draw(st.lists(st.sampled_from(paths), unique=True, min_size=1))
         mapped += ["relations.service"] if name == "incident" and "relations.service" not in mapped else []
         merge = draw(st.booleans()) if name == "team" else True
-        rules.append(rule(name, mapped, kind=f"{name}s", merge=merge))
-    return catalog(ALL, rules)
+        rules.append(rule(name, mapped, kind=f"{name}s", merge=merge, lifecycle=draw(lifecycles(name))))
+    return catalog(ALL, rules, protect=tuple(draw(st.lists(KEYS.map(str), max_size=1))))
+
+
+def lifecycles(name: str) -> st.SearchStrategy[Lifecycle]:
+    """Any end, and some paths left alone (never a required relation: without it Port takes no entity)."""
+    paths = [path for path in PATHS[name] if name != "incident" or path != "relations.service"]
+    return st.builds(
+        Lifecycle,
+        st.sampled_from([None, "delete", "release", "forget"]),
+        st.lists(st.sampled_from(paths), max_size=1).map(tuple),
+    )
 
 
 @st.composite
@@ -98,7 +119,8 @@ def ports(draw: st.DrawFn) -> dict[EntityKey, ExistingEntity]:
 
 def facts(of: Catalog, world: DesiredEntities, port: dict[EntityKey, ExistingEntity], owned: Ledger) -> Facts:
     held = Existing("org", "Org", {b.identifier: b for b in ALL}, port)
-    return Facts(of, world, held, owned, expressions=expressions(of.rules), tool="jq")
+    around = Surroundings(frozenset(key for key in port if key.identifier in "ab"))
+    return Facts(of, world, held, owned, expressions=expressions(of.rules), tool="jq", around=around)
 
 
 def do(
@@ -164,6 +186,56 @@ def test_what_is_not_ours_never_changes(
         elif key in after and key.blueprint not in replaced:
             ours = mapped[key.blueprint] | set(owned.entities[key].fields if key in owned.entities else ())
             assert _without(entity, ours) == _without(after[key], ours)
+
+
+@settings(max_examples=80, deadline=None)
+@given(histories())
+def test_what_is_protected_is_neither_deleted_nor_released(
+    history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
+) -> None:
+    """By the policy of now, or by that of any earlier apply, which the ledger remembers."""
+    of, world, port, owned = history
+    made = plan(facts(of, world, port, owned))
+    kept = {key for key, last in owned.entities.items() if last.protect} | {
+        key for key in port if str(key) in of.project.policy.protect
+    }
+    assert {c.key for c in made.changes if c.action in ("delete", "release")}.isdisjoint(kept)
+    after, left = do(made, port, owned)
+    assert kept & port.keys() <= after.keys()
+    assert all(left.entities[key].protect for key in kept & left.entities.keys() & world.entities.keys())
+
+
+@settings(max_examples=80, deadline=None)
+@given(histories())
+def test_what_is_left_alone_is_never_written_again(
+    history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
+) -> None:
+    """Of an entity that exists, a path in `ignore_changes` of its mapping is the same after every apply."""
+    of, world, port, owned = history
+    made = plan(facts(of, world, port, owned))
+    after, _ = do(made, port, owned)
+    left_alone = {r.id: r.lifecycle.ignore_changes for r in of.rules}
+    differ = 0
+    for key, wanted in world.entities.items():
+        for path in {p for r in wanted.rules for p in left_alone[r]} if key in port else ():
+            assert port[key].fields.get(path) == after[key].fields.get(path)
+            differ += path in wanted.fields and not same(port[key].fields.get(path), wanted.fields[path])
+    assert made.summary.ignored >= differ
+    assert made.summary.ignored == sum(item.count for item in made.ignored)
+
+
+@settings(max_examples=80, deadline=None)
+@given(histories())
+def test_what_people_made_is_only_ever_released(
+    history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
+) -> None:
+    """An adopted entity that the integration did not make is deleted only where a lifecycle says so by name."""
+    of, world, port, owned = history
+    ends = {r.id: r.lifecycle.on_remove for r in of.rules}
+    for change in plan(facts(of, world, port, owned)).changes:
+        last = owned.entities.get(change.key)
+        if change.target == "entity" and change.action == "delete" and last and last.origin == "adopted":
+            assert "delete" in {ends.get(r) for r in last.rules} | {last.on_remove}
 
 
 def _stub(made: Plan, key: EntityKey) -> bool:

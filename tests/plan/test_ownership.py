@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from pdsync.model import Surroundings
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pdsync.commands import expressions
+from pdsync.model import Expression, Lifecycle, Query, Surroundings
 from pdsync.plan import Facts
 from pdsync.plan.ownership import to_adopt
-from tests.builders import blueprint, catalog, desired, entry, existing, have, key, ledger, plan, rule, want
+from tests.builders import HERE, blueprint, catalog, desired, entry, existing, have, key, ledger, plan, rule, want
+
+if TYPE_CHECKING:
+    from pdsync.model import LedgerEntry, MappingRule
 
 SERVICE = blueprint()
+NOW = "2026-06-01T12:00:00Z"
 
 
 def test_what_the_integration_made_is_ours_and_what_people_made_is_not() -> None:
@@ -50,3 +61,197 @@ def test_only_what_is_about_to_be_adopted_is_asked_about() -> None:
         ledger({"ours": entry(), "lost": entry()}, [SERVICE]),
     )
     assert to_adopt(given) == [key("again"), key("there")]
+
+
+# --- lifecycle: on_remove
+
+ENDS: list[tuple[str, str | None, str, str]] = [
+    # origin, lifecycle.on_remove, policy.on_remove, what becomes of it
+    ("created", None, "release", "delete"),
+    ("integration", None, "release", "delete"),
+    ("adopted", None, "release", "release"),
+    ("adopted", None, "delete", "delete"),
+    ("created", "delete", "release", "delete"),
+    ("adopted", "delete", "release", "delete"),
+    ("created", "release", "delete", "release"),
+    ("integration", "release", "delete", "release"),
+    ("created", "forget", "delete", "forget"),
+    ("adopted", "forget", "delete", "forget"),
+]
+
+
+@pytest.mark.parametrize(("origin", "said", "policy", "action"), ENDS)
+@pytest.mark.parametrize("where", ["rule", "ledger"])
+def test_the_end_of_an_entity(origin: str, said: Any, policy: str, action: str, where: str) -> None:
+    """The lifecycle goes before the policy; once the mapping is gone, what the ledger kept of it holds."""
+    rules = [rule(lifecycle=Lifecycle(on_remove=said))] if where == "rule" else []
+    given = Facts(
+        catalog([SERVICE], rules, on_remove=policy),
+        desired(),
+        existing([SERVICE], {"a": have(tier="1")}),
+        ledger({"a": entry(origin, tier="1", on_remove=said if where == "ledger" else None)}, [SERVICE]),
+    )
+    (change,) = plan(given).changes
+    assert change.action == action
+    assert (change.fields == ()) == (action != "release")
+
+
+def test_the_ledger_keeps_what_a_lifecycle_says() -> None:
+    """So that removing the mapping does not change the end of what it made; the present mapping goes before it."""
+    end = Lifecycle(on_remove="forget")
+    given = Facts(
+        catalog([SERVICE], [rule(lifecycle=end)]),
+        desired(want("a", tier="1")),
+        existing([SERVICE], {"a": have(tier="1")}),
+        ledger({"a": entry(tier="1")}, [SERVICE]),
+    )
+    (change,) = plan(given).changes
+    assert (change.action, change.ledger and change.ledger.on_remove) == ("adopt", "forget")
+    now = replace(given, catalog=catalog([SERVICE], [rule(lifecycle=Lifecycle("delete"))]), desired=desired())
+    owned = ledger({"a": entry(tier="1", on_remove="forget")}, [SERVICE])
+    assert [c.action for c in plan(replace(now, ledger=owned)).changes] == ["delete"]
+
+
+def test_of_several_mappings_the_mildest_end_holds() -> None:
+    """Two mappings that write one entity and do not agree: nothing is lost that one of them wants to keep."""
+    one = rule(id="m.yaml#services[0]", lifecycle=Lifecycle("delete"))
+    two = rule(id="m.yaml#services[1]", lifecycle=Lifecycle("release"))
+    given = Facts(
+        catalog([SERVICE], [one, two]),
+        desired(),
+        existing([SERVICE], {"a": have(tier="1")}),
+        ledger({"a": entry(tier="1", rules=(one.id, two.id))}, [SERVICE]),
+    )
+    assert [c.action for c in plan(given).changes] == ["release"]
+
+
+# --- lifecycle: ignore_changes
+
+
+def test_ignored_fields_are_written_once_and_then_left_alone() -> None:
+    """A new entity gets them; later they differ, are not written, and are counted by path."""
+    made = rule(paths=("title", "properties.tier"), lifecycle=Lifecycle(ignore_changes=("properties.*",)))
+    wanted = want("a", title="A", tier="1")
+    base = Facts(catalog([SERVICE], [made]), desired(wanted), existing([SERVICE], {}), ledger({}, [SERVICE]))
+    base = replace(base, expressions=expressions([made]))
+    (create,) = plan(base).changes
+    assert {f.path for f in create.fields} == {"title", "properties.tier"}
+    assert create.ledger is not None
+    assert create.ledger.fields == {"title": "A"}
+    edited = replace(
+        base,
+        existing=existing([SERVICE], {"a": have(title="A", tier="by hand")}),
+        ledger=ledger({"a": create.ledger}, [SERVICE], expressions=base.expressions),
+    )
+    after = plan(edited)
+    assert (after.changes, after.summary.ignored, after.summary.unchanged) == ((), 1, 1)
+    assert [(i.blueprint, i.path, i.count) for i in after.ignored] == [("service", "properties.tier", 1)]
+
+
+def test_what_is_no_longer_ignored_is_written_again() -> None:
+    """The field was never forgotten by the mapping, only left alone."""
+    base = Facts(
+        catalog([SERVICE], [rule()]),
+        desired(want("a", tier="1")),
+        existing([SERVICE], {"a": have(tier="by hand")}),
+        ledger({"a": entry()}, [SERVICE]),
+    )
+    assert [(f.path, f.after) for c in plan(base).changes for f in c.fields] == [("properties.tier", "1")]
+
+
+def test_a_release_does_not_clear_what_was_left_alone() -> None:
+    """It is not ours once it is written."""
+    made = rule(lifecycle=Lifecycle("release", ("properties.tier",)))
+    given = Facts(
+        catalog([SERVICE], [made]),
+        desired(),
+        existing([SERVICE], {"a": have(title="A", tier="by hand")}),
+        ledger({"a": entry(title="A")}, [SERVICE]),
+    )
+    (change,) = plan(given).changes
+    assert [f.path for f in change.fields] == ["title"]
+
+
+# --- lifecycle: retention
+
+INCIDENT = blueprint("incident")
+
+
+def incidents(retention: int | None, since: str = "-90d", n: int = 0, expression: str = ".created_at") -> MappingRule:
+    made = rule(
+        "incident",
+        ("properties.url",),
+        kind="incidents",
+        id=f"mappings/test.yaml#incidents[{n}]",
+        lifecycle=Lifecycle(retention=None if retention is None else timedelta(days=retention)),
+    )
+    params = (("date_range", "all"),) if since == "all" else (("since", since),)
+    return replace(made, query=Query("incidents", params), fields={"properties.url": Expression(expression, HERE)})
+
+
+def owned(at: str | None, n: int = 0) -> LedgerEntry:
+    values = {"url": at} if at else {}
+    return entry(source="incidents/i", rules=(f"mappings/test.yaml#incidents[{n}]",), **values)
+
+
+def outcome(rules: list[MappingRule], born: str | None, n: int = 0) -> str:
+    last = owned(born, n)
+    facts = Facts(
+        catalog([INCIDENT], rules),
+        desired(),
+        existing([INCIDENT], {"incident/i": have(**({"url": born} if born else {}))}),
+        ledger({"incident/i": last}, [INCIDENT], expressions=expressions(rules)),
+        expressions=expressions(rules),
+        taken_at=NOW,
+    )
+    made = plan(facts)
+    if made.held:
+        return "held"
+    if made.summary.retained:
+        return "retained"
+    (change,) = made.changes
+    return f"{change.action} {change.reason}"
+
+
+def test_a_record_that_only_left_its_window_is_retained() -> None:
+    """Older than the list goes back, younger than its retention: kept, counted, still owned."""
+    year = [incidents(365)]
+    assert outcome(year, "2026-05-01T00:00:00Z") == "delete gone-from-source"
+    assert outcome(year, "2026-02-01T00:00:00Z") == "retained"
+    assert outcome(year, "2025-05-01T00:00:00Z") == "delete left-window"
+
+
+def test_without_a_retention_what_left_its_window_goes_under_that_name() -> None:
+    """As ever, but the plan does not say that it is gone from PagerDuty."""
+    assert outcome([incidents(None)], "2026-02-01T00:00:00Z") == "delete left-window"
+    assert outcome([incidents(None)], "2026-05-01T00:00:00Z") == "delete gone-from-source"
+    assert outcome([incidents(None)], None) == "delete gone-from-source"
+
+
+def test_a_record_of_unknown_age_is_held_where_there_is_a_retention() -> None:
+    """Its absence proves nothing."""
+    assert outcome([incidents(365)], None) == "held"
+    assert outcome([incidents(365)], "yesterday") == "held"
+    assert outcome([incidents(365, expression=".resolved_at")], "2026-02-01T00:00:00Z") == "held"
+
+
+def test_a_record_that_was_open_may_be_resolved_and_out_of_the_window_by_now() -> None:
+    """The list of open incidents has no window, so its rule's entities fall under the retention of the other rule."""
+    both = [incidents(None, "all", 0), incidents(365, "-90d", 1)]
+    assert outcome(both, "2026-02-01T00:00:00Z", n=0) == "retained"
+    assert outcome(both, "2026-05-01T00:00:00Z", n=0) == "delete gone-from-source"
+
+
+def test_the_longest_retention_holds_and_another_blueprint_has_none() -> None:
+    """Of two rules that may both have listed the record, the one that keeps longer."""
+    assert outcome([incidents(100, "-30d", 0), incidents(365, "-90d", 1)], "2026-01-01T00:00:00Z") == "retained"
+    other = replace(incidents(365, n=1), blueprint=Expression('"other"', HERE))
+    assert outcome([incidents(None), other], "2026-02-01T00:00:00Z") == "delete left-window"
+
+
+def test_forever_and_dates() -> None:
+    """Kept for ever, and a list that begins at a date."""
+    for_ever = replace(incidents(None), lifecycle=Lifecycle(retention=timedelta.max))
+    assert outcome([for_ever], "1990-01-01T00:00:00Z") == "retained"
+    assert outcome([incidents(365, "2026-03-01T00:00:00Z")], "2026-02-20T00:00:00Z") == "retained"
+    assert outcome([incidents(365, "2026-02-01T00:00:00Z")], "2026-02-20T00:00:00Z") == "delete gone-from-source"

@@ -4,7 +4,8 @@
     blueprints      identifier -> {relations?, properties?: {name: definition}, without?, required?: [name]}  (the catalog's)
     in_port         blueprints that Port has, if others than the catalog's
     owned           blueprints that the ledger has, if others than the catalog's
-    rules           blueprint -> mapped paths
+    rules           blueprint -> mapped paths, or path -> expression
+    lifecycle       blueprint -> on_remove, ignore_changes, retention (in days) of its rule
     desired         key -> values as `tests.builders.want` takes them
     existing        key -> values as `have` takes them
     ledger          key -> values as `entry` takes them
@@ -25,15 +26,16 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
 from pdsync.commands import expressions
-from pdsync.model import Blueprint, DeleteLimit, Surroundings
+from pdsync.model import Blueprint, DeleteLimit, Expression, Lifecycle, Surroundings
 from pdsync.plan import Facts
-from tests.builders import blueprint, catalog, desired, entry, existing, have, key, ledger, plan, rule, want
+from tests.builders import BASE, HERE, blueprint, catalog, desired, entry, existing, have, key, ledger, plan, rule, want
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,7 +80,7 @@ def _ranged(side: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def plan_of(case: Mapping[str, Any]) -> Plan:
     """The plan of a case."""
-    rules = [rule(name, paths, kind=f"{name}s") for name, paths in (case.get("rules") or {}).items()]
+    rules = [_rule(case, name, paths) for name, paths in (case.get("rules") or {}).items()]
     blueprints = _blueprints(case["blueprints"])
     known = expressions(
         [r for r in rules if case.get("expressions", True) in (True, r.kind) or r.kind in _listed(case)]
@@ -104,8 +106,22 @@ def plan_of(case: Mapping[str, Any]) -> Plan:
         expressions=expressions(rules),
         tool="jq",
         around=Surroundings(frozenset(map(key, case.get("by_integration") or ()))),
+        taken_at=BASE.taken_at,
     )
     return plan(facts, **{k: tuple(v) if isinstance(v, list) else v for k, v in (case.get("scope") or {}).items()})
+
+
+def _rule(case: Mapping[str, Any], name: str, paths: Any) -> MappingRule:
+    told = (case.get("lifecycle") or {}).get(name) or {}
+    lifecycle = Lifecycle(
+        on_remove=told.get("on_remove"),
+        ignore_changes=tuple(told.get("ignore_changes") or ()),
+        retention=timedelta(days=told["retention"]) if "retention" in told else None,
+    )
+    made = rule(name, paths, kind=f"{name}s", lifecycle=lifecycle)
+    if not isinstance(paths, dict):
+        return made
+    return replace(made, fields={path: Expression(text, HERE) for path, text in paths.items()})
 
 
 def _listed(case: Mapping[str, Any]) -> list[str]:

@@ -7,28 +7,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from pdsync.kinds import RELATIVE_MOMENT, Kind, Window
+from pdsync.kinds import Kind, Window, moment, window_start
 
 if TYPE_CHECKING:
     from pdsync.model import Json
 
 Params = tuple[tuple[str, str], ...]
 
-_SKEW = timedelta(minutes=5)
-
-
-def moment(text: str, now: datetime) -> datetime:
-    """The moment that a parameter means: ISO 8601 (UTC unless it says otherwise) or relative, such as `-90d`.
-
-    Moments ahead fall short by a few minutes: they are bounded, and the server's clock may be behind ours.
-    """
-    if text == "now":
-        return now
-    if RELATIVE_MOMENT.fullmatch(text):
-        away = timedelta(hours=int(text[:-1]) * (24 if text.endswith("d") else 1))
-        return now + away - (_SKEW if text.startswith("+") else timedelta())
-    read = datetime.fromisoformat(text)
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
+__all__ = ["Params", "Span", "body_of", "in_utc", "moment", "span_of", "unbounded", "wire_params"]
 
 
 def in_utc(when: datetime) -> str:
@@ -91,16 +77,10 @@ class Span:
 
 def span_of(window: Window, params: Params, now: datetime) -> Span | None:
     """The time that a list is bounded to; None when it is not, or nobody says from when."""
-    if window.everything in params:
+    since, until = window_start(window, params, now), dict(params).get(window.until)
+    if since is None:
         return None
-    given = dict(params)
-    since, until = given.get(window.since), given.get(window.until)
-    if since is None and window.back_days is None:
-        return None
-    return Span(
-        moment(since, now) if since else now - timedelta(days=window.back_days or 0),
-        moment(until, now) if until else now + timedelta(days=window.ahead_days),
-    )
+    return Span(since, moment(until, now) if until else now + timedelta(days=window.ahead_days))
 
 
 def unbounded(window: Window, params: Params) -> Params:
