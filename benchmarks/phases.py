@@ -23,7 +23,7 @@ from pdsync.plan import Facts, make_plan
 from pdsync.plan.document import plan_document
 from pdsync.render.plan_text import render_plan
 from pdsync.sources.pagerduty import open_pagerduty
-from pdsync.state.open import open_store
+from pdsync.state.open import Surroundings, open_store
 from pdsync.targets.port import open_port_reader
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def main(catalog_folder: Path, state: str) -> None:
     phases = Phases()
     catalog = load_catalog(catalog_folder)
     phases.end("catalog")
-    store = open_store(state, catalog=catalog_folder, now=now, new_id=new_id)
+    store = open_store(state, Surroundings(catalog_folder), now=now, new_id=new_id)
     ledger = store.load()
     phases.end("load state")
     snapshot = asyncio.run(_snapshot(catalog, store))

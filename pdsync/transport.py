@@ -551,7 +551,7 @@ class ApiClient:
             return Reply(status, MappingProxyType(dict(response.headers)), response.content)
         except httpx.RequestError as problem:
             sent = not isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-            raise self._unreachable(call, _in_words(problem), sent=sent, hopeless=_is_untrusted(problem)) from None
+            raise self._unreachable(call, in_words(problem), sent=sent, hopeless=is_untrusted(problem)) from None
         except Interrupted:
             raise self._unreachable(call, "stopped before the answer came", sent=True) from None
         finally:
@@ -718,12 +718,13 @@ def check_url(url: str, name: str, *, allow_plain_http: bool = False, codes: str
     code = f"{codes}3"
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise UsageError(error(code, f"the base URL of {name} is no URL", hint="such as https://api.example.com"))
-    if parts.scheme == "http" and not allow_plain_http and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not allow_plain_http and not is_loopback(parts.hostname):
         summary = f"the base URL of {name} is not encrypted"
         raise UsageError(error(code, summary, detail=f"plain http to {parts.hostname}", hint="use https://"))
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this very machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -732,18 +733,18 @@ def _is_loopback(host: str) -> bool:
 
 def _open_http(base_url: str, headers: Mapping[str, str], connections: int, timeout: float) -> httpx.AsyncClient:
     """HTTP/1.1 with gzip over at most so many connections; a proxy is never asked for this very machine."""
-    local = _is_loopback(urlsplit(base_url).hostname or "")
+    local = is_loopback(urlsplit(base_url).hostname or "")
     return httpx.AsyncClient(
         http2=False,
         headers={"accept": "application/json", "accept-encoding": "gzip", **headers},
         limits=httpx.Limits(max_connections=connections + 1, max_keepalive_connections=connections + 1),
         timeout=timeout,
         trust_env=not local,
-        verify=_trusted() if urlsplit(base_url).scheme == "https" else False,
+        verify=trusted_certificates() if urlsplit(base_url).scheme == "https" else False,
     )
 
 
-def _trusted() -> ssl.SSLContext:
+def trusted_certificates() -> ssl.SSLContext:
     """The system's certificates; those that come with httpx where Python finds none."""
     context = ssl.create_default_context()
     paths = ssl.get_default_verify_paths()
@@ -752,7 +753,8 @@ def _trusted() -> ssl.SSLContext:
     return context
 
 
-def _is_untrusted(problem: BaseException) -> bool:
+def is_untrusted(problem: BaseException) -> bool:
+    """Whether the other side's certificate was refused, at the bottom of it."""
     link: BaseException | None = problem
     while link is not None:
         if isinstance(link, ssl.SSLCertVerificationError):
@@ -772,9 +774,9 @@ _WORDS: tuple[tuple[type[httpx.RequestError], str], ...] = (
 )
 
 
-def _in_words(problem: httpx.RequestError) -> str:
+def in_words(problem: httpx.RequestError) -> str:
     """What went wrong, without the library's text: it may quote what was sent."""
-    if _is_untrusted(problem):
+    if is_untrusted(problem):
         return "its certificate is not trusted"
     return next((words for kind, words in _WORDS if isinstance(problem, kind)), type(problem).__name__)
 

@@ -145,7 +145,7 @@ class Session:
     @cached_property
     def store(self) -> StateStore:
         """The state, from --state, the project, or state/ beside the catalog."""
-        from pdsync.state.open import open_store
+        from pdsync.state.open import Surroundings, open_store
 
         url = self.options.state or self.env.get("PDSYNC_STATE", "") or self._project_state()
         url = url or self._default_state
@@ -153,15 +153,8 @@ class Session:
         who = (
             f"{self.env.get('USER') or self.env.get('USERNAME') or 'unknown'}@{socket.gethostname()}, pid {os.getpid()}"
         )
-        return open_store(
-            url,
-            catalog=self.options.catalog,
-            now=now,
-            new_id=new_id,
-            who=who,
-            link=link,
-            git_environment=self._git_environment,
-        )
+        around = Surroundings(self.options.catalog, self.env, self._git_environment, self.progress.note)
+        return open_store(url, around, now=now, new_id=new_id, who=who, link=link)
 
     def _project_state(self) -> str:
         """The project's state URL; state commands work without a valid catalog, so its absence is no error here."""

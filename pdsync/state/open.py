@@ -1,7 +1,19 @@
-"""From a state URL to a store: `PATH` (a folder) or `git+branch://BRANCH` of the catalog's own repository."""
+"""From a state URL to a store: each kind of URL is a row of a table, and only what it needs is imported.
+
+PATH, file://PATH                    a folder
+git+branch://BRANCH                  a branch of the catalog's own repository
+s3://BUCKET/PREFIX                   Amazon S3 and what speaks its protocol
+gs://BUCKET/PREFIX                   Google Cloud Storage
+az://ACCOUNT/CONTAINER/PREFIX        Azure Blob Storage
+https://HOST/PATH                    a web server with ETags
+"""
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,44 +22,118 @@ from pdsync.state.backends.local import LocalBackend
 from pdsync.state.store import StateStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from pdsync.state.backends import Backend
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a backend may need beside its URL.
+
+    `catalog` is the catalog folder, `environment` the process's (credentials and endpoints), `git_environment` what
+    git needs to reach the remote; `notify` is told, in words, what is being waited for.
+    """
+
+    catalog: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    git_environment: Mapping[str, str] = field(default_factory=dict)
+    notify: Callable[[str], None] | None = None
 
 
 def open_store(
     url: str,
+    around: Surroundings,
     *,
-    catalog: Path,
     now: Callable[[], str],
     new_id: Callable[[], str],
     who: str = "",
     link: str = "",
-    git_environment: Mapping[str, str] | None = None,
 ) -> StateStore:
     """The store behind `url`; an empty one means `state/` beside the catalog folder.
 
     A remote backend keeps the ledger; journal and snapshot stay in a folder of this machine.  Raises `UsageError` for a
     scheme that is not known.
     """
-    if url.startswith(("git+branch:", "git:")):
-        from git import Repo
+    backend = open_backend(url, around)
+    local = backend if isinstance(backend, LocalBackend) else LocalBackend(_cache(backend.url, around.catalog))
+    return StateStore(
+        backend,
+        journals=local.folder / "journal",
+        snapshots=local,
+        now=now,
+        new_id=new_id,
+        who=who,
+        link=link,
+    )
 
-        from pdsync.state.backends.git import GitBackend, parse_git_url
 
-        location = parse_git_url(url)
-        backend = GitBackend(catalog, branch=location.branch, remote=location.remote, environment=git_environment)
-        local = LocalBackend(Path(Repo(catalog, search_parent_directories=True).git_dir) / "pdsync")
-        return StateStore(
-            backend,
-            journals=local.folder / "journal",
-            snapshots=local,
-            now=now,
-            new_id=new_id,
-            who=who,
-            link=link,
-        )
-    if "://" in url and not url.startswith("file://"):
-        hint = "use a folder, or git+branch://pdsync-state for a branch of this repository"
-        raise UsageError(error("PD802", "state URL of an unknown kind", detail=url, hint=hint))
-    folder = Path(url.removeprefix("file://")) if url else catalog.resolve().parent / "state"
-    local = LocalBackend(folder)
-    return StateStore(local, journals=folder / "journal", snapshots=local, now=now, new_id=new_id, who=who, link=link)
+def open_backend(url: str, around: Surroundings) -> Backend:
+    """The backend behind `url`.  Raises `UsageError` for one of an unknown kind or that names nothing."""
+    scheme, _, rest = url.partition(":")
+    if not rest.startswith("//") and scheme != "git":  # a path, perhaps with a drive
+        return _folder(url, around)
+    opener = _OPENERS.get(scheme)
+    if opener is None:
+        known = ", ".join(sorted(f"{name}:" for name in _OPENERS))
+        hint = f"use a folder, git+branch://pdsync-state for a branch of this repository, or one of {known}"
+        raise UsageError(error("PD802", "state URL of an unknown kind", detail=f"{scheme}://...", hint=hint))
+    return opener(url, around)
+
+
+def _folder(url: str, around: Surroundings) -> Backend:
+    path = url.removeprefix("file://")
+    return LocalBackend(Path(path) if path else around.catalog.resolve().parent / "state")
+
+
+def _branch(url: str, around: Surroundings) -> Backend:
+    from pdsync.state.backends.git import GitBackend, parse_git_url
+
+    branch, remote = parse_git_url(url)
+    return GitBackend(around.catalog, branch=branch, remote=remote, environment=around.git_environment)
+
+
+def _objects(url: str, around: Surroundings) -> Backend:
+    from pdsync.state.backends.objects import open_bucket, parse_object_url
+    from pdsync.state.backends.remote import RemoteBackend
+
+    location = parse_object_url(url)
+    return RemoteBackend(open_bucket(location, around.environment), location.url, notify=around.notify)
+
+
+def _web(url: str, around: Surroundings) -> Backend:
+    from pdsync.state.backends.https import HttpBucket, parse_http_url
+    from pdsync.state.backends.remote import RemoteBackend
+
+    clean = parse_http_url(url)
+    return RemoteBackend(HttpBucket(clean, around.environment), clean, notify=around.notify)
+
+
+_OPENERS: dict[str, Callable[[str, Surroundings], Backend]] = {
+    "file": _folder,
+    "git+branch": _branch,
+    "git": _branch,
+    "s3": _objects,
+    "gs": _objects,
+    "az": _objects,
+    "https": _web,
+    "http": _web,
+}
+
+
+def _cache(url: str, catalog: Path) -> Path:
+    """The folder of this machine that belongs to a remote state: in the repository's .git, else in state/.
+
+    Each URL has its own, so that two environments do not take each other's snapshot and journal for theirs.
+    """
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", url).strip("-")[-40:]
+    digest = hashlib.blake2b(url.encode(), digest_size=4).hexdigest()
+    return _private_folder(catalog) / f"{name}-{digest}"
+
+
+def _private_folder(catalog: Path) -> Path:
+    for folder in catalog.resolve().parents:
+        git = folder / ".git"
+        if git.is_dir():
+            return git / "pdsync"
+        if git.is_file():  # a worktree or submodule: the file says where its .git is
+            return (folder / git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()) / "pdsync"
+    return catalog.resolve().parent / "state"

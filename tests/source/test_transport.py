@@ -25,8 +25,8 @@ from pdsync.transport import (
     Reply,
     Unreachable,
     _Gate,
-    _is_untrusted,
     check_url,
+    is_untrusted,
     read_complaint,
 )
 from tests.source.loopback import OK, FakeTime, Request, Script, Tape, dropping, serving
@@ -266,8 +266,8 @@ def test_an_untrusted_certificate_is_recognised_through_the_chain() -> None:
     outer = httpx.ConnectError("handshake")
     outer.__cause__ = OSError()
     outer.__cause__.__context__ = ssl.SSLCertVerificationError()
-    assert _is_untrusted(outer)
-    assert not _is_untrusted(httpx.ConnectError("refused"))
+    assert is_untrusted(outer)
+    assert not is_untrusted(httpx.ConnectError("refused"))
 
 
 # --- credentials -----------------------------------------------------------------------------------------------

@@ -188,6 +188,15 @@ def test_a_race_between_reading_and_pushing_is_stale(here: Path, there: Path) ->
     assert kept.data == b"theirs"
 
 
+def test_equal_bytes_of_somebody_else_are_stale(here: Path, there: Path) -> None:
+    """Two writers of the same bytes at the same second are still two: one of them has to plan again."""
+    other = backend(there)
+    version = other.store("ledger.jsonl", b"base", None)
+    ours = Hooked(here, [lambda: other.store("ledger.jsonl", b"same", version)])
+    with pytest.raises(StalePlan):
+        ours.store("ledger.jsonl", b"same", version)
+
+
 def test_a_race_for_the_first_store_is_stale(here: Path, there: Path) -> None:
     """Also when the branch did not exist yet: the second orphan is refused."""
     ours = Hooked(here, [lambda: backend(there).store("ledger.jsonl", b"theirs", None)])
@@ -209,7 +218,7 @@ def test_a_push_whose_answer_was_lost_counts(here: Path) -> None:
     ours = backend(here)
     version = ours.store("ledger.jsonl", b"1", None)
     landed = ours.store("ledger.jsonl", b"2", version)
-    assert ours._advance(run(here, "rev-parse", "refs/pdsync/pdsync-state^"), _tip(here)) is True
+    assert ours._advance(run(here, "rev-parse", "refs/pdsync/pdsync-state^"), _tip(here)) == "done"
     assert landed == ours.store("ledger.jsonl", b"2", landed)
 
 

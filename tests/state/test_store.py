@@ -11,7 +11,7 @@ from pdsync.errors import Locked, StalePlan, StateError
 from pdsync.model import EntityKey, Ledger, LedgerEntry, Outcome, Snapshot
 from pdsync.state.journal import read_journal
 from pdsync.state.ledger_file import checksum, dump_ledger
-from pdsync.state.open import open_store
+from pdsync.state.open import Surroundings, open_store
 from tests.builders import BASE, catalog, desired, existing, have, plan, rule
 from tests.state.runs import SERVICE, before, crash, numbers, plan_of_each, store_in
 
@@ -233,8 +233,7 @@ def test_a_held_lock_is_refused_with_its_holder(tmp_path: Path) -> None:
 def test_a_state_url_may_be_a_folder(tmp_path: Path, url: str) -> None:
     """An empty one is `state/` beside the catalog."""
     (tmp_path / "catalog").mkdir()
-    store = open_store(
-        url.format(folder=tmp_path), catalog=tmp_path / "catalog", now=lambda: "t", new_id=lambda: "0" * 16
-    )
+    around = Surroundings(tmp_path / "catalog")
+    store = open_store(url.format(folder=tmp_path), around, now=lambda: "t", new_id=lambda: "0" * 16)
     store.save(ONE, deletes=0)
     assert (tmp_path / "state" / "ledger.jsonl").exists()

@@ -19,11 +19,12 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import secrets
 import tempfile
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 import git
@@ -213,21 +214,24 @@ class GitBackend:
         conflict: Callable[[_Entry | None], StateError],
     ) -> None:
         """Make `name` be `entry` (None: gone) if it still is `expected`; else raise what `conflict` builds."""
-        tried = False
+        doubtful = False
         for _ in range(ATTEMPTS):
             tip = self._tip()
             found = self._find(tip, name)
-            if tried and found == entry:
+            if doubtful and found == entry:
                 return  # the push had landed although its answer was lost
             if (found.blob if found else None) != expected:
                 raise conflict(found)
-            if found == entry or self._advance(tip, self._commit(tip, name, found, entry)):
+            if found == entry:
                 return
-            tried = True
+            outcome = self._advance(tip, self._commit(tip, name, found, entry))
+            if outcome == "done":
+                return
+            doubtful = doubtful or outcome == "unknown"
         raise self._restless(name)
 
-    def _advance(self, tip: str | None, commit: str) -> bool:
-        """Move the branch from `tip` to `commit`; False when it has moved meanwhile.  Raises `StateError`."""
+    def _advance(self, tip: str | None, commit: str) -> Literal["done", "refused", "unknown"]:
+        """Move the branch from `tip` to `commit`; how that went when it has moved meanwhile.  Raises `StateError`."""
         if self._remote:
             options = ("--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no")
             answer = self._call("push", *options, self._remote, f"{commit}:{self._ref}")
@@ -236,18 +240,19 @@ class GitBackend:
         now = commit if answer.status == 0 else self._peek()
         if now == commit:
             self._run("update-ref", self._kept, commit)
-            return True
+            return "done"
         if now == tip:
             raise self._refused(answer)
-        return False
+        return "refused" if not self._remote or _says_refused(answer.text) else "unknown"
 
     def _commit(self, tip: str | None, name: str, old: _Entry | None, new: _Entry | None) -> str:
+        """A commit like no other: two writers of equal bytes in one second must not both find theirs on the branch."""
         moment = self._now().astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         tree = self._tree(tip, old, new)
         names = ("NAME", "EMAIL", "DATE")
         who = dict(zip(names, (*IDENTITY, moment), strict=True))
         identity = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}
-        message = f"{'Store' if new else 'Remove'} {name} at {moment}\n"
+        message = f"{'Store' if new else 'Remove'} {name} at {moment}\n\nWrite: {secrets.token_hex(8)}\n"
         parent = ("-p", tip) if tip else ()
         return self._run("commit-tree", tree, *parent, "-F", "-", given=message.encode(), environment=identity)
 
@@ -390,6 +395,12 @@ def _open(repository: Path) -> git.Git:
             )
         ) from problem
     return found.git
+
+
+def _says_refused(porcelain: str) -> bool:
+    """Whether the remote has answered that it did not take the push (git-push documentation, Output)."""
+    refusals = [line for line in porcelain.splitlines() if line.startswith("!")]
+    return bool(refusals) and not any("[remote failure]" in line for line in refusals)
 
 
 def _bytes(output: object) -> bytes:

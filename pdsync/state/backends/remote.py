@@ -1,0 +1,294 @@
+"""State in a store that others reach too: compare-and-swap by a condition on every write.
+
+A `Bucket` does single requests: one that answers "the condition does not hold" raises `Conflict`, one that may succeed
+when it is sent again raises `NoAnswer`.  `RemoteBackend` makes a backend of it:
+
+- blobs are gzipped (`ledger.jsonl` becomes the object `ledger.jsonl.gz`), equal blobs to equal bytes;
+- requests are sent again with growing, random pauses until the patience is spent;
+- a write whose answer was lost may have taken effect: when its repetition meets a conflict, what is kept is read, and
+  if it is what was to be written, the write counts;
+- before the first write of a process the store is put to the test: one that takes a write in spite of a condition that
+  does not hold is refused, because on it two runs would overwrite each other without notice.
+"""
+
+from __future__ import annotations
+
+import gzip
+import random
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from pdsync.errors import StalePlan, StateError, error
+from pdsync.state.backends import Stored
+from pdsync.state.backends.locks import break_lock, hold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from pdsync.state.backends import LockInfo
+
+T = TypeVar("T")
+
+PROBE = "pdsync-probe"
+"""The object that conditions are tried on.  It stays: finding it there is half of the next test."""
+
+PROBE_TEXT = b"pdsync tries here whether this store honours conditions on a write; it may be removed.\n"
+REMOVED = b""
+"""What is left of a removed object: stores know no condition for removing.  A gzipped blob is never empty."""
+
+SILENCE = 2.0
+REPEAT = 10.0
+
+
+class Conflict(Exception):
+    """The object does not have the version that was expected; nothing was written."""
+
+
+class NoAnswer(Exception):
+    """The request failed for the moment and may have taken effect.
+
+    Its text says why; `wait` is how many seconds the server asks to wait.
+    """
+
+    def __init__(self, why: str, wait: float = 0.0) -> None:
+        super().__init__(why)
+        self.wait = wait
+
+
+class Bucket(Protocol):
+    """Objects by name, as one server keeps them.  Every method is one request."""
+
+    stale_version: str
+    """A version as this server writes them, that no object of ours ever has."""
+
+    def get(self, name: str) -> Stored | None:
+        """The object, None when the server says that there is none.  Raises `NoAnswer` or `StateError`."""
+        ...
+
+    def put(self, name: str, data: bytes, expected: str | None) -> str:
+        """Write the object if its version is `expected` (None: there is none); the new version.
+
+        Raises `Conflict` when it is not, `NoAnswer` or `StateError`.
+        """
+        ...
+
+    def remove(self, name: str, expected: str) -> None:
+        """Remove the object, or leave it empty, if its version is `expected`.  Raises as `put` does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long and how often to try: `total` seconds of pauses for each operation, the first pause `first` seconds.
+
+    `sleep` and `chance` (in [0, 1)) are where time passes and chance comes from.
+    """
+
+    total: float = 60.0
+    first: float = 0.5
+    longest: float = 10.0
+    sleep: Callable[[float], None] = time.sleep
+    chance: Callable[[], float] = random.SystemRandom().random
+
+    def pauses(self) -> Iterator[float]:
+        """The pauses between tries, each of them between half of and the whole of twice the one before."""
+        left, bound = self.total, self.first
+        while left > 0:
+            pause = min(left, bound * (0.5 + self.chance() / 2))
+            yield pause
+            left -= pause
+            bound = min(self.longest, bound * 2)
+
+
+class RemoteBackend:
+    """A `pdsync.state.backends.Backend` on a bucket.
+
+    `url` names it in messages, without anything secret; `notify` is told, in words, what is being waited for.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        url: str,
+        *,
+        notify: Callable[[str], None] | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self.url = url
+        self._bucket = bucket
+        self._notify = notify
+        self._patience = patience or Patience()
+        self._proven = False
+
+    def load(self, name: str) -> Stored | None:
+        """See `Backend.load`."""
+        found = self._patiently(f"read {name}", lambda: self._bucket.get(_object(name)))
+        if found is None or found.data == REMOVED:
+            return None
+        return Stored(self._unpacked(name, found.data), found.version)
+
+    def store(self, name: str, data: bytes, expected: str | None) -> str:
+        """See `Backend.store`."""
+        self._prove()
+        packed = gzip.compress(data, compresslevel=6, mtime=0)
+        return self._put(name, packed, expected)
+
+    def delete(self, name: str) -> None:
+        """See `Backend.delete`."""
+
+        def attempt() -> None:
+            held = self._bucket.get(_object(name))
+            if held is None or held.data == REMOVED:
+                return
+            try:
+                self._bucket.remove(_object(name), held.version)
+            except Conflict:
+                raise NoAnswer("somebody else is writing it") from None
+
+        self._prove()
+        self._patiently(f"remove {name}", attempt)
+
+    def lock(self, info: LockInfo) -> AbstractContextManager[None]:
+        """See `Backend.lock`: the lock is an object of its own, which `unlock` frees when its holder is dead."""
+        return hold(self, info)
+
+    def unlock(self, lock_id: str) -> None:
+        """See `Backend.unlock`."""
+        break_lock(self, lock_id)
+
+    def _put(self, name: str, data: bytes, expected: str | None) -> str:
+        """Write under the condition, as often as needed; a write that was done without our knowing it counts."""
+        doubtful, condition = False, expected
+
+        def attempt() -> str:
+            nonlocal doubtful, condition
+            try:
+                return self._bucket.put(_object(name), data, condition)
+            except NoAnswer:
+                doubtful = True
+                raise
+            except Conflict:
+                held = self._bucket.get(_object(name))
+            if doubtful and held is not None and held.data == data:
+                return held.version
+            if condition is None and held is not None and held.data == REMOVED:
+                condition = held.version
+                return attempt()
+            raise self._moved(name, expected, held)
+
+        return self._patiently(f"write {name}", attempt)
+
+    def _prove(self) -> None:
+        """See that the store honours conditions, once in a process.  Raises `StateError` when it does not."""
+        if self._proven:
+            return
+        if self._accepts(None) and self._accepts(None):
+            raise self._careless("If-None-Match", "over an object that exists")
+        if self._accepts(self._bucket.stale_version):
+            raise self._careless("If-Match", "over an object of another version")
+        self._proven = True
+
+    def _accepts(self, expected: str | None) -> bool:
+        def attempt() -> bool:
+            try:
+                self._bucket.put(PROBE, PROBE_TEXT, expected)
+            except Conflict:
+                return False
+            return True
+
+        return self._patiently(f"write {PROBE}", attempt)
+
+    # --- patience ----------------------------------------------------------------------------------------------
+
+    def _patiently(self, what: str, call: Callable[[], T]) -> T:
+        """Do it, again and again while it fails for the moment only.  Raises `StateError` once patience is spent."""
+        with _told(self._notify, f"waiting for {self.url} to {what}"):
+            for pause in self._patience.pauses():
+                try:
+                    return call()
+                except NoAnswer as problem:
+                    self._pause(max(pause, problem.wait), problem)
+            try:
+                return call()
+            except NoAnswer as problem:
+                raise self._silent(what, problem) from None
+
+    def _pause(self, seconds: float, problem: NoAnswer) -> None:
+        seconds = min(seconds, self._patience.total)
+        if self._notify and seconds > SILENCE:
+            self._notify(f"{self.url}: {problem}; trying again in {seconds:.0f} s")
+        self._patience.sleep(seconds)
+
+    # --- what went wrong ---------------------------------------------------------------------------------------
+
+    def _unpacked(self, name: str, data: bytes) -> bytes:
+        try:
+            return gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as problem:
+            detail = f"{self.url}/{_object(name)}: {problem}"
+            hint = "restore it from a backup or an older version of the object"
+            raise StateError(error("PD501", "state file is damaged", detail=detail, hint=hint)) from problem
+
+    def _moved(self, name: str, expected: str | None, held: Stored | None) -> StalePlan:
+        was, now = expected or "not there", held.version if held and held.data != REMOVED else "not there"
+        return StalePlan(
+            error(
+                "PD542",
+                "the state has moved since it was read",
+                detail=f"{name} at {self.url} was {was} and is {now}; somebody else has applied",
+                hint="Plan again and apply the new plan.",
+            )
+        )
+
+    def _silent(self, what: str, problem: NoAnswer) -> StateError:
+        return StateError(
+            error(
+                "PD550",
+                "the state's store does not answer",
+                detail=f"to {what} at {self.url}, tried for {self._patience.total:.0f} s: {problem}",
+                hint="Check the URL, the network and the store's health, then run it again.",
+            )
+        )
+
+    def _careless(self, header: str, what: str) -> StateError:
+        return StateError(
+            error(
+                "PD551",
+                "this store ignores conditions",
+                detail=f"{self.url} took a write with {header} {what}: two runs would overwrite each other unnoticed",
+                hint="Keep the state where conditional writes are honoured, or on a branch: git+branch://pdsync-state.",
+            )
+        )
+
+
+def _object(name: str) -> str:
+    return name if name == PROBE else f"{name}.gz"
+
+
+@contextmanager
+def _told(notify: Callable[[str], None] | None, text: str) -> Iterator[None]:
+    """Say what is being waited for when the block takes more than two seconds, and every ten seconds after that."""
+    if notify is None:
+        yield
+        return
+    ended = threading.Event()
+
+    def tell() -> None:
+        pause = SILENCE
+        while not ended.wait(pause):
+            notify(text)
+            pause = REPEAT
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
