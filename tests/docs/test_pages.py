@@ -142,8 +142,9 @@ def test_exit_codes_are_those_of_the_errors() -> None:
 
 
 def test_variables_are_those_that_are_read() -> None:
-    """Every environment variable that the command line reads stands in the README's table, and no other."""
-    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "pdsync" / "cli").glob("*.py"))
+    """Every environment variable that command line and state backends read stands in the README's table, and no other."""
+    folders = (ROOT / "pdsync" / "cli", ROOT / "pdsync" / "state" / "backends")
+    code = "\n".join(path.read_text(encoding="utf-8") for folder in folders for path in folder.glob("*.py"))
     table = read(README).split("**Say who you are.**", 1)[1].split("Least privileges", 1)[0]
     assert set(VARIABLE.findall(table)) == {name for name in VARIABLE.findall(code) if name != "PORT_PORT"}
 
