@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from pdsync.apply import ApplyResult, apply_plan
 from pdsync.around import look_around
-from pdsync.completeness import judged
+from pdsync.completeness import taken_over
 from pdsync.diff import diff_fields
-from pdsync.errors import SourceError, StalePlan, StateError, TargetError, error
+from pdsync.errors import StalePlan, StateError, TargetError, error, warning
 from pdsync.kinds import scopes_for
 from pdsync.mapping import jq_version, map_entities
 from pdsync.model import (
@@ -37,18 +37,20 @@ from pdsync.plan.decide import constant_blueprint
 from pdsync.plan.drift import Drift, find_drift
 from pdsync.plan.migrate import entity_path, paths_at_stake
 from pdsync.plan.order import relation_targets
-from pdsync.privacy import without_private
+from pdsync.snapshots import Fetching, merged, queries, query_digest, take_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pdsync.errors import Diagnostic
-    from pdsync.model import Change, MappingRule, Query
+    from pdsync.model import Change, MappingRule
     from pdsync.sources import Source
     from pdsync.state.store import StateStore
     from pdsync.targets import TargetReader, TargetWriter
 
     Progress = Callable[[str, int, int | None], None]
+
+__all__ = ["Fetching", "merged", "queries", "take_snapshot"]
 
 NO_LIMIT = DeleteLimit(count=2**62, percent=100.0)
 
@@ -60,46 +62,6 @@ class Sides:
     catalog: Catalog
     snapshot: Snapshot
     target: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fetching:
-    """How to take a snapshot: only `kinds` if any are named, `accept_shrink` kinds that may be short all at once."""
-
-    kinds: tuple[str, ...] = ()
-    accept_shrink: tuple[str, ...] = ()
-
-
-async def take_snapshot(
-    catalog: Catalog,
-    source: Source,
-    store: StateStore,
-    *,
-    how: Fetching | None = None,
-    progress: Progress | None = None,
-) -> Snapshot:
-    """Fetch what the catalog's mappings read, without what is private, judged against the last snapshot.
-
-    Raises `SourceError`.
-    """
-    how = how or Fetching()
-    fetched = await source.fetch(queries(catalog, how.kinds), progress)
-    return judged(without_private(fetched, catalog.rules), store.last_counts(), how.accept_shrink)
-
-
-def merged(kept: Snapshot, taken: Snapshot) -> Snapshot:
-    """A snapshot of some kinds laid over the one that is kept."""
-    digest = hashlib.blake2b(f"{kept.digest}{taken.digest}".encode(), digest_size=16).hexdigest()
-    return replace(taken, collections={**kept.collections, **taken.collections}, digest=digest)
-
-
-def queries(catalog: Catalog, kinds: Collection[str] = ()) -> list[Query]:
-    """The queries of the mappings, each once, in their order.  Raises `SourceError` for a kind no mapping reads."""
-    mapped = {rule.query: None for rule in catalog.rules}
-    if unknown := sorted(set(kinds) - {query.kind for query in mapped}):
-        hint = "mapped kinds: " + ", ".join(sorted({query.kind for query in mapped}))
-        raise SourceError(error("PD305", "no mapping reads this kind", detail=", ".join(unknown), hint=hint))
-    return [query for query in mapped if not kinds or query.kind in kinds]
 
 
 async def plan_online(
@@ -120,7 +82,7 @@ async def plan_online(
         reading = group.create_task(reader.read(wanted_paths(catalog, ledger), progress))
     snapshot = fetching.result()
     async with asyncio.TaskGroup() as group:
-        group.create_task(asyncio.to_thread(store.save_snapshot, snapshot))
+        keeping = group.create_task(asyncio.to_thread(_kept, store, snapshot))
         deciding = group.create_task(
             _decide(
                 Sides(catalog, snapshot, target),
@@ -132,7 +94,18 @@ async def plan_online(
                 progress=progress,
             )
         )
-    return deciding.result(), snapshot
+    plan = deciding.result()
+    return replace(plan, diagnostics=(*keeping.result(), *plan.diagnostics)), snapshot
+
+
+def _kept(store: StateStore, snapshot: Snapshot) -> tuple[Diagnostic, ...]:
+    """Keep a snapshot; a warning when that cannot be, for a plan only reads."""
+    try:
+        store.save_snapshot(snapshot)
+    except StateError as e:
+        hint = "the next plan compares with an older one, if any, and reads again what this one has read"
+        return (warning("PD508", "cannot keep the snapshot", detail=e.diagnostics[0].detail, hint=hint),)
+    return ()
 
 
 async def plan_from(
@@ -254,14 +227,14 @@ def expressions(rules: Sequence[MappingRule]) -> dict[str, dict[str, str]]:
 
 def _digests(rule: MappingRule) -> dict[str, str]:
     own = {
-        "$query": repr((rule.query.params, rule.query.enrich)),
         "$selector": rule.selector.text,
         "$identifier": _text(rule.identifier),
         "$blueprint": rule.blueprint.text,
         "$items": repr((rule.items.text if rule.items else "", rule.items_name, rule.items_strip)),
     }
     texts = own | {path: _text(value) for path, value in rule.fields.items()}
-    return {path: hashlib.blake2b(text.encode(), digest_size=6).hexdigest() for path, text in sorted(texts.items())}
+    digests = {path: hashlib.blake2b(text.encode(), digest_size=6).hexdigest() for path, text in texts.items()}
+    return dict(sorted((digests | {"$query": query_digest(rule.query)}).items()))
 
 
 def _text(value: object) -> str:
@@ -284,11 +257,18 @@ async def _decide(
     existing = await _with_computed_blueprints(desired, existing, reader, catalog, progress)
     tool = f"jq {jq_version()}"
     facts = Facts(
-        catalog, desired, existing, ledger, unproven(catalog.rules, snapshot), expressions(catalog.rules), tool
+        catalog,
+        desired,
+        existing,
+        ledger,
+        unproven(catalog.rules, snapshot),
+        expressions(catalog.rules),
+        tool,
+        not_read=_not_read(ledger, desired, snapshot),
     )
     facts = replace(facts, existing=await with_values_at_stake(facts, reader, progress))
     known = await reader.known(_outside_targets(facts))
-    facts = replace(facts, existing=replace(existing, known_targets=known))
+    facts = replace(facts, existing=replace(facts.existing, known_targets=known))
     facts = replace(facts, around=await look_around(facts, reader), taken_at=snapshot.taken_at)
     base = PlanBase(
         lineage=ledger.lineage,
@@ -305,6 +285,12 @@ async def _decide(
     )
     plan = make_plan(facts, base, scope)
     return replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics))
+
+
+def _not_read(ledger: Ledger, desired: DesiredEntities, snapshot: Snapshot) -> frozenset[str]:
+    """The records of what is no longer desired that were taken over from an earlier snapshot."""
+    lost = ledger.entities.keys() - desired.entities.keys()
+    return taken_over(snapshot, {ledger.entities[key].source for key in lost})
 
 
 def snapshot_problems(snapshot: Snapshot) -> tuple[Diagnostic, ...]:

@@ -8,22 +8,27 @@ snapshot that says the same is believed, and so is one whose kind the user accep
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pdsync.errors import error
+from pdsync.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from pdsync.model import Collection, Query, Snapshot
+    from pdsync.model import Collection, Ledger, MappingRule, Query, Snapshot
 
 SUSPICIOUS = "PD340"
 SMALLEST_HALVED = 10
 """Fewer records than this may well be halved by an ordinary change."""
-SMALLEST_EMPTIED = 5
-"""Fewer records than this may well all go in an ordinary change, as the last open incidents do."""
+SMALLEST_EMPTIED = 2
+"""Fewer records than this may well all go in an ordinary change."""
+
+SMALLEST_PASSED = 5
+"""The same of what is listed by time: the last open incidents are resolved every day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +60,9 @@ def _judged(collection: Collection, last: Seen, *, accepted: bool) -> Collection
     if not collection.complete:
         return replace(collection, believed=last.believed)
     seen_before = last.suspicious and count >= last.count
-    if accepted or seen_before or not _shrank(last.believed, count):
-        return replace(collection, believed=count)
     kind = collection.query.kind
+    if accepted or seen_before or not _shrank(kind, last.believed, count):
+        return replace(collection, believed=count)
     problem = error(
         SUSPICIOUS,
         "a list shrank suspiciously",
@@ -67,6 +72,28 @@ def _judged(collection: Collection, last: Seen, *, accepted: bool) -> Collection
     return replace(collection, problem=problem, believed=last.believed)
 
 
-def _shrank(believed: int, count: int) -> bool:
-    emptied = count == 0 and believed >= SMALLEST_EMPTIED
+def _shrank(kind: str, believed: int, count: int) -> bool:
+    by_time = kind in KINDS and KINDS[kind].window is not None
+    emptied = count == 0 and believed >= (SMALLEST_PASSED if by_time else SMALLEST_EMPTIED)
     return emptied or (believed >= SMALLEST_HALVED and count * 2 <= believed)
+
+
+def seen_in(ledger: Ledger, rules: Iterable[MappingRule]) -> dict[Query, Seen]:
+    """What there was at least when the ledger was written: every record that something owned was made from."""
+    asked = {rule.id: rule.query for rule in rules}
+    sources: defaultdict[Query, set[str]] = defaultdict(set)
+    for entry in ledger.entities.values():
+        for rule in entry.rules:
+            if entry.source and rule in asked:
+                sources[asked[rule]].add(entry.source)
+    return {query: Seen(len(found), len(found), suspicious=False) for query, found in sources.items()}
+
+
+def taken_over(snapshot: Snapshot, sources: AbstractCollection[str]) -> frozenset[str]:
+    """Those of some records, as `incidents/PX1`, that the snapshot did not read but took over from an earlier one."""
+    names = (
+        f"{collection.query.kind}/{record.id}"
+        for collection in snapshot.collections.values()
+        for record in collection.records[: collection.taken]
+    )
+    return frozenset(name for name in names if name in sources)

@@ -176,11 +176,17 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """catalog/pdsync.yaml, with the environment's part laid over it."""
+    """catalog/pdsync.yaml, with the environment's part laid over it.
+
+    Records that no longer change are not read again from the age of `settled_after` on (None: always), but in every
+    `full_every`-th snapshot.
+    """
 
     name: str
     port_base_url: str = "https://api.port.io"
     pagerduty_api_url: str = "https://api.pagerduty.com"
+    settled_after: timedelta | None = None
+    full_every: int = 10
     state_url: str = ""
     policy: Policy = field(default_factory=Policy)
 
@@ -225,9 +231,11 @@ class Collection:
     `requests` counts HTTP requests, `seconds` is wall time; `notes` tell what else went wrong (an enrichment);
     `believed` is the last count that was not suspiciously small (`pdsync.completeness`).
 
-    `incremental` says that some records were not read but taken over from an earlier snapshot.  `as_of` tells when
-    what was taken over was read (RFC 3339 UTC), by enrichment, under the empty name for the records themselves; what it
-    does not name was read for this snapshot.
+    `taken` is how many of the first records were not read but taken over from an earlier snapshot, and `since_full` how
+    many such readings there were, this one included, since all of them were read.  `as_of` tells when what was taken
+    over was read (RFC 3339 UTC), by enrichment, under the empty name for the records themselves; what it does not name
+    was read for this snapshot.  `private` are the private fields that were left in, because a mapping reads them
+    (`pdsync.privacy`).
     """
 
     query: Query
@@ -237,13 +245,20 @@ class Collection:
     seconds: float = 0.0
     notes: tuple[Diagnostic, ...] = ()
     believed: int = 0
-    incremental: bool = False
+    taken: int = 0
+    since_full: int = 0
     as_of: Mapping[str, str] = field(default_factory=dict)
+    private: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
         """Whether a record that is not here is proven not to exist."""
         return self.problem is None
+
+    @property
+    def incremental(self) -> bool:
+        """Whether some of it was taken over."""
+        return self.taken > 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """What is taken out of PagerDuty's records before they are kept or mapped: keys and ways to reach a person.
 
-A field is left in when an expression of a mapping that reads the kind spells its name: then the user has mapped it.
+A field is left in when an expression of a mapping that reads the kind spells its name, in a comment too: then the user
+has mapped it.  What a snapshot has left in is noted with each collection, so that one that lacks a field which is now
+mapped is not taken for one that has it.
 """
 
 from __future__ import annotations
@@ -16,20 +18,33 @@ from pdsync.jq.program import leaves
 from pdsync.model import Record, SearchQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pdsync.model import Collection, MappingRule, Snapshot
 
 KEYS = (
     "integration_key",  # services, event orchestrations: sends events in the account's name
     "integration_email",
+    "service_key",  # the same, in the first log entry of an incident
     "routing_key",
+    "routing_keys",
     "http_cal_url",  # a calendar that opens without a login
     "web_cal_url",
+    "private_url_key",
     "secret",
+    "secrets",
+    "client_secret",
+    "password",
+    "api_key",
+    "runbook_api_key",
+    "access_token",
+    "refresh_token",
     "custom_headers",  # of webhook subscriptions: often a bearer token
     "truncated_token",
     "remote_address",
+    "conference_number",
+    "conferenceAddress",
+    "contact",  # of status page subscriptions: a number, an address
 )
 """Fields that are taken out wherever they stand (PagerDuty REST API, object schemas)."""
 
@@ -38,34 +53,55 @@ COUNTRY = "country_code"
 REACHED_BY = ("_contact_method", "_notification")
 """An object whose type ends so holds a phone number or an e-mail address under `address`."""
 
+NAMES = (*KEYS, ADDRESS)
 
-def without_private(snapshot: Snapshot, rules: Sequence[MappingRule]) -> Snapshot:
+_CHANGED = frozenset({"name", "description", "value", "before_value"})
+"""The keys of a changed field in an audit record: the value of a private one stands beside its name."""
+
+_NOTHING: frozenset[str] = frozenset()
+
+
+def without_private(snapshot: Snapshot, rules: Iterable[MappingRule]) -> Snapshot:
     """The snapshot with private fields taken out of its records, except those that a mapping spells."""
-    spelled: defaultdict[str, str] = defaultdict(str)
-    for rule in rules:
-        spelled[rule.kind] += "\n".join(_texts(rule))
+    spelled = spelled_names(rules)
     collections = {
-        query: _cleaned(collection, _private_names(spelled[query.kind]))
+        query: _cleaned(collection, spelled.get(query.kind, _NOTHING))
         for query, collection in snapshot.collections.items()
     }
     return replace(snapshot, collections=collections)
 
 
-def _private_names(expressions: str) -> tuple[str, ...]:
-    words = set(re.findall(r"\w+", expressions))
-    return tuple(name for name in (*KEYS, ADDRESS) if name not in words)
+def still_whole(snapshot: Snapshot, rules: Iterable[MappingRule]) -> Snapshot:
+    """An earlier snapshot without the collections from which something was taken out that a mapping now reads."""
+    spelled = spelled_names(rules)
+    collections = {
+        query: collection
+        for query, collection in snapshot.collections.items()
+        if spelled.get(query.kind, _NOTHING).issubset(collection.private)
+    }
+    return replace(snapshot, collections=collections)
 
 
-def _cleaned(collection: Collection, names: tuple[str, ...]) -> Collection:
-    marks = [f'"{name}"'.encode() for name in names]
+def spelled_names(rules: Iterable[MappingRule]) -> Mapping[str, frozenset[str]]:
+    """The names of private fields that mappings spell, by kind."""
+    words: defaultdict[str, set[str]] = defaultdict(set)
+    for rule in rules:
+        for text in _texts(rule):
+            words[rule.kind].update(re.findall(r"\w+", text))
+    return {kind: frozenset(found.intersection(NAMES)) for kind, found in words.items()}
+
+
+def _cleaned(collection: Collection, spelled: frozenset[str]) -> Collection:
+    names = [name for name in NAMES if name not in spelled]
+    mark = re.compile(f'"(?:{"|".join(names)})"'.encode()) if names else None
     records = tuple(
-        replace(record, raw=_without(record, names)) if any(mark in record.raw for mark in marks) else record
+        replace(record, raw=_without(record, names)) if mark and mark.search(record.raw) else record
         for record in collection.records
     )
-    return replace(collection, records=records) if records != collection.records else collection
+    return replace(collection, records=records, private=tuple(sorted(spelled)))
 
 
-def _without(record: Record, names: tuple[str, ...]) -> bytes:
+def _without(record: Record, names: Iterable[str]) -> bytes:
     try:
         value = msgspec.json.decode(record.raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -78,11 +114,17 @@ def _stripped(value: Any, names: frozenset[str]) -> Any:
         return [_stripped(item, names) for item in value]
     if not isinstance(value, dict):
         return value
-    reached = str(value.get("type", "")).endswith(REACHED_BY)
-    private = names if reached else names - {ADDRESS}
-    if reached and ADDRESS in names:
-        private |= {COUNTRY}
+    private = _private_keys(value, names)
     return {key: _stripped(item, names) for key, item in value.items() if key not in private}
+
+
+def _private_keys(value: dict[str, Any], names: frozenset[str]) -> frozenset[str]:
+    """The keys to take out of one object."""
+    if value.keys() <= _CHANGED and str(value.get("name")) in names:
+        return frozenset({"value", "before_value"})
+    if not str(value.get("type", "")).endswith(REACHED_BY):
+        return names - {ADDRESS}
+    return names | {COUNTRY} if ADDRESS in names else names
 
 
 def _texts(rule: MappingRule) -> Iterator[str]:

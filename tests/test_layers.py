@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.transport", "pdsync.init_files"),
     ("pdsync.catalog", "pdsync.sources", "pdsync.targets", "pdsync.state.backends"),
     ("pdsync.state",),
-    ("pdsync.apply", "pdsync.around"),
+    ("pdsync.apply", "pdsync.around", "pdsync.snapshots"),
     ("pdsync.commands",),
     ("pdsync.github",),
     ("pdsync.cli",),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pdsync.model import Collection, Expression, Query, Record, Snapshot
-from pdsync.privacy import ADDRESS, KEYS, without_private
+from pdsync.privacy import ADDRESS, KEYS, still_whole, without_private
 from tests.builders import HERE, rule
 
 USERS = Query("services")
@@ -22,11 +23,7 @@ VALUES = st.recursive(
 
 
 def cleaned(value: Any, **fields: str) -> Any:
-    made = rule(paths=())
-    made = type(made)(
-        **{name: getattr(made, name) for name in made.__slots__}
-        | {"fields": {path: Expression(text, HERE) for path, text in fields.items()}}
-    )
+    made = replace(rule(paths=()), fields={path: Expression(text, HERE) for path, text in fields.items()})
     given_one = Snapshot("pd", "now", {USERS: Collection(USERS, (Record("1", json.dumps(value).encode()),))})
     return json.loads(without_private(given_one, [made]).collections[USERS].records[0].raw)
 
@@ -63,3 +60,27 @@ def test_a_record_without_private_fields_keeps_its_bytes() -> None:
     raw = b'{ "id" : "P1" }'
     given_one = Snapshot("pd", "now", {USERS: Collection(USERS, (Record("1", raw),))})
     assert without_private(given_one, [rule()]).collections[USERS].records[0].raw == raw
+
+
+def test_a_name_may_be_spelt_in_a_comment() -> None:
+    """Where jq puts a name together, that is how it is declared."""
+    assert cleaned({"secret": "s"}, made='.["sec" + "ret"]') == {}
+    assert cleaned({"secret": "s"}, made='.["sec" + "ret"] # secret') == {"secret": "s"}
+
+
+def test_a_changed_address_is_not_kept_in_an_audit_record() -> None:
+    """There its name is a value, beside what it was and is; a field of that name elsewhere is something else."""
+    changed = {"name": "address", "before_value": "5550100", "value": "5550199"}
+    custom = {"name": "address", "value": "Main Street", "data_type": "string"}
+    assert cleaned([changed, custom]) == [{"name": "address"}, custom]
+
+
+def test_a_snapshot_that_lacks_what_is_read_now_is_known() -> None:
+    """What was taken out of an earlier one is missed by a mapping that spells it; other kinds stay."""
+    teams = Query("teams")
+    taken = Snapshot("pd", "now", {q: Collection(q, ()) for q in (USERS, teams)})
+    mapping = replace(rule(paths=()), fields={"key": Expression(".integration_key", HERE)})
+    assert set(still_whole(taken, [mapping]).collections) == {teams}
+    left_in = without_private(taken, [mapping])
+    assert left_in.collections[USERS].private == ("integration_key",)
+    assert still_whole(left_in, [mapping]) == left_in

@@ -67,10 +67,15 @@ class PortPart(_Snake):
     base_url: str | None = None
 
 
+_AGE = {"pattern": r"^\d{1,5} ?(h|d|w|mo|y)$", "description": "an age of a day or more, such as 90d, 12w, 6mo or 1y"}
+
+
 class PagerDutyPart(_Snake):
-    """Where PagerDuty is."""
+    """Where PagerDuty is, and what of it need not be read every time."""
 
     api_url: str | None = None
+    settled_after: Annotated[str | None, Field(json_schema_extra=_AGE)] = None
+    full_every: Annotated[int, Field(ge=1)] | None = None
 
 
 class StatePart(_Snake):

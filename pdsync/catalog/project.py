@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pdsync.catalog.nodes import Map, Scalar, Sequence, find, plain
 from pdsync.catalog.rules import found
 from pdsync.catalog.schema import did_you_mean, secret_found
+from pdsync.kinds import hours_in
 from pdsync.model import DeleteLimit, Policy, Project
 
 if TYPE_CHECKING:
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from pdsync.model import Json
 
 _ADDRESSES: tuple[Path, ...] = (("port", "base_url"), ("pagerduty", "api_url"), ("state", "url"))
+
+_AGE = ("pagerduty", "settled_after")
+_A_DAY = 24
 
 
 def check_project(document: Document, environment: str | None, blueprints: Collection[str]) -> Iterator[Diagnostic]:
@@ -40,6 +45,10 @@ def _check_part(document: Document, part: Path, blueprints: Collection[str]) -> 
         node = find(document.root, *part, *path)
         if isinstance(node, Scalar) and isinstance(node.value, str):
             yield from _check_address(document, (*part, *path), node.value)
+    age = find(document.root, *part, *_AGE)
+    if isinstance(age, Scalar) and isinstance(age.value, str) and (hours_in(age.value) or 0) < _A_DAY:
+        place = document.value((*part, *_AGE))
+        yield found("PD114", place, f'"{age.value}" is not an age of a day or more', "such as 90d, 12w, 6mo or 1y")
     for key in ("deletes", "renames"):
         named = find(document.root, *part, "policy", key)
         for name in named.entries if isinstance(named, Map) else ():
@@ -80,7 +89,12 @@ def make_project(document: Document, environment: str | None) -> Project:
         "pagerduty_api_url": _get(merged, "pagerduty", "api_url"),
         "state_url": _get(merged, "state", "url"),
     }
-    given = {name: address for name, address in addresses.items() if address}
+    age = hours_in(_get(merged, *_AGE) or "")
+    given = addresses | {
+        "settled_after": timedelta(hours=age) if age else None,
+        "full_every": _get(merged, "pagerduty", "full_every"),
+    }
+    given = {name: value for name, value in given.items() if value}
     return Project(name=written["name"], policy=_policy(merged.get("policy") or {}), **given)
 
 

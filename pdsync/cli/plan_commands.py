@@ -85,25 +85,42 @@ def _numbers(items: tuple[str, ...], usage: str) -> dict[str, int]:
     return allowed
 
 
-ACCEPT_SHRINK = click.option(
-    "--accept-shrink", multiple=True, metavar="KIND", help="Believe that this kind has become that small."
-)
+def _fetching_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option(
+            "--refresh-analytics", is_flag=True, help="Read analytics again that were read less than a day ago."
+        ),
+        click.option("--full", is_flag=True, help="Read all records, those too that no longer change."),
+        click.option(
+            "--accept-shrink", multiple=True, metavar="KIND", help="Believe that this kind has become that small."
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command()
 @click.option("--kind", "kinds", multiple=True, metavar="KIND", help="Only this kind (repeatable).")
-@ACCEPT_SHRINK
+@_fetching_options
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it there instead of into the state."
 )
 @click.pass_obj
-def snapshot(options: Options, *, kinds: tuple[str, ...], accept_shrink: tuple[str, ...], out: Path | None) -> int:
+def snapshot(
+    options: Options,
+    *,
+    kinds: tuple[str, ...],
+    accept_shrink: tuple[str, ...],
+    full: bool,
+    refresh_analytics: bool,
+    out: Path | None,
+) -> int:
     """Fetch what the catalog's mappings read from PagerDuty, and say what is complete."""
     session = Session(options)
 
     async def work() -> Snapshot:
         async with session.source() as source:
-            how = commands.Fetching(kinds=kinds, accept_shrink=accept_shrink)
+            how = commands.Fetching(kinds, accept_shrink, full=full, refresh_analytics=refresh_analytics)
             return await commands.take_snapshot(
                 session.catalog, source, session.store, how=how, progress=session.progress
             )
@@ -133,7 +150,7 @@ def snapshot(options: Options, *, kinds: tuple[str, ...], accept_shrink: tuple[s
     help="Use the snapshot in FILE instead of asking PagerDuty.",
 )
 @click.option("--offline", is_flag=True, help="Use the last snapshot of the state instead of asking PagerDuty.")
-@ACCEPT_SHRINK
+@_fetching_options
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
 @click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True)
 @click.pass_obj
@@ -149,13 +166,15 @@ def plan(
     snapshot_file: Path | None,
     offline: bool,
     accept_shrink: tuple[str, ...],
+    full: bool,
+    refresh_analytics: bool,
     detailed_exitcode: bool,
     form: str,
 ) -> int:
     """Show what apply would do.  Nothing is written to Port."""
     session = Session(options)
     scope = _scope(only, exclude, allow_deletes, allow_breaking, no_delete=no_delete)
-    how = commands.Fetching(accept_shrink=accept_shrink)
+    how = commands.Fetching((), accept_shrink, full=full, refresh_analytics=refresh_analytics)
     made = make_plan(session, scope, snapshot_file=snapshot_file, offline=offline, how=how)
     click.echo(plan_in(made, form, session), nl=False)
     session.tell(made.diagnostics)
@@ -226,7 +245,7 @@ def plan_in(made: Plan, form: str, session: Session) -> str:
 @click.argument("plan_file", metavar="[PLAN]", required=False, type=click.Path(path_type=Path, exists=True))
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.option("--prove", is_flag=True, help="Plan again afterwards and fail unless that is empty.")
-@ACCEPT_SHRINK
+@_fetching_options
 @_scope_options
 @click.pass_obj
 def apply(
@@ -236,6 +255,8 @@ def apply(
     auto_approve: bool,
     prove: bool,
     accept_shrink: tuple[str, ...],
+    full: bool,
+    refresh_analytics: bool,
     only: tuple[str, ...],
     exclude: tuple[str, ...],
     no_delete: bool,
@@ -247,7 +268,8 @@ def apply(
     scope = _scope(only, exclude, allow_deletes, allow_breaking, no_delete=no_delete)
     with session.store.lock("apply"):
         if plan_file is None:
-            made = make_plan(session, scope, how=commands.Fetching(accept_shrink=accept_shrink))
+            how = commands.Fetching((), accept_shrink, full=full, refresh_analytics=refresh_analytics)
+            made = make_plan(session, scope, how=how)
             click.echo(plan_in(made, "text", session), nl=False)
             session.tell(made.diagnostics)
             if not made.changes:

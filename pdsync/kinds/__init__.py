@@ -10,7 +10,7 @@ selectors  a whole selector
 """
 
 from pdsync.kinds.moments import moment, window_start
-from pdsync.kinds.names import KINDS, KindTable, parents_of, scopes_for
+from pdsync.kinds.names import KINDS, KindTable, parents_of, scopes_for, suggest
 from pdsync.kinds.selectors import SelectorProblem, read_selector
 from pdsync.kinds.shape import (
     DAYS_PER_MONTH,
@@ -53,5 +53,6 @@ __all__ = [
     "parents_of",
     "read_selector",
     "scopes_for",
+    "suggest",
     "window_start",
 ]

@@ -119,6 +119,7 @@ def _guarded(
     return guard_removals(
         removals,
         unproven=unproven,
+        not_read=facts.not_read,
         policy=facts.catalog.project.policy,
         ledger=facts.ledger,
         required_by=required_by(gone, facts.existing.entities, updates, blueprints),

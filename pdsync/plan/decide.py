@@ -37,8 +37,9 @@ class Facts:
 
     `unproven` maps a rule id to why absence from its collection proves nothing; `expressions` rule id to path to
     a digest of the expression (of its own parts under `$query`, `$selector`, `$identifier`, `$blueprint`, `$items`);
-    `tool` is the version of what evaluates them; `around` what was asked of Port about single entities;
-    `taken_at` the moment of the snapshot.
+    `tool` is the version of what evaluates them; `around` what was asked of Port about single entities; `taken_at` the
+    moment of the snapshot; `not_read` are source records, as `incidents/PX1`, that an incremental reading took over
+    from an earlier one.
     """
 
     catalog: Catalog
@@ -50,6 +51,7 @@ class Facts:
     tool: str = ""
     around: Surroundings = field(default_factory=Surroundings)
     taken_at: str = ""
+    not_read: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

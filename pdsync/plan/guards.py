@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pdsync.model import Blueprint, EntityKey, ExistingEntity, Ledger, Policy
 
 
+NOT_READ = "incremental reading: its record was not read; run with --full"
+
+
 @dataclass(frozen=True, slots=True)
 class Removals:
     """Deletes and releases that may happen, those that are withheld, and the guards that fired."""
@@ -34,6 +37,7 @@ def guard_removals(
     removals: Iterable[Change],
     *,
     unproven: Mapping[str, str],
+    not_read: frozenset[str],
     policy: Policy,
     ledger: Ledger,
     required_by: Mapping[EntityKey, list[EntityKey]],
@@ -42,19 +46,22 @@ def guard_removals(
 ) -> Removals:
     """Sort removals into allowed and withheld.
 
-    `unproven` maps a blueprint to why no absence in it is proven; `required_by` a key to the entities that stay and
-    require it; `allow_deletes` a blueprint to the number of deletes for which its limit is lifted.
+    `unproven` maps a blueprint to why no absence in it is proven; `not_read` are the source records that were taken
+    over from an earlier snapshot; `required_by` maps a key to the entities that stay and require it; `allow_deletes` a
+    blueprint to the number of deletes for which its limit is lifted.
     """
     withheld: list[Withheld] = []
     passed: list[Change] = []
     for change in removals:
         reason = _objection(change, unproven, policy, ledger, required_by)
+        if reason is None and change.source in not_read and change.action != "forget":
+            reason = NOT_READ
         if reason is None and no_delete and change.action == "delete":
             reason = "--no-delete was given"
         if reason is None:
             passed.append(change)
         else:
-            withheld.append(Withheld(*change.key, change.title, reason))
+            withheld.append(Withheld(*change.key, change.title, reason, "--full" if reason == NOT_READ else ""))
     guards = _over_limit(passed, policy, ledger, allow_deletes)
     fired = {guard.blueprint: guard for guard in guards}
     stopped = [c for c in passed if c.action == "delete" and c.blueprint in fired]

@@ -14,7 +14,7 @@ from pdsync.render.paint import Paint
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pdsync.model import Ledger, LedgerEntry, OutcomeStatus, Plan, Snapshot
+    from pdsync.model import Collection, Ledger, LedgerEntry, OutcomeStatus, Plan, Snapshot
     from pdsync.plan.drift import Drift
 
 
@@ -47,8 +47,8 @@ class RunLike(Protocol):
 
 
 def render_snapshot(snapshot: Snapshot) -> str:
-    """One line per query: records, requests, seconds, complete or why not."""
-    rows = [("query", "records", "requests", "seconds", "complete")]
+    """One line per query: records, requests, seconds, how it was read, complete or why not."""
+    rows = [("query", "records", "requests", "seconds", "reading", "complete")]
     for collection in sorted(snapshot.collections.values(), key=lambda c: str(c.query)):
         problem = collection.problem
         rows.append(
@@ -57,10 +57,20 @@ def render_snapshot(snapshot: Snapshot) -> str:
                 f"{len(collection.records):,}",
                 str(collection.requests),
                 f"{collection.seconds:.1f}",
+                visible(_reading(collection)),
                 "yes" if problem is None else f"no: {visible(problem.summary)}",
             )
         )
     return f"Snapshot of {visible(snapshot.source)}, taken {visible(snapshot.taken_at)}\n" + table(rows)
+
+
+def _reading(collection: Collection) -> str:
+    """Whether all of it was read, and as of when it is what was not."""
+    parts = ["full"]
+    if collection.incremental:
+        parts = [f"incremental, {collection.taken:,} taken over, full {collection.since_full} before"]
+    parts += [f"{name or 'records'} of {when}" for name, when in sorted(collection.as_of.items())]
+    return ", ".join(parts)
 
 
 def render_ledger(ledger: Ledger, snapshot: Snapshot | None, form: str) -> str:

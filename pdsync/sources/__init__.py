@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
+
+from pdsync.model import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pdsync.model import Query, Snapshot
+    from pdsync.model import Query
 
     Progress = Callable[[str, int, int | None], None]
     """Called with (what, done so far, total if known): `("incidents", 300, 4812)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """What of an earlier snapshot may be taken over instead of being read.
+
+    Analytics that are younger than a day are, unless `refresh_analytics`.  Records that no longer change are from the
+    age of `settled_after` on (None: never): the collection is then incremental.
+    """
+
+    snapshot: Snapshot | None = None
+    refresh_analytics: bool = False
+    settled_after: timedelta | None = None
 
 
 class Source(Protocol):
@@ -23,6 +40,8 @@ class Source(Protocol):
 
     name: str
 
-    async def fetch(self, queries: Sequence[Query], progress: Progress | None = None) -> Snapshot:
+    async def fetch(
+        self, queries: Sequence[Query], progress: Progress | None = None, reuse: Reuse | None = None
+    ) -> Snapshot:
         """Read every query (each once) into one snapshot."""
         ...

@@ -1,6 +1,6 @@
 """The snapshot as a file: a header with the queries, then one record a line with PagerDuty's own bytes.
 
-    {"format":"pdsync-snapshot","version":1,"source":...,"taken_at":...,"digest":...,"collections":[...],...}
+    {"format":"pdsync-snapshot","version":2,"source":...,"taken_at":...,"digest":...,"collections":[...],...}
     {"c":0,"id":"PX1","u":{"__analytics":"daily quota is spent"},"r":{...}}
 
 `c` is the index of the collection in the header.  Records are not parsed on the way in or out.
@@ -20,10 +20,11 @@ from pdsync.model import Collection, Query, Record, Snapshot
 from pdsync.state.ledger_file import damage, read_header
 
 if TYPE_CHECKING:
+    from collections.abc import Collection as AbstractCollection
     from collections.abc import Iterator
 
 FORMAT = "pdsync-snapshot"
-VERSION = 1
+VERSION = 2
 
 
 class _Line(msgspec.Struct, omit_defaults=True):
@@ -55,8 +56,10 @@ def dump_snapshot(snapshot: Snapshot) -> Iterator[bytes]:
                 "problem": msgspec.to_builtins(collection.problem),
                 "notes": msgspec.to_builtins(collection.notes),
                 "believed": collection.believed,
-                "incremental": collection.incremental,
+                "taken": collection.taken,
+                "since_full": collection.since_full,
                 "as_of": dict(collection.as_of),
+                "private": collection.private,
                 "requests": collection.requests,
                 "seconds": round(collection.seconds, 3),
             }
@@ -71,20 +74,28 @@ def _body(collections: list[Collection]) -> Iterator[bytes]:
     return (line for number, collection in enumerate(collections) for line in _lines(number, collection))
 
 
-def parse_snapshot(data: bytes, name: str) -> Snapshot:
-    """Read a snapshot.  Raises `StateError` when the bytes are not a whole snapshot of a version known here."""
+def parse_snapshot(data: bytes, name: str, kinds: AbstractCollection[str] | None = None) -> Snapshot:
+    """Read a snapshot, of some kinds only if they are named.
+
+    Raises `StateError` when the bytes are not a whole snapshot of a version known here.
+    """
     head, _, body = data.partition(b"\n")
     header = read_header(head, body, name, form=FORMAT, version=VERSION)
     with damage(name):
-        return _snapshot(header, body)
+        return _snapshot(header, body, kinds)
 
 
-def _snapshot(header: dict[str, Any], body: bytes) -> Snapshot:
-    records: list[list[Record]] = [[] for _ in header["collections"]]
+def _snapshot(header: dict[str, Any], body: bytes, kinds: AbstractCollection[str] | None) -> Snapshot:
+    heads = enumerate(header["collections"])
+    wanted = {n: head for n, head in heads if kinds is None or head["query"]["kind"] in kinds}
+    records: dict[int, list[Record]] = {n: [] for n in wanted}
     decoder = msgspec.json.Decoder(_Line)
-    for line in map(decoder.decode, body.splitlines()):
-        records[line.c].append(Record(line.id, bytes(line.r), line.u))
-    collections = [_collection(head, rows) for head, rows in zip(header["collections"], records, strict=True)]
+    starts = None if kinds is None else tuple(b'{"c":%d,' % n for n in wanted)
+    for text in body.splitlines():
+        if starts is None or text.startswith(starts):
+            line = decoder.decode(text)
+            records[line.c].append(Record(line.id, bytes(line.r), line.u))
+    collections = [_collection(head, records[n]) for n, head in wanted.items()]
     return Snapshot(
         source=header["source"],
         taken_at=header["taken_at"],
@@ -106,7 +117,7 @@ def parse_counts(head: bytes) -> dict[Query, Seen]:
 
 def _seen(header: dict[str, Any]) -> Seen:
     problem = header["problem"] or {}
-    return Seen(header["count"], header.get("believed", 0), suspicious=problem.get("code") == SUSPICIOUS)
+    return Seen(header["count"], header["believed"], suspicious=problem.get("code") == SUSPICIOUS)
 
 
 def _collection(header: dict[str, Any], records: list[Record]) -> Collection:
@@ -115,9 +126,11 @@ def _collection(header: dict[str, Any], records: list[Record]) -> Collection:
         records=tuple(records),
         problem=msgspec.convert(header["problem"], Diagnostic | None),
         notes=msgspec.convert(header["notes"], tuple[Diagnostic, ...]),
-        believed=header.get("believed", 0),
-        incremental=header.get("incremental", False),
-        as_of=header.get("as_of", {}),
+        believed=header["believed"],
+        taken=header["taken"],
+        since_full=header["since_full"],
+        as_of=header["as_of"],
+        private=tuple(header["private"]),
         requests=header["requests"],
         seconds=header["seconds"],
     )

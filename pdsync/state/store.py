@@ -14,7 +14,7 @@ from pdsync.state.ledger_file import checksum, dump_ledger, parse_ledger
 from pdsync.state.snapshot_file import dump_snapshot, parse_counts, parse_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -134,10 +134,10 @@ class StateStore:
         journal.close(saved.serial)
         return saved
 
-    def load_snapshot(self) -> Snapshot | None:
-        """The last snapshot, None when there is none."""
+    def load_snapshot(self, kinds: Collection[str] | None = None) -> Snapshot | None:
+        """The last snapshot, of some kinds only if they are named; None when there is none."""
         stored = self.snapshots.load(SNAPSHOT)
-        return parse_snapshot(stored.data, f"{self.snapshots.url}/{SNAPSHOT}") if stored else None
+        return parse_snapshot(stored.data, f"{self.snapshots.url}/{SNAPSHOT}", kinds) if stored else None
 
     def last_counts(self) -> dict[Query, Seen]:
         """What the last snapshot had of every query, by its header alone."""

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pdsync.kinds import read_selector
+from pdsync.sources import Reuse
 from pdsync.sources.pagerduty import open_pagerduty
 from tests.source.loopback import TOKEN, FakeTime
 
@@ -26,12 +27,13 @@ def query(kind: str, **selector: Any) -> Query:
 
 
 def fetch(stage: Stage, *queries: Query, **others: Any) -> Snapshot:
-    """A snapshot of a stage; what `fetch` itself takes goes there, the rest to `open_pagerduty`."""
-    how = {name: others.pop(name) for name in ("previous", "refresh_analytics", "settled_after") if name in others}
+    """A snapshot of a stage; what may be reused goes to `fetch`, the rest to `open_pagerduty`."""
+    given = {"previous": "snapshot", "refresh_analytics": "refresh_analytics", "settled_after": "settled_after"}
+    reuse = Reuse(**{name: others.pop(mine) for mine, name in given.items() if mine in others})
 
     async def main() -> Snapshot:
         async with _opened(stage, others) as source:
-            return await source.fetch(queries, **how)
+            return await source.fetch(queries, None, reuse)
 
     return asyncio.run(main())
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
     from collections.abc import Iterable, Sequence
 
-    from pdsync.model import Collection, Query, Snapshot
+    from pdsync.model import Collection, Query
+    from pdsync.sources import Reuse
     from pdsync.sources.pagerduty.listing import Asker, ListKey
 
 A_DAY = timedelta(hours=24)
@@ -43,26 +44,16 @@ class Earlier:
     """An earlier snapshot of the same source.
 
     Args:
-        snapshot: None when there is none.
+        reuse: the snapshot, and what may be taken over from it.
         source: the base URL that is read now; a snapshot of another one is of no use.
         now: the time.
-        refresh_analytics: read analytics however young those of the snapshot are.
-        settled_after: the age from which settled records are taken over; None: never.
     """
 
-    def __init__(
-        self,
-        snapshot: Snapshot | None,
-        source: str,
-        now: datetime,
-        *,
-        refresh_analytics: bool = False,
-        settled_after: timedelta | None = None,
-    ) -> None:
-        self._snapshot = snapshot if snapshot and snapshot.source == source else None
-        self._now = now
-        self._refresh = refresh_analytics
-        self.settled_after = settled_after
+    def __init__(self, reuse: Reuse, source: str, now: datetime) -> None:
+        self._snapshot = reuse.snapshot if reuse.snapshot and reuse.snapshot.source == source else None
+        self._refresh = reuse.refresh_analytics
+        self.settled_after = reuse.settled_after
+        self.now = now
 
     def _collections(self, kind: str) -> list[Collection]:
         found = self._snapshot.collections.values() if self._snapshot else ()
@@ -71,7 +62,7 @@ class Earlier:
     @property
     def taken_at(self) -> datetime | None:
         """When the snapshot was taken."""
-        return moment(self._snapshot.taken_at, self._now) if self._snapshot else None
+        return moment(self._snapshot.taken_at, self.now) if self._snapshot else None
 
     # --- analytics
 
@@ -80,7 +71,7 @@ class Earlier:
         return collection.as_of.get(name) or (self._snapshot.taken_at if self._snapshot else "")
 
     def _is_of_today(self, read_at: str) -> bool:
-        age = self._now - moment(read_at, self._now)
+        age = self.now - moment(read_at, self.now)
         return not self._refresh and timedelta() <= age < A_DAY
 
     def of_today(self, kind: str, name: str, argument: str, ids: AbstractCollection[str]) -> Known:
@@ -121,6 +112,11 @@ class Earlier:
         return replace(found, requests=0, seconds=0.0, as_of={**found.as_of, "": read_at})
 
     # --- records that are settled
+
+    def since_full(self, query: Query) -> int:
+        """How many readings there were since all records of a query were read."""
+        found = self._snapshot.collections.get(query) if self._snapshot else None
+        return found.since_full if found else 0
 
     def records(self, members: Iterable[ListKey]) -> dict[str, bytes] | None:
         """All records of some lists as the snapshot has them, without enrichments; None when it lacks any of it."""
@@ -219,7 +215,7 @@ class SettledReader:
         before = kept | looked_up.records | unsettled.records
         if looked_up.problem or counted != self._within(old, before):
             return None
-        return Listing(before | newer.records, taken=frozenset(kept))
+        return Listing(before | newer.records, taken=frozenset(kept))  # what was taken over stands first
 
     def _within(self, span: Span, records: dict[str, bytes]) -> int:
         reader = FieldReader([self._window.field])
@@ -254,8 +250,8 @@ class SettledReader:
         return Listing(records, problem=next((listing.problem for listing in found if listing.problem), None))
 
 
-def cut_off(earlier: Earlier, now: datetime) -> datetime | None:
+def cut_off(earlier: Earlier) -> datetime | None:
     """The moment before which settled records are taken over; None when nothing may be."""
     if earlier.settled_after is None or earlier.taken_at is None:
         return None
-    return min(now - earlier.settled_after, earlier.taken_at - _MARGIN)
+    return min(earlier.now - earlier.settled_after, earlier.taken_at - _MARGIN)

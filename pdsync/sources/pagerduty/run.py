@@ -79,10 +79,10 @@ class Run:
 
     Args:
         client: sends the requests.
-        now: gives the time; the moment of the run is when it is made.
+        now: gives the time.
         grants: what the credentials may do.
         progress: told of records as they come in.
-        earlier: what need not be read again.
+        earlier: what need not be read again; its moment is that of the run.
     """
 
     def __init__(
@@ -91,14 +91,14 @@ class Run:
         now: Callable[[], datetime],
         grants: Grants,
         progress: Progress | None,
-        earlier: Callable[[datetime], Earlier],
+        earlier: Earlier,
     ) -> None:
-        self.now = now()
+        self.now = earlier.now
         self._clock = now
         self._client = client
         self._grants = grants
         self._progress = progress
-        self._earlier = earlier(self.now)
+        self._earlier = earlier
         self._shares: dict[ListKey, ListKey] = {}
         self._listings: dict[ListKey, asyncio.Future[Listing]] = {}
 
@@ -150,7 +150,8 @@ class Run:
             listing.problem,
             *cost,
             (*listing.notes, *notes),
-            incremental=bool(listing.taken),
+            taken=len(listing.taken),
+            since_full=self._earlier.since_full(query) + 1 if listing.taken else 0,
             as_of={name: as_of[name, argument] for name, argument in query.enrich if as_of.get((name, argument))},
         )
 
@@ -287,7 +288,7 @@ class Run:
     async def _without_settled(self, asker: Asker, key: ListKey) -> Listing | None:
         """A list without what is settled and known; None where it is to be read as a whole."""
         row = KINDS[key[0]]
-        before = cut_off(self._earlier, self.now)
+        before = cut_off(self._earlier)
         if before is None or not may_be_settled(key):
             return None
         known = self._earlier.records([each for each, whole in self._shares.items() if whole == key] or [key])

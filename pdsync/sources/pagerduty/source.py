@@ -13,6 +13,7 @@ from pdsync import __version__
 from pdsync.errors import SourceError
 from pdsync.kinds import KINDS, scopes_for
 from pdsync.model import Snapshot
+from pdsync.sources import Reuse
 from pdsync.sources.pagerduty.auth import TOKEN_URL, ClientCredentials, make_auth
 from pdsync.sources.pagerduty.earlier import Earlier
 from pdsync.sources.pagerduty.moments import in_utc
@@ -22,7 +23,6 @@ from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, ApiError, Timing, Unre
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-    from datetime import timedelta
 
     from pdsync.model import Collection, Query
     from pdsync.sources import Progress
@@ -51,23 +51,14 @@ class PagerDuty:
         self._login = login
 
     async def fetch(
-        self,
-        queries: Sequence[Query],
-        progress: Progress | None = None,
-        *,
-        previous: Snapshot | None = None,
-        refresh_analytics: bool = False,
-        settled_after: timedelta | None = None,
+        self, queries: Sequence[Query], progress: Progress | None = None, reuse: Reuse | None = None
     ) -> Snapshot:
         """Read every query (each once) into one snapshot.
 
         Args:
             queries: what to read.
             progress: told of records as they come in.
-            previous: an earlier snapshot; analytics in it that are younger than a day are not read again.
-            refresh_analytics: read them all the same.
-            settled_after: take incidents from `previous` that were resolved there and were made longer ago than this,
-                instead of reading them; the collection is then `incremental`.
+            reuse: what need not be read again; incidents that were resolved in that snapshot settle with age.
 
         Raises:
             SourceError: nothing at all could be read: the credentials were refused, or PagerDuty not reached.
@@ -76,17 +67,15 @@ class PagerDuty:
         wanted = list(dict.fromkeys(queries))
         self._ask_for([query for query in wanted if query.kind in KINDS])
         base_url = self._client.base_url
-
-        def earlier(now: datetime) -> Earlier:
-            return Earlier(previous, base_url, now, refresh_analytics=refresh_analytics, settled_after=settled_after)
-
+        now = self._now()
+        earlier = Earlier(reuse or Reuse(), base_url, now)
         run = Run(self._client, self._now, self._login or Everything(), progress, earlier)
         outcomes = await run.collect(wanted)
         failures = [failure for _, failure in outcomes]
         if failures and all(isinstance(failure, Unreachable) or _is_refusal(failure) for failure in failures):
             raise _nothing(failures)
         collections = {collection.query: collection for collection, _ in outcomes}
-        return Snapshot(base_url, in_utc(run.now), collections, digest(collections.values()))
+        return Snapshot(base_url, in_utc(now), collections, digest(collections.values()))
 
     async def probe(self, kinds: Iterable[str]) -> list[ProbeResult]:
         """Whether each of these kinds can be read, found out with a request or two each.

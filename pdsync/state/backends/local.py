@@ -68,12 +68,15 @@ class LocalBackend:
             raise _failed("write", path, e) from e
 
     def first_line(self, name: str) -> bytes:
-        """The first line of a blob, without reading the rest; empty when there is none."""
+        """The first line of a blob, without reading the rest; empty when there is none.  Raises `StateError`."""
+        path = self._path(name)
         try:
-            with self._path(name).open("rb") as file:
+            with path.open("rb") as file:
                 return file.readline()
         except FileNotFoundError:
             return b""
+        except OSError as e:
+            raise _failed("read", path, e) from e
 
     def delete(self, name: str) -> None:
         """See `Backend.delete`."""

@@ -1,0 +1,135 @@
+"""Taking a snapshot: what is asked for, what of the last one is not read again, and whether the new one is believed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pdsync.completeness import judged, seen_in
+from pdsync.errors import SourceError, StateError, error
+from pdsync.kinds import KINDS, suggest
+from pdsync.privacy import still_whole, without_private
+from pdsync.sources import Reuse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from datetime import timedelta
+
+    from pdsync.completeness import Seen
+    from pdsync.model import Catalog, Ledger, MappingRule, Query, Snapshot
+    from pdsync.sources import Source
+    from pdsync.state.store import StateStore
+
+    Progress = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """How to take a snapshot.
+
+    Only `kinds`, if any are named; `accept_shrink` are kinds that may be short all at once; `full`: take over no
+    records of the last snapshot; `refresh_analytics`: nor its analytics, however young.
+    """
+
+    kinds: tuple[str, ...] = ()
+    accept_shrink: tuple[str, ...] = ()
+    full: bool = False
+    refresh_analytics: bool = False
+
+
+async def take_snapshot(
+    catalog: Catalog,
+    source: Source,
+    store: StateStore,
+    *,
+    how: Fetching | None = None,
+    progress: Progress | None = None,
+) -> Snapshot:
+    """Fetch what the catalog's mappings read, without what is private, judged against the last snapshot.
+
+    Raises `SourceError`.
+    """
+    how = how or Fetching()
+    wanted = queries(catalog, how.kinds)
+    accepted = [kind_of(catalog, kind) for kind in how.accept_shrink]
+    reuse = await asyncio.to_thread(_reuse, catalog, store, wanted, how)
+    fetched = await source.fetch(wanted, progress, reuse)
+    return judged(without_private(fetched, catalog.rules), _last_seen(catalog, store), accepted)
+
+
+def merged(kept: Snapshot, taken: Snapshot) -> Snapshot:
+    """A snapshot of some kinds laid over the one that is kept."""
+    digest = hashlib.blake2b(f"{kept.digest}{taken.digest}".encode(), digest_size=16).hexdigest()
+    return replace(taken, collections={**kept.collections, **taken.collections}, digest=digest)
+
+
+def queries(catalog: Catalog, kinds: Collection[str] = ()) -> list[Query]:
+    """The queries of the mappings, each once, in their order; `kinds`, in any spelling, limit them.
+
+    Raises `SourceError` for a kind that no mapping reads.
+    """
+    mapped = dict.fromkeys(rule.query for rule in catalog.rules)
+    chosen = {kind_of(catalog, kind) for kind in kinds}
+    return [query for query in mapped if not kinds or query.kind in chosen]
+
+
+def kind_of(catalog: Catalog, spelling: str) -> str:
+    """The kind that is meant by a name or a path.  Raises `SourceError` when no mapping reads it."""
+    mapped = sorted({rule.kind for rule in catalog.rules})
+    row = KINDS.get(spelling)
+    if row is not None and row.name in mapped:
+        return row.name
+    hint = suggest(spelling, mapped) or f"mapped kinds: {', '.join(mapped)}"
+    raise SourceError(error("PD305", "no mapping reads this kind", detail=spelling, hint=hint))
+
+
+# --- what the last snapshot is good for ------------------------------------------------------------------------
+
+
+def _reuse(catalog: Catalog, store: StateStore, wanted: Sequence[Query], how: Fetching) -> Reuse:
+    """What of the kept snapshot need not be read again; only the collections that matter are loaded."""
+    age = None if how.full else catalog.project.settled_after
+    kinds = {query.kind for query in wanted if _may_be_reused(query, age, refresh=how.refresh_analytics)}
+    kept = _kept(store, kinds) if kinds else None
+    if kept is None:
+        return Reuse()
+    readings = 1 + max((each.since_full for each in kept.collections.values()), default=0)
+    settled_after = age if readings < catalog.project.full_every else None
+    return Reuse(still_whole(kept, catalog.rules), how.refresh_analytics, settled_after)
+
+
+def _may_be_reused(query: Query, age: timedelta | None, *, refresh: bool) -> bool:
+    row = KINDS[query.kind]
+    names = {name for name, _ in query.enrich}
+    daily = row.daily or any(each.daily and each.name in names for each in row.enrichments)
+    return (daily and not refresh) or (row.settled is not None and age is not None)
+
+
+def _kept(store: StateStore, kinds: Collection[str]) -> Snapshot | None:
+    """The last snapshot of some kinds; one that cannot be read is of no use, and will be replaced."""
+    try:
+        return store.load_snapshot(kinds)
+    except StateError:
+        return None
+
+
+def _last_seen(catalog: Catalog, store: StateStore) -> Mapping[Query, Seen]:
+    """What the snapshot before this one had; where none was kept, as in CI, what the ledger knows of it."""
+    with suppress(StateError):  # one that cannot be read tells nothing
+        if counts := store.last_counts():
+            return counts
+    ledger = store.load()
+    unchanged = [rule for rule in catalog.rules if query_digest(rule.query) == _noted(ledger, rule)]
+    return seen_in(ledger, unchanged)
+
+
+def _noted(ledger: Ledger, rule: MappingRule) -> str:
+    return ledger.expressions.get(rule.id, {}).get("$query", "")
+
+
+def query_digest(query: Query) -> str:
+    """A digest of what a query asks for, as the ledger notes it with each rule under `$query`."""
+    return hashlib.blake2b(repr((query.params, query.enrich)).encode(), digest_size=6).hexdigest()

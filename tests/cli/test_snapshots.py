@@ -1,0 +1,201 @@
+"""What a snapshot takes over from the one before, what it says of it, and what never rests on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pdsync.sandbox.server import Sandbox
+from pdsync.state.snapshot_file import parse_snapshot
+from tests.cli.workspace import BLUEPRINTS, MAPPING, PROJECT, Workspace, make_workspace, small_world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pdsync.model import Collection
+
+METRICS = "/analytics/metrics/incidents/services"
+SETTLED = PROJECT + "pagerduty: {settled_after: 30d, full_every: 3}\n"
+
+
+def metrics(here: Workspace) -> int:
+    """How often analytics were asked for since the last time."""
+    count = sum(r.path == METRICS for r in here.box.log.all("pagerduty"))
+    here.box.log.clear()
+    return count
+
+
+def kept(here: Workspace, kind: str) -> Collection:
+    snapshot = parse_snapshot((here.folder / "state" / "snapshot.jsonl").read_bytes(), "snapshot")
+    return next(collection for query, collection in snapshot.collections.items() if query.kind == kind)
+
+
+# --- analytics -------------------------------------------------------------------------------------------------
+
+
+def test_analytics_of_the_day_are_not_read_again_unless_asked_for(here: Workspace) -> None:
+    """By whichever command; what they are of is said."""
+    here.ok("snapshot")
+    assert metrics(here) == 1
+    said = here.ok("snapshot").out
+    here.ok("plan")
+    here.ok("apply", "--auto-approve", "--prove")
+    assert metrics(here) == 0
+    assert f"full, __analytics of {kept(here, 'services').as_of['__analytics']}" in said
+    for command in (["snapshot"], ["plan"], ["apply", "--auto-approve"]):
+        here.ok(*command, "--refresh-analytics")
+        assert metrics(here) == 1
+
+
+@pytest.mark.parametrize(
+    "options", ["{query: 'true', analyticsMonthsPeriod: 6}", "{query: 'true', serviceAnalytics: no}"]
+)
+def test_other_analytics_are_not_taken_for_those_of_before(here: Workspace, options: str) -> None:
+    """The snapshot had another period, or none at all."""
+    here.write("catalog/mappings/pagerduty.yaml", MAPPING.replace("{query: 'true'}", options, 1))
+    here.ok("snapshot")
+    metrics(here)
+    here.write("catalog/mappings/pagerduty.yaml", MAPPING)
+    here.ok("snapshot")
+    assert metrics(here) == 1
+
+
+def test_what_lacks_a_field_that_is_now_mapped_is_not_taken_over(here: Workspace) -> None:
+    """A private field was taken out of the snapshot; now a mapping spells it."""
+    here.ok("snapshot")
+    assert kept(here, "services").private == ()
+    metrics(here)
+    spelled = MAPPING.replace(".html_url", "(.integrations[0].integration_key // .html_url)", 1)
+    here.write("catalog/mappings/pagerduty.yaml", spelled)
+    here.ok("snapshot")
+    assert (metrics(here), kept(here, "services").private) == (1, ("integration_key",))
+    here.ok("snapshot")
+    assert metrics(here) == 0
+
+
+# --- settled incidents -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """A workspace with incidents of 200 days, most of which settled long ago."""
+    with Sandbox(small_world(incidents=150, incident_days=200)) as box:
+        made = make_workspace(tmp_path, box, monkeypatch)
+        made.write("catalog/pdsync.yaml", SETTLED)
+        made.write("catalog/blueprints/all.yaml", BLUEPRINTS)
+        yield made
+
+
+def reading(here: Workspace, *options: str) -> str:
+    """How the incidents of a snapshot were read, as it is printed."""
+    (line,) = (one for one in here.ok("snapshot", *options).out.splitlines() if one.startswith("incidents"))
+    assert line.endswith("yes")
+    return line
+
+
+def test_every_few_snapshots_everything_is_read(old: Workspace) -> None:
+    """Two incremental readings after each full one, and a full one on demand."""
+    first = reading(old)
+    said = [reading(old) for _ in range(3)]
+    assert ["incremental" in line for line in [first, *said]] == [False, True, True, False]
+    assert ("full 1 before" in said[0], "full 2 before" in said[1]) == (True, True)
+    assert ["incremental" in reading(old, *options) for options in ([], ["--full"], [])] == [True, False, True]
+    collection = kept(old, "incidents")
+    assert (collection.since_full, 0 < collection.taken < 150, len(collection.records)) == (1, True, 150)
+
+
+def test_nothing_is_incremental_by_default(old: Workspace) -> None:
+    """Without the setting every reading is full."""
+    old.write("catalog/pdsync.yaml", PROJECT)
+    assert ["incremental" in reading(old) for _ in range(2)] == [False, False]
+
+
+def test_what_is_taken_over_stands_first(old: Workspace) -> None:
+    """The first so many records are those that were not read: resolved ones that are old."""
+    reading(old)
+    before = {record.id: record.raw for record in kept(old, "incidents").records}
+    reading(old)
+    collection = kept(old, "incidents")
+    taken = collection.records[: collection.taken]
+    assert all(b'"status":"resolved"' in record.raw and before[record.id] == record.raw for record in taken)
+
+
+def test_a_delete_never_rests_on_what_was_not_read(old: Workspace) -> None:
+    """The selector now drops resolved incidents: those that were read go, the others wait for a full reading."""
+    old.write("catalog/pdsync.yaml", SETTLED.replace("{count: 3, percent: 10}", "{count: 999, percent: 100}"))
+    old.ok("-q", "apply", "--auto-approve")
+    dropping = MAPPING.replace("query: 'true'\n", 'query: .status != "resolved"\n')
+    old.write("catalog/mappings/pagerduty.yaml", dropping)
+    ran = old.ok("plan", code=3)
+    taken = kept(old, "incidents").taken
+    assert f"Deletes withheld ({taken})" in ran.out
+    assert ran.out.count("incremental reading: its record was not read; run with --full") == taken > 0
+    assert "to let them through: --full" in ran.out
+    deletes = {c["identifier"] for c in old.ok("-q", "plan", "--offline", "--format", "json", code=3).json["changes"]}
+    assert deletes.isdisjoint(record.id for record in kept(old, "incidents").records[:taken])
+    assert old.ok("-q", "plan", "--full", "--format", "json").json["summary"]["withheld"] == 0
+
+
+def test_an_old_incident_that_is_gone_is_deleted_all_the_same(old: Workspace) -> None:
+    """PagerDuty counts one less, so all are read; a service takes its incidents with it."""
+    old.write("catalog/pdsync.yaml", SETTLED.replace("{count: 3, percent: 10}", "{count: 999, percent: 100}"))
+    old.ok("-q", "apply", "--auto-approve")
+    gone = old.box.mutate({"action": "delete_service", "id": max(old.box.world.services)})
+    made = old.ok("-q", "plan", "--format", "json").json
+    deleted = [c["identifier"] for c in made["changes"] if c["action"] == "delete" and c["blueprint"] == "incident"]
+    assert (len(deleted), kept(old, "incidents").incremental) == (150 - len(kept(old, "incidents").records), False)
+    assert gone["action"] == "delete_service"
+    assert deleted
+
+
+# --- kinds -----------------------------------------------------------------------------------------------------
+
+
+def test_a_kind_may_be_spelt_as_in_a_mapping(here: Workspace) -> None:
+    """By its path as well; what was probably meant is said."""
+    here.write("catalog/mappings/pagerduty.yaml", MAPPING.replace("kind: users", "kind: teams/{id}/members"))
+    for spelling in ("teams.members", "teams/members", "/teams/{id}/members"):
+        said = here.ok("snapshot", "--kind", spelling).out
+        assert [line.split()[0] for line in said.splitlines()[2:]] == ["teams.members"]
+    ran = here.ok("snapshot", "--kind", "service", code=1)
+    assert ("PD305" in ran.err, 'did you mean "services"?' in ran.err) == (True, True)
+    ran = here.ok("plan", "--accept-shrink", "vendors", code=1)
+    assert ("PD305" in ran.err, "incidents, services, teams.members" in ran.err) == (True, True)
+
+
+def test_a_snapshot_of_one_kind_leaves_the_others(here: Workspace) -> None:
+    """It is laid over the one that is kept."""
+    here.ok("snapshot")
+    here.ok("snapshot", "--kind", "users")
+    assert len(kept(here, "services").records) == 4
+
+
+# --- where nothing can be kept ---------------------------------------------------------------------------------
+
+
+def test_a_plan_only_warns_where_the_snapshot_cannot_be_kept(here: Workspace) -> None:
+    """It only reads: it is made all the same, and says what is lost; a snapshot that is asked for is an error."""
+    blocked = here.folder / "state" / "snapshot.jsonl"
+    (blocked / "in the way").mkdir(parents=True)
+    (here.folder / "state" / "memo.jsonl" / "in the way").mkdir(parents=True)
+    ran = here.ok("plan")
+    assert ("Plan: " in ran.out, "warning[PD508]" in ran.err, "error" in ran.err) == (True, True, False)
+    assert "PD503" in here.ok("snapshot", code=1).err
+
+
+def test_without_a_snapshot_the_ledger_tells_what_there_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in CI, where only the ledger is kept: a list that is suddenly empty is not believed, unless accepted."""
+    with Sandbox(small_world(users=6)) as box:
+        here = make_workspace(tmp_path, box, monkeypatch)
+        here.write("catalog/pdsync.yaml", PROJECT.replace("{count: 3, percent: 10}", "{count: 99, percent: 99}"))
+        here.ok("-q", "apply", "--auto-approve")
+        box.mutate({"action": "empty", "kind": "users"})
+        for name in ("snapshot.jsonl", "memo.jsonl"):
+            (here.folder / "state" / name).unlink()
+        made = here.ok("-q", "plan", "--format", "json", code=3).json
+        assert (made["summary"]["withheld"], made["summary"]["delete"]) == (6, 0)
+        (here.folder / "state" / "snapshot.jsonl").unlink()
+        made = here.ok("-q", "plan", "--accept-shrink", "users", "--format", "json").json
+        assert made["summary"]["delete"] == 6
