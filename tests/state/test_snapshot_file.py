@@ -79,7 +79,7 @@ def test_an_edited_record_is_refused() -> None:
 
 def test_a_newer_version_is_refused() -> None:
     """A snapshot of a newer format is named as that."""
-    assert refusal(dumped(SMALL).replace(b'"version":1', b'"version":2')) == "PD502"
+    assert refusal(dumped(SMALL).replace(b'"version":2', b'"version":3')) == "PD502"
 
 
 def test_a_ledger_is_no_snapshot() -> None:
