@@ -21,14 +21,16 @@ from pdsync.targets import EntityWrite
 from pdsync.transport import Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from pdsync.model import Change, Fields, Json
     from pdsync.state.journal import Journal
     from pdsync.state.store import StateStore
-    from pdsync.targets import TargetWriter, WriteResult
+    from pdsync.targets import TargetWriter
 
     Progress = Callable[[str, int, int | None], None]
+    Watch = Callable[[Sequence[Change]], Awaitable[Mapping[int, str]]]
+    """Asked right before entities are written: number of a change that is not to be done any more -> why."""
 
 IN_FLIGHT = 8  # batches; the client slows itself further when the API asks for it
 DELETE_BATCH = 100  # Port API: identifiers in one bulk delete
@@ -64,18 +66,27 @@ async def apply_plan(
     writer: TargetWriter,
     store: StateStore,
     *,
+    watch: Watch | None = None,
     stop: asyncio.Event | None = None,
     progress: Progress | None = None,
 ) -> ApplyResult:
     """Write a plan to the target and its outcome to the state.
 
+    With `watch`, entities are looked at once more right before their own write, and those that have moved are skipped.
     Raises `StalePlan`, before anything is written, when the plan was made on another ledger.  The journal is entered
     into the ledger however the writing ends.
     """
     if not plan.changes:
         return ApplyResult(plan, (), store.settle(plan))
     journal = store.begin(plan)
-    run = _Run(plan, writer, journal, stop or asyncio.Event(), progress or (lambda *_: None))
+    run = _Run(
+        plan,
+        writer,
+        journal,
+        watch=watch or _unwatched,
+        stop=stop or asyncio.Event(),
+        progress=progress or (lambda *_: None),
+    )
     try:
         await run.everything()
     finally:
@@ -91,15 +102,27 @@ def _outcome(number: int, journal: Journal) -> Outcome:
     return Outcome(number, "skipped", "stopped before it began")
 
 
+async def _unwatched(_changes: Sequence[Change]) -> Mapping[int, str]:
+    return {}
+
+
 class _Run:
     """One apply under way: every change ends in one outcome, entered into the journal."""
 
     def __init__(
-        self, plan: Plan, writer: TargetWriter, journal: Journal, stop: asyncio.Event, progress: Progress
+        self,
+        plan: Plan,
+        writer: TargetWriter,
+        journal: Journal,
+        *,
+        watch: Watch,
+        stop: asyncio.Event,
+        progress: Progress,
     ) -> None:
         self.plan = plan
         self.writer = writer
         self.journal = journal
+        self.watch = watch
         self.stop = stop
         self.progress = progress
 
@@ -156,30 +179,28 @@ class _Run:
             ready = [c for c in rest.values() if not any(n in rest for n in c.after)]
             for change in ready:
                 del rest[change.n]
-            await self._all_at_once(self._batches([c for c in ready if self._may_start(c)], write))
+            await self._all_at_once(self._batches([c for c in ready if self._may_start(c)], write), write)
 
-    def _batches(
-        self, changes: list[Change], write: Callable[[Change], EntityWrite] | None
-    ) -> Iterator[tuple[list[Change], Callable[[], Awaitable[list[WriteResult]]]]]:
-        for blueprint, group in groupby(sorted(changes, key=lambda c: (c.blueprint, c.n)), lambda c: c.blueprint):
+    def _batches(self, changes: list[Change], write: Callable[[Change], EntityWrite] | None) -> Iterator[list[Change]]:
+        """Changes that go into one request each."""
+        for _, group in groupby(sorted(changes, key=lambda c: (c.blueprint, c.n)), lambda c: c.blueprint):
             listed = list(group)
             if write is None:
-                for start in range(0, len(listed), DELETE_BATCH):
-                    batch = listed[start : start + DELETE_BATCH]
-                    yield batch, partial(self.writer.delete, blueprint, [c.identifier for c in batch])
+                yield from (listed[start : start + DELETE_BATCH] for start in range(0, len(listed), DELETE_BATCH))
             else:
                 remaining = iter(listed)
                 for writes in self.writer.batches([write(c) for c in listed]):
-                    yield list(islice(remaining, len(writes))), partial(self.writer.upsert, blueprint, writes)
+                    yield list(islice(remaining, len(writes)))
 
     async def _all_at_once(
-        self, batches: Iterator[tuple[list[Change], Callable[[], Awaitable[list[WriteResult]]]]]
+        self, batches: Iterator[list[Change]], write: Callable[[Change], EntityWrite] | None
     ) -> None:
         """Work through batches with a few in flight; none is begun once a stop was asked for."""
 
         async def work() -> None:
-            for changes, send in batches:
-                await self._batch(changes, send)
+            for changes in batches:
+                if still := await self._unmoved(changes):
+                    await self._batch(still, write)
                 if self.stop.is_set():
                     return
 
@@ -187,11 +208,25 @@ class _Run:
             for _ in range(IN_FLIGHT):
                 group.create_task(work())
 
-    async def _batch(self, changes: list[Change], send: Callable[[], Awaitable[list[WriteResult]]]) -> None:
+    async def _unmoved(self, changes: list[Change]) -> list[Change]:
+        """Those of the changes that are still as planned; what took one write already is ours, and not asked about."""
+        fresh = [change for change in changes if change.n not in self.journal.begun]
+        try:
+            moved = await self.watch(fresh) if fresh else {}
+        except (TargetError, Unreachable) as e:
+            moved = {change.n: f"could not be looked at before it was written: {e}" for change in fresh}
+        self._end([Outcome(n, "skipped", why) for n, why in moved.items()])
+        return [change for change in changes if change.n not in moved]
+
+    async def _batch(self, changes: list[Change], write: Callable[[Change], EntityWrite] | None) -> None:
+        blueprint = changes[0].blueprint
         again = self._begun(changes)
         self._begin(changes)
         try:
-            results = await send()
+            if write is None:
+                results = await self.writer.delete(blueprint, [c.identifier for c in changes])
+            else:
+                results = await self.writer.upsert(blueprint, [write(c) for c in changes])
         except (TargetError, Unreachable) as e:
             self._end([_failed(c, e, again) for c in changes])
         else:

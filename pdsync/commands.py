@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 from pdsync.apply import ApplyResult, apply_plan
 from pdsync.around import look_around
 from pdsync.completeness import taken_over
-from pdsync.diff import diff_fields
 from pdsync.errors import StalePlan, StateError, TargetError, error, warning
 from pdsync.kinds import scopes_for
 from pdsync.mapping import jq_version, map_entities
@@ -35,13 +34,15 @@ from pdsync.plan import Facts, Scope, make_plan
 from pdsync.plan.blueprints import blueprint_drafts, blueprints_after
 from pdsync.plan.decide import constant_blueprint
 from pdsync.plan.drift import Drift, find_drift
-from pdsync.plan.migrate import entity_path, paths_at_stake
+from pdsync.plan.migrate import paths_at_stake
 from pdsync.plan.order import relation_targets
+from pdsync.plan.saved import moved, moved_since, paths_seen, paths_to_read
 from pdsync.snapshots import Fetching, merged, queries, query_digest, take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pdsync.apply import Watch
     from pdsync.errors import Diagnostic
     from pdsync.model import Change, MappingRule
     from pdsync.sources import Source
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fetching", "merged", "queries", "take_snapshot"]
 
+_NAMED = 5
 NO_LIMIT = DeleteLimit(count=2**62, percent=100.0)
 
 
@@ -137,56 +139,66 @@ async def apply(
     writer: TargetWriter,
     store: StateStore,
     *,
+    watch: Watch | None = None,
     stop: asyncio.Event | None = None,
     progress: Progress | None = None,
 ) -> ApplyResult:
     """Do a plan.  Raises `StalePlan`, before anything is written, when the state has moved since it was made."""
-    return await apply_plan(plan, writer, store, stop=stop, progress=progress)
+    return await apply_plan(plan, writer, store, watch=watch, stop=stop, progress=progress)
 
 
-async def check_fresh(plan: Plan, reader: TargetReader, progress: Progress | None = None) -> None:
-    """See that Port is still as the plan found it.  Raises `StalePlan` naming what has moved; writes nothing."""
-    touched = [c for c in plan.changes if c.target == "entity"]
-    names = _names_until_then(plan)
-    wanted: dict[str, set[str]] = {}
-    for change in touched:
-        wanted.setdefault(change.blueprint, {"title"}).update(
-            _found_under(change, f.path, names) for f in change.fields
-        )
-    existing = await reader.read(wanted, progress)
-    moved = [str(c.key) for c in touched if not _as_planned(c, existing, names)]
-    moved += [
-        c.blueprint
-        for c in plan.changes
-        if c.target == "blueprint" and (c.action == "create") != (c.blueprint not in existing.blueprints)
+async def check_fresh(
+    plan: Plan, reader: TargetReader, store: StateStore, catalog: Catalog, progress: Progress | None = None
+) -> None:
+    """See that all that a saved plan stands on is as it was: catalog, state, snapshot, organisation, each entity.
+
+    Raises `StalePlan` naming everything that has moved; writes nothing.
+    """
+    ledger = store.load()
+    existing = await reader.read(paths_to_read(plan), progress)
+    base, digest = plan.base, store.last_digest()
+    state = (ledger.serial, ledger.lineage)
+    made_from = _version(base.commit, base.catalog)
+    found = [
+        base.org_id != existing.org_id and f"organisation: {base.org_id} -> {existing.org_id}",
+        base.catalog != catalog.tree and f"catalog: {made_from} -> {_catalog_version(catalog)}",
+        (base.serial, base.lineage) != state and f"state: serial {base.serial} -> {ledger.serial}{_fork(base, ledger)}",
+        base.snapshot and digest and base.snapshot != digest and "PagerDuty: another snapshot has been taken since",
+        _moved_entities(plan, existing),
     ]
-    if moved:
-        more = f" and {len(moved) - 5} more" if len(moved) > 5 else ""  # noqa: PLR2004
-        detail = f"changed in Port since: {', '.join(moved[:5])}{more}"
-        raise StalePlan(error("PD520", "this plan is no longer exact", detail=detail, hint="plan again"))
+    hint = "`pdsync plan --rebase PLAN` says what that changes; nothing was written"
+    problems = [error("PD520", "this plan is no longer exact", detail=told, hint=hint) for told in found if told]
+    if problems:
+        raise StalePlan(*problems)
 
 
-def _names_until_then(plan: Plan) -> dict[tuple[str, str], str]:
-    """Blueprint and entity path after the plan -> the path before, for what the plan renames."""
-    blueprints = (c for c in plan.changes if c.target == "blueprint")
-    return {
-        (c.blueprint, entity_path(f.path)): entity_path(f.moved_from)
-        for c in blueprints
-        for f in c.fields
-        if f.moved_from
-    }
+def _catalog_version(catalog: Catalog) -> str:
+    return _version(catalog.commit or "", catalog.tree) + (" with uncommitted changes" if catalog.dirty else "")
 
 
-def _found_under(change: Change, path: str, names: Mapping[tuple[str, str], str]) -> str:
-    return names.get((change.blueprint, path), path)
+def _version(commit: str, tree: str) -> str:
+    return f"commit {commit[:10]}" if commit else f"files {tree[:10]}"
 
 
-def _as_planned(change: Change, existing: Existing, names: Mapping[tuple[str, str], str]) -> bool:
-    entity = existing.entities.get(change.key)
-    if entity is None:
-        return change.action in ("create", "forget")
-    before = {_found_under(change, f.path, names): f.before for f in change.fields}
-    return change.action != "create" and not diff_fields(entity.fields, before)
+def _fork(base: PlanBase, ledger: Ledger) -> str:
+    return "" if base.lineage == ledger.lineage else f" of another lineage ({ledger.lineage or 'no state'})"
+
+
+def _moved_entities(plan: Plan, existing: Existing) -> str:
+    found = moved(plan, existing)
+    named = [f"{name} ({', '.join(paths)})" if paths else name for name, paths in list(found.items())[:_NAMED]]
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return f"Port: {len(found)} of {len(plan.changes)} changed since: {', '.join(named)}{more}" if found else ""
+
+
+def watch(plan: Plan, reader: TargetReader) -> Watch:
+    """For `apply`: looks at entities right before they are written, and names those the plan did not see so."""
+
+    async def look(changes: Sequence[Change]) -> Mapping[int, str]:
+        wanted = {change.key: paths_seen(change) for change in changes}
+        return moved_since(plan, changes, await reader.look(wanted))
+
+    return look
 
 
 async def drift(reader: TargetReader, store: StateStore, progress: Progress | None = None) -> tuple[Drift, ...]:

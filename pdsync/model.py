@@ -424,7 +424,7 @@ class Change:
 
     `n` counts from 1 in the order of doing; `after` are the numbers of changes that must have succeeded before.
     `reason` is one word for why the action is what it is (see `pdsync.plan`).  `ledger` is what the ledger will
-    say once this is done (None: the entry goes).
+    say once this is done (None: the entry goes).  `seen` is a digest of the entity as the plan saw it.
     """
 
     n: int
@@ -439,6 +439,7 @@ class Change:
     after: tuple[int, ...] = ()
     source: str = ""
     ledger: LedgerEntry | None = None
+    seen: str = ""
 
     @property
     def key(self) -> EntityKey:
@@ -474,7 +475,10 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class PlanBase:
-    """What a plan was made on; a plan is stale when any of it has moved."""
+    """What a plan was made on; a plan is stale when any of it has moved.
+
+    `scope` holds what limits it: the arguments of `pdsync.plan.Scope` that are not the default.
+    """
 
     lineage: str
     serial: int
@@ -487,6 +491,7 @@ class PlanBase:
     source: str
     target: str
     tool: str
+    scope: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -538,7 +543,8 @@ class Plan:
     """Everything an apply does, and what it deliberately does not do.
 
     `expressions` is what the ledger's `expressions` will be.  `fingerprint` is a digest of the changes alone:
-    equal for equal work.
+    equal for equal work.  `unreviewed` are the numbers of changes that nobody has looked at yet, in a saved plan that
+    was put on a new base.
     """
 
     base: PlanBase
@@ -551,6 +557,7 @@ class Plan:
     fingerprint: str
     diagnostics: tuple[Diagnostic, ...] = ()
     ignored: tuple[Ignored, ...] = ()
+    unreviewed: tuple[int, ...] = ()
 
 
 # --- apply -----------------------------------------------------------------------------------------------------

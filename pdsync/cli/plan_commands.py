@@ -310,14 +310,21 @@ def do_plan(session: Session, made: Plan, *, saved: bool) -> int:
 
 
 async def applied(session: Session, made: Plan, *, saved: bool) -> ApplyResult:
-    """Write a plan; a saved one is first compared with Port as it is now.  Raises `StalePlan`."""
-    if saved:
-        session.store.load()
-        async with session.reader() as reader:
-            await commands.check_fresh(made, reader, session.progress)
-    session.writing = True
-    async with session.writer() as writer:
-        return await commands.apply(made, writer, session.store, stop=session.stop, progress=session.progress)
+    """Write a plan; a saved one is compared with all that it stands on, as a whole and entity by entity.
+
+    Raises `StalePlan`.
+    """
+    async with AsyncExitStack() as stack:
+        watch = None
+        if saved:
+            reader = await stack.enter_async_context(session.reader())
+            await commands.check_fresh(made, reader, session.store, session.catalog, session.progress)
+            watch = commands.watch(made, reader)
+        session.writing = True
+        writer = await stack.enter_async_context(session.writer())
+        return await commands.apply(
+            made, writer, session.store, watch=watch, stop=session.stop, progress=session.progress
+        )
 
 
 def _prove(session: Session, scope: Scope) -> int:

@@ -31,6 +31,7 @@ resolved) keeps what the first one wrote, as Port's own integration does.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
@@ -42,6 +43,7 @@ from pdsync.plan.entities import EntityDecisions, with_stubs
 from pdsync.plan.guards import Removals, guard_removals, required_by
 from pdsync.plan.migrate import between, with_carried
 from pdsync.plan.order import in_order
+from pdsync.plan.saved import with_seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,11 +69,12 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
     removals = _guarded(facts, (removed, upserts), scope, blueprints=blueprints, unproven=unproven)
     drafts, staying = blueprints_that_stay(schema.changes, removals.allowed, blueprints, facts)
     changes = in_order([*drafts, *upserts, *removals.allowed], blueprints, facts.existing.entities)
+    changes = with_seen(changes, before.existing)
     withheld = (*removals.withheld, *staying)
     foreign = facts.existing.entities.keys() - desired.keys() - facts.ledger.entities.keys()
     ignored = decisions.ownership.ignored()
     return Plan(
-        base=base,
+        base=replace(base, scope=scope.told),
         changes=changes,
         withheld=withheld,
         held=tuple(sorted((*held, *left), key=lambda h: h.key)),

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pdsync.model import (
     Catalog,
     DesiredEntities,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         Cause,
         Change,
         FieldChange,
+        Json,
         LedgerEntry,
         MappingRule,
     )
@@ -73,6 +76,17 @@ class Scope:
     def limited(self) -> bool:
         """Whether anything may be out of scope."""
         return bool(self.only or self.exclude)
+
+    @property
+    def told(self) -> dict[str, Json]:
+        """What is not the default, as plain JSON; `Scope.read` reads it."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items() if v}
+
+    @classmethod
+    def read(cls, told: Mapping[str, Json]) -> Scope:
+        """A scope from what `told` gave."""
+        return msgspec.convert(told, cls)
 
     def covers(self, change: Change) -> bool:
         """Whether a change is in scope; a blueprint itself is meant by its name alone."""

@@ -236,8 +236,9 @@ class EntityDecisions:
         cause: Cause = "drift" if have is None else "catalog" if by_catalog else "source"
         held = have.fields if have else {}
         needed = _required_paths(self.blueprints.get(key.blueprint))
-        released = action == "release"
-        cleared = sorted(p for p in last.fields if released and held.get(p) is not None and p not in needed)
+        # A delete takes everything: what was there is kept in the plan, so that it can be brought back.
+        going = {"release": last.fields.keys() - needed, "delete": held.keys()}.get(action, set())
+        cleared = sorted(path for path in going if held.get(path) is not None)
         fields = tuple(FieldChange(path, held[path], None, cause) for path in cleared)
         title = str(held.get("title") or last.fields.get("title") or key.identifier)
         return Change(0, "entity", action, *key, title, fields, reason, cause, source=last.source)

@@ -106,13 +106,20 @@ def _snapshot(header: dict[str, Any], body: bytes, kinds: AbstractCollection[str
 
 def parse_counts(head: bytes) -> dict[Query, Seen]:
     """What the header alone (the first line) says of every query; nothing when it is no snapshot's header."""
+    return {msgspec.convert(item["query"], Query): _seen(item) for item in _header(head).get("collections", ())}
+
+
+def parse_digest(head: bytes) -> str:
+    """The snapshot's digest by the header alone (the first line); empty when it is no snapshot's header."""
+    return str(_header(head).get("digest", ""))
+
+
+def _header(head: bytes) -> dict[str, Any]:
     try:
-        header = orjson.loads(head)
+        header: dict[str, Any] = orjson.loads(head)
     except orjson.JSONDecodeError:
         return {}
-    if header.get("format") != FORMAT or header.get("version") != VERSION:
-        return {}
-    return {msgspec.convert(item["query"], Query): _seen(item) for item in header["collections"]}
+    return header if (header.get("format"), header.get("version")) == (FORMAT, VERSION) else {}
 
 
 def _seen(header: dict[str, Any]) -> Seen:

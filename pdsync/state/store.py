@@ -11,7 +11,7 @@ from pdsync.model import Ledger, Plan, Snapshot
 from pdsync.state.backends import LockInfo
 from pdsync.state.journal import Journal, RunRecord, after_run, read_journals, read_open_journals
 from pdsync.state.ledger_file import checksum, dump_ledger, parse_ledger
-from pdsync.state.snapshot_file import dump_snapshot, parse_counts, parse_snapshot
+from pdsync.state.snapshot_file import dump_snapshot, parse_counts, parse_digest, parse_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -142,6 +142,10 @@ class StateStore:
     def last_counts(self) -> dict[Query, Seen]:
         """What the last snapshot had of every query, by its header alone."""
         return parse_counts(self.snapshots.first_line(SNAPSHOT))
+
+    def last_digest(self) -> str:
+        """The digest of the last snapshot, by its header alone; empty when there is none."""
+        return parse_digest(self.snapshots.first_line(SNAPSHOT))
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep a snapshot; the last one wins, since it can always be taken again."""

@@ -10,7 +10,7 @@ from pdsync.model import Fields
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from pdsync.model import Blueprint, EntityKey, Existing
+    from pdsync.model import Blueprint, EntityKey, Existing, ExistingEntity
 
     Progress = Callable[[str, int, int | None], None]
     """Called with (what, done so far, total if known): `("pagerdutyService", 1000, 4812)`."""
@@ -48,6 +48,10 @@ class TargetReader(Protocol):
         a blueprint that does not exist yields no entities.  Fields come in normal form.  Raises `TargetError`
         rather than return a part.
         """
+        ...
+
+    async def look(self, wanted: Mapping[EntityKey, Collection[str]]) -> Mapping[EntityKey, ExistingEntity]:
+        """The wanted paths of these entities as they are at this moment; those that do not exist are absent."""
         ...
 
     async def known(self, keys: Collection[EntityKey]) -> frozenset[EntityKey]:

@@ -15,6 +15,7 @@ from pdsync.model import EntityKey, PlanBase
 from pdsync.plan import Facts, Scope, make_plan
 from pdsync.plan.blueprints import blueprints_after
 from pdsync.plan.order import relation_targets
+from pdsync.plan.saved import moved, paths_to_read
 from pdsync.sandbox.server import PORT_CLIENT_ID, PORT_CLIENT_SECRET, Sandbox
 from pdsync.sandbox.world import World
 from pdsync.state.backends.local import LocalBackend
@@ -85,6 +86,10 @@ class Here:
 
         return asyncio.run(work())
 
+    def moved(self, plan: Plan) -> dict[str, tuple[str, ...]]:
+        """What is no longer as the plan saw it."""
+        return self.reading(lambda reader: _moved(plan, reader))
+
     def reading(self, work: Callable[[PortReader], Awaitable[T]]) -> T:
         async def run() -> T:
             async with self._client() as client:
@@ -112,6 +117,10 @@ def running(folder: Path, **options: Any) -> Iterator[Here]:
     """A Port of its own for the block."""
     with Sandbox(World(services=0, users=0, teams=0, schedules=0, escalation_policies=0, incidents=0)) as box:
         yield Here(box, folder, **options)
+
+
+async def _moved(plan: Plan, reader: PortReader) -> dict[str, tuple[str, ...]]:
+    return moved(plan, await reader.read(paths_to_read(plan)))
 
 
 def create_blueprints(here: Here, *blueprints: Blueprint) -> None:

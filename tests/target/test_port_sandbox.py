@@ -448,7 +448,12 @@ def test_reading_sends_nothing_but_reads(port: Port) -> None:
 
 def test_a_reader_cannot_write() -> None:
     """What a plan is given has no method that writes."""
-    assert {name for name in vars(PortReader) if not name.startswith("_")} == {"read", "known", "by_integration"}
+    assert {name for name in vars(PortReader) if not name.startswith("_")} == {
+        "read",
+        "look",
+        "known",
+        "by_integration",
+    }
 
 
 def test_a_short_read_takes_four_requests(port: Port) -> None:

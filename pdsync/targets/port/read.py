@@ -83,6 +83,7 @@ class PortReader:
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
+        self._looked_through: dict[str, Blueprint] | None = None
         self._decoder = msgspec.json.Decoder(_Page)
         self.name = client.base_url
 
@@ -108,6 +109,22 @@ class PortReader:
             for identifier, entity in sorted(part.result().items(), key=itemgetter(0))
         }
         return Existing(*organization.result(), blueprints, entities)
+
+    async def look(self, wanted: Mapping[EntityKey, Collection[str]]) -> dict[EntityKey, ExistingEntity]:
+        """The wanted paths of these entities as they are at this moment; those that do not exist are absent.
+
+        Blueprints are asked for once, with the first look.  Raises `TargetError`.
+        """
+        if self._looked_through is None:
+            self._looked_through = await self._blueprints()
+        async with tasks() as group:
+            parts = [
+                group.create_task(self._look(self._looked_through[name], some, wanted))
+                for name, identifiers in by_blueprint(wanted.keys()).items()
+                if name in self._looked_through
+                for some in in_parts(identifiers)
+            ]
+        return {key: entity for part in parts for key, entity in part.result().items()}
 
     async def known(self, keys: Collection[EntityKey]) -> frozenset[EntityKey]:
         """Those of `keys` that exist; of a blueprint that does not exist, none."""
@@ -176,9 +193,21 @@ class PortReader:
                 progress(blueprint.identifier, len(found), None)
         return found, rows
 
+    async def _look(
+        self, blueprint: Blueprint, identifiers: Collection[str], wanted: Mapping[EntityKey, Collection[str]]
+    ) -> dict[EntityKey, ExistingEntity]:
+        name, normalise = blueprint.identifier, entity_normaliser(blueprint)
+        columns = _columns(blueprint, {path for i in identifiers for path in wanted[EntityKey(name, i)]})
+        found: dict[EntityKey, ExistingEntity] = {}
+        async for page in self._pages(name, {**_named(identifiers), "include": columns.include}):
+            for entity in page:
+                if (key := EntityKey(name, entity.identifier)) in wanted:
+                    fields = normalise(columns.fields(entity))
+                    found[key] = ExistingEntity(fields, entity.updated_at or "", entity.updated_by or "")
+        return found
+
     async def _known(self, blueprint: str, identifiers: Collection[str]) -> set[EntityKey]:
-        rule = {"property": "$identifier", "operator": "in", "value": list(identifiers)}
-        question = {"query": {"combinator": "and", "rules": [rule]}, "include": ["identifier"]}
+        question = {**_named(identifiers), "include": ["identifier"]}
         found: set[str] = set()
         try:
             async for page in self._pages(blueprint, question):
@@ -212,6 +241,12 @@ class PortReader:
         if not isinstance(counted, int):
             raise unreadable(f"GET {path}", "no count in it")
         return counted
+
+
+def _named(identifiers: Collection[str]) -> dict[str, Json]:
+    """A search for entities by their identifiers."""
+    rule = {"property": "$identifier", "operator": "in", "value": list(identifiers)}
+    return {"query": {"combinator": "and", "rules": [rule]}}
 
 
 def _columns(blueprint: Blueprint, paths: Collection[str]) -> _Columns:

@@ -1,0 +1,177 @@
+"""A plan that was kept: whether it is still exact, what two plans have in common, what is left of one on a new base.
+
+What a plan saw of an entity is a digest over the paths that it writes or that we own, so that any edit by others is
+noticed, also one that the plan would not have touched.  Work is what a change does, whatever its number, cause or
+wording: equal work was looked at already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import orjson
+
+from pdsync.diff import diff_fields
+from pdsync.model import Change
+from pdsync.plan.migrate import entity_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pdsync.model import EntityKey, Existing, ExistingEntity, Fields, Plan
+
+    Names = Mapping[tuple[str, str], str]
+    """Blueprint and entity path after a plan -> the path before, for what the plan renames."""
+
+# --- what a plan saw ---------------------------------------------------------------------------------------------
+
+
+def with_seen(changes: Iterable[Change], existing: Existing) -> tuple[Change, ...]:
+    """The changes, each with what was seen of its entity."""
+    listed = tuple(changes)
+    names, anew = _names(listed), _made_anew(listed)
+    return tuple(
+        replace(change, seen=_digest(existing.entities.get(change.key), change, names, anew))
+        if change.target == "entity" and change.action != "create"
+        else change
+        for change in listed
+    )
+
+
+def paths_seen(change: Change) -> frozenset[str]:
+    """The paths that a change of an entity writes or that we own, by their names after the plan."""
+    return frozenset([f.path for f in change.fields] + list(change.ledger.fields if change.ledger else ()))
+
+
+def paths_to_read(plan: Plan) -> dict[str, set[str]]:
+    """Blueprint -> the paths by which to tell whether its entities are as the plan saw them."""
+    names = _names(plan.changes)
+    wanted: dict[str, set[str]] = {}
+    for change in plan.changes:
+        if change.target == "entity":
+            paths = wanted.setdefault(change.blueprint, {"title"})
+            paths.update(names.get((change.blueprint, path), path) for path in paths_seen(change))
+    return wanted
+
+
+def moved(plan: Plan, existing: Existing) -> dict[str, tuple[str, ...]]:
+    """What is no longer as the plan saw it: entities and blueprints by name, each with the paths that differ."""
+    names, anew = _names(plan.changes), _made_anew(plan.changes)
+    found: dict[str, tuple[str, ...]] = {}
+    for change in plan.changes:
+        if change.target == "blueprint":
+            if (change.action == "create") != (change.blueprint not in existing.blueprints):
+                found[change.blueprint] = ()
+        elif (differing := _differing(change, existing.entities.get(change.key), names, anew)) is not None:
+            found[str(change.key)] = differing
+    return found
+
+
+def moved_since(plan: Plan, changes: Sequence[Change], now: Mapping[EntityKey, ExistingEntity]) -> dict[int, str]:
+    """Number of a change -> why its entity, as it is right before the write, is not the one that the plan saw."""
+    anew = _made_anew(plan.changes)
+    told: dict[int, str] = {}
+    for change in changes:
+        have = now.get(change.key)
+        if (change.action == "create") != (have is None):
+            told[change.n] = "it is there already" if have else "it is gone"
+        elif have is not None and _digest(have, change, {}, anew) != change.seen:
+            told[change.n] = "changed in Port since the plan"
+    return told
+
+
+def _differing(
+    change: Change, have: ExistingEntity | None, names: Names, anew: frozenset[tuple[str, str]]
+) -> tuple[str, ...] | None:
+    """The paths that are not as planned, None when all is as planned."""
+    if have is None:
+        return None if change.action in ("create", "forget") else ()
+    if change.action in ("create", "forget"):
+        return ()
+    before = {names.get((change.blueprint, f.path), f.path): f.before for f in change.fields}
+    if differences := diff_fields(have.fields, before):
+        return tuple(difference.path for difference in differences)
+    return None if _digest(have, change, names, anew) == change.seen else ()
+
+
+def _digest(have: ExistingEntity | None, change: Change, names: Names, anew: frozenset[tuple[str, str]]) -> str:
+    if have is None:
+        return ""
+    fields: Fields = {
+        path: value
+        for path in paths_seen(change)
+        if (change.blueprint, path) not in anew
+        and (value := have.fields.get(names.get((change.blueprint, path), path))) is not None
+    }
+    return hashlib.blake2b(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
+
+
+def _names(changes: Iterable[Change]) -> dict[tuple[str, str], str]:
+    return {
+        (change.blueprint, entity_path(field.path)): entity_path(field.moved_from)
+        for change in changes
+        if change.target == "blueprint"
+        for field in change.fields
+        if field.moved_from
+    }
+
+
+def _made_anew(changes: Iterable[Change]) -> frozenset[tuple[str, str]]:
+    """Blueprint and path of values that are gone by the time entities are written."""
+    return frozenset(
+        (change.blueprint, entity_path(field.path))
+        for change in changes
+        if change.target == "blueprint"
+        for field in change.fields
+        if field.replace
+    )
+
+
+# --- two plans ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two plans side by side: changes that do the same, that only one has, and that do another thing to the same."""
+
+    same: tuple[Change, ...]
+    gone: tuple[Change, ...]
+    new: tuple[Change, ...]
+    differing: tuple[tuple[Change, Change], ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether both do the very same work."""
+        return not (self.gone or self.new or self.differing)
+
+
+def compare(one: Plan, other: Plan) -> Comparison:
+    """What `other` does beside `one`; `same` and `new` are the changes of `other`, `gone` those of `one`."""
+    before, after = ({(c.target, c.key): c for c in plan.changes} for plan in (one, other))
+    both = [(before[key], change) for key, change in after.items() if key in before]
+    return Comparison(
+        same=tuple(change for old, change in both if _work(old) == _work(change)),
+        gone=tuple(change for key, change in before.items() if key not in after),
+        new=tuple(change for key, change in after.items() if key not in before),
+        differing=tuple((old, change) for old, change in both if _work(old) != _work(change)),
+    )
+
+
+def rebased(old: Plan, fresh: Plan) -> tuple[Plan, Comparison]:
+    """A plan on a new base that remembers what was looked at: only what differs from the old one needs another look."""
+    compared = compare(old, fresh)
+    unseen = {change.n for change in (*compared.new, *(change for _, change in compared.differing))}
+    unseen |= {c.n for c in compared.same if (c.target, c.key) in _unreviewed(old)}
+    return replace(fresh, unreviewed=tuple(sorted(unseen))), compared
+
+
+def _unreviewed(plan: Plan) -> set[tuple[str, EntityKey]]:
+    return {(c.target, c.key) for c in plan.changes if c.n in plan.unreviewed}
+
+
+def _work(change: Change) -> bytes:
+    """What a change does, as canonical bytes."""
+    fields = [[f.path, f.before, f.after, f.moved_from, f.replace] for f in change.fields]
+    return orjson.dumps([change.action, sorted(fields, key=lambda f: str(f[0]))], option=orjson.OPT_SORT_KEYS)
