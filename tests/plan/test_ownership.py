@@ -93,7 +93,7 @@ def test_the_end_of_an_entity(origin: str, said: Any, policy: str, action: str, 
     )
     (change,) = plan(given).changes
     assert change.action == action
-    assert (change.fields == ()) == (action != "release")
+    assert (change.fields == ()) == (action == "forget")
 
 
 def test_the_ledger_keeps_what_a_lifecycle_says() -> None:
