@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pdsync.errors import error
@@ -94,6 +95,6 @@ def taken_over(snapshot: Snapshot, sources: AbstractCollection[str]) -> frozense
     names = (
         f"{collection.query.kind}/{record.id}"
         for collection in snapshot.collections.values()
-        for record in collection.records[: collection.taken]
+        for record in islice(collection.records, collection.taken)
     )
     return frozenset(name for name in names if name in sources)

@@ -141,7 +141,7 @@ class _Work:
     @property
     def unknown(self) -> int:
         """Of how many records nothing is remembered."""
-        return len(_unknown(self.records, self.recall))
+        return sum(known is None for known in self.recall.found)
 
 
 def _works(rules: Sequence[MappingRule], snapshot: Snapshot, limits: JqLimits, memo: Memo | None) -> list[_Work]:
@@ -233,9 +233,9 @@ def _recalled(reader: Reader, record: Record, known: bytes) -> Reading:
         raise _Unusable from problem
 
 
-def _unknown(records: Sequence[Record], recall: NoRecall) -> list[Record]:
+def _unknown(records: Sequence[Record], recall: NoRecall) -> Iterator[Record]:
     """The records of which nothing is remembered."""
-    return [record for record, known in zip(records, recall.found, strict=True) if known is None]
+    return (record for record, known in zip(records, recall.found, strict=True) if known is None)
 
 
 class _Joined:

@@ -134,11 +134,10 @@ def fingerprint(*parts: Json) -> bytes:
 
 def record_digest(record: Record) -> bytes:
     """A digest of what mapping reads of a record: its bytes, and which enrichments it lacks and why."""
-    raw = hashlib.blake2b(record.raw, digest_size=_DIGEST).digest()
     if not record.unavailable:
-        return raw
+        return record.digest
     lacking = orjson.dumps(sorted(record.unavailable.items()))
-    return hashlib.blake2b(raw + lacking, digest_size=_DIGEST, person=b"lacking").digest()
+    return hashlib.blake2b(record.digest + lacking, digest_size=_DIGEST, person=b"lacking").digest()
 
 
 def dump_memo(memo: Memo) -> Iterator[bytes]:

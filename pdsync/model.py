@@ -13,10 +13,11 @@ never edit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal, NamedTuple
+from hashlib import blake2b
+from typing import Any, Literal, NamedTuple, Protocol
 
 from pdsync.errors import Diagnostic, Origin
 
@@ -211,22 +212,73 @@ class Catalog:
 # --- snapshot --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+class KeptBytes(Protocol):
+    """Bytes that stand elsewhere: their number is known, calling reads them."""
+
+    def __len__(self) -> int: ...
+
+    def __call__(self) -> bytes:
+        """Read them."""
+        ...
+
+
 class Record:
     """One PagerDuty record as raw JSON bytes, enrichments included.
 
-    `unavailable` maps an enrichment's name to why it could not be read: what depends on it is unknown.
+    `unavailable` maps an enrichment's name to why it could not be read: what depends on it is unknown.  The bytes may
+    be kept elsewhere: `raw` reads them each time, `size` and a `digest` that was given do without.
     """
 
-    id: str
-    raw: bytes
-    unavailable: Mapping[str, str] = field(default_factory=dict)
+    __slots__ = ("_digest", "_raw", "id", "unavailable")
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002
+        raw: bytes | KeptBytes,
+        unavailable: Mapping[str, str] | None = None,
+        digest: bytes = b"",
+    ) -> None:
+        self.id = id
+        self.unavailable = unavailable or {}
+        self._raw = raw
+        self._digest = digest
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes."""
+        return self._raw if isinstance(self._raw, bytes) else self._raw()
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return len(self._raw)
+
+    @property
+    def digest(self) -> bytes:
+        """`raw_digest` of the bytes."""
+        return self._digest or raw_digest(self.raw)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Record):
+            return NotImplemented
+        return (self.id, self.raw, self.unavailable) == (other.id, other.raw, other.unavailable)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Record(id={self.id!r}, raw={self.raw!r}, unavailable={self.unavailable!r})"
+
+
+def raw_digest(raw: bytes | memoryview) -> bytes:
+    """What tells the bytes of one record from those of another: blake2b-16."""
+    return blake2b(raw, digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
     """All records that one query gave, in the order PagerDuty gave them, each id once.
 
+    `records` may be kept elsewhere and be read as they are looked at.
     `problem` is why absence from this collection proves nothing; None when the collection is complete.
     `requests` counts HTTP requests, `seconds` is wall time; `notes` tell what else went wrong (an enrichment);
     `believed` is the last count that was not suspiciously small (`pdsync.completeness`).
@@ -239,7 +291,7 @@ class Collection:
     """
 
     query: Query
-    records: tuple[Record, ...]
+    records: Sequence[Record]
     problem: Diagnostic | None = None
     requests: int = 0
     seconds: float = 0.0

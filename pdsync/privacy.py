@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pdsync.jq.program import leaves
-from pdsync.model import Record, SearchQuery
+from pdsync.model import SearchQuery
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pdsync.model import Collection, MappingRule, Snapshot
+    from pdsync.model import MappingRule, Snapshot
 
 KEYS = (
     "integration_key",  # services, event orchestrations: sends events in the account's name
@@ -61,14 +61,43 @@ _CHANGED = frozenset({"name", "description", "value", "before_value"})
 _NOTHING: frozenset[str] = frozenset()
 
 
-def without_private(snapshot: Snapshot, rules: Iterable[MappingRule]) -> Snapshot:
-    """The snapshot with private fields taken out of its records, except those that a mapping spells."""
-    spelled = spelled_names(rules)
-    collections = {
-        query: _cleaned(collection, spelled.get(query.kind, _NOTHING))
-        for query, collection in snapshot.collections.items()
-    }
-    return replace(snapshot, collections=collections)
+ANY = ""
+"""Stands for the kind of records that go into those of another one."""
+
+
+class Cleaner:
+    """Takes private fields out of records, except those that a mapping of their kind spells.
+
+    Under the kind `ANY` only what no mapping at all spells is taken out.
+    """
+
+    def __init__(self, rules: Iterable[MappingRule]) -> None:
+        self._spelled = dict(spelled_names(rules))
+        self._spelled[ANY] = _NOTHING.union(*self._spelled.values())
+        self._marks: dict[str, re.Pattern[bytes] | None] = {}
+
+    def clean(self, kind: str, raw: bytes) -> bytes:
+        """The bytes of a record without what is private; the same ones when there is nothing."""
+        mark = self._mark(kind)
+        return _without(raw, self._names(kind)) if mark and mark.search(raw) else raw
+
+    def finish(self, kind: str, raw: bytes) -> bytes:
+        """The same for a record that was put together from what was cleaned as `ANY`."""
+        return raw if self._names(kind) == self._names(ANY) else self.clean(kind, raw)
+
+    def left_in(self, kind: str) -> tuple[str, ...]:
+        """The private fields that stay in the records of a kind."""
+        return tuple(sorted(self._spelled.get(kind, _NOTHING)))
+
+    def _names(self, kind: str) -> list[str]:
+        spelled = self._spelled.get(kind, _NOTHING)
+        return [name for name in NAMES if name not in spelled]
+
+    def _mark(self, kind: str) -> re.Pattern[bytes] | None:
+        if kind not in self._marks:
+            names = self._names(kind)
+            self._marks[kind] = re.compile(f'"(?:{"|".join(names)})"'.encode()) if names else None
+        return self._marks[kind]
 
 
 def still_whole(snapshot: Snapshot, rules: Iterable[MappingRule]) -> Snapshot:
@@ -91,21 +120,11 @@ def spelled_names(rules: Iterable[MappingRule]) -> Mapping[str, frozenset[str]]:
     return {kind: frozenset(found.intersection(NAMES)) for kind, found in words.items()}
 
 
-def _cleaned(collection: Collection, spelled: frozenset[str]) -> Collection:
-    names = [name for name in NAMES if name not in spelled]
-    mark = re.compile(f'"(?:{"|".join(names)})"'.encode()) if names else None
-    records = tuple(
-        replace(record, raw=_without(record, names)) if mark and mark.search(record.raw) else record
-        for record in collection.records
-    )
-    return replace(collection, records=records, private=tuple(sorted(spelled)))
-
-
-def _without(record: Record, names: Iterable[str]) -> bytes:
+def _without(raw: bytes, names: Iterable[str]) -> bytes:
     try:
-        value = msgspec.json.decode(record.raw)
+        value = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return record.raw  # mapping reports a record that is not JSON; nothing can be read from it
+        return raw  # mapping reports a record that is not JSON; nothing can be read from it
     return msgspec.json.encode(_stripped(value, frozenset(names)))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pdsync.completeness import judged, seen_in
 from pdsync.errors import SourceError, StateError, error
 from pdsync.kinds import KINDS, suggest
-from pdsync.privacy import still_whole, without_private
+from pdsync.privacy import Cleaner, still_whole
 from pdsync.sources import Reuse
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ async def take_snapshot(
     wanted = queries(catalog, how.kinds)
     accepted = [kind_of(catalog, kind) for kind in how.accept_shrink]
     reuse = await asyncio.to_thread(_reuse, catalog, store, wanted, how)
-    fetched = await source.fetch(wanted, progress, reuse)
-    return judged(without_private(fetched, catalog.rules), _last_seen(catalog, store), accepted)
+    fetched = await source.fetch(wanted, progress, reuse, Cleaner(catalog.rules))
+    return judged(fetched, _last_seen(catalog, store), accepted)
 
 
 def merged(kept: Snapshot, taken: Snapshot) -> Snapshot:

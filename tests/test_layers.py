@@ -26,6 +26,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.diff", "pdsync.mapping", "pdsync.privacy", "pdsync.completeness"),
     ("pdsync.plan",),
     ("pdsync.render",),
+    ("pdsync.spool",),
+    ("pdsync.recordfile",),
     ("pdsync.transport", "pdsync.init_files"),
     ("pdsync.catalog", "pdsync.sources", "pdsync.targets", "pdsync.state.backends"),
     ("pdsync.state",),

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdsync.model import Collection, Expression, Query, Record, Snapshot
-from pdsync.privacy import ADDRESS, KEYS, still_whole, without_private
+from pdsync.model import Collection, Expression, Query, Snapshot
+from pdsync.privacy import ADDRESS, ANY, KEYS, Cleaner, still_whole
 from tests.builders import HERE, rule
 
 USERS = Query("services")
@@ -24,8 +24,7 @@ VALUES = st.recursive(
 
 def cleaned(value: Any, **fields: str) -> Any:
     made = replace(rule(paths=()), fields={path: Expression(text, HERE) for path, text in fields.items()})
-    given_one = Snapshot("pd", "now", {USERS: Collection(USERS, (Record("1", json.dumps(value).encode()),))})
-    return json.loads(without_private(given_one, [made]).collections[USERS].records[0].raw)
+    return json.loads(Cleaner([made]).clean(made.kind, json.dumps(value).encode()))
 
 
 def keys_of(value: Any) -> set[str]:
@@ -58,8 +57,16 @@ def test_what_a_mapping_spells_stays() -> None:
 def test_a_record_without_private_fields_keeps_its_bytes() -> None:
     """Nothing is rewritten that need not be."""
     raw = b'{ "id" : "P1" }'
-    given_one = Snapshot("pd", "now", {USERS: Collection(USERS, (Record("1", raw),))})
-    assert without_private(given_one, [rule()]).collections[USERS].records[0].raw == raw
+    assert Cleaner([rule()]).clean("services", raw) == raw
+
+
+def test_a_record_that_goes_into_others_keeps_what_any_mapping_spells() -> None:
+    """What one kind's mapping spells is taken out of the records of another, but only once they are put together."""
+    cleaner = Cleaner([replace(rule(paths=()), fields={"key": Expression(".routing_key", HERE)})])
+    raw = b'{"routing_key":"r","secret":"s"}'
+    kept = cleaner.clean(ANY, raw)
+    assert kept == b'{"routing_key":"r"}'
+    assert (cleaner.finish("services", kept), cleaner.finish("teams", kept)) == (kept, b"{}")
 
 
 def test_a_name_may_be_spelt_in_a_comment() -> None:
@@ -81,6 +88,7 @@ def test_a_snapshot_that_lacks_what_is_read_now_is_known() -> None:
     taken = Snapshot("pd", "now", {q: Collection(q, ()) for q in (USERS, teams)})
     mapping = replace(rule(paths=()), fields={"key": Expression(".integration_key", HERE)})
     assert set(still_whole(taken, [mapping]).collections) == {teams}
-    left_in = without_private(taken, [mapping])
-    assert left_in.collections[USERS].private == ("integration_key",)
+    cleaner = Cleaner([mapping])
+    assert (cleaner.left_in("services"), cleaner.left_in("teams")) == (("integration_key",), ())
+    left_in = Snapshot("pd", "now", {USERS: Collection(USERS, (), private=cleaner.left_in("services"))})
     assert still_whole(left_in, [mapping]) == left_in

@@ -106,10 +106,10 @@ def eval_(options: Options, *, kind: str, identifier: str, file: Path | None) ->
     from pdsync.cli.session import Session
     from pdsync.mapping import evaluate_record
     from pdsync.render.trace_text import render_trace
-    from pdsync.state.snapshot_file import parse_snapshot
+    from pdsync.state.snapshot_file import open_snapshot
 
     session = Session(options)
-    snapshot = parse_snapshot(file.read_bytes(), str(file)) if file else session.store.load_snapshot()
+    snapshot = open_snapshot(file) if file else session.store.load_snapshot()
     if snapshot is None:
         raise UsageError(error("PD804", "there is no snapshot yet", hint="run `pdsync snapshot`"))
     found = _records(session.catalog.rules, snapshot, kind, identifier)

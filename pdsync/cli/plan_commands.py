@@ -221,10 +221,10 @@ def make_plan(
 
 
 def _kept_snapshot(session: Session, file: Path | None) -> Snapshot:
-    from pdsync.state.snapshot_file import parse_snapshot
+    from pdsync.state.snapshot_file import open_snapshot
 
     if file is not None:
-        return parse_snapshot(file.read_bytes(), str(file))
+        return open_snapshot(file)
     kept = session.store.load_snapshot()
     if kept is None:
         raise UsageError(error("PD804", "there is no snapshot yet", hint="run `pdsync snapshot`"))

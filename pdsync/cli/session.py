@@ -106,6 +106,7 @@ class Session:
         """PagerDuty, with the credentials of the environment."""
         from pdsync.sources.pagerduty import open_pagerduty
 
+        folder = self.store.snapshots.folder
         if self.env.get("PAGERDUTY_CLIENT_ID"):
             client_id, client_secret, subdomain = self.need(
                 "PAGERDUTY_CLIENT_ID", "PAGERDUTY_CLIENT_SECRET", "PAGERDUTY_SUBDOMAIN"
@@ -116,8 +117,11 @@ class Session:
                 client_secret=client_secret,
                 subdomain=subdomain,
                 on_wait=self.progress.note,
+                folder=folder,
             )
-        return open_pagerduty(self.pagerduty_url, token=self.need("PAGERDUTY_TOKEN")[0], on_wait=self.progress.note)
+        return open_pagerduty(
+            self.pagerduty_url, token=self.need("PAGERDUTY_TOKEN")[0], on_wait=self.progress.note, folder=folder
+        )
 
     def reader(self) -> AbstractAsyncContextManager[TargetReader]:
         """Port for reading: an object without any method that writes."""

@@ -82,7 +82,7 @@ def active_of(layout: Layout, faults: Mapping[str, Fault]) -> frozenset[str]:
     return frozenset(slot.name for slot in layout.slots if slot.name not in faults)
 
 
-def answers(pool: Pool, layout: Layout, faults: Mapping[str, Fault], records: Sequence[Record]) -> Iterator[Answered]:
+def answers(pool: Pool, layout: Layout, faults: Mapping[str, Fault], records: Iterable[Record]) -> Iterator[Answered]:
     """Each record with its answer (see `pdsync.jq.program`, a `Cell` where a stop took its place) or `Unreadable`.
 
     Raises `GivenUp` when an expression had to be stopped too often.
@@ -154,16 +154,18 @@ class _Trial:
             raise GivenUp(name, Fault(cell.code, reason, tuple(records)))
 
 
-def _batches(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+def _batches(records: Iterable[Record]) -> Iterator[Sequence[Record]]:
     """Records in order, in batches whose borders depend on nothing but the records."""
-    start = size = 0
-    for end, record in enumerate(records):
-        if end > start and (end - start >= _BATCH_RECORDS or size + len(record.raw) > _BATCH_BYTES):
-            yield records[start:end]
-            start, size = end, 0
-        size += len(record.raw)
-    if start < len(records):
-        yield records[start:]
+    batch: list[Record] = []
+    size = 0
+    for record in records:
+        if batch and (len(batch) >= _BATCH_RECORDS or size + record.size > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(record)
+        size += record.size
+    if batch:
+        yield batch
 
 
 class _Probe:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pdsync.model import Query
+    from pdsync.privacy import Cleaner
 
     Progress = Callable[[str, int, int | None], None]
     """Called with (what, done so far, total if known): `("incidents", 300, 4812)`."""
@@ -41,7 +42,14 @@ class Source(Protocol):
     name: str
 
     async def fetch(
-        self, queries: Sequence[Query], progress: Progress | None = None, reuse: Reuse | None = None
+        self,
+        queries: Sequence[Query],
+        progress: Progress | None = None,
+        reuse: Reuse | None = None,
+        cleaner: Cleaner | None = None,
     ) -> Snapshot:
-        """Read every query (each once) into one snapshot."""
+        """Read every query (each once) into one snapshot.
+
+        `cleaner` takes out of records what must not be stored, before they are put anywhere.
+        """
         ...

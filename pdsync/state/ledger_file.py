@@ -11,14 +11,13 @@ Equal ledgers are equal bytes; one changed entity is one changed line.
 from __future__ import annotations
 
 import hashlib
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import orjson
 
-from pdsync.errors import StateError, error
 from pdsync.model import EntityKey, EntityOrigin, Ledger, LedgerEntry, Removal
+from pdsync.state.header import CUT, damage, damaged, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,14 +60,16 @@ def dump_ledger(ledger: Ledger) -> bytes:
 
 def parse_ledger(data: bytes, name: str) -> Ledger:
     """Read a ledger.  Raises `StateError` when the bytes are not a whole ledger of a version known here."""
-    head, _, body = data.partition(b"\n")
-    header = read_header(head, body, name, form=FORMAT, version=VERSION)
+    head, line_end, body = data.partition(b"\n")
+    header = read_header(head + line_end, name, form=FORMAT, versions=[VERSION])
+    if checksum(body) != header.get("checksum"):
+        raise damaged(name, CUT)
     names = ("lineage", "serial", "parent", "org_id", "commit", "tool", "expressions")
     with damage(name):
         blueprints, entities = _entries(body)
         ledger = Ledger(**{n: header[n] for n in names}, blueprints=blueprints, entities=entities)
     if header.get("count") != len(blueprints) + len(entities):
-        raise _damaged(name, f"it holds {len(blueprints) + len(entities)} entries, not {header.get('count')}")
+        raise damaged(name, f"it holds {len(blueprints) + len(entities)} entries, not {header.get('count')}")
     return ledger
 
 
@@ -85,40 +86,9 @@ def _entries(body: bytes) -> tuple[dict[str, LedgerEntry], dict[EntityKey, Ledge
     return blueprints, entities
 
 
-def read_header(head: bytes, body: bytes, name: str, *, form: str, version: int) -> dict[str, Any]:
-    """The header of a state file, once its form, version and checksum are those expected."""
-    try:
-        header = orjson.loads(head)
-    except orjson.JSONDecodeError as e:
-        raise _damaged(name, "its first line is not JSON") from e
-    if not isinstance(header, dict) or header.get("format") != form:
-        raise _damaged(name, f"it does not begin with a {form} header")
-    if header.get("version") != version:
-        detail = f"{name} has version {header.get('version')}, this pdsync reads version {version}"
-        hint = "use the pdsync that wrote it, or a newer one"
-        raise StateError(error("PD502", "state of another version", detail=detail, hint=hint))
-    if checksum(body) != header.get("checksum"):
-        raise _damaged(name, "its checksum does not match: it was cut or edited")
-    return header
-
-
-@contextmanager
-def damage(name: str) -> Iterator[None]:
-    """Parts that are missing or of another shape, in spite of a right checksum, are damage to the file `name`."""
-    try:
-        yield
-    except (LookupError, TypeError, msgspec.DecodeError) as e:
-        raise _damaged(name, f"a part of it is missing or of another shape: {e}") from e
-
-
 def checksum(body: bytes) -> str:
     """blake2b-16, hex."""
     return hashlib.blake2b(body, digest_size=16).hexdigest()
-
-
-def _damaged(name: str, why: str) -> StateError:
-    hint = "restore it from a backup; an empty ledger would mean that nothing is owned"
-    return StateError(error("PD501", "state file is damaged", detail=f"{name}: {why}", hint=hint))
 
 
 def _lines(ledger: Ledger) -> Iterator[bytes]:

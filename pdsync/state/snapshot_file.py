@@ -1,14 +1,19 @@
 """The snapshot as a file: a header with the queries, then one record a line with PagerDuty's own bytes.
 
-    {"format":"pdsync-snapshot","version":2,"source":...,"taken_at":...,"digest":...,"collections":[...],...}
-    {"c":0,"id":"PX1","u":{"__analytics":"daily quota is spent"},"r":{...}}
+    {"format":"pdsync-snapshot","version":3,"source":...,"taken_at":...,"digest":...,"collections":[...]}
+    {"id":"PX1","r":{...},"u":{"__analytics":"daily quota is spent"}}
 
-`c` is the index of the collection in the header.  Records are not parsed on the way in or out.
+The lines of a collection (`pdsync.recordfile`) stand together, in the order of the header, which has the number of the
+lines, their size and their checksum.  Records are neither parsed nor held on the way in or out.
+
+Versions 1 and 2 had one checksum for all lines, and in each line the index `c` of its collection; version 1 knew less
+of a collection.
 """
 
 from __future__ import annotations
 
-import hashlib
+from hashlib import blake2b
+from itertools import compress, groupby, islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,18 +22,113 @@ import orjson
 from pdsync.completeness import SUSPICIOUS, Seen
 from pdsync.errors import Diagnostic
 from pdsync.model import Collection, Query, Record, Snapshot
-from pdsync.state.ledger_file import damage, read_header
+from pdsync.recordfile import KeptRecords, RecordWriter, checksum_of, read_records, written_lines
+from pdsync.spool import Held, Spool, blocks, lines, open_file
+from pdsync.state.header import CUT, damage, damaged, read_header
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Collection as AbstractCollection
-    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pdsync.spool import Readable
 
 FORMAT = "pdsync-snapshot"
-VERSION = 2
+VERSION = 3
 
 
-class _Line(msgspec.Struct, omit_defaults=True):
-    """One record: index of its collection, id, unavailable enrichments, raw bytes."""
+def dump_snapshot(snapshot: Snapshot) -> Iterator[bytes]:
+    """The snapshot's lines, collections in the order of their queries, in blocks of any size."""
+    collections = [snapshot.collections[query] for query in sorted(snapshot.collections, key=_order)]
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "source": snapshot.source,
+        "taken_at": snapshot.taken_at,
+        "digest": snapshot.digest,
+        "collections": [_head(collection) for collection in collections],
+    }
+    yield orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    for collection in collections:
+        yield from _lines(collection.records)
+
+
+def _head(collection: Collection) -> dict[str, Any]:
+    records = collection.records
+    kept = (records.checksum, records.size) if isinstance(records, KeptRecords) else checksum_of(records)
+    return {
+        "query": msgspec.to_builtins(collection.query),
+        "count": len(records),
+        "checksum": kept[0],
+        "size": kept[1],
+        "problem": msgspec.to_builtins(collection.problem),
+        "notes": msgspec.to_builtins(collection.notes),
+        "believed": collection.believed,
+        "taken": collection.taken,
+        "since_full": collection.since_full,
+        "as_of": dict(collection.as_of),
+        "private": collection.private,
+        "requests": collection.requests,
+        "seconds": round(collection.seconds, 3),
+    }
+
+
+def _lines(records: Sequence[Record]) -> Iterator[bytes]:
+    return records.lines() if isinstance(records, KeptRecords) else written_lines(records)
+
+
+def parse_snapshot(data: bytes, name: str, kinds: AbstractCollection[str] | None = None) -> Snapshot:
+    """Read a snapshot from its bytes; see `read_snapshot`."""
+    return read_snapshot(Held(data), name, kinds)
+
+
+def open_snapshot(path: Path) -> Snapshot:
+    """Read a snapshot from a file; see `read_snapshot`."""
+    try:
+        return read_snapshot(open_file(path), str(path))
+    except OSError as e:
+        raise damaged(str(path), f"it cannot be read: {e.strerror or e}") from e
+
+
+def read_snapshot(source: Readable, name: str, kinds: AbstractCollection[str] | None = None) -> Snapshot:
+    """Read a snapshot, of some kinds only if they are named; its records stay in `source`.
+
+    Raises `StateError` when that is not a whole snapshot of a version known here.
+    """
+    head = next(lines(source), b"")
+    header = read_header(head, name, form=FORMAT, versions=tuple(_READERS))
+    with damage(name):
+        heads = header["collections"]
+        wanted = [kinds is None or each["query"]["kind"] in kinds for each in heads]
+        records = _READERS[header["version"]](source, len(head), header, wanted, name)
+        collections = [_collection(*each) for each in zip(compress(heads, wanted), records, strict=True)]
+        return Snapshot(
+            source=header["source"],
+            taken_at=header["taken_at"],
+            collections={collection.query: collection for collection in collections},
+            digest=header["digest"],
+        )
+
+
+def _records(
+    source: Readable, start: int, header: Mapping[str, Any], wanted: Iterable[bool], name: str
+) -> Iterator[KeptRecords]:
+    """The records of the wanted collections.  Raises `StateError` when they are not those that were written."""
+    for head, is_wanted in zip(header["collections"], wanted, strict=True):
+        if is_wanted:
+            records = read_records(source, start, islice(lines(source, start), head["count"]))
+            if (records.checksum, records.size) != (head["checksum"], head["size"]):
+                raise damaged(name, CUT)
+            yield records
+        start += head["size"]
+    if start > source.size:
+        raise damaged(name, CUT)
+    if start < source.size:
+        raise damaged(name, "there is more in it than its header says")
+
+
+class _OldLine(msgspec.Struct):
+    """A line of versions 1 and 2."""
 
     c: int
     id: str
@@ -36,72 +136,34 @@ class _Line(msgspec.Struct, omit_defaults=True):
     u: dict[str, str] = {}
 
 
-def dump_snapshot(snapshot: Snapshot) -> Iterator[bytes]:
-    """The snapshot's lines, collections in the order of their queries; a second copy of it is never held."""
-    collections = [snapshot.collections[query] for query in sorted(snapshot.collections, key=_order)]
-    digest = hashlib.blake2b(digest_size=16)
-    for line in _body(collections):
-        digest.update(line)
-    header = {
-        "format": FORMAT,
-        "version": VERSION,
-        "source": snapshot.source,
-        "taken_at": snapshot.taken_at,
-        "digest": snapshot.digest,
-        "checksum": digest.hexdigest(),
-        "collections": [
-            {
-                "query": msgspec.to_builtins(collection.query),
-                "count": len(collection.records),
-                "problem": msgspec.to_builtins(collection.problem),
-                "notes": msgspec.to_builtins(collection.notes),
-                "believed": collection.believed,
-                "taken": collection.taken,
-                "since_full": collection.since_full,
-                "as_of": dict(collection.as_of),
-                "private": collection.private,
-                "requests": collection.requests,
-                "seconds": round(collection.seconds, 3),
-            }
-            for collection in collections
-        ],
-    }
-    yield orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
-    yield from _body(collections)
+def _old_records(
+    source: Readable, start: int, header: Mapping[str, Any], wanted: Iterable[bool], name: str
+) -> Iterator[KeptRecords]:
+    """The same of versions 1 and 2, put down anew."""
+    checksum = blake2b(digest_size=16)
+    for block in blocks(source, start):
+        checksum.update(block)
+    if checksum.hexdigest() != header["checksum"]:
+        raise damaged(name, CUT)
+    spool, decoder = Spool(), msgspec.json.Decoder(_OldLine)
+    by_collection = groupby(map(decoder.decode, lines(source, start)), key=lambda line: line.c)
+    following = next(by_collection, None)
+    for number, is_wanted in enumerate(wanted):
+        writer = RecordWriter(spool)
+        if following and following[0] == number:
+            for line in following[1] if is_wanted else ():
+                writer.add(line.id, bytes(line.r), line.u)
+            following = next(by_collection, None)
+        if is_wanted:
+            yield writer.done()
 
 
-def _body(collections: list[Collection]) -> Iterator[bytes]:
-    return (line for number, collection in enumerate(collections) for line in _lines(number, collection))
-
-
-def parse_snapshot(data: bytes, name: str, kinds: AbstractCollection[str] | None = None) -> Snapshot:
-    """Read a snapshot, of some kinds only if they are named.
-
-    Raises `StateError` when the bytes are not a whole snapshot of a version known here.
-    """
-    head, _, body = data.partition(b"\n")
-    header = read_header(head, body, name, form=FORMAT, version=VERSION)
-    with damage(name):
-        return _snapshot(header, body, kinds)
-
-
-def _snapshot(header: dict[str, Any], body: bytes, kinds: AbstractCollection[str] | None) -> Snapshot:
-    heads = enumerate(header["collections"])
-    wanted = {n: head for n, head in heads if kinds is None or head["query"]["kind"] in kinds}
-    records: dict[int, list[Record]] = {n: [] for n in wanted}
-    decoder = msgspec.json.Decoder(_Line)
-    starts = None if kinds is None else tuple(b'{"c":%d,' % n for n in wanted)
-    for text in body.splitlines():
-        if starts is None or text.startswith(starts):
-            line = decoder.decode(text)
-            records[line.c].append(Record(line.id, bytes(line.r), line.u))
-    collections = [_collection(head, records[n]) for n, head in wanted.items()]
-    return Snapshot(
-        source=header["source"],
-        taken_at=header["taken_at"],
-        collections={collection.query: collection for collection in collections},
-        digest=header["digest"],
-    )
+_READERS: Mapping[int, Callable[[Readable, int, Mapping[str, Any], Iterable[bool], str], Iterator[KeptRecords]]] = {
+    1: _old_records,
+    2: _old_records,
+    VERSION: _records,
+}
+"""How the lines of each version are read."""
 
 
 def parse_counts(head: bytes) -> dict[Query, Seen]:
@@ -119,25 +181,26 @@ def _header(head: bytes) -> dict[str, Any]:
         header: dict[str, Any] = orjson.loads(head)
     except orjson.JSONDecodeError:
         return {}
-    return header if (header.get("format"), header.get("version")) == (FORMAT, VERSION) else {}
+    return header if header.get("format") == FORMAT and header.get("version") in _READERS else {}
 
 
 def _seen(header: dict[str, Any]) -> Seen:
     problem = header["problem"] or {}
-    return Seen(header["count"], header["believed"], suspicious=problem.get("code") == SUSPICIOUS)
+    return Seen(header["count"], header.get("believed", 0), suspicious=problem.get("code") == SUSPICIOUS)
 
 
-def _collection(header: dict[str, Any], records: list[Record]) -> Collection:
+def _collection(header: dict[str, Any], records: Sequence[Record]) -> Collection:
     return Collection(
         query=msgspec.convert(header["query"], Query),
-        records=tuple(records),
+        records=records,
         problem=msgspec.convert(header["problem"], Diagnostic | None),
         notes=msgspec.convert(header["notes"], tuple[Diagnostic, ...]),
-        believed=header["believed"],
-        taken=header["taken"],
-        since_full=header["since_full"],
-        as_of=header["as_of"],
-        private=tuple(header["private"]),
+        believed=header.get("believed", 0),
+        # Version 1 did not say which records were taken over.
+        taken=header["count"] if header.get("incremental") else header.get("taken", 0),
+        since_full=header.get("since_full", 0),
+        as_of=header.get("as_of", {}),
+        private=tuple(header.get("private", ())),
         requests=header["requests"],
         seconds=header["seconds"],
     )
@@ -145,13 +208,3 @@ def _collection(header: dict[str, Any], records: list[Record]) -> Collection:
 
 def _order(query: Query) -> tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]:
     return query.kind, query.params, query.enrich
-
-
-_encoder = msgspec.json.Encoder(order="deterministic")
-
-
-def _lines(number: int, collection: Collection) -> Iterator[bytes]:
-    for record in collection.records:
-        one_line = b"\n" not in record.raw and b"\r" not in record.raw
-        raw = record.raw if one_line else msgspec.json.format(record.raw, indent=-1)
-        yield _encoder.encode(_Line(number, record.id, msgspec.Raw(raw), dict(record.unavailable))) + b"\n"

@@ -11,7 +11,7 @@ from pdsync.model import Ledger, Plan, Snapshot
 from pdsync.state.backends import LockInfo
 from pdsync.state.journal import Journal, RunRecord, after_run, read_journals, read_open_journals
 from pdsync.state.ledger_file import checksum, dump_ledger, parse_ledger
-from pdsync.state.snapshot_file import dump_snapshot, parse_counts, parse_digest, parse_snapshot
+from pdsync.state.snapshot_file import dump_snapshot, parse_counts, parse_digest, read_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -136,8 +136,8 @@ class StateStore:
 
     def load_snapshot(self, kinds: Collection[str] | None = None) -> Snapshot | None:
         """The last snapshot, of some kinds only if they are named; None when there is none."""
-        stored = self.snapshots.load(SNAPSHOT)
-        return parse_snapshot(stored.data, f"{self.snapshots.url}/{SNAPSHOT}", kinds) if stored else None
+        held = self.snapshots.open(SNAPSHOT)
+        return read_snapshot(held, f"{self.snapshots.url}/{SNAPSHOT}", kinds) if held else None
 
     def last_counts(self) -> dict[Query, Seen]:
         """What the last snapshot had of every query, by its header alone."""

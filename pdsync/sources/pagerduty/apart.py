@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pdsync.errors import Diagnostic
     from pdsync.kinds import Kind
     from pdsync.sources.pagerduty.listing import Tally
+    from pdsync.sources.pagerduty.shelf import Shelf
 
 T = TypeVar("T")
 
@@ -65,6 +66,7 @@ class Apart(Generic[T]):
         still_there: the names of the items that exist now; asked when some answered 404, for what has vanished
             meanwhile leaves no hole, and what has not, does.
         tally: counts items as they are done.
+        shelf: where records are.
     """
 
     def __init__(
@@ -73,11 +75,13 @@ class Apart(Generic[T]):
         work: Callable[[T], Awaitable[Listing]],
         still_there: Callable[[], Awaitable[Collection[str]]],
         tally: Tally,
+        shelf: Shelf,
     ) -> None:
         self._kind = kind
         self._work = work
         self._still_there = still_there
         self._tally = tally
+        self._shelf = shelf
 
     async def read(self, items: Mapping[str, T]) -> Listing:
         """Everything, in the order of the items; incomplete where an item could not be read, which is then named."""
@@ -103,11 +107,11 @@ class Apart(Generic[T]):
                 toll.failed[name] = Listing(problem=_hidden(self._kind, name))
 
     def _summed_up(self, toll: _Toll, items: Mapping[str, T]) -> Listing:
-        records: dict[str, bytes] = {}
+        records = self._shelf.rows()
         for name in items:
             for listing in (toll.read.get(name), toll.failed.get(name)):
-                for id_, raw in listing.records.items() if listing else ():
-                    records.setdefault(id_, raw)
+                if listing:
+                    records.add_missing(listing.records)
         named = [(name, toll.failed[name].problem) for name in items if name in toll.failed]
         failed = [(name, problem) for name, problem in named if problem]
         if not failed:

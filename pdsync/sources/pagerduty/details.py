@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pdsync.kinds import Detail, Kind
     from pdsync.sources.pagerduty.listing import Asker, Tally
     from pdsync.sources.pagerduty.moments import Params
+    from pdsync.sources.pagerduty.shelf import Shelf
 
 
 async def read_details(
@@ -31,25 +32,26 @@ async def read_details(
     *,
     afresh: Callable[[], Awaitable[Iterable[str]]],
     tally: Tally,
+    shelf: Shelf,
 ) -> Listing:
-    """Each record alone; `afresh` gives the ids that exist now, should one be gone."""
+    """Each record alone, onto a shelf; `afresh` gives the ids that exist now, should one be gone."""
     decoder = msgspec.json.Decoder(msgspec.defstruct("Shown", [("it", msgspec.Raw, msgspec.field(name=detail.key))]))
 
     async def still_there() -> set[str]:
         return {f"{kind.name}/{id_}" for id_ in await afresh()}
 
-    work = partial(_read_one, asker, kind, path=detail.path, decoder=decoder, params=params)
-    return await Apart(kind, work, still_there, tally).read({f"{kind.name}/{id_}": id_ for id_ in ids})
+    work = partial(_read_one, asker, kind, path=detail.path, decoder=decoder, params=params, shelf=shelf)
+    return await Apart(kind, work, still_there, tally, shelf).read({f"{kind.name}/{id_}": id_ for id_ in ids})
 
 
 async def _read_one(
-    asker: Asker, kind: Kind, id_: str, *, path: str, decoder: msgspec.json.Decoder[Any], params: Params
+    asker: Asker, kind: Kind, id_: str, *, path: str, decoder: msgspec.json.Decoder[Any], params: Params, shelf: Shelf
 ) -> Listing:
     try:
         reply = await asker.send(
             "GET", path.replace("{id}", quote(id_, safe="")), params=params, headers=dict(kind.headers)
         )
-        return Listing({id_: one_line(decode(decoder, reply.content).it)})
+        return Listing(shelf.keep([(id_, one_line(decode(decoder, reply.content).it))]))
     except Interrupted:
         raise
     except PdsyncError as failure:

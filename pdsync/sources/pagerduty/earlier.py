@@ -14,11 +14,12 @@ from pdsync.sources.pagerduty.listing import Lister, Listing, Tally
 from pdsync.sources.pagerduty.moments import Params, Span, moment, span_of, unbounded
 from pdsync.sources.pagerduty.records import FieldReader, taken_apart
 from pdsync.sources.pagerduty.shares import box_of, local_filters, without_local
+from pdsync.sources.pagerduty.shelf import Rows, Shelf
 from pdsync.sources.pagerduty.tasks import together
 
 if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pdsync.model import Collection, Query
     from pdsync.sources import Reuse
@@ -36,7 +37,7 @@ _MOST_LOOKED_UP = 100
 class Known:
     """Values by record id, as JSON bytes, and when the oldest of them was read."""
 
-    values: dict[str, bytes]
+    values: Rows
     read_at: str = ""
 
 
@@ -74,32 +75,32 @@ class Earlier:
         age = self.now - moment(read_at, self.now)
         return not self._refresh and timedelta() <= age < A_DAY
 
-    def of_today(self, kind: str, name: str, argument: str, ids: AbstractCollection[str]) -> Known:
-        """What was read of a daily enrichment less than a day ago, with the same argument."""
-        values: dict[str, bytes] = {}
+    def of_today(self, kind: str, name: str, argument: str, ids: AbstractCollection[str], shelf: Shelf) -> Known:
+        """What was read of a daily enrichment less than a day ago, with the same argument; put on a shelf."""
+        values = shelf.rows()
         oldest = ""
         for collection in self._collections(kind):
             read_at = self._read_at(collection, name)
             if (name, argument) in collection.query.enrich and self._is_of_today(read_at):
-                values = self._values(collection, name, ids) | values
+                values.add_missing(shelf.keep(self._values(collection, name, ids)))
                 oldest = min(filter(None, (oldest, read_at)))
         return Known(values, oldest if values else "")
 
-    def ever(self, kind: str, name: str, argument: str, ids: AbstractCollection[str]) -> dict[str, bytes]:
+    def ever(self, kind: str, name: str, argument: str, ids: AbstractCollection[str], shelf: Shelf) -> Rows:
         """What is known of an enrichment with the same argument, however old: for records that no longer change."""
-        values: dict[str, bytes] = {}
+        values = shelf.rows()
         for collection in self._collections(kind) if ids else ():
             if (name, argument) in collection.query.enrich:
-                values = self._values(collection, name, ids) | values
+                values.add_missing(shelf.keep(self._values(collection, name, ids)))
         return values
 
-    def _values(self, collection: Collection, name: str, ids: AbstractCollection[str]) -> dict[str, bytes]:
+    def _values(self, collection: Collection, name: str, ids: AbstractCollection[str]) -> Iterator[tuple[str, bytes]]:
         none = msgspec.Raw(b"")
         decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
             msgspec.defstruct("Enriched", [("it", msgspec.Raw, msgspec.field(name=name, default=none))])
         )
         found = ((each.id, bytes(decoder.decode(each.raw).it)) for each in collection.records if each.id in ids)
-        return {id_: value for id_, value in found if value}
+        return ((id_, value) for id_, value in found if value)
 
     def whole(self, query: Query) -> Collection | None:
         """The collection of a query about analytics that was read whole less than a day ago."""
@@ -118,15 +119,15 @@ class Earlier:
         found = self._snapshot.collections.get(query) if self._snapshot else None
         return found.since_full if found else 0
 
-    def records(self, members: Iterable[ListKey]) -> dict[str, bytes] | None:
+    def records(self, members: Iterable[ListKey], shelf: Shelf) -> Rows | None:
         """All records of some lists as the snapshot has them, without enrichments; None when it lacks any of it."""
-        records: dict[str, bytes] = {}
+        records = shelf.rows()
         for kind, params in members:
             fits = [each for each in self._collections(kind) if each.query.params == params and each.complete]
             if not fits:
                 return None
             names = [enrichment.name for enrichment in KINDS[kind].enrichments]
-            records |= {each.id: taken_apart(each.raw, names)[0] for each in fits[0].records}
+            records |= shelf.keep((each.id, taken_apart(each.raw, names)[0]) for each in fits[0].records)
         return records
 
 
@@ -151,6 +152,7 @@ class SettledReader:
         known: the records of an earlier reading of the same list.
         before: when what is taken over was made at the latest.
         tally: counts what comes in.
+        shelf: where records are put.
     """
 
     def __init__(
@@ -160,9 +162,10 @@ class SettledReader:
         params: Params,
         now: datetime,
         *,
-        known: dict[str, bytes],
+        known: Rows,
         before: datetime,
         tally: Tally,
+        shelf: Shelf,
     ) -> None:
         assert kind.settled is not None
         assert kind.window is not None
@@ -173,6 +176,7 @@ class SettledReader:
         self._params = params
         self._now = now
         self._tally = tally
+        self._shelf = shelf
         made = FieldReader([kind.window.field, kind.settled.field])
         self._told = {
             id_: (moment(str(at), now), state) for id_, raw in known.items() for at, state in [made.read(raw)]
@@ -204,27 +208,27 @@ class SettledReader:
         self, old: Span, taken: set[str], newer: Listing, unsettled: Listing, counted: int
     ) -> Listing | None:
         """The parts as one; what was unsettled and is no longer is looked up."""
-        read = newer.records | unsettled.records
+        read = self._shelf.rows() | newer.records | unsettled.records
         changed = [
             id_ for id_, (at, _) in self._told.items() if old.since <= at < old.until and id_ not in taken | read.keys()
         ]
         if len(changed) > _MOST_LOOKED_UP:
             return None
         looked_up = await self._looked_up(changed)
-        kept = {id_: self._known[id_] for id_ in self._known if id_ in taken and id_ not in read}
+        kept = self._known.only(id_ for id_ in self._known if id_ in taken and id_ not in read)
         before = kept | looked_up.records | unsettled.records
         if looked_up.problem or counted != self._within(old, before):
             return None
         return Listing(before | newer.records, taken=frozenset(kept))  # what was taken over stands first
 
-    def _within(self, span: Span, records: dict[str, bytes]) -> int:
+    def _within(self, span: Span, records: Rows) -> int:
         reader = FieldReader([self._window.field])
         moments = (moment(str(reader.read(raw)[0]), self._now) for raw in records.values())
         return sum(span.since <= at < span.until for at in moments)
 
     async def _listed(self, span: Span, *more: tuple[str, str]) -> Listing:
         params = (*unbounded(self._window, self._params), *more, *span.as_params(self._window))
-        return await Lister(self._asker, self._kind, params, self._tally).read(self._now)
+        return await Lister(self._asker, self._kind, params, self._tally, shelf=self._shelf).read(self._now)
 
     async def _count(self, span: Span) -> int | None:
         """How many records PagerDuty has of a stretch of time."""
@@ -246,7 +250,9 @@ class SettledReader:
         moments = {self._told[id_][0].replace(microsecond=0) for id_ in ids}
         spans = [Span(at, at + _A_SECOND) for at in sorted(moments)]
         found = await together(self._listed(span) for span in spans)
-        records = {id_: raw for listing in found for id_, raw in listing.records.items() if id_ in ids}
+        records = self._shelf.rows()
+        for listing in found:
+            records |= {id_: raw for id_, raw in listing.records.items() if id_ in ids}
         return Listing(records, problem=next((listing.problem for listing in found if listing.problem), None))
 
 

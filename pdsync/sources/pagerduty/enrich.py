@@ -8,7 +8,7 @@ PagerDuty integration.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,11 +24,12 @@ from pdsync.model import Record
 from pdsync.sources.pagerduty.listing import Asker, Listing, Tally
 from pdsync.sources.pagerduty.moments import Params, Span, in_utc, moment
 from pdsync.sources.pagerduty.records import FieldReader, array, malformed, replace, splice
+from pdsync.sources.pagerduty.shelf import Shelf
 from pdsync.sources.pagerduty.tasks import each, together
 from pdsync.transport import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _POLICIES_PER_REQUEST = 50
 _SERVICES_PER_REQUEST = 500
@@ -52,7 +53,8 @@ class Setting:
     """What an enrichment has to work with.
 
     `listing` reads a list, each only once however often it is asked for; `params` are those the records were
-    listed with, `argument` is the enrichment's own; `tally` counts records as they are enriched.
+    listed with, `argument` is the enrichment's own; `tally` counts records as they are enriched; `shelf` is where what
+    is large is put.
     """
 
     asker: Asker
@@ -62,13 +64,14 @@ class Setting:
     params: Params
     argument: str
     tally: Tally
+    shelf: Shelf
 
 
 @dataclass(slots=True)
 class Extra:
     """What was found: JSON bytes by record id, and why there are none for the others."""
 
-    values: dict[str, bytes] = field(default_factory=dict)
+    values: MutableMapping[str, bytes] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
 
     def without(self, ids: Iterable[str], reason: str) -> None:
@@ -101,10 +104,14 @@ async def read_extra(setting: Setting, name: str, raws: Raws) -> Extra:
         return Extra(unavailable=dict.fromkeys(raws, _reason(failure)))
 
 
-def enriched(kind: str, raws: Raws, found: Mapping[str, Extra]) -> tuple[tuple[Record, ...], tuple[Diagnostic, ...]]:
-    """Records with what was found for each enrichment put into them, and what went wrong."""
-    records = tuple(_with(kind, id_, raw, found) for id_, raw in raws.items())
-    return records, tuple(note for name, extra in found.items() for note in _notes(kind, name, extra, raws))
+def enriched(kind: str, raws: Raws, found: Mapping[str, Extra]) -> Iterator[Record]:
+    """Records with what was found for each enrichment put into them."""
+    return (_with(kind, id_, raw, found) for id_, raw in raws.items())
+
+
+def shortcomings(kind: str, raws: Raws, found: Mapping[str, Extra]) -> tuple[Diagnostic, ...]:
+    """What went wrong with each enrichment."""
+    return tuple(note for name, extra in found.items() for note in _notes(kind, name, extra, raws))
 
 
 def needed_lists(kind: str, wanted: Sequence[tuple[str, str]]) -> list[tuple[str, Params]]:
@@ -127,9 +134,9 @@ def _with(kind: str, id_: str, raw: bytes, found: Mapping[str, Extra]) -> Record
 
 
 def _notes(kind: str, name: str, extra: Extra, raws: Raws) -> Iterable[Diagnostic]:
-    missing = {id_: why for id_, why in extra.unavailable.items() if id_ in raws}
-    for reason, count in sorted(Counter(missing.values()).items()):
-        ids = [id_ for id_, why in missing.items() if why == reason]
+    lacking = {id_: why for id_, why in extra.unavailable.items() if id_ in raws}
+    for reason, count in sorted(Counter(lacking.values()).items()):
+        ids = [id_ for id_, why in lacking.items() if why == reason]
         yield warning(
             "PD330",
             "an enrichment could not be read",
@@ -260,7 +267,7 @@ class _CustomFields(msgspec.Struct):
 
 async def _custom_fields(setting: Setting, raws: Raws) -> Extra:
     """The custom fields of every record, each with a request of its own."""
-    extra, attempts = Extra(), _Attempts()
+    extra, attempts = Extra(setting.shelf.rows()), _Attempts()
     decoder = msgspec.json.Decoder(_CustomFields)
 
     async def fetch(id_: str) -> None:
@@ -292,7 +299,7 @@ _ROWS = msgspec.json.Decoder(_Rows)
 
 async def _service_analytics(setting: Setting, raws: Raws) -> Extra:
     """One row of metrics for each service over the last months; null for a service that had no incidents."""
-    extra, attempts = Extra(), _Attempts()
+    extra, attempts = Extra(setting.shelf.rows()), _Attempts()
     since = setting.now - timedelta(days=DAYS_PER_MONTH * int(setting.argument))
     window = {"created_at_start": in_utc(since), "created_at_end": in_utc(setting.now)}
     reader = FieldReader(["service_id"])
@@ -320,7 +327,7 @@ async def _incident_analytics(setting: Setting, raws: Raws) -> Extra:
 
     Read for the stretch of time in which the incidents at hand were made.
     """
-    extra, attempts = Extra(), _Attempts()
+    extra, attempts = Extra(setting.shelf.rows()), _Attempts()
     span = _lifetime(raws, setting.now)
 
     async def work(part: Span) -> None:
@@ -338,7 +345,7 @@ async def _incident_analytics(setting: Setting, raws: Raws) -> Extra:
     return extra
 
 
-async def _read_raw_incidents(setting: Setting, span: Span, raws: Raws, into: dict[str, bytes]) -> None:
+async def _read_raw_incidents(setting: Setting, span: Span, raws: Raws, into: MutableMapping[str, bytes]) -> None:
     """All pages of one stretch of time; rows of incidents that are not at hand are dropped."""
     filters: dict[str, Any] = {"created_at_start": in_utc(span.since), "created_at_end": in_utc(span.until)}
     for name in ("service_ids", "team_ids"):

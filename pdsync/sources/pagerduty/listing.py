@@ -14,6 +14,7 @@ did not give as much as it ever gives.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -24,15 +25,17 @@ from pdsync.errors import Diagnostic, Interrupted, PdsyncError
 from pdsync.sources.pagerduty.moments import Params, Span, body_of, moment, span_of, unbounded
 from pdsync.sources.pagerduty.problems import REACH, cut_short, moved, too_long, unreadable
 from pdsync.sources.pagerduty.records import FieldReader, Malformed, Page, PageReader, malformed
+from pdsync.sources.pagerduty.shelf import IN_MEMORY
 from pdsync.sources.pagerduty.tasks import together
 from pdsync.sources.pagerduty.trail import OWN_ID, Trail
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from pdsync.kinds import Kind, Paging, Window
     from pdsync.model import Json
     from pdsync.sources import Progress
+    from pdsync.sources.pagerduty.shelf import Kept, Rows, Shelf
     from pdsync.transport import Reply
 
 _SHORTEST_SLICE = timedelta(seconds=2)
@@ -87,7 +90,7 @@ class Listing:
     from an earlier snapshot.  `notes` tell what else there is to know.
     """
 
-    records: dict[str, bytes] = field(default_factory=dict)
+    records: Mapping[str, bytes] = field(default_factory=dict)
     counted: int | None = None
     problem: Diagnostic | None = None
     failure: PdsyncError | None = None
@@ -104,14 +107,27 @@ class Place:
 
 
 class Lister:
-    """Reads one list of one kind, with parameters as they are sent; `place` for a kind with parts to fill in."""
+    """Reads one list of one kind, with parameters as they are sent, onto a shelf.
 
-    def __init__(self, asker: Asker, kind: Kind, params: Params, tally: Tally, place: Place | None = None) -> None:
+    `place` is for a kind with parts to fill in.
+    """
+
+    def __init__(
+        self,
+        asker: Asker,
+        kind: Kind,
+        params: Params,
+        tally: Tally,
+        *,
+        place: Place | None = None,
+        shelf: Shelf = IN_MEMORY,
+    ) -> None:
         self._asker = asker
         self._kind = kind
         self._params = params
         self._tally = tally
         self._place = place or Place(kind.path, PageReader(kind))
+        self._shelf = shelf
 
     async def read(self, now: datetime) -> Listing:
         """The whole list, or as much as could be had with the reason in `problem`.  Raises only `Interrupted`."""
@@ -132,9 +148,10 @@ class Lister:
     async def _page(self, *extra: tuple[str, str]) -> Page:
         """A page; one that cannot be understood, as if it broke off on its way, is asked for once more."""
         try:
-            return self._place.reader.read(await self._answer(extra))
+            page = self._place.reader.read(await self._answer(extra))
         except Malformed:
-            return self._place.reader.read(await self._answer(extra))
+            page = self._place.reader.read(await self._answer(extra))
+        return page.put_on(self._shelf)
 
     async def _answer(self, extra: Params) -> bytes:
         kind, path, headers = self._kind, self._place.path, dict(self._kind.headers)
@@ -167,17 +184,18 @@ class Lister:
             why = "PagerDuty says there is more but no way to ask for it"
         elif (most := self._kind.most or (page.limit if page.more is None else 0)) and len(page.ids) >= most:
             why = f"PagerDuty gives {most} records at most, so there may be more"
-        return Listing(_merged([page]), page.total, cut_short(self._kind, why) if why else None)
+        return Listing(self._merged([page]), page.total, cut_short(self._kind, why) if why else None)
 
     async def by_cursor(self, now: datetime) -> Listing:
         """A list whose pages name the next one."""
         if parts := self._too_wide(now):
             return await self._in_slices(*parts, None, now)
-        records: dict[str, bytes] = {}
+        places: dict[str, Kept] = {}
+        records = self._shelf.rows(places)
         cursors: list[str] = []
         while True:
             page = await self._page(*self._limit, *((_CURSOR[self._kind.paging], each) for each in cursors[-1:]))
-            _add(records, page)
+            _add(places, page)
             self._tally.add(len(page.ids))
             if why := self._dead_end(page, cursors):
                 return Listing(records, problem=cut_short(self._kind, why))
@@ -226,7 +244,7 @@ class Lister:
         if first.more and (total is None or len(first.ids) < 2):  # noqa: PLR2004
             return await self._walk()
         pages, failure = await self._at_once(first, total or 0)
-        records = _merged(pages)
+        records = self._merged(pages)
         if failure:
             return Listing(records, total, unreadable(self._kind, failure), failure)
         if not pages[-1].more and _seamless(pages) and self._as_counted(pages, records, total):
@@ -250,7 +268,7 @@ class Lister:
         self._tally.add(max(0, len(page.ids) - 1))
         return page
 
-    def _as_counted(self, pages: Sequence[Page], records: dict[str, bytes], total: int | None) -> bool:
+    def _as_counted(self, pages: Sequence[Page], records: Mapping[str, bytes], total: int | None) -> bool:
         """Whether there is exactly what PagerDuty counted.
 
         An id made up from other fields may stand for several rows that are all there is to say: there, rows count.
@@ -265,7 +283,7 @@ class Lister:
         trail = await self._walk_once()
         if not trail.quiet:
             trail = await self._walk_once()
-        return Listing(trail.records, trail.total, trail.problem)
+        return Listing(self._shelf.rows(trail.records), trail.total, trail.problem)
 
     async def _walk_once(self) -> Trail:
         trail = Trail(self._kind)
@@ -278,7 +296,7 @@ class Lister:
         self._tally.add(len(first.ids))
         pages, failure = await self._at_once(first, REACH)
         problem = unreadable(self._kind, failure) if failure else too_long(self._kind, first.total)
-        return Listing(_merged(pages), first.total, problem, failure)
+        return Listing(self._merged(pages), first.total, problem, failure)
 
     # --- by time
 
@@ -297,10 +315,15 @@ class Lister:
             return Span(await self._reaching_back(window, total, end), end)
         others = tuple(pair for pair in self._params if pair[0] != "sort_by")
         oldest = Lister(
-            self._asker, self._kind, (*others, ("sort_by", f"{window.field}:asc")), self._tally, self._place
+            self._asker,
+            self._kind,
+            (*others, ("sort_by", f"{window.field}:asc")),
+            self._tally,
+            place=self._place,
+            shelf=self._shelf,
         )
         page = await oldest._at(0, 1)
-        first = FieldReader([window.field]).read(page.raws[0])[0] if page.raws else None
+        first = FieldReader([window.field]).read(self._shelf.get(page.places[0]))[0] if page.places else None
         return Span(moment(str(first), now) if first else now, end)
 
     async def _reaching_back(self, window: Window, total: int, end: datetime) -> datetime:
@@ -313,17 +336,32 @@ class Lister:
     def _within(self, window: Window, span: Span) -> Lister:
         """The same list, bounded in time."""
         params = (*unbounded(window, self._params), *span.as_params(window))
-        return Lister(self._asker, self._kind, params, self._tally, self._place)
+        return Lister(self._asker, self._kind, params, self._tally, place=self._place, shelf=self._shelf)
 
     async def _in_slices(self, window: Window, span: Span, first: Page | None, now: datetime) -> Listing:
         """A list cut by time into parts that are read on their own, cut again where needed."""
         if first and span.width < _SHORTEST_SLICE:
             return await self._out_of_reach(first)
         parts = span.cut(timedelta(days=window.widest_days))
-        whole = _joined(await together(self._within(window, part).read(now) for part in parts))
+        whole = self._joined(await together(self._within(window, part).read(now) for part in parts))
         if first and first.total and not whole.problem and not self._adds_up(len(whole.records), first.total):
             return replace(whole, problem=moved(self._kind, len(whole.records), first.total))
         return whole
+
+    def _joined(self, parts: Sequence[Listing]) -> Listing:
+        """One listing from several; a record that is in two is taken once."""
+        records = self._shelf.rows()
+        for part in parts:
+            records |= part.records
+        problem = next((part.problem for part in parts if part.problem), None)
+        failure = next((part.failure for part in parts if part.failure), None)
+        return Listing(records, len(records), problem, failure)
+
+    def _merged(self, pages: Iterable[Page]) -> Rows:
+        places: dict[str, Kept] = {}
+        for page in pages:
+            _add(places, page)
+        return self._shelf.rows(places)
 
     def _adds_up(self, records: int, total: int) -> bool:
         """Whether slices hold what the whole was counted to hold; meanwhile there may be more, with an own id."""
@@ -347,28 +385,11 @@ _CURSOR: Mapping[Paging, str] = MappingProxyType({"cursor": "cursor", "after": "
 # --- pages and listings ----------------------------------------------------------------------------------------
 
 
-def _add(records: dict[str, bytes], page: Page) -> None:
-    for name, raw in zip(page.ids, page.raws, strict=True):
-        records.setdefault(name, raw)
-
-
-def _merged(pages: Iterable[Page]) -> dict[str, bytes]:
-    records: dict[str, bytes] = {}
-    for page in pages:
-        _add(records, page)
-    return records
+def _add(places: dict[str, Kept], page: Page) -> None:
+    for name, place in zip(page.ids, page.places, strict=True):
+        places.setdefault(name, place)
 
 
 def _seamless(pages: Sequence[Page]) -> bool:
     """Whether every page begins with the last row of the one before."""
     return all(a.ids and b.ids and a.ids[-1] == b.ids[0] for a, b in pairwise(pages))
-
-
-def _joined(parts: Sequence[Listing]) -> Listing:
-    """One listing from several; a record that is in two is taken once."""
-    records: dict[str, bytes] = {}
-    for part in parts:
-        records |= part.records
-    problem = next((part.problem for part in parts if part.problem), None)
-    failure = next((part.failure for part in parts if part.failure), None)
-    return Listing(records, len(records), problem, failure)

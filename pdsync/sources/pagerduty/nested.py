@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pdsync.sources.pagerduty.listing import Asker, ListKey
     from pdsync.sources.pagerduty.moments import Params
+    from pdsync.sources.pagerduty.shelf import Shelf
 
 _KEPT = ("id", "type", "summary", "html_url", PARENT)
 _REFERENCE = msgspec.json.Decoder(
@@ -86,6 +87,7 @@ class Nest:
         lists: reads a list, each once however often it is asked for.
         afresh: reads a list again.
         tally: counts parents.
+        shelf: where records are put.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Nest:
         lists: Callable[[str, Params], Coroutine[Any, Any, Listing]],
         afresh: Callable[[str, Params], Coroutine[Any, Any, Listing]],
         tally: Tally,
+        shelf: Shelf,
     ) -> None:
         self._asker = asker
         self._kind = kind
@@ -106,6 +109,7 @@ class Nest:
         self._lists = lists
         self._afresh = afresh
         self._tally = tally
+        self._shelf = shelf
         self._wire = wire_params(kind, own_params(params), now)
         self._readers: dict[str, PageReader] = {}
 
@@ -114,7 +118,8 @@ class Nest:
         keys = parent_lists(self._kind, self._params)
         above = dict(zip(keys, await together(self._lists(*key) for key in keys), strict=True))
         branches = self._branches(above)
-        whole = await Apart(self._kind, self._read_one, partial(self._still_there, keys), self._tally).read(branches)
+        apart = Apart(self._kind, self._read_one, partial(self._still_there, keys), self._tally, self._shelf)
+        whole = await apart.read(branches)
         problem = next((listing.problem for listing in above.values() if listing.problem), None)
         failure = next((listing.failure for listing in above.values() if listing.failure), None)
         if problem and not whole.problem:
@@ -126,12 +131,10 @@ class Nest:
         """The lists to read, by the name of their parent."""
         branches = {}
         for parent in parents_in_use(self._kind, self._params):
-            records = {
-                id_: raw
-                for (kind, _), listing in above.items()
-                if kind == parent.kind
-                for id_, raw in listing.records.items()
-            }
+            records = self._shelf.rows()
+            for (kind, _), listing in above.items():
+                if kind == parent.kind:
+                    records |= listing.records
             for id_, raw in records.items() if parent.kind else [("", b"{}")]:
                 if branch := self._branch(parent, raw):
                     branches[_name(self._kind, parent, id_)] = branch
@@ -162,10 +165,12 @@ class Nest:
 
     async def _read_one(self, branch: _Branch) -> Listing:
         quiet = Tally(self._kind.name, None)
-        listing = await Lister(self._asker, self._kind, self._wire, quiet, branch.place).read(self._now)
+        lister = Lister(self._asker, self._kind, self._wire, quiet, place=branch.place, shelf=self._shelf)
+        listing = await lister.read(self._now)
         extra = {PARENT: branch.parent} if branch.parent else {}
         prefix = "/".join(branch.values) + "/" if self._kind.in_parent else ""
-        return replace(listing, records={prefix + id_: splice(raw, extra) for id_, raw in listing.records.items()})
+        renamed = ((prefix + id_, splice(raw, extra)) for id_, raw in listing.records.items())
+        return replace(listing, records=self._shelf.keep(renamed))
 
     async def _still_there(self, keys: list[ListKey]) -> set[str]:
         """The names of the parents that exist now; what cannot be told counts as there."""

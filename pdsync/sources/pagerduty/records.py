@@ -11,9 +11,10 @@ import msgspec
 from pdsync.errors import SourceError, error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pdsync.kinds import Kind, Paging
+    from pdsync.sources.pagerduty.shelf import Kept, Shelf
 
 ITSELF = (".",)
 """What `Kind.id` is for records that are plain texts."""
@@ -23,9 +24,10 @@ class Page:
     """One answer of a list: ids and bytes of its records in order, and what it says about the rest.
 
     `more`, `total` and `limit` are None where the server does not tell; `next` is what the next page is asked for with.
+    `places` is where the bytes are: the bytes themselves until they are put on a shelf.
     """
 
-    __slots__ = ("ids", "limit", "more", "next", "raws", "total")
+    __slots__ = ("ids", "limit", "more", "next", "places", "raws", "total")
 
     def __init__(
         self,
@@ -39,10 +41,17 @@ class Page:
     ) -> None:
         self.ids = ids
         self.raws = raws
+        self.places: Sequence[Kept] = raws
         self.more = more
         self.total = total
         self.next = following
         self.limit = limit
+
+    def put_on(self, shelf: Shelf) -> Page:
+        """The same, its bytes on a shelf."""
+        self.places = [shelf.put(raw) for raw in self.raws]
+        self.raws = []
+        return self
 
 
 _NEXT: Mapping[Paging, str] = MappingProxyType({"after": "after", "post": "last"})

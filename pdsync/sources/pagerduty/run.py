@@ -11,27 +11,34 @@ from typing import TYPE_CHECKING, Protocol
 from pdsync.errors import Diagnostic, error
 from pdsync.kinds import KINDS, PARENT, parents_of, scopes_for
 from pdsync.model import Collection
+from pdsync.privacy import ANY
+from pdsync.recordfile import RecordWriter
 from pdsync.sources.pagerduty import v3
 from pdsync.sources.pagerduty.details import read_details
 from pdsync.sources.pagerduty.earlier import Earlier, SettledReader, cut_off, may_be_settled
-from pdsync.sources.pagerduty.enrich import Extra, Setting, enriched, needed_lists, read_extra
+from pdsync.sources.pagerduty.enrich import Extra, Setting, enriched, needed_lists, read_extra, shortcomings
 from pdsync.sources.pagerduty.listing import Lister, Listing, Tally
 from pdsync.sources.pagerduty.moments import wire_params
 from pdsync.sources.pagerduty.nested import Nest, is_nested, lists_needed
 from pdsync.sources.pagerduty.problems import not_granted
 from pdsync.sources.pagerduty.shares import picker, shared_lists, without_local
+from pdsync.sources.pagerduty.shelf import Shelf
 from pdsync.sources.pagerduty.tasks import together
+from pdsync.spool import Spool
 from pdsync.transport import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from pdsync.kinds import Kind
     from pdsync.model import Json, Query
+    from pdsync.privacy import Cleaner
     from pdsync.sources import Progress
     from pdsync.sources.pagerduty.listing import Asker, ListKey
     from pdsync.sources.pagerduty.moments import Params
+    from pdsync.sources.pagerduty.shelf import Rows
     from pdsync.transport import Reply
 
 _FORBIDDEN = 403
@@ -83,6 +90,8 @@ class Run:
         grants: what the credentials may do.
         progress: told of records as they come in.
         earlier: what need not be read again; its moment is that of the run.
+        cleaner: takes private fields out of records.
+        folder: where records are put aside; None for where the system keeps temporary files.
     """
 
     def __init__(
@@ -92,6 +101,9 @@ class Run:
         grants: Grants,
         progress: Progress | None,
         earlier: Earlier,
+        *,
+        cleaner: Cleaner,
+        folder: Path | None = None,
     ) -> None:
         self.now = earlier.now
         self._clock = now
@@ -99,6 +111,9 @@ class Run:
         self._grants = grants
         self._progress = progress
         self._earlier = earlier
+        self._cleaner = cleaner
+        self._shelf = Shelf(Spool(folder), partial(cleaner.clean, ANY))
+        self._records = Spool(folder)
         self._shares: dict[ListKey, ListKey] = {}
         self._listings: dict[ListKey, asyncio.Future[Listing]] = {}
 
@@ -143,16 +158,19 @@ class Run:
         cost: tuple[int, float],
     ) -> Collection:
         mine = {name: found[name, argument] for name, argument in query.enrich if name != PARENT}
-        records, notes = enriched(query.kind, listing.records, mine)
+        writer = RecordWriter(self._records)
+        for record in enriched(query.kind, listing.records, mine):
+            writer.add(record.id, self._cleaner.finish(query.kind, record.raw), record.unavailable)
         return Collection(
             query,
-            records,
+            writer.done(),
             listing.problem,
             *cost,
-            (*listing.notes, *notes),
+            (*listing.notes, *shortcomings(query.kind, listing.records, mine)),
             taken=len(listing.taken),
             since_full=self._earlier.since_full(query) + 1 if listing.taken else 0,
             as_of={name: as_of[name, argument] for name, argument in query.enrich if as_of.get((name, argument))},
+            private=self._cleaner.left_in(query.kind),
         )
 
     # --- enrichments
@@ -178,7 +196,9 @@ class Run:
     ) -> tuple[Extra, str]:
         """One enrichment: what is known already, and the rest from PagerDuty."""
         name, argument = wish
-        raws = {id_: raw for listing in listings for id_, raw in listing.records.items()}
+        raws = self._shelf.rows()
+        for listing in listings:
+            raws |= listing.records
         values, read_at = self._known(query.kind, wish, listings)
         setting = Setting(
             asker=asker,
@@ -188,18 +208,19 @@ class Run:
             params=query.params,
             argument=argument,
             tally=Tally(f"{query.kind} {name}", self._progress),
+            shelf=self._shelf,
         )
-        extra = await read_extra(setting, name, {id_: raw for id_, raw in raws.items() if id_ not in values})
+        extra = await read_extra(setting, name, raws.only(id_ for id_ in raws if id_ not in values))
         return Extra(values | extra.values, self._reasons(query.kind, name, extra.unavailable)), read_at
 
-    def _known(self, kind: str, wish: tuple[str, str], listings: Sequence[Listing]) -> tuple[dict[str, bytes], str]:
+    def _known(self, kind: str, wish: tuple[str, str], listings: Sequence[Listing]) -> tuple[Rows, str]:
         """Values that need not be read: of settled records, and of the day."""
         taken = frozenset[str]().union(*(listing.taken for listing in listings))
-        values = self._earlier.ever(kind, *wish, taken)
+        values = self._earlier.ever(kind, *wish, taken, self._shelf)
         if not any(each.daily for each in KINDS[kind].enrichments if each.name == wish[0]):
             return values, ""
         ids: set[str] = set().union(*(listing.records.keys() for listing in listings))
-        today = self._earlier.of_today(kind, *wish, ids - values.keys())
+        today = self._earlier.of_today(kind, *wish, ids - values.keys(), self._shelf)
         return values | today.values, today.read_at
 
     def _reasons(self, kind: str, name: str, unavailable: Mapping[str, str]) -> dict[str, str]:
@@ -237,7 +258,9 @@ class Run:
             return (await self._read(asker, (kind, params))).records
 
         tally = Tally(kind, self._progress)
-        alone = await read_details(asker, row, row.detail, listing.records, shown, afresh=afresh, tally=tally)
+        alone = await read_details(
+            asker, row, row.detail, listing.records, shown, afresh=afresh, tally=tally, shelf=self._shelf
+        )
         return replace(alone, problem=listing.problem or alone.problem, failure=listing.failure or alone.failure)
 
     async def _with_shift_based(self, asker: Asker, query: Query, layered: Listing) -> Listing:
@@ -251,7 +274,7 @@ class Run:
             if not v3.in_use(policies):
                 return replace(layered, notes=(*layered.notes, v3.unseen(status)))
         users = (await self._listing(asker, "users", ())).records if shifted.records else {}
-        return v3.merged(layered, shifted, query.params, users)
+        return v3.merged(layered, shifted, query.params, users, self._shelf)
 
     async def _listing(self, asker: Asker, kind: str, params: Params) -> Listing:
         """A list, read by whoever asks first, and from it what these parameters ask for."""
@@ -261,7 +284,7 @@ class Run:
             self._listings[whole] = asyncio.get_running_loop().create_future()
             await self._fill(self._listings[whole], asker, whole)
         listing = await asyncio.shield(self._listings[whole])
-        return _picked(listing, picker(key, whole))
+        return self._picked(listing, picker(key, whole))
 
     async def _fill(self, listing: asyncio.Future[Listing], asker: Asker, key: ListKey) -> None:
         """Read a list; who else waits for it stops waiting when this is cancelled or interrupted."""
@@ -277,13 +300,15 @@ class Run:
         row = KINDS[kind]
         tally = Tally(kind, self._progress)
         if not is_nested(row):
-            return await Lister(asker, row, wire_params(row, params, self.now), tally).read(self.now)
+            lister = Lister(asker, row, wire_params(row, params, self.now), tally, shelf=self._shelf)
+            return await lister.read(self.now)
 
         async def afresh(kind: str, params: Params) -> Listing:
             return await self._read(asker, (kind, params))
 
         lists = partial(self._listing, asker)
-        return await Nest(asker, row, params, self.now, lists=lists, afresh=afresh, tally=tally).read()
+        nest = Nest(asker, row, params, self.now, lists=lists, afresh=afresh, tally=tally, shelf=self._shelf)
+        return await nest.read()
 
     async def _without_settled(self, asker: Asker, key: ListKey) -> Listing | None:
         """A list without what is settled and known; None where it is to be read as a whole."""
@@ -291,25 +316,27 @@ class Run:
         before = cut_off(self._earlier)
         if before is None or not may_be_settled(key):
             return None
-        known = self._earlier.records([each for each, whole in self._shares.items() if whole == key] or [key])
+        members = [each for each, whole in self._shares.items() if whole == key] or [key]
+        known = self._earlier.records(members, self._shelf)
         if not known:
             return None
         params = wire_params(row, without_local(key), self.now)
         tally = Tally(row.name, self._progress)
-        return await SettledReader(asker, row, params, self.now, known=known, before=before, tally=tally).read()
+        reader = SettledReader(asker, row, params, self.now, known=known, before=before, tally=tally, shelf=self._shelf)
+        return await reader.read()
+
+    def _picked(self, listing: Listing, wanted: Callable[[bytes], bool] | None) -> Listing:
+        if wanted is None:
+            return listing
+        picked = [id_ for id_, raw in listing.records.items() if wanted(raw)]
+        records = (self._shelf.rows() | listing.records).only(picked)
+        return replace(listing, records=records, counted=None, taken=listing.taken.intersection(picked))
 
 
 def _lists_of(query: Query) -> list[ListKey]:
     """All lists that a query needs."""
     own = (query.kind, query.params)
     return [key for each in (own, *needed_lists(query.kind, query.enrich)) for key in lists_needed(each)]
-
-
-def _picked(listing: Listing, wanted: Callable[[bytes], bool] | None) -> Listing:
-    if wanted is None:
-        return listing
-    records = {id_: raw for id_, raw in listing.records.items() if wanted(raw)}
-    return replace(listing, records=records, counted=None, taken=listing.taken.intersection(records))
 
 
 def _unknown(query: Query) -> Collection:

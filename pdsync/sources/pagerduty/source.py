@@ -13,6 +13,7 @@ from pdsync import __version__
 from pdsync.errors import SourceError
 from pdsync.kinds import KINDS, scopes_for
 from pdsync.model import Snapshot
+from pdsync.privacy import Cleaner
 from pdsync.sources import Reuse
 from pdsync.sources.pagerduty.auth import TOKEN_URL, ClientCredentials, make_auth
 from pdsync.sources.pagerduty.earlier import Earlier
@@ -23,8 +24,9 @@ from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, ApiError, Timing, Unre
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from pathlib import Path
 
-    from pdsync.model import Collection, Query
+    from pdsync.model import Collection, Query, Record
     from pdsync.sources import Progress
     from pdsync.transport import Exchange
 
@@ -39,19 +41,30 @@ class PagerDuty:
         client: sends the requests.
         now: gives the time that relative moments refer to.
         login: an OAuth app's credentials, if it is those that the client has.
+        folder: where records are put aside; None for where the system keeps temporary files.
     """
 
     name = "PagerDuty"
 
     def __init__(
-        self, client: ApiClient, *, now: Callable[[], datetime], login: ClientCredentials | None = None
+        self,
+        client: ApiClient,
+        *,
+        now: Callable[[], datetime],
+        login: ClientCredentials | None = None,
+        folder: Path | None = None,
     ) -> None:
         self._client = client
         self._now = now
         self._login = login
+        self._folder = folder
 
     async def fetch(
-        self, queries: Sequence[Query], progress: Progress | None = None, reuse: Reuse | None = None
+        self,
+        queries: Sequence[Query],
+        progress: Progress | None = None,
+        reuse: Reuse | None = None,
+        cleaner: Cleaner | None = None,
     ) -> Snapshot:
         """Read every query (each once) into one snapshot.
 
@@ -59,6 +72,7 @@ class PagerDuty:
             queries: what to read.
             progress: told of records as they come in.
             reuse: what need not be read again; incidents that were resolved in that snapshot settle with age.
+            cleaner: takes private fields out of records before they are put anywhere; by default all there are.
 
         Raises:
             SourceError: nothing at all could be read: the credentials were refused, or PagerDuty not reached.
@@ -69,7 +83,15 @@ class PagerDuty:
         base_url = self._client.base_url
         now = self._now()
         earlier = Earlier(reuse or Reuse(), base_url, now)
-        run = Run(self._client, self._now, self._login or Everything(), progress, earlier)
+        run = Run(
+            self._client,
+            self._now,
+            self._login or Everything(),
+            progress,
+            earlier,
+            cleaner=cleaner or Cleaner(()),
+            folder=self._folder,
+        )
         outcomes = await run.collect(wanted)
         failures = [failure for _, failure in outcomes]
         if failures and all(isinstance(failure, Unreachable) or _is_refusal(failure) for failure in failures):
@@ -114,10 +136,13 @@ def digest(collections: Iterable[Collection]) -> str:
     for collection in sorted(collections, key=lambda each: each.query.kind + repr(each.query)):
         query = collection.query
         whole.update(msgspec.json.encode([query.kind, query.params, query.enrich, collection.complete]))
-        for record in sorted(collection.records, key=lambda each: each.id):
-            whole.update(msgspec.json.encode([record.id, sorted(record.unavailable), len(record.raw)]))
-            whole.update(record.raw)
+        whole.update(b"".join(sorted(map(_digest, collection.records))))
     return whole.hexdigest()
+
+
+def _digest(record: Record) -> bytes:
+    told = msgspec.json.encode([record.id, sorted(record.unavailable), record.digest.hex()])
+    return blake2b(told, digest_size=16).digest()
 
 
 def utc_now() -> datetime:
@@ -141,8 +166,11 @@ async def open_pagerduty(
     patience: float = 300.0,
     now: Callable[[], datetime] = utc_now,
     timing: Timing | None = None,
+    folder: Path | None = None,
 ) -> AsyncIterator[PagerDuty]:
     """PagerDuty at `base_url`, with a token or an app's client credentials (see `pdsync.transport.ApiClient`).
+
+    Records are put aside in `folder`, or where the system keeps temporary files.
 
     Raises:
         UsageError: there are no credentials, or the base URL cannot be used.
@@ -170,4 +198,4 @@ async def open_pagerduty(
         timing=timing,
     )
     async with client:
-        yield PagerDuty(client, now=now, login=auth if isinstance(auth, ClientCredentials) else None)
+        yield PagerDuty(client, now=now, login=auth if isinstance(auth, ClientCredentials) else None, folder=folder)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pdsync.errors import Diagnostic
     from pdsync.kinds import Kind
     from pdsync.sources.pagerduty.records import Page
+    from pdsync.sources.pagerduty.shelf import Kept
 
 OWN_ID = ("id",)
 """What `Kind.id` is for records that carry an id of their own."""
@@ -29,7 +30,7 @@ class Trail:
 
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
-        self.records: dict[str, bytes] = {}
+        self.records: dict[str, Kept] = {}
         self.offset = 0
         self.over = False
         self.total: int | None = None
@@ -64,9 +65,9 @@ class Trail:
         self.offset = self._seen - min(_OVERLAP, len(page.ids) - 1)
 
     def _take(self, page: Page) -> None:
-        for id_, raw in zip(page.ids, page.raws, strict=True):
+        for id_, place in zip(page.ids, page.places, strict=True):
             self._places.setdefault(id_, len(self._places))
-            self.records.setdefault(id_, raw)
+            self.records.setdefault(id_, place)
         self.total = page.total
 
     def _step_back(self) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pdsync.errors import Diagnostic
     from pdsync.sources.pagerduty.listing import Listing
     from pdsync.sources.pagerduty.moments import Params
+    from pdsync.sources.pagerduty.shelf import Shelf
 
 V3 = "schedules_v3"
 POLICIES = "escalation_policies"
@@ -86,10 +87,10 @@ def unseen(status: int) -> Diagnostic:
     )
 
 
-def merged(layered: Listing, shifted: Listing, params: Params, users: Mapping[str, bytes]) -> Listing:
-    """Both sorts of schedules as one list; a schedule in both was upgraded meanwhile."""
-    wanted = {id_: raw for id_, raw in shifted.records.items() if _fits(raw, params)}
-    records = layered.records | {id_: _with_users(raw, users) for id_, raw in wanted.items()}
+def merged(layered: Listing, shifted: Listing, params: Params, users: Mapping[str, bytes], shelf: Shelf) -> Listing:
+    """Both sorts of schedules as one list, on a shelf; a schedule in both was upgraded meanwhile."""
+    wanted = {id_: _with_users(raw, users) for id_, raw in shifted.records.items() if _fits(raw, params)}
+    records = shelf.rows() | layered.records | wanted
     problem = layered.problem or shifted.problem
     return replace(layered, records=records, counted=None, problem=problem)
 

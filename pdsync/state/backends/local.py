@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, BinaryIO
 import orjson
 
 from pdsync.errors import Locked, StalePlan, StateError, error
+from pdsync.spool import Held, open_file
 from pdsync.state.backends import LockInfo, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pdsync.errors import Diagnostic
+    from pdsync.spool import Readable
 
 LOCK = "lock"
 SWAP = ".swap"
@@ -46,6 +48,17 @@ class LocalBackend:
         except OSError as e:
             raise _failed("read", path, e) from e
         return Stored(data, _version(data))
+
+    def open(self, name: str) -> Readable | None:
+        """The blob, to be read bit by bit, as it is now whatever becomes of it; None when there is none."""
+        path = self._path(name)
+        try:
+            # Windows does not let a file be replaced while it is open.
+            return Held(path.read_bytes()) if os.name == "nt" else open_file(path)
+        except FileNotFoundError:
+            return None
+        except OSError as e:
+            raise _failed("read", path, e) from e
 
     def store(self, name: str, data: bytes, expected: str | None) -> str:
         """See `Backend.store`."""

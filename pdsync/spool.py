@@ -1,0 +1,166 @@
+"""Bytes put aside in a file, so that memory does not grow with what is read.
+
+A spool is a temporary file without a name (where the system knows that, else one that goes with its last handle),
+readable by its owner only: nothing is left of it, however the process ends.  What was put there is read back by
+position, from any thread.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import weakref
+from typing import TYPE_CHECKING, Protocol
+
+from pdsync.errors import StateError, error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BLOCK = 1 << 20
+"""So much is written, or read in passing, at a time."""
+
+_BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class Readable(Protocol):
+    """Bytes that can be read by position."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        ...
+
+    def read(self, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset`; fewer where they end before."""
+        ...
+
+
+class Held:
+    """Bytes in memory, as a `Readable`."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See `Readable.read`."""
+        return self._data[offset : offset + size]
+
+
+class OpenFile:
+    """A file as a `Readable`, by a handle that it closes when nobody needs it any more.
+
+    What is read is the file that was opened, even once another one has taken its name.
+    """
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self._turn = threading.Lock()
+        self.size = os.fstat(handle).st_size
+        weakref.finalize(self, os.close, handle)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See `Readable.read`.  Raises `OSError`."""
+        if hasattr(os, "pread"):
+            return os.pread(self._handle, size, offset)
+        with self._turn:  # pragma: no cover  (Windows)
+            os.lseek(self._handle, offset, os.SEEK_SET)
+            return os.read(self._handle, size)
+
+
+def open_file(path: Path) -> Readable:
+    """What is under a path; a pipe is read at once.  Raises `OSError`."""
+    return OpenFile(os.open(path, os.O_RDONLY | _BINARY)) if path.is_file() else Held(path.read_bytes())
+
+
+class Spool(OpenFile):
+    """A temporary file that grows.  One thread appends; what was appended may be read by all.
+
+    It is made in `folder` (the nearest one above that there is), or where the system keeps temporary files if none is
+    given or nothing can be made there: that may be in memory.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        super().__init__(_temporary(folder))
+        self._written = 0
+        self._waiting = bytearray()
+
+    def append(self, data: bytes) -> int:
+        """Put bytes at the end; where they begin.  Raises `StateError` when there is no room."""
+        offset = self.size
+        self._waiting += data
+        self.size += len(data)
+        if len(self._waiting) >= BLOCK:
+            self.flush()
+        return offset
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See `Readable.read`."""
+        if offset + size > self._written and self._waiting:
+            self.flush()
+        return super().read(offset, size)
+
+    def flush(self) -> None:
+        """Write what is waiting: needed before other threads read.  Raises `StateError` when there is no room."""
+        data, self._waiting = self._waiting, bytearray()
+        left = memoryview(data)
+        try:
+            with self._turn:
+                os.lseek(self._handle, self._written, os.SEEK_SET)
+                while left:
+                    done = os.write(self._handle, left)
+                    left = left[done:]
+                    self._written += done
+        except OSError as problem:
+            raise _no_room(problem) from problem
+
+
+def blocks(source: Readable, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    """The bytes between two positions, block by block."""
+    end = source.size if end is None else end
+    while start < end:
+        block = source.read(start, min(BLOCK, end - start))
+        if not block:
+            return
+        yield block
+        start += len(block)
+
+
+def lines(source: Readable, start: int = 0) -> Iterator[bytes]:
+    """The lines from a position on, each with its line end; the last one may lack it."""
+    rest = b""
+    for block in blocks(source, start):
+        text, begin = rest + block, 0
+        while end := text.find(b"\n", begin) + 1:
+            yield text[begin:end]
+            begin = end
+        rest = text[begin:]
+    if rest:
+        yield rest
+
+
+def _temporary(folder: Path | None) -> int:
+    """A handle of a new temporary file.  Raises `StateError`."""
+    near = next((place for place in (folder, *folder.parents) if place.is_dir()), None) if folder else None
+    for place in (near, None):
+        try:
+            # Closing the object closes a handle of its own, the file stays for as long as the other one is open.
+            with tempfile.TemporaryFile(dir=place, prefix=".pdsync-") as file:
+                return os.dup(file.fileno())
+        except OSError as problem:
+            trouble = problem
+    raise _no_room(trouble)
+
+
+def _no_room(problem: OSError) -> StateError:
+    return StateError(
+        error(
+            "PD509",
+            "cannot put records aside",
+            detail=f"temporary file: {problem.strerror or problem}",
+            hint="free some space, or set TMPDIR to a folder that has room",
+        )
+    )
