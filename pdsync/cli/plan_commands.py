@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pdsync import commands
+from pdsync.cli.saved_plans import rebase, show_difference, show_unreviewed
 from pdsync.cli.session import Session, write_private
 from pdsync.errors import UsageError, error
 from pdsync.plan import Scope
 from pdsync.plan.document import parse_plan, plan_document
+from pdsync.plan.saved import to_review
 from pdsync.plan.verdict import plan_exit_code
 from pdsync.render.markdown import render_plan_markdown
 from pdsync.render.plan_text import render_plan
@@ -140,7 +143,15 @@ def snapshot(
 
 
 @click.command()
+@click.argument("words", metavar="[diff A B]", nargs=-1)
 @_scope_options
+@click.option(
+    "--rebase",
+    "old",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="PLAN",
+    help="Put a saved plan on a new base: say what of it still holds.",
+)
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan, for `apply FILE`.")
 @click.option(
     "--snapshot",
@@ -157,6 +168,8 @@ def snapshot(
 def plan(
     options: Options,
     *,
+    words: tuple[str, ...],
+    old: Path | None,
     only: tuple[str, ...],
     exclude: tuple[str, ...],
     no_delete: bool,
@@ -171,11 +184,21 @@ def plan(
     detailed_exitcode: bool,
     form: str,
 ) -> int:
-    """Show what apply would do.  Nothing is written to Port."""
+    """Show what apply would do, or with `diff A B` what two saved plans do.  Nothing is written to Port."""
     session = Session(options)
+    if words:
+        return show_difference(session, words, form, detailed=detailed_exitcode)
     scope = _scope(only, exclude, allow_deletes, allow_breaking, no_delete=no_delete)
     how = commands.Fetching((), accept_shrink, full=full, refresh_analytics=refresh_analytics)
-    made = make_plan(session, scope, snapshot_file=snapshot_file, offline=offline, how=how)
+    make = partial(make_plan, session, snapshot_file=snapshot_file, offline=offline, how=how)
+    if old is not None:
+        if scope != Scope():
+            hint = "a rebased plan has the scope of the old one"
+            raise UsageError(error("PD852", "--rebase takes no scope", hint=hint))
+        made = rebase(session, old, form, make, out)
+        session.tell(made.diagnostics)
+        return plan_exit_code(made, detailed=detailed_exitcode)
+    made = make(scope)
     click.echo(plan_in(made, form, session), nl=False)
     session.tell(made.diagnostics)
     session.events([{"type": "plan", "fingerprint": made.fingerprint, "changes": len(made.changes)}])
@@ -278,6 +301,9 @@ def apply(
             _approve(made, auto=auto_approve)
         else:
             made = parse_plan(plan_file.read_bytes(), str(plan_file))
+            if made.unreviewed:
+                show_unreviewed(session, made)
+                _approve(to_review(made), auto=auto_approve)
         code = do_plan(session, made, saved=plan_file is not None)
         return _prove(session, scope) if prove and code == 0 else code
 

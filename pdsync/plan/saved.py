@@ -8,6 +8,7 @@ wording: equal work was looked at already.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -165,6 +166,14 @@ def rebased(old: Plan, fresh: Plan) -> tuple[Plan, Comparison]:
     unseen = {change.n for change in (*compared.new, *(change for _, change in compared.differing))}
     unseen |= {c.n for c in compared.same if (c.target, c.key) in _unreviewed(old)}
     return replace(fresh, unreviewed=tuple(sorted(unseen))), compared
+
+
+def to_review(plan: Plan) -> Plan:
+    """The plan cut down to the changes that nobody has looked at yet."""
+    changes = tuple(change for change in plan.changes if change.n in plan.unreviewed)
+    counts = Counter(change.action for change in changes)
+    actions = {change.action: counts[change.action] for change in plan.changes}
+    return replace(plan, changes=changes, summary=replace(plan.summary, **actions))
 
 
 def _unreviewed(plan: Plan) -> set[tuple[str, EntityKey]]:

@@ -24,10 +24,11 @@ from pdsync.targets.port import PortAuth, PortReader, PortWriter
 from pdsync.transport import PORT_LIMITS, ApiClient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
     from pathlib import Path
 
-    from pdsync.model import Blueprint, Catalog, DesiredEntities, Existing, Ledger, Plan
+    from pdsync.apply import Watch
+    from pdsync.model import Blueprint, Catalog, DesiredEntities, Existing, ExistingEntity, Ledger, Plan
 
 T = TypeVar("T")
 
@@ -69,7 +70,12 @@ class Here:
 
         return self.reading(work)
 
-    def apply(self, plan: Plan, *, stop_after: int | None = None) -> ApplyResult:
+    async def look(self, key: EntityKey, paths: Collection[str]) -> ExistingEntity | None:
+        """One entity as it is now."""
+        async with self._client() as client:
+            return (await PortReader(client).look({key: paths})).get(key)
+
+    def apply(self, plan: Plan, *, stop_after: int | None = None, watch: Watch | None = None) -> ApplyResult:
         """Do a plan; with `stop_after` a stop is asked for once so many changes have ended."""
         store = self.store()
         store.load()
@@ -77,12 +83,12 @@ class Here:
         async def work() -> ApplyResult:
             stop = asyncio.Event()
 
-            def watch(_what: str, done: int, _total: int | None) -> None:
+            def count(_what: str, done: int, _total: int | None) -> None:
                 if stop_after is not None and done >= stop_after:
                     stop.set()
 
             async with self._client() as client:
-                return await apply_plan(plan, PortWriter(client), store, stop=stop, progress=watch)
+                return await apply_plan(plan, PortWriter(client), store, watch=watch, stop=stop, progress=count)
 
         return asyncio.run(work())
 

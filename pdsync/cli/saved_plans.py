@@ -1,0 +1,64 @@
+"""Saved plans: two of them compared, one put on a new base, and what of it still has to be looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pdsync.cli.session import write_private
+from pdsync.errors import UsageError, error
+from pdsync.plan import Scope
+from pdsync.plan.document import parse_plan, plan_document, read_plan
+from pdsync.plan.saved import Comparison, compare, rebased, to_review
+from pdsync.render.comparison_text import comparison_json, render_comparison, render_rebase
+from pdsync.render.plan_text import render_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pdsync.cli.session import Session
+    from pdsync.model import Plan
+
+CHANGED = 2
+
+
+def show_difference(session: Session, words: tuple[str, ...], form: str, *, detailed: bool) -> int:
+    """`plan diff A B`: what two saved plans have in common, and where they part."""
+    if len(words) != 3 or words[0] != "diff":  # noqa: PLR2004
+        hint = "to compare two saved plans: pdsync plan diff A B"
+        raise UsageError(error("PD850", "not an argument of plan", detail=" ".join(words), hint=hint))
+    first, second = words[1:]
+    compared = compare(*(read_plan(_bytes(name), name) for name in (first, second)))
+    _show(compared, form, render_comparison(compared, (first, second), color=session.color))
+    return CHANGED if detailed and not compared.equal else 0
+
+
+def rebase(session: Session, file: Path, form: str, make: Callable[[Scope], Plan], out: Path | None) -> Plan:
+    """`plan --rebase FILE`: the same scope planned anew, and only what differs is to be looked at again."""
+    old = parse_plan(file.read_bytes(), str(file))
+    made, compared = rebased(old, make(Scope.read(old.base.scope)))
+    _show(compared, form, render_rebase(compared, color=session.color))
+    if out is None:
+        session.progress.note("Nothing was kept: give --out FILE to save the rebased plan.")
+    else:
+        write_private(out, [plan_document(made)])
+        session.progress.note(f"Saved to {out}; `pdsync apply {out}` does exactly this.")
+    return made
+
+
+def show_unreviewed(session: Session, made: Plan) -> None:
+    """The changes of a rebased plan that nobody has looked at yet."""
+    click.echo(render_plan(to_review(made), color=session.color), nl=False)
+
+
+def _show(compared: Comparison, form: str, text: str) -> None:
+    click.echo(comparison_json(compared) if form == "json" else text, nl=False)
+
+
+def _bytes(name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as problem:
+        raise UsageError(error("PD851", "cannot read the plan", detail=f"{name}: {problem.strerror}")) from problem

@@ -1,0 +1,82 @@
+"""Two plans side by side, as text or JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pdsync.render.escape import quoted, value_text, visible
+from pdsync.render.paint import Paint
+from pdsync.render.plan_text import COLORS, SYMBOLS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pdsync.model import Change, FieldChange
+    from pdsync.plan.saved import Comparison
+
+MOST = 40
+"""So many changes of one sort are named (deletes always are); the rest is counted."""
+
+
+def render_comparison(compared: Comparison, names: tuple[str, str], *, color: bool = False) -> str:
+    """What two plans have in common and where they part; `names` are what they are called."""
+    paint = Paint(color)
+    one, other = map(visible, names)
+    lines = [
+        *_listed(f"Only in {one}", compared.gone, paint),
+        *_listed(f"Only in {other}", compared.new, paint),
+        *_differing(compared, (one, other), paint),
+    ]
+    verdict = "They do the same." if compared.equal else "They do not do the same."
+    return "\n".join([*lines, f"{len(compared.same)} changes do the same in both. {paint('bold', verdict)}"]) + "\n"
+
+
+def render_rebase(compared: Comparison, *, color: bool = False) -> str:
+    """What became of a plan on a new base: what was looked at holds, what differs needs another look."""
+    paint = Paint(color)
+    fresh = len(compared.new) + len(compared.differing)
+    lines = [
+        *_listed("No longer needed", compared.gone, paint),
+        *_listed("New, to be looked at", compared.new, paint),
+        *_differing(compared, ("before", "now"), paint),
+    ]
+    counts = f"{len(compared.same)} identical, {len(compared.gone)} no longer needed, {fresh} to be looked at"
+    return "\n".join([*lines, paint("bold", f"Rebased: {counts}.")]) + "\n"
+
+
+def comparison_json(compared: Comparison) -> str:
+    """The comparison as one JSON document; what is the same is counted."""
+    parts = {"gone": compared.gone, "new": compared.new, "differing": compared.differing}
+    value = {"same": len(compared.same), "equal": compared.equal, **parts}
+    return msgspec.json.encode(value, order="sorted").decode() + "\n"
+
+
+def _listed(title: str, changes: tuple[Change, ...], paint: Paint) -> Iterator[str]:
+    if not changes:
+        return
+    yield f"{title} ({len(changes)})"
+    named = [c for n, c in enumerate(changes) if n < MOST or c.action == "delete"]
+    yield from (f"  {_line(change, paint)}" for change in named)
+    if len(named) < len(changes):
+        yield paint("dim", f"  and {len(changes) - len(named)} more")
+
+
+def _differing(compared: Comparison, names: tuple[str, str], paint: Paint) -> Iterator[str]:
+    if compared.differing:
+        yield f"Different ({len(compared.differing)})"
+    for old, new in compared.differing:
+        yield f"  {_line(new, paint)}"
+        for name, change, rest in ((names[0], old, new), (names[1], new, old)):
+            told = [_field(f) for f in change.fields if f not in rest.fields]
+            yield f"       {name}: {change.action} {', '.join(told)}".rstrip()
+
+
+def _field(field: FieldChange) -> str:
+    return f"{visible(field.path)} {value_text(field.before)} -> {value_text(field.after)}"
+
+
+def _line(change: Change, paint: Paint) -> str:
+    name = visible(change.blueprint if change.target == "blueprint" else str(change.key))
+    return f"{paint(COLORS[change.action], SYMBOLS[change.action])} {name} {quoted(change.title, 80)}"

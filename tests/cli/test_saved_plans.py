@@ -1,0 +1,97 @@
+"""Saved plans that something has moved under: refused with what it is, put on a new base, compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.workspace import Workspace
+
+
+def a_service(here: Workspace, n: int = 0) -> str:
+    return sorted(here.box.world.services)[n]
+
+
+@pytest.fixture
+def renamed(applied: Workspace) -> Workspace:
+    """Two services have another name in PagerDuty, and a plan of that is saved."""
+    for n in (0, 1):
+        applied.box.mutate({"action": "rename_service", "id": a_service(applied, n), "name": f"Renamed {n}"})
+    applied.ok("-q", "plan", "--out", "saved.pdplan")
+    applied.box.log.clear()
+    return applied
+
+
+def test_everything_that_moved_is_named_at_once(renamed: Workspace) -> None:
+    """Catalog, PagerDuty and Port, each with what it is; nothing is written."""
+    renamed.write("catalog/blueprints/another.json", '{"identifier":"a","title":"A","schema":{"properties":{}}}')
+    renamed.box.mutate({"action": "rename_service", "id": a_service(renamed, 2), "name": "Renamed 2"})
+    renamed.ok("-q", "snapshot")
+    renamed.box.store.put_entity("service", {"identifier": a_service(renamed), "title": "edited"})
+    renamed.box.log.clear()
+    told = renamed.ok("apply", "saved.pdplan", code=4).err
+    wanted = ("catalog: files", "PagerDuty: another snapshot", f"service/{a_service(renamed)} (title)", "--rebase")
+    assert [part for part in wanted if part not in told] == []
+    assert renamed.box.log.port_writes() == []
+
+
+def test_an_edit_that_the_plan_does_not_write_is_noticed_too(applied: Workspace) -> None:
+    """The plan changes the title; somebody changed what else we own of the entity."""
+    applied.box.mutate({"action": "rename_service", "id": a_service(applied), "name": "Renamed"})
+    applied.ok("-q", "plan", "--out", "saved.pdplan")
+    applied.box.store.put_entity("service", {"identifier": a_service(applied), "properties": {"status": "edited"}})
+    assert f"service/{a_service(applied)}" in applied.ok("apply", "saved.pdplan", code=4).err
+
+
+def test_a_rebased_plan_needs_a_look_at_what_differs_only(renamed: Workspace) -> None:
+    """One change stayed, one is another now, one came; the first was looked at already."""
+    renamed.box.mutate({"action": "rename_service", "id": a_service(renamed, 1), "name": "Once more"})
+    renamed.box.mutate({"action": "rename_service", "id": a_service(renamed, 2), "name": "Renamed 2"})
+    ran = renamed.ok("plan", "--rebase", "saved.pdplan", "--out", "fresh.pdplan")
+    assert "Rebased: 1 identical, 0 no longer needed, 2 to be looked at." in ran.out
+    assert a_service(renamed) not in ran.out
+    ran = renamed.run("apply", "fresh.pdplan")
+    assert (ran.code, "PD805" in ran.err) == (1, True)
+    assert renamed.box.log.port_writes() == []
+    ran = renamed.ok("apply", "fresh.pdplan", "--auto-approve")
+    assert "2 to update" in ran.out
+    assert "Apply complete: 3 done." in ran.out
+
+
+def test_what_is_no_longer_needed_drops_out(renamed: Workspace) -> None:
+    """Somebody has done half of it by hand: the rest is still approved, and applied without a question."""
+    renamed.box.store.put_entity("service", {"identifier": a_service(renamed), "title": "Renamed 0"})
+    ran = renamed.ok("plan", "--rebase", "saved.pdplan", "--out", "fresh.pdplan", "--format", "json")
+    assert (ran.json["same"], len(ran.json["differing"])) == (1, 1)
+    renamed.ok("apply", "fresh.pdplan", "--auto-approve")
+    assert renamed.changes() == []
+
+
+def test_a_rebased_plan_keeps_its_scope(renamed: Workspace) -> None:
+    """What the old plan left out, the new one leaves out; the scope cannot be changed on the way."""
+    renamed.ok("-q", "plan", "--only", f"service/{a_service(renamed)}", "--out", "one.pdplan")
+    assert "Rebased: 1 identical" in renamed.ok("plan", "--rebase", "one.pdplan", "--out", "fresh.pdplan").out
+    assert "PD852" in renamed.ok("plan", "--rebase", "one.pdplan", "--no-delete", code=1).err
+    renamed.ok("apply", "fresh.pdplan")
+    assert renamed.changes() == [f"update service/{a_service(renamed, 1)}"]
+
+
+def test_two_plans_are_compared(renamed: Workspace) -> None:
+    """What only one does, what both do, what they do differently; with --detailed-exitcode a difference is 2."""
+    renamed.box.mutate({"action": "rename_service", "id": a_service(renamed, 1), "name": "Once more"})
+    renamed.ok("-q", "plan", "--out", "later.pdplan")
+    ran = renamed.ok("plan", "diff", "saved.pdplan", "later.pdplan", "--detailed-exitcode", code=2)
+    wanted = ("Different (1)", '"Renamed 1"', '"Once more"', "1 changes do the same in both.")
+    assert [part for part in wanted if part not in ran.out] == []
+    ran = renamed.ok("plan", "diff", "saved.pdplan", "saved.pdplan", "--detailed-exitcode")
+    assert ran.out == "2 changes do the same in both. They do the same.\n"
+    assert renamed.ok("plan", "diff", "saved.pdplan", "later.pdplan", "--format", "json").json["equal"] is False
+
+
+@pytest.mark.parametrize("words", [("diff",), ("diff", "saved.pdplan"), ("other", "a", "b"), ("diff", "a", "b")])
+def test_what_cannot_be_compared_is_said(renamed: Workspace, words: tuple[str, ...]) -> None:
+    """One error, no trace."""
+    ran = renamed.ok("plan", *words, code=1)
+    assert (ran.err.count("error["), "Traceback" in ran.err) == (1, False)
