@@ -8,23 +8,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pdsync.apply import ApplyResult, apply_plan
 from pdsync.around import look_around
 from pdsync.completeness import taken_over
-from pdsync.errors import StalePlan, StateError, TargetError, error, warning
-from pdsync.kinds import scopes_for
+from pdsync.errors import StalePlan, StateError, error, warning
 from pdsync.mapping import jq_version, map_entities
 from pdsync.model import (
     Catalog,
     DeleteLimit,
     DesiredEntities,
     EntityKey,
-    Examination,
     Existing,
     Expression,
-    KindState,
     Ledger,
     Plan,
     PlanBase,
@@ -54,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["Fetching", "merged", "queries", "take_snapshot"]
 
 _NAMED = 5
+NO_ENRICHMENT = "PD330"
 NO_LIMIT = DeleteLimit(count=2**62, percent=100.0)
 
 
@@ -306,9 +304,14 @@ def _not_read(ledger: Ledger, desired: DesiredEntities, snapshot: Snapshot) -> f
 
 
 def snapshot_problems(snapshot: Snapshot) -> tuple[Diagnostic, ...]:
-    """Why collections are not complete, each reason once."""
-    found = (collection.problem for collection in snapshot.collections.values() if collection.problem)
-    return tuple(dict.fromkeys(found))
+    """Why collections are not complete, and what else there is to know of them, each once.
+
+    That an enrichment is missing is said by the mappings that read it.
+    """
+    collections = snapshot.collections.values()
+    problems = [collection.problem for collection in collections if collection.problem]
+    notes = [note for collection in collections for note in collection.notes if note.code != NO_ENRICHMENT]
+    return tuple(dict.fromkeys([*problems, *notes]))
 
 
 def _mapped(catalog: Catalog, snapshot: Snapshot, store: StateStore, progress: Progress | None) -> DesiredEntities:
@@ -382,62 +385,3 @@ def unproven(rules: Sequence[MappingRule], snapshot: Snapshot) -> Mapping[str, s
             detail = f" ({collection.problem.detail})" if collection.problem.detail else ""
             reasons[rule.id] = f"{rule.kind}: {collection.problem.summary}{detail}"
     return reasons
-
-
-class Probed(Protocol):
-    """What a source says of one kind (`pdsync.sources.pagerduty.ProbeResult`)."""
-
-    @property
-    def kind(self) -> str:
-        """The kind."""
-        ...
-
-    @property
-    def status(self) -> str:
-        """One of readable, forbidden, unavailable, failed."""
-        ...
-
-    @property
-    def detail(self) -> str:
-        """Why not."""
-        ...
-
-    @property
-    def scope(self) -> str:
-        """The OAuth scope that reads it."""
-        ...
-
-
-class ProbingSource(Protocol):
-    """A source that can be asked cheaply whether kinds can be read."""
-
-    async def probe(self, kinds: Sequence[str]) -> Sequence[Probed]:
-        """One small request for each kind."""
-        ...
-
-
-async def examine(
-    catalog: Catalog, source: ProbingSource, reader: TargetReader, store: StateStore, *, urls: tuple[str, str]
-) -> Examination:
-    """Ask both sides for as little as tells whether a plan could be made."""
-    kinds = sorted({query.kind for query in queries(catalog)})
-    probed = [KindState(p.kind, p.status, p.detail, p.scope) for p in await source.probe(kinds)]
-    ledger = store.load()
-    port_error, existing = "", Existing("", "", {}, {})
-    try:
-        existing = await reader.read({})
-    except TargetError as e:
-        port_error = str(e)
-    return Examination(
-        catalog_blueprints=len(catalog.blueprints),
-        catalog_rules=len(catalog.rules),
-        pagerduty_url=urls[0],
-        kinds=tuple(probed),
-        scopes=scopes_for(queries(catalog)),
-        port_url=urls[1],
-        org_id=existing.org_id,
-        org_name=existing.org_name,
-        blueprints=len(existing.blueprints),
-        port_error=port_error,
-        state=f"{store.backend.url}, serial {ledger.serial}, {len(ledger.entities)} entities owned",
-    )

@@ -631,7 +631,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class KindState:
-    """Whether one mapped kind can be read."""
+    """Whether something can be read: a kind, or what is put into its records (`services: __oncall_user`)."""
 
     kind: str
     status: str
@@ -641,13 +641,21 @@ class KindState:
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What `doctor` found."""
+    """What `doctor` found.
+
+    `scopes` are the least that an OAuth app needs for the catalog, `granted` those that its token has (None: not
+    known), `missing` the first without the second.  `other_kinds` are not mapped.
+    """
 
     catalog_blueprints: int
     catalog_rules: int
     pagerduty_url: str
+    credentials: str
     kinds: tuple[KindState, ...]
+    other_kinds: tuple[KindState, ...]
     scopes: tuple[str, ...]
+    granted: tuple[str, ...] | None
+    missing: tuple[str, ...]
     port_url: str
     org_id: str
     org_name: str
@@ -657,5 +665,6 @@ class Examination:
 
     @property
     def well(self) -> bool:
-        """Whether every mapped kind can be read, and Port too."""
-        return not self.port_error and all(kind.status == "readable" for kind in self.kinds)
+        """Whether everything that is mapped can be read, as far as that was asked, and Port too."""
+        fine = all(kind.status in {"readable", "not asked"} for kind in self.kinds)
+        return fine and not self.port_error and not self.missing

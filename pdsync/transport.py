@@ -391,6 +391,7 @@ class ApiClient:
         allow_plain_http: talk unencrypted to another host than this one.
         headers: sent with every request.
         codes: prefix of the codes of diagnostics: `PD30` for a source, `PD40` for a target.
+        hints: what to do about a status, where it is known better than here.
         timing: clock, sleep and jitter.
 
     Raises:
@@ -413,6 +414,7 @@ class ApiClient:
         allow_plain_http: bool = False,
         headers: Mapping[str, str] = MappingProxyType({}),
         codes: str = "PD30",
+        hints: Mapping[int, str] = MappingProxyType({}),
         timing: Timing | None = None,
     ) -> None:
         check_url(base_url, name, allow_plain_http=allow_plain_http, codes=codes)
@@ -425,6 +427,7 @@ class ApiClient:
         self._on_wait = on_wait
         self._on_exchange = on_exchange
         self._codes = codes
+        self._hints = {**_HINTS, **hints}
         self._timing = timing or Timing()
         self._pacer = _Pacer()
         self._gate = _Gate(concurrency)
@@ -698,7 +701,7 @@ class ApiClient:
             f"{self._codes}0",
             f"{self.name} answered {reply.status}",
             detail=", ".join(about),
-            hint=_HINTS.get(reply.status, ""),
+            hint=self._hints.get(reply.status, ""),
         )
         return ApiError(
             diagnostic,

@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.catalog", "pdsync.sources", "pdsync.targets", "pdsync.state.backends"),
     ("pdsync.state",),
     ("pdsync.apply", "pdsync.around", "pdsync.snapshots"),
-    ("pdsync.commands",),
+    ("pdsync.commands", "pdsync.examination"),
     ("pdsync.github",),
     ("pdsync.cli",),
     ("pdsync.__main__",),

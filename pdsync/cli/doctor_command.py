@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pdsync import commands
 from pdsync.cli.session import Session
+from pdsync.examination import examine
 from pdsync.render.doctor_text import render_examination
 
 if TYPE_CHECKING:
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option("--all", "every_kind", is_flag=True, help="Ask for every kind there is, mapped or not.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
-def doctor(options: Options, *, form: str) -> int:
+def doctor(options: Options, *, every_kind: bool, form: str) -> int:
     """Say what the credentials can read, which mapped kinds they cannot, and the least scopes.  Only reads."""
     session = Session(options)
     session.catalog  # noqa: B018  a broken catalog is said before anything is asked
@@ -30,7 +31,7 @@ def doctor(options: Options, *, form: str) -> int:
             reader = await stack.enter_async_context(session.reader())
             source = await stack.enter_async_context(session.pagerduty())
             urls = (session.pagerduty_url, session.port_url)
-            return await commands.examine(session.catalog, source, reader, session.store, urls=urls)
+            return await examine(session.catalog, source, reader, session.store, urls=urls, every_kind=every_kind)
 
     found = session.run(work())
     click.echo(render_examination(found, form, color=session.color), nl=False)

@@ -23,24 +23,37 @@ def render_examination(found: Examination, form: str, *, color: bool = False) ->
         plain: Any = msgspec.to_builtins(found)
         return orjson.dumps(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
     paint = Paint(color)
+    states = [*found.kinds, *found.other_kinds]
     rows = [("kind", "PagerDuty says", "scope", "")]
-    rows += [(visible(p.kind), p.status, p.scope, visible(p.detail)) for p in found.kinds]
-    lines = table(rows).splitlines()
-    kinds = [lines[0], *(_painted(line, p.status, paint) for line, p in zip(lines[1:], found.kinds, strict=True))]
+    rows += [(visible(p.kind), p.status, p.scope, visible(p.detail)) for p in states]
+    head, *lines = table(rows).splitlines()
+    painted = [_painted(line, p.status, paint) for line, p in zip(lines, states, strict=True)]
+    mapped, others = painted[: len(found.kinds)], painted[len(found.kinds) :]
     port = found.port_error or f"organisation {found.org_name} {found.org_id}, {found.blueprints} blueprints"
     return "\n".join(
         [
             f"catalog    {found.catalog_blueprints} blueprints, {found.catalog_rules} mappings, valid",
             f"port       {visible(found.port_url)}  {visible(port)}",
-            f"pagerduty  {visible(found.pagerduty_url)}",
-            *(f"           {line}" for line in kinds),
+            f"pagerduty  {visible(found.pagerduty_url)}  {found.credentials}",
+            *(f"           {line}" for line in (head, *mapped)),
+            *(f"           {line}" for line in (["not mapped:", *others] if others else [])),
             f"state      {visible(found.state)}",
-            f"Least scopes for this catalog: {' '.join(found.scopes)}",
+            *_scopes(found, paint),
             paint("bold", "All is well." if found.well else "Not all is well: see above."),
             "",
         ]
     )
 
 
+def _scopes(found: Examination, paint: Paint) -> list[str]:
+    """The least scopes; of an app's token also what it has."""
+    lines = [f"Least scopes for this catalog: {' '.join(found.scopes)}"]
+    if found.granted is not None:
+        lines.append(f"Granted to the app: {visible(' '.join(found.granted)) or 'none'}")
+    if found.missing:
+        lines.append(paint("red", f"Not granted: {' '.join(found.missing)}") + "; grant them to the app in PagerDuty")
+    return lines
+
+
 def _painted(line: str, status: str, paint: Paint) -> str:
-    return line.replace(status, paint(_COLORS.get(status, "bold"), status), 1)
+    return line.replace(f"  {status}", f"  {paint(_COLORS.get(status, 'bold'), status)}", 1)

@@ -200,7 +200,7 @@ def test_unreadable_organization_or_blueprints(path: str, body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [(401, "PD402"), (403, "PD403"), (404, "PD404"), (422, "PD407"), (418, "PD400")]
+    ("status", "code"), [(401, "PD402"), (403, "PD415"), (404, "PD404"), (422, "PD407"), (418, "PD400")]
 )
 def test_refused_reading_says_what_to_do(status: int, code: str) -> None:
     """A refusal carries Port's code and message, the route, the trace id and a hint; never a secret."""
@@ -390,7 +390,7 @@ def test_refused_batch_is_split_until_the_culprit_is_alone(status: int) -> None:
     assert len(port.sent("POST", "/v1/blueprints")) < 11
 
 
-@pytest.mark.parametrize(("status", "code"), [(401, "PD402"), (403, "PD403")])
+@pytest.mark.parametrize(("status", "code"), [(401, "PD402"), (403, "PD415")])
 def test_refused_caller_is_an_error(status: int, code: str) -> None:
     """What is not about the entities stops the work."""
     with scripted_port(refusing(status)) as port, pytest.raises(TargetError) as caught:
@@ -503,7 +503,7 @@ def test_delete_refused_altogether() -> None:
     """Missing rights stop the work and delete nothing one by one."""
     with scripted_port(refusing(403)) as port, pytest.raises(TargetError) as caught:
         delete(port, "a", "b")
-    assert "PD403" in told(caught.value)
+    assert "PD415" in told(caught.value)
     assert port.sent("DELETE") == []
 
 

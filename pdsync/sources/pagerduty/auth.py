@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ from pdsync.errors import UsageError, error
 from pdsync.transport import ApiError, FixedHeaders, Unreachable, check_url, read_complaint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from pdsync.transport import Auth
 
@@ -22,7 +23,11 @@ TOKEN_URL = "https://identity.pagerduty.com/oauth/token"  # noqa: S105
 """Where tokens of an app are had, in either region (PagerDuty, OAuth functionality)."""
 
 _API_KEY_LENGTH = 20
+_REGIONS: Mapping[str, str] = MappingProxyType(
+    {"us": "https://api.pagerduty.com", "eu": "https://api.eu.pagerduty.com"}
+)
 _MARGIN = 60.0
+_CHECK_APP = "check PAGERDUTY_CLIENT_ID, PAGERDUTY_CLIENT_SECRET and PAGERDUTY_SUBDOMAIN"
 
 
 def token_auth(token: str) -> Auth:
@@ -30,8 +35,33 @@ def token_auth(token: str) -> Auth:
 
     OAuth tokens begin with `pd` and the region and are long; an API key has 20 characters.
     """
-    is_oauth = token.startswith("pd") and len(token) > _API_KEY_LENGTH
-    return FixedHeaders("authorization", f"Bearer {token}" if is_oauth else f"Token token={token}")
+    return FixedHeaders("authorization", f"Bearer {token}" if _is_oauth(token) else f"Token token={token}")
+
+
+def _is_oauth(token: str) -> bool:
+    return token.startswith("pd") and len(token) > _API_KEY_LENGTH
+
+
+def in_words(token: str | None) -> str:
+    """What sort of credentials these are; without a token it is an app."""
+    if not token:
+        return "OAuth app"
+    return "OAuth token" if _is_oauth(token.strip()) else "API key"
+
+
+def refused_hint(base_url: str, token: str | None) -> str:
+    """What to check when PagerDuty does not accept the credentials."""
+    if not token:
+        return _CHECK_APP
+    region = token.strip()[2:4] if _is_oauth(token.strip()) else ""
+    if region in _REGIONS and region != _region(base_url):
+        return f"PAGERDUTY_TOKEN is of another region: set PAGERDUTY_API_URL={_REGIONS[region]}"
+    expired = "has not run out" if _is_oauth(token.strip()) else "is a REST API key"
+    return f"check that PAGERDUTY_TOKEN {expired} and that PAGERDUTY_API_URL is its region's"
+
+
+def _region(base_url: str) -> str:
+    return "eu" if ".eu." in (urlsplit(base_url).hostname or "") else "us"
 
 
 class _Granted(msgspec.Struct):
@@ -83,6 +113,13 @@ class ClientCredentials:
         """Which of these the last token does not have; none while there is no token, or it did not say."""
         return () if self._granted is None else tuple(sorted(set(scopes) - self._granted))
 
+    @property
+    def granted(self) -> tuple[str, ...] | None:
+        """The scopes of the last token, the account left out; None while there is no token, or it did not say."""
+        if self._granted is None:
+            return None
+        return tuple(sorted(scope for scope in self._granted if not scope.startswith("as_account-")))
+
     async def headers(self, client: httpx.AsyncClient) -> dict[str, str]:
         """The header with the token, fetched if there is none that is good.  Raises `ApiError`, `Unreachable`."""
         async with self._fetching:
@@ -120,7 +157,7 @@ def _refused(response: httpx.Response, path: str) -> ApiError:
         "PD302",
         f"PagerDuty's login answered {response.status_code}",
         detail=told.code or "without a token",
-        hint="check client id, client secret, subdomain and region",
+        hint=f"{_CHECK_APP}, and that PAGERDUTY_API_URL is the API of its region",
     )
     return ApiError(diagnostic, status=response.status_code, method="POST", path=path, code=told.code)
 
@@ -143,8 +180,7 @@ def make_auth(
         return token_auth(token.strip())
     if client_id and client_secret and subdomain:
         check_url(token_url, "PagerDuty's login")
-        region = "eu" if ".eu." in (urlsplit(base_url).hostname or "") else "us"
-        return ClientCredentials(client_id, client_secret, f"{region}.{subdomain}", token_url=token_url)
+        return ClientCredentials(client_id, client_secret, f"{_region(base_url)}.{subdomain}", token_url=token_url)
     given = {"client id": client_id, "client secret": client_secret, "subdomain": subdomain}
     missing = [name for name, value in given.items() if not value]
     raise UsageError(

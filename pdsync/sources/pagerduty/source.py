@@ -15,7 +15,7 @@ from pdsync.kinds import KINDS, scopes_for
 from pdsync.model import Snapshot
 from pdsync.privacy import Cleaner
 from pdsync.sources import Reuse
-from pdsync.sources.pagerduty.auth import TOKEN_URL, ClientCredentials, make_auth
+from pdsync.sources.pagerduty.auth import TOKEN_URL, ClientCredentials, in_words, make_auth, refused_hint
 from pdsync.sources.pagerduty.earlier import Earlier
 from pdsync.sources.pagerduty.moments import in_utc
 from pdsync.sources.pagerduty.probing import Prober, ProbeResult
@@ -42,6 +42,7 @@ class PagerDuty:
         now: gives the time that relative moments refer to.
         login: an OAuth app's credentials, if it is those that the client has.
         folder: where records are put aside; None for where the system keeps temporary files.
+        credentials: what sort of credentials the client has, in words.
     """
 
     name = "PagerDuty"
@@ -53,7 +54,9 @@ class PagerDuty:
         now: Callable[[], datetime],
         login: ClientCredentials | None = None,
         folder: Path | None = None,
+        credentials: str = "",
     ) -> None:
+        self.credentials = credentials
         self._client = client
         self._now = now
         self._login = login
@@ -108,6 +111,11 @@ class PagerDuty:
         wanted = list(dict.fromkeys(KINDS[kind].name for kind in kinds))
         self._ask_for(wanted)
         return await Prober(self._client, self._now(), self._login or Everything()).probe(wanted)
+
+    @property
+    def granted(self) -> tuple[str, ...] | None:
+        """The scopes that an app's token has, the account left out; None where there is none, or it does not say."""
+        return self._login.granted if self._login else None
 
     def _ask_for(self, kinds: Sequence[str | Query]) -> None:
         """Have the app's token ask for the scopes of these kinds; for all there are if that cannot be told."""
@@ -195,7 +203,9 @@ async def open_pagerduty(
         on_exchange=on_exchange,
         allow_plain_http=allow_plain_http,
         headers={"accept": ACCEPT},
+        hints={401: refused_hint(base_url, token)},
         timing=timing,
     )
+    login = auth if isinstance(auth, ClientCredentials) else None
     async with client:
-        yield PagerDuty(client, now=now, login=auth if isinstance(auth, ClientCredentials) else None, folder=folder)
+        yield PagerDuty(client, now=now, login=login, credentials=in_words(token), folder=folder)

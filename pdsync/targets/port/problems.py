@@ -1,10 +1,11 @@
 """Port's refusals as diagnostics: what it said, and what to do about it.
 
-PD400  any other refusal          PD405  exists already       PD410  trouble at Port
-PD401  no answer                  PD406  too large            PD411  dependents in the way
-PD402  credentials not accepted   PD407  values refused       PD412  an answer that cannot be read
-PD403  not allowed                PD408  rate limit           PD413  entities move while they are read
-PD404  not there                  PD409  stopped (transport)  PD414  a change without effect
+PD400  any other refusal          PD406  too large            PD412  an answer that cannot be read
+PD401  no answer                  PD407  values refused       PD413  entities move while they are read
+PD402  credentials not accepted   PD408  rate limit           PD414  a change without effect
+PD403  base URL (transport)       PD409  stopped (transport)  PD415  not allowed
+PD404  not there                  PD410  trouble at Port
+PD405  exists already             PD411  dependents in the way
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ _ADVICE: Final[Mapping[int, _Advice]] = {
     400: _VALUES,
     401: _CREDENTIALS,
     403: _Advice(
-        "PD403",
+        "PD415",
         "Port does not allow this",
         "use machine credentials of the organization that may read and write its catalog; check its IP allow list",
     ),

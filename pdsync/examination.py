@@ -1,0 +1,120 @@
+"""What `doctor` does: ask both sides for as little as tells whether a plan could be made, and what it takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from pdsync.errors import TargetError
+from pdsync.kinds import KINDS, scopes_for
+from pdsync.model import Examination, Existing, KindState
+from pdsync.snapshots import queries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pdsync.model import Catalog, Query
+    from pdsync.state.store import StateStore
+    from pdsync.targets import TargetReader
+
+NOT_ASKED = "not asked"
+"""Analytics have a daily quota of perhaps ten requests, which no question is worth."""
+
+
+class Probed(Protocol):
+    """What a source says of one kind (`pdsync.sources.pagerduty.ProbeResult`)."""
+
+    @property
+    def kind(self) -> str:
+        """The kind."""
+        ...
+
+    @property
+    def status(self) -> str:
+        """One of readable, forbidden, unavailable, failed."""
+        ...
+
+    @property
+    def detail(self) -> str:
+        """Why not."""
+        ...
+
+    @property
+    def scope(self) -> str:
+        """The OAuth scope that reads it."""
+        ...
+
+
+class ProbingSource(Protocol):
+    """A source that can be asked cheaply whether kinds can be read, and with which credentials it is."""
+
+    credentials: str
+
+    @property
+    def granted(self) -> tuple[str, ...] | None:
+        """The scopes of an OAuth app's token, once something was asked; None where nobody says."""
+        ...
+
+    async def probe(self, kinds: Sequence[str]) -> Sequence[Probed]:
+        """One small request for each kind."""
+        ...
+
+
+async def examine(
+    catalog: Catalog,
+    source: ProbingSource,
+    reader: TargetReader,
+    store: StateStore,
+    *,
+    urls: tuple[str, str],
+    every_kind: bool = False,
+) -> Examination:
+    """Whether each mapped kind can be read, with its enrichments; every other kind as well, if that is wanted."""
+    asked = queries(catalog)
+    rows = dict.fromkeys(row for query in sorted(asked, key=lambda each: each.kind) for row in _read_for(query))
+    others = [name for name in KINDS if every_kind and (name, name) not in rows]
+    wanted = sorted({kind for _, kind in rows} | {*others})
+    probed = {each.kind: each for each in await source.probe([kind for kind in wanted if not KINDS[kind].daily])}
+    states = [_state(label, kind, probed) for label, kind in rows]
+    ledger = store.load()
+    port_error, existing = "", Existing("", "", {}, {})
+    try:
+        existing = await reader.read({})
+    except TargetError as e:
+        port_error = str(e)
+    scopes = scopes_for(asked)
+    granted = source.granted
+    return Examination(
+        catalog_blueprints=len(catalog.blueprints),
+        catalog_rules=len(catalog.rules),
+        pagerduty_url=urls[0],
+        credentials=source.credentials,
+        kinds=tuple(states),
+        other_kinds=tuple(_state(name, name, probed) for name in others),
+        scopes=scopes,
+        granted=granted,
+        missing=() if granted is None else tuple(scope for scope in scopes if scope not in granted),
+        port_url=urls[1],
+        org_id=existing.org_id,
+        org_name=existing.org_name,
+        blueprints=len(existing.blueprints),
+        port_error=port_error,
+        state=f"{store.backend.url}, serial {ledger.serial}, {len(ledger.entities)} entities owned",
+    )
+
+
+def _read_for(query: Query) -> Iterator[tuple[str, str]]:
+    """What is read for a query: a name for it, and the kind."""
+    row = KINDS[query.kind]
+    yield row.name, row.name
+    if row.also:
+        yield f"{row.name}: {row.also}", row.also
+    names = {name for name, _ in query.enrich}
+    for enrichment in row.enrichments:
+        if enrichment.name in names:
+            yield from ((f"{row.name}: {enrichment.name}", kind) for kind in enrichment.kinds)
+
+
+def _state(label: str, kind: str, probed: Mapping[str, Probed]) -> KindState:
+    if (found := probed.get(kind)) is None:
+        return KindState(label, NOT_ASKED, "it has a small daily quota", KINDS[kind].scope)
+    return KindState(label, found.status, found.detail, found.scope)
