@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.render",),
     ("pdsync.spool",),
     ("pdsync.recordfile",),
-    ("pdsync.transport", "pdsync.init_files"),
+    ("pdsync.transport", "pdsync.init_files", "pdsync.sealing"),
     ("pdsync.catalog", "pdsync.sources", "pdsync.targets", "pdsync.state.backends"),
     ("pdsync.state",),
     ("pdsync.apply", "pdsync.around", "pdsync.snapshots"),

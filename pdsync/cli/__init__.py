@@ -97,7 +97,7 @@ come to; `pdsync apply` does exactly that.
 Environment:
   PORT_CLIENT_ID PORT_CLIENT_SECRET PORT_BASE_URL  PAGERDUTY_TOKEN PAGERDUTY_API_URL
   PAGERDUTY_CLIENT_ID PAGERDUTY_CLIENT_SECRET PAGERDUTY_SUBDOMAIN (scoped OAuth instead of a token)
-  PDSYNC_STATE (as --state)  NO_COLOR
+  PDSYNC_STATE (as --state)  PDSYNC_STATE_KEY (encrypts it)  NO_COLOR
 
 \b
 Exit codes:

@@ -109,7 +109,7 @@ def eval_(options: Options, *, kind: str, identifier: str, file: Path | None) ->
     from pdsync.state.snapshot_file import open_snapshot
 
     session = Session(options)
-    snapshot = open_snapshot(file) if file else session.store.load_snapshot()
+    snapshot = open_snapshot(file, session.keyring) if file else session.store.load_snapshot()
     if snapshot is None:
         raise UsageError(error("PD804", "there is no snapshot yet", hint="run `pdsync snapshot`"))
     found = _records(session.catalog.rules, snapshot, kind, identifier)

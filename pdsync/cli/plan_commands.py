@@ -12,7 +12,7 @@ import click
 
 from pdsync import commands
 from pdsync.cli.saved_plans import rebase, show_difference, show_unreviewed
-from pdsync.cli.session import Session, write_private
+from pdsync.cli.session import Session
 from pdsync.errors import UsageError, error
 from pdsync.plan import Scope
 from pdsync.plan.document import parse_plan, plan_document
@@ -136,7 +136,7 @@ def snapshot(
     else:
         from pdsync.state.snapshot_file import dump_snapshot
 
-        write_private(out, dump_snapshot(taken))
+        session.write_file(out, dump_snapshot(taken))
     click.echo(render_snapshot(taken), nl=False)
     session.tell([d for c in taken.collections.values() for d in (c.problem, *c.notes) if d is not None])
     return 0 if all(c.complete for c in taken.collections.values()) else 7
@@ -203,7 +203,7 @@ def plan(
     session.tell(made.diagnostics)
     session.events([{"type": "plan", "fingerprint": made.fingerprint, "changes": len(made.changes)}])
     if out is not None:
-        write_private(out, [plan_document(made)])
+        session.write_file(out, [plan_document(made)])
         session.progress.note(f"Saved to {out}; `pdsync apply {out}` does exactly this.")
     return plan_exit_code(made, detailed=detailed_exitcode)
 
@@ -247,7 +247,7 @@ def _kept_snapshot(session: Session, file: Path | None) -> Snapshot:
     from pdsync.state.snapshot_file import open_snapshot
 
     if file is not None:
-        return open_snapshot(file)
+        return open_snapshot(file, session.keyring)
     kept = session.store.load_snapshot()
     if kept is None:
         raise UsageError(error("PD804", "there is no snapshot yet", hint="run `pdsync snapshot`"))
@@ -300,7 +300,7 @@ def apply(
                 return plan_exit_code(made, detailed=False)
             _approve(made, auto=auto_approve)
         else:
-            made = parse_plan(plan_file.read_bytes(), str(plan_file))
+            made = parse_plan(session.read_file(plan_file), str(plan_file))
             if made.unreviewed:
                 show_unreviewed(session, made)
                 _approve(to_review(made), auto=auto_approve)
@@ -371,7 +371,7 @@ def show(options: Options, *, what: str, form: str) -> int:
     """Show a saved plan, the state, the history of runs, one run, or one entity as we last wrote it."""
     session = Session(options)
     if Path(what).is_file():
-        made = parse_plan(Path(what).read_bytes(), what)
+        made = parse_plan(session.read_file(Path(what)), what)
         click.echo(plan_in(made, form, session), nl=False)
         return 0
     history = session.store.history()

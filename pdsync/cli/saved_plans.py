@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pdsync.cli.session import write_private
 from pdsync.errors import UsageError, error
 from pdsync.plan import Scope
 from pdsync.plan.document import parse_plan, plan_document, read_plan
@@ -30,20 +29,20 @@ def show_difference(session: Session, words: tuple[str, ...], form: str, *, deta
         hint = "to compare two saved plans: pdsync plan diff A B"
         raise UsageError(error("PD850", "not an argument of plan", detail=" ".join(words), hint=hint))
     first, second = words[1:]
-    compared = compare(*(read_plan(_bytes(name), name) for name in (first, second)))
+    compared = compare(*(read_plan(_bytes(session, name), name) for name in (first, second)))
     _show(compared, form, render_comparison(compared, (first, second), color=session.color))
     return CHANGED if detailed and not compared.equal else 0
 
 
 def rebase(session: Session, file: Path, form: str, make: Callable[[Scope], Plan], out: Path | None) -> Plan:
     """`plan --rebase FILE`: the same scope planned anew, and only what differs is to be looked at again."""
-    old = parse_plan(file.read_bytes(), str(file))
+    old = parse_plan(session.read_file(file), str(file))
     made, compared = rebased(old, make(Scope.read(old.base.scope)))
     _show(compared, form, render_rebase(compared, color=session.color))
     if out is None:
         session.progress.note("Nothing was kept: give --out FILE to save the rebased plan.")
     else:
-        write_private(out, [plan_document(made)])
+        session.write_file(out, [plan_document(made)])
         session.progress.note(f"Saved to {out}; `pdsync apply {out}` does exactly this.")
     return made
 
@@ -57,8 +56,8 @@ def _show(compared: Comparison, form: str, text: str) -> None:
     click.echo(comparison_json(compared) if form == "json" else text, nl=False)
 
 
-def _bytes(name: str) -> bytes:
+def _bytes(session: Session, name: str) -> bytes:
     try:
-        return Path(name).read_bytes()
+        return session.read_file(Path(name))
     except OSError as problem:
         raise UsageError(error("PD851", "cannot read the plan", detail=f"{name}: {problem.strerror}")) from problem

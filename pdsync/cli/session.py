@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from pdsync.cli import Options
     from pdsync.errors import Diagnostic
     from pdsync.model import Catalog
+    from pdsync.sealing import Keyring
     from pdsync.sources import Source
     from pdsync.sources.pagerduty import PagerDuty
+    from pdsync.state.open import Surroundings
     from pdsync.state.store import StateStore
     from pdsync.targets import TargetReader, TargetWriter
 
@@ -150,16 +152,43 @@ class Session:
     @cached_property
     def store(self) -> StateStore:
         """The state, from --state, the project, or state/ beside the catalog."""
-        from pdsync.state.open import Surroundings, open_store
+        from pdsync.state.open import open_store
 
-        url = self.options.state or self.env.get("PDSYNC_STATE", "") or self._project_state()
-        url = url or self._default_state
-        link = self._run_link()
-        who = (
-            f"{self.env.get('USER') or self.env.get('USERNAME') or 'unknown'}@{socket.gethostname()}, pid {os.getpid()}"
-        )
-        around = Surroundings(self.options.catalog, self.env, self._git_environment, self.progress.note)
-        return open_store(url, around, now=now, new_id=new_id, who=who, link=link)
+        user = self.env.get("USER") or self.env.get("USERNAME") or "unknown"
+        who = f"{user}@{socket.gethostname()}, pid {os.getpid()}"
+        return open_store(self.state_url, self.around, now=now, new_id=new_id, who=who, link=self._run_link())
+
+    @property
+    def state_url(self) -> str:
+        """Where the state is: --state, else PDSYNC_STATE, else the project's; empty for state/ beside the catalog."""
+        return self.options.state or self.env.get("PDSYNC_STATE", "") or self._project_state() or self._default_state
+
+    @property
+    def around(self) -> Surroundings:
+        """What the state's backends may need."""
+        from pdsync.state.open import Surroundings
+
+        return Surroundings(self.options.catalog, self.env, self._git_environment, self.progress.note)
+
+    @cached_property
+    def keyring(self) -> Keyring | None:
+        """The keys of the state, None when it is not encrypted.  Raises `UsageError`."""
+        from pdsync.sealing import read_keys
+
+        return read_keys(self.env)
+
+    def read_file(self, path: Path) -> bytes:
+        """A file that the user names, which may be sealed.  Raises `StateError`, `OSError`."""
+        from pdsync.sealing import is_sealed, unseal
+
+        data = path.read_bytes()
+        return b"".join(unseal([data], self.keyring, str(path))) if is_sealed(data) else data
+
+    def write_file(self, path: Path, chunks: Iterable[bytes]) -> None:
+        """Write a plan or snapshot: for its owner alone, and sealed when there is a key.  Raises `OSError`."""
+        from pdsync.sealing import seal
+
+        write_private(path, seal(chunks, self.keyring) if self.keyring else chunks)
 
     def _project_state(self) -> str:
         """The project's state URL; state commands work without a valid catalog, so its absence is no error here."""

@@ -127,6 +127,35 @@ def check(options: Options) -> int:
     return 0
 
 
+@state.command()
+def keygen() -> int:
+    """Print a new key for PDSYNC_STATE_KEY: keep it where you keep secrets."""
+    from pdsync.sealing import new_key
+
+    click.echo(new_key())
+    return 0
+
+
+@state.command()
+@click.option("--decrypt", is_flag=True, help="Write everything in the clear instead.")
+@click.pass_obj
+def rekey(options: Options, *, decrypt: bool) -> int:
+    """Encrypt the whole state with the present key: for the first time, or after a change of key."""
+    from pdsync.state.open import open_places
+    from pdsync.state.rekey import rekey as rewrite
+
+    session = Session(options)
+    if session.keyring is None:
+        hint = "set PDSYNC_STATE_KEY to what `pdsync state keygen` prints"
+        raise UsageError(error("PD815", "there is no key", hint=hint))
+    with session.store.lock("state rekey"):
+        want = None if decrypt else session.keyring
+        done = rewrite(open_places(session.state_url, session.around), session.keyring, want)
+    how = "in the clear: unset PDSYNC_STATE_KEY now" if want is None else f"encrypted with the key {want.key.id}"
+    click.echo(f"{len(done)} files are {how}.")
+    return 0
+
+
 @click.command()
 @click.argument("lock_id", metavar="ID")
 @click.pass_obj

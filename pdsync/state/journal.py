@@ -22,10 +22,14 @@ import orjson
 from pdsync.errors import StateError, error
 from pdsync.model import Change, EntityKey, Ledger, LedgerEntry, Outcome, OutcomeStatus, Plan
 from pdsync.plan.document import parse_plan, plan_document
+from pdsync.sealing import is_sealed, new_lines, read_lines
 from pdsync.state.backends.local import sync_folder
+from pdsync.state.backends.sealed import not_sealed
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pdsync.sealing import Keyring
 
 TAIL = 64
 """Bytes at the end of a journal that hold its last line, when that closes the run."""
@@ -48,7 +52,7 @@ class RunRecord:
 class Journal:
     """The journal of one running apply, open for appending."""
 
-    def __init__(self, folder: Path, run: str, started: str, plan: Plan) -> None:
+    def __init__(self, folder: Path, run: str, started: str, plan: Plan, keyring: Keyring | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.run = run
         self.plan = plan
@@ -57,6 +61,10 @@ class Journal:
         self.path = folder / f"{run}.jsonl"
         handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         self._file: BinaryIO = os.fdopen(handle, "ab")
+        self._sealed = new_lines(keyring, str(self.path)) if keyring else None
+        self._written = 0
+        if self._sealed:
+            self._file.write(self._sealed.head)
         head = orjson.dumps({"run": run, "started": started})
         self._append(head[:-1] + b',"plan":' + plan_document(plan).rstrip(b"\n") + b"}")
         sync_folder(folder)
@@ -85,17 +93,19 @@ class Journal:
         self._file.close()
 
     def _append(self, line: bytes) -> None:
-        self._file.write(line + b"\n")
+        self._file.write((self._sealed.seal(self._written, line) if self._sealed else line) + b"\n")
+        self._written += 1
         self._file.flush()
         os.fsync(self._file.fileno())
 
 
-def read_journal(path: Path) -> RunRecord:
+def read_journal(path: Path, keyring: Keyring | None = None) -> RunRecord:
     """Read one journal; a last line that was cut by a crash is left out.
 
-    Raises `StateError` when the first line is not whole (the run never began) or another one makes no sense.
+    Raises `StateError` when the first line is not whole (the run never began) or another one makes no sense, and for a
+    sealed journal whose key we do not have.
     """
-    head, *lines = path.read_bytes().split(b"\n")
+    head, *lines = _plain(path, keyring).split(b"\n")
     try:
         first = orjson.loads(head)
         plan = parse_plan(orjson.dumps(first["plan"]), str(path))
@@ -104,6 +114,30 @@ def read_journal(path: Path) -> RunRecord:
     except (ValueError, LookupError, TypeError, AttributeError) as e:
         hint = "keep a copy, then remove it: what that run did is planned again, as changes or as something to adopt"
         raise StateError(error("PD530", "journal is damaged", detail=f"{path}: {e}", hint=hint)) from e
+
+
+def _plain(path: Path, keyring: Keyring | None) -> bytes:
+    """The bytes of a journal that is sealed if there is a key.  Raises `StateError` when it is not."""
+    data = path.read_bytes()
+    if keyring is not None and data and not is_sealed(data):
+        raise not_sealed(str(path))
+    return unsealed_journal(data, keyring, str(path))
+
+
+def unsealed_journal(data: bytes, keyring: Keyring | None, name: str) -> bytes:
+    """A journal as it would be had it not been sealed; of a sealed one, a line that a crash has cut is left out."""
+    if not is_sealed(data):
+        return data
+    head, _, rest = data.partition(b"\n")
+    lines = read_lines(head + b"\n", keyring, name)
+    return b"".join(lines.unseal(n, line) + b"\n" for n, line in enumerate(rest.split(b"\n")[:-1]))
+
+
+def sealed_journal(data: bytes, keyring: Keyring, name: str) -> bytes:
+    """A plain journal, sealed; a line that a crash has cut is left out."""
+    lines = new_lines(keyring, name)
+    whole = data.split(b"\n")[:-1]
+    return lines.head + b"".join(lines.seal(n, line) + b"\n" for n, line in enumerate(whole))
 
 
 def _with_events(record: RunRecord, events: Iterable[Any]) -> RunRecord:
@@ -118,14 +152,16 @@ def _with_events(record: RunRecord, events: Iterable[Any]) -> RunRecord:
     return replace(record, statuses=statuses, messages=messages, closed=closed)
 
 
-def read_journals(folder: Path) -> list[RunRecord]:
+def read_journals(folder: Path, keyring: Keyring | None = None) -> list[RunRecord]:
     """All runs, oldest first; one whose first line was never finished did nothing and is left out."""
-    return [read_journal(path) for path in _paths(folder) if _has_a_line(path)]
+    return [read_journal(path, keyring) for path in _paths(folder) if _has_a_line(path)]
 
 
-def read_open_journals(folder: Path) -> list[RunRecord]:
+def read_open_journals(folder: Path, keyring: Keyring | None = None) -> list[RunRecord]:
     """The runs that were not closed, oldest first; of the others only the end is looked at."""
-    return [read_journal(path) for path in _paths(folder) if not _is_closed(path) and _has_a_line(path)]
+    return [
+        read_journal(path, keyring) for path in _paths(folder) if not _is_closed(path, keyring) and _has_a_line(path)
+    ]
 
 
 def _paths(folder: Path) -> list[Path]:
@@ -134,13 +170,18 @@ def _paths(folder: Path) -> list[Path]:
 
 def _has_a_line(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.readline().endswith(b"\n")
+        first = file.readline()
+        return (file.readline() if is_sealed(first) else first).endswith(b"\n")
 
 
-def _is_closed(path: Path) -> bool:
+def _is_closed(path: Path, keyring: Keyring | None) -> bool:
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - TAIL))
-        return file.read().rpartition(b"\n")[0].rpartition(b"\n")[2].startswith(b'{"closed":')
+        if is_sealed(file.readline()):
+            end = _plain(path, keyring)
+        else:
+            file.seek(max(0, path.stat().st_size - TAIL))
+            end = file.read()
+    return end.rpartition(b"\n")[0].rpartition(b"\n")[2].startswith(b'{"closed":')
 
 
 def after_run(ledger: Ledger, plan: Plan, statuses: Mapping[int, OutcomeStatus]) -> Ledger:

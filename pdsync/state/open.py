@@ -15,14 +15,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pdsync.errors import UsageError, error
+from pdsync.sealing import read_keys
+from pdsync.state.backends import Backend
 from pdsync.state.backends.local import LocalBackend
+from pdsync.state.backends.sealed import SealedBackend, SealedFolder
 from pdsync.state.store import StateStore
-
-if TYPE_CHECKING:
-    from pdsync.state.backends import Backend
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,26 @@ class Surroundings:
     notify: Callable[[str], None] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the parts of a state are, as they are kept, sealed or not: the ledger, and what is on this machine."""
+
+    backend: Backend
+    local: LocalBackend
+
+    @property
+    def journals(self) -> LocalBackend:
+        """The journals, one file a run."""
+        return LocalBackend(self.local.folder / "journal")
+
+
+def open_places(url: str, around: Surroundings) -> Places:
+    """The places of the state behind `url`.  Raises as `open_backend` does."""
+    backend = open_backend(url, around)
+    here = backend if isinstance(backend, LocalBackend) else LocalBackend(_cache(backend.url, around.catalog))
+    return Places(backend, here)
+
+
 def open_store(
     url: str,
     around: Surroundings,
@@ -50,19 +69,20 @@ def open_store(
 ) -> StateStore:
     """The store behind `url`; an empty one means `state/` beside the catalog folder.
 
-    A remote backend keeps the ledger; journal and snapshot stay in a folder of this machine.  Raises `UsageError` for a
-    scheme that is not known.
+    A remote backend keeps the ledger; journal and snapshot stay in a folder of this machine.  All are encrypted when
+    the environment holds a key.  Raises `UsageError` for a scheme that is not known, or a key that is none.
     """
-    backend = open_backend(url, around)
-    local = backend if isinstance(backend, LocalBackend) else LocalBackend(_cache(backend.url, around.catalog))
+    keyring = read_keys(around.environment)
+    places = open_places(url, around)
     return StateStore(
-        backend,
-        journals=local.folder / "journal",
-        snapshots=local,
+        SealedBackend(places.backend, keyring),
+        journals=places.journals.folder,
+        snapshots=SealedFolder(places.local, keyring),
         now=now,
         new_id=new_id,
         who=who,
         link=link,
+        keyring=keyring,
     )
 
 

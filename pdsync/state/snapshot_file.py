@@ -23,6 +23,7 @@ from pdsync.completeness import SUSPICIOUS, Seen
 from pdsync.errors import Diagnostic
 from pdsync.model import Collection, Query, Record, Snapshot
 from pdsync.recordfile import KeptRecords, RecordWriter, checksum_of, read_records, written_lines
+from pdsync.sealing import unsealed_view
 from pdsync.spool import Held, Spool, blocks, lines, open_file
 from pdsync.state.header import CUT, damage, damaged, read_header
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
     from pathlib import Path
 
+    from pdsync.sealing import Keyring
     from pdsync.spool import Readable
 
 FORMAT = "pdsync-snapshot"
@@ -82,10 +84,10 @@ def parse_snapshot(data: bytes, name: str, kinds: AbstractCollection[str] | None
     return read_snapshot(Held(data), name, kinds)
 
 
-def open_snapshot(path: Path) -> Snapshot:
-    """Read a snapshot from a file; see `read_snapshot`."""
+def open_snapshot(path: Path, keyring: Keyring | None = None) -> Snapshot:
+    """Read a snapshot from a file, which may be sealed; see `read_snapshot`."""
     try:
-        return read_snapshot(open_file(path), str(path))
+        return read_snapshot(unsealed_view(open_file(path), keyring, str(path)), str(path))
     except OSError as e:
         raise damaged(str(path), f"it cannot be read: {e.strerror or e}") from e
 

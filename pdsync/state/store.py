@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from pdsync.completeness import Seen
     from pdsync.model import Query
-    from pdsync.state.backends import Backend
-    from pdsync.state.backends.local import LocalBackend
+    from pdsync.sealing import Keyring
+    from pdsync.state.backends import Backend, Cache
 
 LEDGER = "ledger.jsonl"
 SNAPSHOT = "snapshot.jsonl"
@@ -33,7 +33,7 @@ class StateStore:
 
     `journals` is a local folder; `snapshots` keeps the snapshot, which can always be taken again; `new_id` draws a
     random hexadecimal id, `now` the time as RFC 3339 UTC; `who` is user@host and pid, `link` the CI run, both for the
-    lock.
+    lock.  `keyring` seals the journals; backend and snapshots see to theirs themselves.
     """
 
     def __init__(
@@ -41,13 +41,15 @@ class StateStore:
         backend: Backend,
         *,
         journals: Path,
-        snapshots: LocalBackend,
+        snapshots: Cache,
         now: Callable[[], str],
         new_id: Callable[[], str],
         who: str = "",
         link: str = "",
+        keyring: Keyring | None = None,
     ) -> None:
         self.backend = backend
+        self.keyring = keyring
         self.journals = journals
         self.snapshots = snapshots
         self._now, self._new_id, self._who, self._link = now, new_id, who, link
@@ -75,7 +77,7 @@ class StateStore:
         """Runs on this ledger's serial that did not come to their end."""
         return [
             record
-            for record in read_open_journals(self.journals)
+            for record in read_open_journals(self.journals, self.keyring)
             if record.closed is None
             and record.plan.base.serial == ledger.serial
             and record.plan.base.lineage == ledger.lineage
@@ -83,7 +85,7 @@ class StateStore:
 
     def history(self) -> list[RunRecord]:
         """All runs that were journalled here, oldest first."""
-        return read_journals(self.journals)
+        return read_journals(self.journals, self.keyring)
 
     def save(self, ledger: Ledger, *, deletes: int) -> Ledger:
         """Store the ledger under the next serial; returns it as stored.
@@ -116,7 +118,7 @@ class StateStore:
         self._check_base(plan)
         started = self._now()
         stamp = started.replace("-", "").replace(":", "")[:15] + "Z"
-        return Journal(self.journals, f"{stamp}-{self._new_id()[:6]}", started, plan)
+        return Journal(self.journals, f"{stamp}-{self._new_id()[:6]}", started, plan, self.keyring)
 
     def _check_base(self, plan: Plan) -> None:
         base, held = plan.base, self._stored

@@ -143,8 +143,8 @@ def test_exit_codes_are_those_of_the_errors() -> None:
 
 def test_variables_are_those_that_are_read() -> None:
     """Every environment variable that command line and state backends read stands in the README's table, and no other."""
-    folders = (ROOT / "pdsync" / "cli", ROOT / "pdsync" / "state" / "backends")
-    code = "\n".join(path.read_text(encoding="utf-8") for folder in folders for path in folder.glob("*.py"))
+    readers = ("cli/*.py", "state/backends/*.py", "sealing.py")
+    code = "\n".join(path.read_text(encoding="utf-8") for glob in readers for path in (ROOT / "pdsync").glob(glob))
     table = read(README).split("**Say who you are.**", 1)[1].split("Least privileges", 1)[0]
     assert set(VARIABLE.findall(table)) == {name for name in VARIABLE.findall(code) if name != "PORT_PORT"}
 

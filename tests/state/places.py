@@ -7,15 +7,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 
+from pdsync.sealing import Keyring, parse_key
 from pdsync.state.backends import Backend
 from pdsync.state.backends.remote import Patience, RemoteBackend
+from pdsync.state.backends.sealed import SealedBackend
 from pdsync.state.open import Surroundings, open_backend
 from tests.state.servers import S3, Azure, Gcs, Shelf, Web, serving
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 
 SECRET = base64.b64encode(b"not a real key, 32 bytes long...").decode()
+assert len(base64.b64decode(SECRET)) == 32
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
     "AWS_SECRET_ACCESS_KEY": SECRET,
@@ -125,6 +128,14 @@ def web(folder: Path) -> Iterator[Place]:
         yield _served(f"{address}/pdsync/production", {}, folder, shelf)
 
 
-PLACES = {"local": local, "git": git, "moto": moto, "s3": s3, "gs": gcs, "az": azure, "https": web}
+@contextmanager
+def sealed(folder: Path) -> Iterator[Place]:
+    """Encrypted in front of a server."""
+    ring = Keyring(parse_key(SECRET, "test"))
+    with web(folder) as place:
+        yield replace(place, open=lambda: SealedBackend(place.open(), ring))
+
+
+PLACES = {"local": local, "git": git, "moto": moto, "s3": s3, "gs": gcs, "az": azure, "https": web, "sealed": sealed}
 SERVED = {"s3": s3, "gs": gcs, "az": azure, "https": web}
 """Those whose server is ours, and so can be made to fail."""

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from pdsync.spool import Readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,4 +61,31 @@ class Backend(Protocol):
 
     def unlock(self, lock_id: str) -> None:
         """Break the lock with this id.  Raises `StateError` when another one is held."""
+        ...
+
+
+class Cache(Protocol):
+    """Files of this machine that can be made again: the snapshot, what mapping remembers."""
+
+    url: str
+
+    @property
+    def folder(self) -> Path:
+        """Where they are."""
+        ...
+
+    def load(self, name: str) -> Stored | None:
+        """See `Backend.load`."""
+        ...
+
+    def open(self, name: str) -> Readable | None:
+        """A file, to be read bit by bit, as it is now whatever becomes of it; None when there is none."""
+        ...
+
+    def replace(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Replace a file whatever it was, whole or not at all.  Raises `StateError`."""
+        ...
+
+    def first_line(self, name: str) -> bytes:
+        """The first line of a file, without reading the rest; empty when there is none."""
         ...

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pdsync.errors import StalePlan, StateError, error
+from pdsync.sealing import is_sealed
 from pdsync.state.backends import Stored
 from pdsync.state.backends.locks import break_lock, hold
 
@@ -136,7 +137,7 @@ class RemoteBackend:
     def store(self, name: str, data: bytes, expected: str | None) -> str:
         """See `Backend.store`."""
         self._prove()
-        packed = gzip.compress(data, compresslevel=6, mtime=0)
+        packed = gzip.compress(data, compresslevel=0 if is_sealed(data) else 6, mtime=0)
         return self._put(name, packed, expected)
 
     def delete(self, name: str) -> None:

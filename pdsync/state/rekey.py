@@ -1,0 +1,58 @@
+"""A new key for a state: everything kept is read with the keys that there are, and written with the one to come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pdsync.sealing import is_sealed, seal, unseal
+from pdsync.state.journal import sealed_journal, unsealed_journal
+from pdsync.state.ledger_file import parse_ledger
+from pdsync.state.store import LEDGER, MEMO, SNAPSHOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pdsync.sealing import Keyring
+    from pdsync.state.backends.local import LocalBackend
+    from pdsync.state.open import Places
+
+
+def rekey(places: Places, have: Keyring | None, want: Keyring | None) -> list[str]:
+    """Write every part of a state anew with `want` (None: in the clear); the names of the parts, in order.
+
+    The caller holds the lock.  The ledger comes last, so that a run that is cut short can be repeated: what is sealed
+    with a key of `have` and what is plain are both read.  Raises `StateError`.
+    """
+    done = [*_journals(places.journals, have, want), *_cached(places.local, have, want)]
+    stored = places.backend.load(LEDGER)
+    if stored is not None:
+        where = f"{places.backend.url}/{LEDGER}"
+        plain = _plain(stored.data, have, where)
+        parse_ledger(plain, where)
+        places.backend.store(LEDGER, _whole(plain, want), stored.version)
+        done.append(LEDGER)
+    return done
+
+
+def _cached(local: LocalBackend, have: Keyring | None, want: Keyring | None) -> Iterator[str]:
+    for name in (SNAPSHOT, MEMO):
+        stored = local.load(name)
+        if stored is not None:
+            plain = _plain(stored.data, have, f"{local.url}/{name}")
+            local.replace(name, seal([plain], want) if want else [plain])
+            yield name
+
+
+def _journals(folder: LocalBackend, have: Keyring | None, want: Keyring | None) -> Iterator[str]:
+    for path in sorted(folder.folder.glob("*.jsonl")):
+        plain = unsealed_journal(path.read_bytes(), have, str(path))
+        folder.replace(path.name, [sealed_journal(plain, want, str(path)) if want else plain])
+        yield f"journal/{path.name}"
+
+
+def _plain(data: bytes, have: Keyring | None, name: str) -> bytes:
+    return b"".join(unseal([data], have, name)) if is_sealed(data) else data
+
+
+def _whole(plain: bytes, want: Keyring | None) -> bytes:
+    return b"".join(seal([plain], want, packed=True)) if want else plain
