@@ -107,10 +107,11 @@ class Recall(NoRecall):
     def note(self, position: int, entities: Sequence[DesiredEntity]) -> None:
         """See `NoRecall.note`."""
         try:
-            outcome = orjson.dumps([[e.key.identifier, e.key.blueprint, *e.fields.values()] for e in entities])
+            written = orjson.dumps([[e.key.identifier, e.key.blueprint, *e.fields.values()] for e in entities])
         except TypeError:  # nested more deeply than orjson writes: left to jq again
             return
-        self._memo.note(self._rule, self._records[position], outcome)
+        # What orjson returns has room for more than it holds: a copy is a tenth of the size.
+        self._memo.note(self._rule, self._records[position], bytes(memoryview(written)))
 
     def forget(self) -> None:
         """See `NoRecall.forget`; the memo forgets as well."""

@@ -542,16 +542,19 @@ class ApiClient:
         status, size = 0, 0
         try:
             async with self._interruptible(grace=_STOP_GRACE):
-                response = await self._http.request(
+                answer = self._http.stream(
                     call.method,
                     self.base_url + call.path,
                     params=list(call.params) or None,
                     content=call.content,
                     headers={**call.headers, **call.credentials},
                 )
-            status, size = response.status_code, len(response.content)
+                # A response that has read itself keeps its content until the garbage collector comes by, which is late.
+                async with answer as response:
+                    content = b"".join([part async for part in response.aiter_bytes()])
+            status, size = response.status_code, len(content)
             self._answered = True
-            return Reply(status, MappingProxyType(dict(response.headers)), response.content)
+            return Reply(status, MappingProxyType(dict(response.headers)), content)
         except httpx.RequestError as problem:
             sent = not isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
             raise self._unreachable(call, in_words(problem), sent=sent, hopeless=is_untrusted(problem)) from None

@@ -98,14 +98,15 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
 
 def fingerprint(changes: Iterable[Change]) -> str:
     """A digest of the work itself: equal for equal changes, whatever their order, cause or wording."""
-    items = sorted(
-        orjson.dumps(
-            [c.target, c.action, c.blueprint, c.identifier, [[f.path, f.after] for f in c.fields]],
-            option=orjson.OPT_SORT_KEYS,
-        )
-        for c in changes
-    )
-    return hashlib.blake2b(b"\n".join(items), digest_size=16).hexdigest()
+    # The digest of each, not its text: a first plan has a change for every entity there is.
+    items = sorted(hashlib.blake2b(_work(change), digest_size=16).digest() for change in changes)
+    return hashlib.blake2b(b"".join(items), digest_size=16).hexdigest()
+
+
+def _work(change: Change) -> bytes:
+    fields = [[field.path, field.after] for field in change.fields]
+    told = [change.target, change.action, change.blueprint, change.identifier, fields]
+    return orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
 
 
 def _guarded(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import ssl
+import tracemalloc
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -639,3 +641,25 @@ def test_a_proxy_is_used_for_other_machines(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delenv("no_proxy", raising=False)
         assert run(body).status == 200
     assert tape.requests[0].headers["host"] == "api.example.com"
+
+
+def test_answers_are_not_kept() -> None:
+    """Pages of 100,000 records go when their records were taken: they do not wait for the garbage collector."""
+    page = b'"' + b"x" * 1_000_000 + b'"'
+
+    async def body() -> int:
+        async with client(url, FakeTime()) as api:
+            await api.send("GET", "/things")
+            gc.collect()
+            gc.disable()
+            tracemalloc.start()
+            try:
+                for _ in range(20):
+                    assert len((await api.send("GET", "/things")).content) == len(page)
+                return tracemalloc.get_traced_memory()[0]
+            finally:
+                tracemalloc.stop()
+                gc.enable()
+
+    with serving(Tape(Script([(200, {}, page)] * 21))) as url:
+        assert run(body) < 5_000_000
