@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,12 @@ from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, FixedHeaders
 from tests.source.loopback import FakeTime, Script, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.source.loopback import Asgi
 
-    Change = Callable[["Told"], None]
+Change = Callable[["Told"], None]
+"""What spoils an answer."""
 
 WAYS: tuple[Paging, ...] = ("classic", "cursor", "after", "post", "none")
 COUNT = 250
@@ -39,10 +41,11 @@ class Told:
     cut: int | None = None
     broken: bool = False
     late: float = 0.0
+    key: str = "things"
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(self.late)
-        content = json.dumps({"things": self.rows, **self.rest} if self.status == 200 else {"error": "no"}).encode()
+        content = json.dumps({self.key: self.rows, **self.rest} if self.status == 200 else {"error": "no"}).encode()
         if self.broken:
             start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9999")]}
             await send(start)
@@ -187,8 +190,8 @@ def promising(told: Told) -> None:
 
 
 def silent(told: Told) -> None:
-    """There is no more, says every page, and names no other."""
-    told.rest |= {"more": False} | ({"after": None} if "after" in told.rest else {})
+    """There is no more, says every page."""
+    told.rest["more"] = False
 
 
 def shrinking(told: Told) -> None:
@@ -264,11 +267,16 @@ ODD: list[tuple[Paging, str, Change, str]] = [
     ("classic", "doubled", doubled, "PD322"),
     ("classic", "emptied", emptied, "PD322"),
     ("cursor", "promising", promising, "PD323"),
+    ("cursor", "silent", silent, "complete"),
     ("cursor", "doubled", doubled, "complete"),
+    ("cursor", "emptied", emptied, "PD323"),
     ("after", "promising", promising, "PD323"),
+    ("after", "silent", silent, "complete"),
     ("after", "doubled", doubled, "complete"),
     ("post", "promising", promising, "PD323"),
+    ("post", "silent", silent, "complete"),
     ("post", "doubled", doubled, "complete"),
+    ("post", "emptied", emptied, "PD323"),
     ("none", "promising", promising, "PD323"),
     ("none", "doubled", doubled, "complete"),
 ]
@@ -301,9 +309,10 @@ def test_a_count_proves_little_where_rows_have_no_id_of_their_own(url: str) -> N
 
 
 @pytest.mark.parametrize("at", [0, 1, 2])
-def test_an_empty_page_hides_nothing(url: str, at: int) -> None:
-    """One page comes empty although PagerDuty counts more: what was on it is read again."""
-    listing = read(url, Things("classic", changes={at: emptied}))
+@pytest.mark.parametrize("paging", ["classic", "cursor", "after", "post"])
+def test_an_empty_page_hides_nothing(url: str, paging: Paging, at: int) -> None:
+    """One page comes empty although more was promised: what was on it is read again."""
+    listing = read(url, Things(paging, changes={at: emptied}))
     assert (outcome(listing), whole(listing)) == ("complete", True)
 
 

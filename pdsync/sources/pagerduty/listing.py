@@ -194,7 +194,7 @@ class Lister:
         records = self._shelf.rows(places)
         cursors: list[str] = []
         while True:
-            page = await self._page(*self._limit, *((_CURSOR[self._kind.paging], each) for each in cursors[-1:]))
+            page = await self._after(cursors[-1:])
             _add(places, page)
             self._tally.add(len(page.ids))
             if why := self._dead_end(page, cursors):
@@ -203,24 +203,34 @@ class Lister:
                 return Listing(records)
             cursors.append(page.next)
 
+    async def _after(self, cursor: Sequence[str]) -> Page:
+        """The page that a cursor leads to (none: the first); an empty one that was promised is asked for once more."""
+        where = (*self._limit, *((_CURSOR[self._kind.paging], each) for each in cursor))
+        page = await self._page(*where)
+        promised = cursor or page.more or page.next
+        return page if page.ids or not promised else await self._page(*where)
+
     def _goes_on(self, page: Page) -> bool:
-        """Whether another page follows; lists that only name the last row of each page are over when one is short."""
+        """Whether another page follows.
+
+        That there is none is not believed of a full page that tells where to go on; lists that only name the last row
+        of each page are over when one is short.
+        """
         if self._kind.paging == "cursor":
-            return bool(page.next)
-        if page.more is not None:
-            return page.more
+            return bool(page.next or page.more)
         if self._kind.paging == "after":
-            return bool(page.next and page.ids)
-        return len(page.ids) >= self._kind.page_size
+            return bool(page.more or (page.next and page.ids))
+        full = len(page.ids) >= min(page.limit or self._kind.page_size, self._kind.page_size)
+        return bool(page.more or (full and (page.next or page.more is None)))
 
     def _dead_end(self, page: Page, cursors: list[str]) -> str:
         """Why there is no way on although there should be."""
-        if page.more and not page.next:
-            return "PagerDuty says there is more but not where"
         if not self._goes_on(page):
             return ""
         if not page.next:
-            return "PagerDuty does not say where to go on"
+            return "PagerDuty says there is more but not where"
+        if not page.ids:
+            return "PagerDuty says there is more and gives nothing"
         return "PagerDuty leads back to a page already read" if page.next in cursors else ""
 
     # --- by offset
