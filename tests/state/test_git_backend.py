@@ -218,7 +218,8 @@ def test_a_push_whose_answer_was_lost_counts(here: Path) -> None:
     ours = backend(here)
     version = ours.store("ledger.jsonl", b"1", None)
     landed = ours.store("ledger.jsonl", b"2", version)
-    assert ours._advance(run(here, "rev-parse", "refs/pdsync/pdsync-state^"), _tip(here)) == "done"
+    before = run(here, "rev-parse", "refs/pdsync/pdsync-state^")
+    assert ours._git.move(BRANCH, before, _tip(here)).outcome == "done"
     assert landed == ours.store("ledger.jsonl", b"2", landed)
 
 
@@ -249,6 +250,49 @@ def test_a_shallow_clone_works(remote: Path, here: Path, tmp_path: Path, options
     last = full.load("ledger.jsonl")
     assert last is not None
     assert (last.data, run(remote, "rev-list", "--count", BRANCH)) == (b"3", "3")
+
+
+def states(repository: Path) -> list[str]:
+    """What the ledger was in every commit of the branch, newest first."""
+    return [run(repository, "show", f"{c}:ledger.jsonl") for c in run(repository, "rev-list", BRANCH).split()]
+
+
+@pytest.mark.parametrize("options", [(), ("--depth=1",)], ids=["full", "shallow"])
+def test_history_is_bounded(remote: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """The last states stay, in a line without merges; who reads from elsewhere notices nothing."""
+    ours, version = backend(clone(remote, tmp_path / "ours", *options), longest=6), None
+    theirs = backend(clone(remote, tmp_path / "theirs"), longest=6)
+    lengths = []
+    for n in range(15):
+        version = ours.store("ledger.jsonl", b"%d" % n, version)
+        lengths.append(int(run(remote, "rev-list", "--count", BRANCH)))
+        seen = theirs.load("ledger.jsonl")
+        assert seen is not None
+        assert seen.data == b"%d" % n
+    assert lengths == [1, 2, 3, 4, 5, 6, 4, 5, 6, 4, 5, 6, 4, 5, 6]
+    assert states(remote) == ["14", "13", "12", "11", "10", "9"]
+    assert run(remote, "rev-list", "--min-parents=2", BRANCH) == ""
+
+
+def test_cutting_history_is_a_compare_and_swap_too(here: Path, there: Path) -> None:
+    """What somebody else stored in that very moment is not forced away."""
+    other, version = backend(there, longest=2), None
+    for n in range(2):
+        version = other.store("ledger.jsonl", b"%d" % n, version)
+    ours = Hooked(here, [lambda: backend(there, longest=9).store("ledger.jsonl", b"theirs", version)])
+    ours._longest = 2
+    with pytest.raises(StalePlan):
+        ours.store("ledger.jsonl", b"ours", version)
+    assert states(here.parent / "remote.git") == ["theirs", "1", "0"]
+
+
+def test_where_nothing_may_be_forced_history_grows(here: Path, remote: Path) -> None:
+    """A rule against force pushes costs room, not the state."""
+    run(remote, "config", "receive.denyNonFastForwards", "true")
+    ours, version = backend(here, longest=2), None
+    for n in range(5):
+        version = ours.store("ledger.jsonl", b"%d" % n, version)
+    assert states(remote) == ["4", "3", "2", "1", "0"]
 
 
 def test_a_full_clone_does_not_become_shallow(here: Path, there: Path) -> None:
@@ -329,10 +373,8 @@ def test_the_lock_keeps_others_out_and_goes_away(here: Path, there: Path) -> Non
         with pytest.raises(Locked, match=r"apply by ci@runner 12 since 2026.*"), theirs.lock(OTHER):
             pass
         mine.store("ledger.jsonl", b"1", None)
-    with theirs.lock(OTHER):
-        held = mine.load("lock.json")
-    assert held is not None
-    assert b"lock-2" in held.data
+    with theirs.lock(OTHER), pytest.raises(Locked, match="me@laptop"), mine.lock(INFO):
+        pass
 
 
 def test_the_lock_is_released_when_the_work_fails(here: Path) -> None:
@@ -341,6 +383,19 @@ def test_the_lock_is_released_when_the_work_fails(here: Path) -> None:
     with pytest.raises(ZeroDivisionError), ours.lock(INFO):
         raise ZeroDivisionError
     assert ours.load("lock.json") is None
+    with ours.lock(OTHER):
+        pass
+
+
+def test_the_lock_is_a_ref_of_its_own(here: Path, remote: Path) -> None:
+    """It neither lengthens the state's history nor is it a branch that workflows would run for; free, it is gone."""
+    ours = backend(here)
+    ours.store("ledger.jsonl", b"1", None)
+    before = run(remote, "for-each-ref")
+    with ours.lock(INFO):
+        held = run(remote, "for-each-ref", "--format=%(refname)").split()
+    assert held == ["refs/heads/main", BRANCH, "refs/pdsync/lock/pdsync-state"]
+    assert run(remote, "for-each-ref") == before
 
 
 def test_unlock_breaks_only_the_lock_it_names(here: Path, there: Path) -> None:

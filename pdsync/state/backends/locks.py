@@ -80,7 +80,8 @@ def _take(kept: Kept, info: LockInfo) -> None:
         kept.store(LOCK, msgspec.json.encode(info), stored.version if stored else None)
     except StalePlan:
         other = read_lock(kept.load(LOCK))
-        raise locked(other) from None
+        if other is None or other.id != info.id:  # else it is ours, and only the answer was lost
+            raise locked(other) from None
 
 
 def _give_back(kept: Kept, lock_id: str) -> bool:
