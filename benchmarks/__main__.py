@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.comparison import ROUNDS, contest
-from benchmarks.report import contest_section, machine, startup_section
+from benchmarks.rendering import rendering
+from benchmarks.report import contest_section, machine, rendering_section, startup_section
 from benchmarks.startup import startup
 from benchmarks.world import Size
 
@@ -22,6 +23,7 @@ Sections = dict[str, "Callable[[argparse.Namespace], str]"]
 
 BENCHMARKS: Sections = {
     "startup": lambda _: startup_section(startup()),
+    "rendering": lambda _: rendering_section(rendering()),
     "plan": lambda given: contest_section(contest(Size(given.incidents, given.services), given.rounds)),
 }
 

@@ -10,10 +10,14 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from benchmarks.rendering import CHANGES
+from benchmarks.rendering import GOAL as MOST
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from benchmarks.comparison import Contest, Situation
+    from benchmarks.rendering import Rendered
     from benchmarks.startup import Started
 
 GOAL = 10.0
@@ -65,6 +69,22 @@ def startup_section(found: Sequence[Started]) -> str:
             "## Start-up",
             f"Wall time of a fresh process through the console script, {len(found[0].costs)} rounds.",
             _table(("command", "median", "fastest", "slowest", "CPU, median", "goal"), rows),
+        )
+    )
+
+
+def rendering_section(found: Sequence[Rendered]) -> str:
+    """The table of a large plan's formats."""
+    rows = [
+        (one.name, f"{one.seconds:.2f} s", f"{one.size:,} bytes", "kept" if one.seconds < MOST else "**missed**")
+        for one in found
+    ]
+    changes = ", ".join(f"{count:,} {action}s" for action, count in CHANGES.items())
+    return "\n\n".join(
+        (
+            "## A large plan in every format",
+            f"{changes}, no two alike. CPU seconds of rendering alone, the fastest of three.",
+            _table(("format", "CPU", "size", f"goal < {MOST:g} s"), rows),
         )
     )
 

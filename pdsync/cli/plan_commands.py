@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pdsync.plan.drift import Drift
 
 MARKDOWN_BUDGET = 60_000
+FORMATS = ("text", "json", "markdown", "html")
 
 
 def _scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -163,7 +164,7 @@ def snapshot(
 @click.option("--offline", is_flag=True, help="Use the last snapshot of the state instead of asking PagerDuty.")
 @_fetching_options
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
-@click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.pass_obj
 def plan(
     options: Options,
@@ -261,6 +262,10 @@ def plan_in(made: Plan, form: str, session: Session) -> str:
         return plan_document(made).decode()
     if form == "markdown":
         return render_plan_markdown(made, budget=MARKDOWN_BUDGET, title=session.catalog.project.name)
+    if form == "html":
+        from pdsync.render.html import render_plan_html
+
+        return render_plan_html(made, title=session.catalog.project.name)
     return render_plan(made, color=session.color, everything=session.options.verbose)
 
 
@@ -365,7 +370,7 @@ def _prove(session: Session, scope: Scope) -> int:
 
 @click.command()
 @click.argument("what", metavar="[PLAN|state|history|RUN|KEY]", default="state")
-@click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.pass_obj
 def show(options: Options, *, what: str, form: str) -> int:
     """Show a saved plan, the state, the history of runs, one run, or one entity as we last wrote it."""

@@ -1,7 +1,7 @@
 """A plan as GitHub Markdown within a budget of bytes.
 
-Nothing is ever cut in the middle: each part of the document has levels, from everything down to a count, and the least
-important part is told with less until the whole fits.  Deletes are the last to be shortened.
+Nothing is ever cut in the middle: each part of the document has levels, from everything down to a count.  The parts are
+filled in by their weight, deletes first, each as telling as the room that is left allows.
 
 Data from PagerDuty and Port stands in code spans and fences only, each longer than any run of backticks inside: GitHub
 makes no mentions, links or HTML out of those.
@@ -14,16 +14,16 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING
 
 from pdsync.render.escape import quoted, value_text, visible
 from pdsync.render.plan_text import SYMBOLS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from pdsync.model import Change, Plan
+    from pdsync.model import Change, Guard, Plan
 
 DIFF_MARK = {"create": "+", "update": "!", "delete": "-", "adopt": " ", "release": "!", "forget": " "}
 PLAIN = re.compile(r"[A-Za-z0-9 .-]+")
@@ -34,33 +34,37 @@ OPEN_LINES = 12
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One part of the document: its text at each level, most telling first."""
+    """One part of the document: its text at each level, most telling first, given the bytes there is room for.
 
-    levels: tuple[Callable[[], str], ...]
+    `least` says of how many bytes each level is at least, so that one that cannot fit is not written.
+    """
+
+    levels: tuple[Callable[[int], str], ...]
+    least: tuple[int, ...] = ()
 
 
 def render_plan_markdown(plan: Plan, *, budget: int, title: str) -> str:
     """The plan as Markdown of at most `budget` UTF-8 bytes (the summary and the counts stay even above that)."""
     head = f"### {title if PLAIN.fullmatch(title) else code(title)}\n\n{_headline(plan)}\n\n{_table(plan)}\n"
-    # In the order of being shortened: what is told with less first comes first.
+    # The weightiest first: what comes later takes the room that is left.
     parts = {
-        "creates": _changes(plan, "create", "To create"),
-        "quiet": _quiet(plan),
-        "updates": _changes(plan, "update", "To update"),
-        "releases": _changes(plan, "release", "To release (what we set is cleared)"),
-        "blueprints": _blueprints(plan),
+        "deletes": _deletes(plan),
+        "withheld": _withheld(plan),
+        "guards": _listed("Guards", [_guard(g) for g in plan.guards]),
+        "held": _listed("Left as they are", [f"{code(str(h.key))}: {code(h.reason)}" for h in plan.held]),
         "ignored": _listed(
             "Left alone (`lifecycle.ignore_changes`)",
             [f"{code(i.blueprint)} {code(i.path)}: {i.count} entities differ" for i in plan.ignored],
         ),
-        "held": _listed("Left as they are", [f"{code(str(h.key))}: {code(h.reason)}" for h in plan.held]),
-        "guards": _listed("Guards", [f"{code(g.name)} {code(g.blueprint)}: {code(g.detail)}" for g in plan.guards]),
-        "withheld": _withheld(plan),
-        "deletes": _deletes(plan),
+        "blueprints": _blueprints(plan),
+        "releases": _changes(plan, "release", "To release (what we set is cleared)"),
+        "updates": _changes(plan, "update", "To update"),
+        "quiet": _quiet(plan),
+        "creates": _changes(plan, "create", "To create"),
     }
     first = ("deletes", "withheld", "guards", "held", "ignored", "blueprints")
     shown = (*first, "updates", "releases", "creates", "quiet")
-    texts = _fitted({name: parts[name] for name in parts}, budget - len(head.encode()) - 200)
+    texts = _fitted(parts, budget - len(head.encode()) - 200)
     body = "\n".join(texts[name] for name in shown if texts[name])
     return (
         f"{head}\n{body}".rstrip() + f"\n\n<sub>plan {code(plan.fingerprint[:12])} on state {plan.base.serial}</sub>\n"
@@ -91,14 +95,19 @@ def _longest_run(text: str) -> int:
     return max((len(list(group)) for character, group in groupby(text) if character == "`"), default=0)
 
 
-def _fitted(parts: dict[str, _Part], budget: int) -> dict[str, str]:
-    levels = dict.fromkeys(parts, 0)
-    texts = {name: part.levels[0]() for name, part in parts.items()}
+def _fitted(parts: Mapping[str, _Part], budget: int) -> dict[str, str]:
+    """Each part's text; the parts are filled in in their order, above the least that can be said of the others."""
+    texts = {name: part.levels[-1](0) for name, part in parts.items()}
     for name, part in parts.items():
-        while sum(len(text.encode()) + 1 for text in texts.values()) > budget and levels[name] + 1 < len(part.levels):
-            levels[name] += 1
-            texts[name] = part.levels[levels[name]]()
+        room = budget - sum(len(text.encode()) + 1 for other, text in texts.items() if other != name)
+        texts[name] = next((text for text in _fitting(part, room)), texts[name])
     return texts
+
+
+def _fitting(part: _Part, room: int) -> Iterator[str]:
+    for level, least in zip_longest(part.levels, part.least[: len(part.levels)], fillvalue=0):
+        if callable(level) and least <= room and len((text := level(room)).encode()) + 1 <= room:
+            yield text
 
 
 def _headline(plan: Plan) -> str:
@@ -149,13 +158,15 @@ def _blueprints(plan: Plan) -> _Part:
 
 def _told(changes: list[Change], title: str) -> _Part:
     if not changes:
-        return _Part((lambda: "",))
+        return _NOTHING
+    count = len(changes)
     return _Part(
         (
-            lambda: _details(title, len(changes), [line for c in changes for line in _whole(c)]),
-            lambda: _details(title, len(changes), [_named(c) for c in changes]),
-            lambda: _counted(title, changes),
-        )
+            lambda _: _details(title, count, [line for c in changes for line in _whole(c)]),
+            lambda _: _details(title, count, [_named(c) for c in changes]),
+            lambda _: _counted(title, changes),
+        ),
+        (count * _LEAST_WHOLE, count * _LEAST_NAMED, 0),
     )
 
 
@@ -193,6 +204,11 @@ def _quiet(plan: Plan) -> _Part:
     return _told(changes, "Only the state moves (adopted or forgotten)")
 
 
+def _guard(guard: Guard) -> str:
+    flag = f" (to let it through: {code(guard.flag)})" if guard.flag else ""
+    return f"{code(guard.name)} {code(guard.blueprint)}: {code(guard.detail)}{flag}"
+
+
 def _withheld(plan: Plan) -> _Part:
     flags = sorted({w.flag for w in plan.withheld if w.flag})
     hint = "\n" + "\n".join(f"To let them through: {code(flag)}" for flag in flags) + "\n" if flags else ""
@@ -201,30 +217,55 @@ def _withheld(plan: Plan) -> _Part:
     return _Part(tuple(partial(_followed, level, hint) for level in listed.levels)) if lines else listed
 
 
-def _followed(level: Callable[[], str], by: str) -> str:
-    return level() + by
+def _followed(level: Callable[[int], str], by: str, room: int) -> str:
+    return level(room) + by
 
 
 def _deletes(plan: Plan) -> _Part:
+    """Every one by name; where even the names do not fit, as many as do, and how many more there are."""
     changes = [c for c in plan.changes if c.action == "delete"]
     if not changes:
-        return _Part((lambda: "",))
-    title = f"Deletes: {len(changes)}"
+        return _NOTHING
+    title = f"**Deletes: {len(changes)}**\n\n"
     return _Part(
         (
-            lambda: f"**{title}**\n\n" + fenced([_named(c) for c in changes], "diff") + "\n",
-            lambda: f"**{title}**\n\n" + fenced([f"- {visible(str(c.key))}" for c in changes], "diff") + "\n",
-            lambda: _counted("Deletes", changes),
-        )
+            lambda _: title + fenced([_named(c) for c in changes], "diff") + "\n",
+            lambda _: title + fenced([f"- {visible(str(c.key))}" for c in changes], "diff") + "\n",
+            lambda room: title + _as_many(changes, room - len(title) - _ROOM_FOR_MORE),
+            lambda _: _counted("Deletes", changes),
+        ),
+        (len(changes) * _LEAST_NAMED, len(changes) * _LEAST_KEY, _ROOM_FOR_MORE * 2, 0),
     )
+
+
+def _as_many(changes: list[Change], room: int) -> str:
+    """Names in order, until there is no more room."""
+    lines: list[str] = []
+    for change in changes:
+        line = f"- {visible(str(change.key))}"
+        room -= len(line.encode()) + 1
+        if room < 0:
+            break
+        lines.append(line)
+    more = f"**and {len(changes) - len(lines)} more to delete**: see the job summary or the plan file\n"
+    return f"{fenced(lines, 'diff')}\n\n{more}"
 
 
 def _listed(title: str, lines: list[str]) -> _Part:
     if not lines:
-        return _Part((lambda: "",))
+        return _NOTHING
     return _Part(
         (
-            lambda: f"**{title}**\n\n" + "\n".join(f"- {line}" for line in lines) + "\n",
-            lambda: f"**{title}** (too many to list here)\n",
+            lambda _: f"**{title}**\n\n" + "\n".join(f"- {line}" for line in lines) + "\n",
+            lambda _: f"**{title}** (too many to list here)\n",
         )
     )
+
+
+_NOTHING = _Part((lambda _: "",))
+_LEAST_WHOLE = 40
+_LEAST_NAMED = 12
+_LEAST_KEY = 6
+"""Bytes that the lines of one change take at least, at each level."""
+_ROOM_FOR_MORE = 200
+"""Bytes for the frame of a list and the line that counts what is not in it."""

@@ -178,22 +178,31 @@ def _line(change: Change, paint: Paint) -> str:
 
 
 def _why(change: Change, paint: Paint) -> str:
-    spoken = {
-        "new": "",
-        "changed": "",
-        "equal": "already as it should be: taken over",
-        "caught-up": "Port already has it",
-        "stub": "a relation needs it",
-        "taken-over": "exists in Port, not ours until now",
-        "gone-from-port": "gone from Port",
-        "gone-from-source": "gone from PagerDuty",
-        "left-window": "older than the time window of its list",
-        "unmapped": "nothing in the catalog makes it any more",
-    }.get(change.reason, change.reason)
-    if change.reason in ("equal", "taken-over") and change.ledger and change.ledger.origin == "integration":
-        spoken += "; made by Port's integration, so ours to delete later"
     cause = "" if change.fields and change.action == "update" else f"[{change.cause}]"
-    return paint("dim", " ".join(part for part in (cause, spoken) if part))
+    return paint("dim", " ".join(part for part in (cause, spoken(change)) if part))
+
+
+REASONS = {
+    "new": "",
+    "changed": "",
+    "equal": "already as it should be: taken over",
+    "caught-up": "Port already has it",
+    "stub": "a relation needs it",
+    "taken-over": "exists in Port, not ours until now",
+    "gone-from-port": "gone from Port",
+    "gone-from-source": "gone from PagerDuty",
+    "left-window": "older than the time window of its list",
+    "unmapped": "nothing in the catalog makes it any more",
+}
+"""What people read for a change's reason."""
+
+
+def spoken(change: Change) -> str:
+    """Why a change is what it is, in words; empty where the action says it all."""
+    told = REASONS.get(change.reason, change.reason)
+    if change.reason in ("equal", "taken-over") and change.ledger and change.ledger.origin == "integration":
+        told += "; made by Port's integration, so ours to delete later"
+    return told
 
 
 def _fields(fields: Sequence[FieldChange], paint: Paint) -> Iterator[str]:

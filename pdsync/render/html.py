@@ -1,0 +1,112 @@
+"""A plan as one page that works offline: search, filters by action, cause and blueprint, thousands of changes.
+
+Data stands in the page twice over harmless: as JSON in which no tag can begin, and, where people read it at once, as
+escaped text.  Deletes come first, then the order of doing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pdsync.render.escape import value_text, visible
+from pdsync.render.html_page import PAGE, SCRIPT, STYLE
+from pdsync.render.plan_text import SYMBOLS, spoken
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pdsync.model import Change, FieldChange, Plan
+
+LONGEST = 2000
+"""Characters of one value that are shown."""
+
+
+def render_plan_html(plan: Plan, *, title: str) -> str:
+    """The whole plan as an HTML document."""
+    changes = sorted(plan.changes, key=lambda change: change.action != "delete")
+    data = {"symbols": SYMBOLS, "changes": [_row(change) for change in changes]}
+    return PAGE.format(
+        title=_text(f"{title}: {_counted(plan)}"),
+        base=_text(_base(plan)),
+        counts="".join(f"<li><b>{count}</b>{_text(name)}</li>" for name, count in _counts(plan)),
+        notes="".join(_notes(plan)),
+        # In JSON a `<` may always be written so; then nothing in it can end the element or begin a comment.
+        data=msgspec.json.encode(data).decode().replace("<", "\\u003c"),
+        style=STYLE,
+        script=SCRIPT,
+        style_digest=digest(STYLE),
+        script_digest=digest(SCRIPT),
+    )
+
+
+def digest(text: str) -> str:
+    """What a content security policy knows an inline style or script by."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _row(change: Change) -> list[object]:
+    name = change.blueprint if change.target == "blueprint" else str(change.key)
+    fields = [_field(field) for field in change.fields]
+    return [
+        change.n,
+        change.action,
+        visible(name),
+        visible(change.blueprint),
+        visible(change.title),
+        change.cause,
+        visible(spoken(change)),
+        fields,
+    ]
+
+
+def _field(field: FieldChange) -> list[str]:
+    drift = " drift" if field.drift and field.cause != "drift" else ""
+    note = f"  {field.note}" if field.note else ""
+    moved = f"{visible(field.moved_from)} => " if field.moved_from else ""
+    return [
+        f"{moved}{visible(field.path)}",
+        "" if field.before is None else value_text(field.before, LONGEST),
+        "" if field.after is None else value_text(field.after, LONGEST),
+        f"{field.cause}{drift}",
+        visible(f"{field.origin}{note}".strip()),
+    ]
+
+
+def _text(text: str) -> str:
+    return html.escape(visible(text))
+
+
+def _base(plan: Plan) -> str:
+    base = plan.base
+    source = f"{base.source}, snapshot of {base.taken_at}" if base.source else "no source"
+    commit = f"commit {base.commit[:10]}" if base.commit else "not in git"
+    return f"{base.target} {base.org_name} {base.org_id} - {source} - catalog {commit} - state serial {base.serial}"
+
+
+def _counted(plan: Plan) -> str:
+    count = plan.summary
+    return f"{count.create} to create, {count.update} to update, {count.delete} to delete"
+
+
+def _counts(plan: Plan) -> list[tuple[str, int]]:
+    always = ("create", "update", "delete")
+    counts = [(name, getattr(plan.summary, name)) for name in plan.summary.__dataclass_fields__]
+    return [(name, count) for name, count in counts if count or name in always]
+
+
+def _notes(plan: Plan) -> Iterator[str]:
+    withheld = [f"{w.key} {w.title}: {w.reason} {w.flag}".rstrip() for w in plan.withheld]
+    yield from _listed("Deletes withheld", withheld)
+    yield from _listed("Guards", [f"{g.name} {g.blueprint}: {g.detail} {g.flag}".rstrip() for g in plan.guards])
+    yield from _listed("Left as they are", [f"{h.key}: {h.reason}" for h in plan.held])
+
+
+def _listed(title: str, lines: Iterable[str]) -> Iterator[str]:
+    items = "".join(f"<li>{_text(line)}</li>" for line in lines)
+    if items:
+        yield f'<h2>{title}</h2><ul class="notes">{items}</ul>'

@@ -1,0 +1,124 @@
+"""The plan as a page: all of it is there, nothing in it can become more than text, and it loads nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+
+from pdsync.render.html import digest, render_plan_html
+from pdsync.render.html_page import SCRIPT, STYLE
+from tests.render.cases import case_files, load, plan_of
+from tests.render.strategies import HOSTILE, hostile_plans
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pdsync.model import Plan
+
+OWN = {
+    "html",
+    "head",
+    "meta",
+    "title",
+    "style",
+    "body",
+    "header",
+    "h1",
+    "h2",
+    "p",
+    "ul",
+    "li",
+    "b",
+    "main",
+    "noscript",
+    "code",
+    "div",
+    "input",
+    "select",
+    "option",
+    "span",
+    "button",
+    "script",
+}
+
+
+class Page(HTMLParser):
+    """Elements, attributes and the texts of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.comments: list[str] = []
+        self._stack: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        self.attributes += attrs
+        if tag not in ("meta", "input"):
+            self._stack.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._stack.pop() == tag
+
+    def handle_comment(self, data: str) -> None:
+        self.comments.append(data)
+
+    def handle_data(self, data: str) -> None:
+        self.texts.setdefault(self._stack[-1] if self._stack else "", []).append(data)
+
+
+def page(plan: Plan, title: str = "test") -> Page:
+    return Page(render_plan_html(plan, title=title))
+
+
+@settings(max_examples=40, deadline=None)
+@given(hostile_plans(), HOSTILE)
+def test_data_is_text_and_nothing_else(plan: Plan, title: str) -> None:
+    """Whatever stands in names and values: no element, attribute, comment or address that the frame does not have."""
+    seen, frame = page(plan, title), page(plan_of(load(_case("no-changes"))))
+    assert set(seen.elements) <= OWN
+    assert seen.comments == []
+    assert [pair for pair in seen.attributes if pair not in frame.attributes and pair != ("class", "notes")] == []
+    assert seen.elements.count("script") == 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(hostile_plans())
+def test_every_change_is_there(plan: Plan) -> None:
+    """Deletes first, then in the order of doing; each with all of its fields."""
+    changes = json.loads(page(plan).texts["script"][0])["changes"]
+    deletes = [c for c in plan.changes if c.action == "delete"]
+    others = [c for c in plan.changes if c.action != "delete"]
+    assert [(row[0], row[1], len(row[7])) for row in changes] == [
+        (c.n, c.action, len(c.fields)) for c in (*deletes, *others)
+    ]
+
+
+@pytest.mark.parametrize("name", ["hostile", "hostile-deletes", "hostile-nested", "guards"])
+def test_it_runs_and_loads_nothing_but_its_own(name: str) -> None:
+    """The policy names the digests of the style and the script that are there; there is no address in it."""
+    html = render_plan_html(plan_of(load(_case(name))), title="<script>alert(1)</script>")
+    seen = Page(html)
+    policy = next(value for key, value in seen.attributes if key == "content" and value and "default-src" in value)
+    assert (f"style-src {digest(STYLE)};" in policy, f"script-src {digest(SCRIPT)};" in policy) == (True, True)
+    assert (seen.texts["style"], seen.texts["script"][1]) == ([STYLE], SCRIPT)
+    assert not re.search(r"(?:src|href)\s*=", html.replace(policy, ""))
+
+
+def test_what_was_kept_back_is_told_above_the_changes() -> None:
+    """Guards with what lifts them, deletes that are withheld, and what is left alone."""
+    seen = page(plan_of(load(_case("guards"))))
+    assert any("--allow-breaking service.old=1" in text for text in seen.texts["li"])
+
+
+def _case(name: str) -> Path:
+    return next(path for path in case_files() if path.stem == name)
