@@ -190,9 +190,9 @@ def test_a_snapshot_is_a_line_per_query() -> None:
     """Records, requests, seconds, and whether it is complete or why not."""
     assert render_snapshot(SNAPSHOT).splitlines() == [
         "Snapshot of https://pd, taken 2026-06-01T12:00:00Z",
-        "query                     records  requests  seconds  complete",
-        "services?include[]=teams  1,200    12        1.2      yes",
-        "users                     0        0         0.0      no: not allowed",
+        "query                     records  requests  seconds  reading  complete",
+        "services?include[]=teams  1,200    12        1.2      full     yes",
+        "users                     0        0         0.0      full     no: not allowed",
     ]
 
 
