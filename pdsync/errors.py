@@ -13,6 +13,7 @@ all of them.  An exception is for what stops the work, and carries the diagnosti
      +- StateError             1   the state cannot be read or written
      |   +- StalePlan          4   the plan was made on something that has moved
      |   +- Locked             5   somebody else is at work
+     |   +- LockLost           5   somebody else has broken our lock
      +- GuardRefused           3   a guard withheld something
      +- PartlyApplied          6   some writes failed; resumable
      +- Interrupted          130   stopped by the user
@@ -130,6 +131,12 @@ class StalePlan(StateError):
 
 class Locked(StateError):
     """Somebody else holds the state's lock."""
+
+    exit_code = 5
+
+
+class LockLost(StateError):
+    """The lock that was held has been broken by somebody else."""
 
     exit_code = 5
 

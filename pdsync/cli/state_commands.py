@@ -160,8 +160,8 @@ def rekey(options: Options, *, decrypt: bool) -> int:
 @click.argument("lock_id", metavar="ID")
 @click.pass_obj
 def unlock(options: Options, *, lock_id: str) -> int:
-    """Break the lock with this ID, once you know that its holder is dead."""
-    Session(options).store.backend.unlock(lock_id)
+    """Break the lock with this ID; refused while its holder gives signs of life."""
+    Session(options).store.unlock(lock_id)
     click.echo(f"Lock {lock_id} is broken.")
     return 0
 

@@ -83,6 +83,7 @@ def open_store(
         who=who,
         link=link,
         keyring=keyring,
+        notify=around.notify,
     )
 
 

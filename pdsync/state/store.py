@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pdsync.errors import Diagnostic, Severity, StalePlan, StateError, error
+from pdsync.errors import Diagnostic, Locked, Severity, StalePlan, StateError, error
 from pdsync.memo import Memo, dump_memo, parse_memo
 from pdsync.model import Ledger, Plan, Snapshot
-from pdsync.state.backends import LockInfo
+from pdsync.state.holding import Verdict, holder_of, holding, in_the_way, watch
 from pdsync.state.journal import Journal, RunRecord, after_run, read_journals, read_open_journals
 from pdsync.state.ledger_file import checksum, dump_ledger, parse_ledger
 from pdsync.state.snapshot_file import dump_snapshot, parse_counts, parse_digest, read_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from pdsync.completeness import Seen
     from pdsync.model import Query
     from pdsync.sealing import Keyring
-    from pdsync.state.backends import Backend, Cache
+    from pdsync.state.backends import Backend, Cache, LockInfo
+    from pdsync.state.holding import Holding
 
 LEDGER = "ledger.jsonl"
 SNAPSHOT = "snapshot.jsonl"
@@ -33,7 +34,8 @@ class StateStore:
 
     `journals` is a local folder; `snapshots` keeps the snapshot, which can always be taken again; `new_id` draws a
     random hexadecimal id, `now` the time as RFC 3339 UTC; `who` is user@host and pid, `link` the CI run, both for the
-    lock.  `keyring` seals the journals; backend and snapshots see to theirs themselves.
+    lock; `notify` is told, in words, what is being waited for.  `keyring` seals the journals; backend and snapshots see
+    to theirs themselves.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class StateStore:
         who: str = "",
         link: str = "",
         keyring: Keyring | None = None,
+        notify: Callable[[str], None] | None = None,
     ) -> None:
         self.backend = backend
         self.keyring = keyring
         self.journals = journals
         self.snapshots = snapshots
         self._now, self._new_id, self._who, self._link = now, new_id, who, link
+        self._notify = notify or (lambda _: None)
         self._version: str | None = None
         self._stored = Ledger("")
         self._ledger = self._stored
@@ -172,6 +176,34 @@ class StateStore:
             return Diagnostic(Severity.NOTE, "PD507", summary, detail=e.diagnostics[0].detail)
         return None
 
-    def lock(self, operation: str) -> AbstractContextManager[None]:
-        """Hold the backend's lock for the block.  Raises `Locked`."""
-        return self.backend.lock(LockInfo(self._new_id(), operation, self._who, self._now(), self._link))
+    @contextmanager
+    def lock(self, operation: str, *, over: bool = False) -> Iterator[Holding]:
+        """Hold the backend's lock for the block, with signs of life; with `over`, also that of a holder who is dead.
+
+        Raises `Locked`, saying who holds it, whether they are alive, and what to do.
+        """
+        info = holder_of(self._new_id(), operation, self._who, self._now(), self._link, self.backend.heartbeat)
+        with ExitStack() as stack:
+            try:
+                beat = stack.enter_context(self.backend.lock(info))
+            except Locked:
+                held, verdict = self._look_at_holder()
+                if held is None or not (over and verdict.dead):
+                    raise in_the_way(self.backend, held, verdict) from None
+                self._notify(f"taking the lock over: {verdict.why}")
+                self.backend.unlock(held.id)
+                beat = stack.enter_context(self.backend.lock(info))
+            yield stack.enter_context(holding(beat, info))
+
+    def unlock(self, lock_id: str) -> None:
+        """Break the lock with this id.  Raises `Locked` while its holder gives signs of life."""
+        held = self.backend.holder()
+        if held is not None and held.id == lock_id:
+            held, verdict = self._look_at_holder()
+            if held is not None and held.id == lock_id and not verdict.dead:
+                raise in_the_way(self.backend, held, verdict)
+        self.backend.unlock(lock_id)
+
+    def _look_at_holder(self) -> tuple[LockInfo | None, Verdict]:
+        held = self.backend.holder()
+        return held, watch(self.backend, held, self._notify) if held else Verdict(dead=False, why="it was free again")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pdsync.errors import Locked, StalePlan, StateError
+from pdsync.errors import Locked, LockLost, StalePlan, StateError
 from pdsync.state.backends import LockInfo
 from tests.state.places import ENVIRONMENT, PLACES, SECRET, Place
 
@@ -198,6 +199,33 @@ def test_unlock_breaks_only_the_lock_that_it_names(place: Place) -> None:
             pass
     with pytest.raises(StateError):
         mine.unlock("lock-1")
+
+
+def test_signs_of_life_are_seen_by_others(place: Place) -> None:
+    """Who holds the lock, and how often they have said so; nobody once it is given back."""
+    mine, theirs = place.open(), place.open()
+    with mine.lock(INFO) as beat:
+        assert theirs.holder() == INFO
+        for n in (1, 2):
+            beat(replace(INFO, beats=n, done=n, total=9))
+            assert theirs.holder() == replace(INFO, beats=n, done=n, total=9)
+        mine.store("ledger.jsonl", b"one", None)
+    assert theirs.holder() is None
+
+
+def test_a_broken_lock_is_noticed_by_who_held_it(place: Place) -> None:
+    """The next sign of life is refused, and does not take the lock from whoever has it now."""
+    mine, theirs = place.open(), place.open()
+    if not place.breakable:
+        return
+    with ExitStack() as next_holder, mine.lock(INFO) as beat:
+        theirs.unlock(INFO.id)
+        with pytest.raises(LockLost):
+            beat(replace(INFO, beats=1))
+        next_holder.enter_context(theirs.lock(OTHER))
+        with pytest.raises(LockLost, match="me@laptop"):
+            beat(replace(INFO, beats=2))
+        assert mine.holder() == OTHER
 
 
 def test_an_address_shows_nothing_secret(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pdsync.spool import Readable
+
+HEARTBEAT = 15.0
+"""Seconds between two signs of life of who holds a lock, where one costs little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +27,12 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class LockInfo:
-    """Who holds the lock.
+    """Who holds the lock, and how to see that they are alive.
 
-    `id` is random, `operation` the command, `who` user@host and pid, `since` RFC 3339 UTC, `link` the CI run.
+    `id` is random, `operation` the command, `who` user@host and pid, `since` RFC 3339 UTC, `link` the CI run.  `beats`
+    grows with every sign of life, which is due `every` seconds (0: none is ever given): who looks twice, by a clock of
+    their own, sees it grow or not.  `pid` is the process, `machine` the table of processes that it stands in (empty:
+    cannot be told).  `done` and `total` tell how far the work is.
     """
 
     id: str
@@ -33,12 +40,32 @@ class LockInfo:
     who: str
     since: str
     link: str = ""
+    pid: int = 0
+    machine: str = ""
+    every: float = 0.0
+    beats: int = 0
+    done: int = 0
+    total: int = 0
+
+
+Beat = Callable[[LockInfo], None]
+"""Says anew who holds a lock that one holds.
+
+Raises `LockLost` when it has been broken, `StateError` when that cannot be told.  May be called by another thread than
+the one that holds the lock, which may store at the same time.
+"""
 
 
 class Backend(Protocol):
-    """A keeper of named blobs (`ledger.jsonl`, `snapshot.jsonl`, journals)."""
+    """A keeper of named blobs (`ledger.jsonl`, `snapshot.jsonl`, journals).
+
+    `heartbeat` is how many seconds apart a lock's holder gives signs of life here; `lock_ends` whether the lock ends
+    with the process that holds it, so that a lock that is held is held by somebody alive.
+    """
 
     url: str
+    heartbeat: float
+    lock_ends: bool
 
     def load(self, name: str) -> Stored | None:
         """The blob, or None when there is none.  Raises `StateError` when that cannot be told."""
@@ -55,8 +82,12 @@ class Backend(Protocol):
         """Remove the blob; one that is not there is fine."""
         ...
 
-    def lock(self, info: LockInfo) -> AbstractContextManager[None]:
-        """Hold the lock for the block.  Raises `Locked`, naming the holder."""
+    def lock(self, info: LockInfo) -> AbstractContextManager[Beat]:
+        """Hold the lock for the block, which is given what says anew who holds it.  Raises `Locked`."""
+        ...
+
+    def holder(self) -> LockInfo | None:
+        """Who holds the lock, None when nobody does.  Raises `StateError` when that cannot be told."""
         ...
 
     def unlock(self, lock_id: str) -> None:

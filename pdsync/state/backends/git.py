@@ -30,14 +30,14 @@ from urllib.parse import parse_qsl, urlsplit
 from pdsync.errors import StalePlan, StateError, UsageError, error
 from pdsync.state.backends import Stored
 from pdsync.state.backends.git_refs import CREDENTIALS, Entry, Move, Repository
-from pdsync.state.backends.locks import break_lock, hold
+from pdsync.state.backends.locks import LOCK, break_lock, hold, read_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from pdsync.state.backends import LockInfo
+    from pdsync.state.backends import Beat, LockInfo
 
 DEFAULT_BRANCH = "pdsync-state"
 DEFAULT_REMOTE = "origin"
@@ -49,6 +49,9 @@ KEPT, LONGEST = 50, 200
 
 ATTEMPTS = 5
 """How often a commit is rebuilt when other files keep moving the branch."""
+
+HEARTBEAT = 30.0
+"""Seconds between signs of life of who holds the lock: each is a push."""
 
 COUNT = re.compile(r"^History: (\d+)$", re.MULTILINE)
 BRANCH = re.compile(r"(?!-)(?!.*(?:\.\.|//|@\{|/\.|\.lock(?:/|$)))[A-Za-z0-9._/-]*[A-Za-z0-9_-]")
@@ -94,6 +97,9 @@ class GitBackend:
     way).  `now` gives the time of commits.  Raises `StateError` when `repository` is in no git repository.
     """
 
+    heartbeat = HEARTBEAT
+    lock_ends = False
+
     def __init__(
         self,
         repository: Path,
@@ -113,6 +119,7 @@ class GitBackend:
         self._now = now
         self._compress_above = compress_above
         self._longest = longest
+        self._lock = LockRef(self._git, branch, self._moment)
         if not self._git.remote and self._git.call("symbolic-ref", "--quiet", "HEAD").text == self._ref:
             raise StateError(error("PD547", "the state's branch is checked out here", detail=branch))
 
@@ -140,13 +147,17 @@ class GitBackend:
             return
         raise self._restless(name)
 
-    def lock(self, info: LockInfo) -> AbstractContextManager[None]:
+    def lock(self, info: LockInfo) -> AbstractContextManager[Beat]:
         """See `Backend.lock`."""
-        return hold(LockRef(self._git, self._branch, self._moment), info)
+        return hold(self._lock, info)
+
+    def holder(self) -> LockInfo | None:
+        """See `Backend.holder`."""
+        return read_lock(self._lock.load(LOCK))
 
     def unlock(self, lock_id: str) -> None:
         """See `Backend.unlock`."""
-        break_lock(LockRef(self._git, self._branch, self._moment), lock_id)
+        break_lock(self._lock, lock_id)
 
     # --- compare and swap --------------------------------------------------------------------------------------
 

@@ -10,29 +10,45 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-import orjson
+import msgspec
 
-from pdsync.errors import Locked, StalePlan, StateError, error
+from pdsync.errors import StalePlan, StateError, error
 from pdsync.spool import Held, open_file
-from pdsync.state.backends import LockInfo, Stored
+from pdsync.state.backends import HEARTBEAT, LockInfo, Stored
+from pdsync.state.backends.locks import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from io import FileIO
 
-    from pdsync.errors import Diagnostic
     from pdsync.spool import Readable
+    from pdsync.state.backends import Beat
 
 LOCK = "lock"
+LOCK_SIZE = 1024
+"""Bytes of the file that says who holds the lock; longer when there is more to say."""
+
+OUT_OF_THE_WAY = 1 << 30
+"""The byte that is locked on Windows, where nobody else can read what is locked."""
+
+LOOKS = 4
+A_LOOK = 0.02
+"""How often, and how many seconds apart, a lock is tried that somebody may only be looking at."""
+
 SWAP = ".swap"
 """Held while one store compares and replaces, so that of two at the same moment one sees the other's."""
 
 
 class LocalBackend:
     """Blobs as files in `folder` (made when needed, readable by the owner only)."""
+
+    heartbeat = HEARTBEAT
+    lock_ends = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -96,35 +112,40 @@ class LocalBackend:
         self._path(name).unlink(missing_ok=True)
 
     @contextmanager
-    def lock(self, info: LockInfo) -> Iterator[None]:
+    def lock(self, info: LockInfo) -> Iterator[Beat]:
         """See `Backend.lock`."""
         with self._open(LOCK) as file:
-            if not _try_lock(file.fileno()):
-                raise Locked(_locked_by(self.folder / LOCK))
-            file.truncate(0)
-            file.write(orjson.dumps({f: getattr(info, f) for f in LockInfo.__dataclass_fields__}))
-            file.flush()
+            if not _try_patiently(file.fileno()):
+                raise locked(_said(self._path(LOCK)))
+            _say(file, info)
             try:
-                yield
+                yield lambda now: _say(file, now)
             finally:
                 file.truncate(0)
 
-    def unlock(self, lock_id: str) -> None:
-        """See `Backend.unlock`: a local lock ends with its process, so there is never one to break."""
+    def holder(self) -> LockInfo | None:
+        """See `Backend.holder`."""
         path = self._path(LOCK)
         if not path.exists():
-            raise StateError(error("PD523", "nothing is locked", detail=self.url))
+            return None
         with self._open(LOCK) as file:
             if _try_lock(file.fileno()):
-                raise StateError(error("PD523", "nothing is locked", detail=f"{self.url} (asked for {lock_id})"))
-        raise Locked(_locked_by(path))
+                return None
+        return _said(path) or LockInfo("", "at work", "another process", "a moment ago")
 
-    def _open(self, name: str) -> BinaryIO:
+    def unlock(self, lock_id: str) -> None:
+        """See `Backend.unlock`: a local lock ends with its process, so there is never one to break."""
+        held = self.holder()
+        if held is None:
+            raise StateError(error("PD523", "nothing is locked", detail=f"{self.url} (asked for {lock_id})"))
+        raise locked(held)
+
+    def _open(self, name: str) -> FileIO:
         """A file to lock, made when needed.  Raises `StateError`."""
         path = self._path(name)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+b")
+            return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
         except OSError as e:
             raise _failed("lock", path, e) from e
 
@@ -171,6 +192,7 @@ def _try_lock(handle: int) -> bool:
         if os.name == "nt":
             import msvcrt
 
+            os.lseek(handle, OUT_OF_THE_WAY, os.SEEK_SET)
             msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
         else:
             import fcntl
@@ -186,6 +208,7 @@ def _wait_for_lock(handle: int) -> None:
     if os.name == "nt":
         import msvcrt
 
+        os.lseek(handle, OUT_OF_THE_WAY, os.SEEK_SET)
         msvcrt.locking(handle, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined,unused-ignore]
     else:
         import fcntl
@@ -193,19 +216,34 @@ def _wait_for_lock(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX)
 
 
-def _locked_by(path: Path) -> Diagnostic:
+def _try_patiently(handle: int) -> bool:
+    """`_try_lock`, again for a moment: who only looks whether it is held holds it as long as that takes."""
+    for _ in range(LOOKS):
+        if _try_lock(handle):
+            return True
+        time.sleep(A_LOOK)
+    return _try_lock(handle)
+
+
+def _say(file: FileIO, info: LockInfo) -> None:
+    """Write who holds the lock, in one write over what stood there, so that a reader never sees a part.
+
+    Raises `StateError`.
+    """
     try:
-        holder = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError):  # the holder has taken the lock but not yet written who it is
-        holder = {}
-    who = f"by {holder.get('who', 'another process')}, {holder.get('operation', 'at work')}"
-    since = f" since {holder['since']}" if holder.get("since") else ""
-    return error(
-        "PD521",
-        "state is locked",
-        detail=f"{path.parent} {who}{since}" + (f" {holder['link']}" if holder.get("link") else ""),
-        hint="wait until that run has ended, or end it; the lock goes with its process",
-    )
+        said = msgspec.json.encode(info).ljust(LOCK_SIZE)
+        file.seek(0)
+        file.write(said)
+        file.truncate(len(said))
+    except OSError as e:
+        raise StateError(error("PD503", "cannot write the state", detail=f"{LOCK}: {e.strerror or e}")) from e
+
+
+def _said(path: Path) -> LockInfo | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=LockInfo)
+    except (OSError, msgspec.DecodeError):  # the holder has taken the lock but not yet written who it is
+        return None
 
 
 def _failed(verb: str, path: Path, cause: OSError) -> StateError:

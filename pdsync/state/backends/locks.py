@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from pdsync.errors import Locked, StalePlan, StateError, error
+from pdsync.errors import Locked, LockLost, StalePlan, StateError, error
 from pdsync.state.backends import LockInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pdsync.state.backends import Stored
+    from pdsync.state.backends import Beat, Stored
 
 LOCK = "lock.json"
 FREE = b""
@@ -36,14 +36,14 @@ class Kept(Protocol):
 
 
 @contextmanager
-def hold(kept: Kept, info: LockInfo) -> Iterator[None]:
+def hold(kept: Kept, info: LockInfo) -> Iterator[Beat]:
     """Hold the lock for the block.  Raises `Locked`, naming the holder.
 
     A lock that was broken meanwhile is no error at the end: the compare-and-swap of `store` protects the state.
     """
     _take(kept, info)
     try:
-        yield
+        yield lambda now: _beat(kept, now)
     except BaseException as failure:
         try:
             _give_back(kept, info.id)
@@ -84,6 +84,17 @@ def _take(kept: Kept, info: LockInfo) -> None:
             raise locked(other) from None
 
 
+def _beat(kept: Kept, now: LockInfo) -> None:
+    stored = kept.load(LOCK)
+    held = read_lock(stored)
+    if stored is None or held is None or held.id != now.id:
+        raise lost(held)
+    try:
+        kept.store(LOCK, msgspec.json.encode(now), stored.version)
+    except StalePlan:
+        raise lost(read_lock(kept.load(LOCK))) from None
+
+
 def _give_back(kept: Kept, lock_id: str) -> bool:
     """Free the lock if it still is the one with this id; whether it was."""
     stored = kept.load(LOCK)
@@ -104,3 +115,10 @@ def locked(held: LockInfo | None) -> Locked:
     detail = f"{held.operation} by {held.who} since {held.since}" + (f", {held.link}" if held.link else "")
     hint = f"Wait for it, or if it is dead: pdsync unlock {held.id}"
     return Locked(error("PD543", "the state is locked", detail=detail, hint=hint))
+
+
+def lost(held: LockInfo | None) -> LockLost:
+    """The error of who finds that the lock that was theirs is not any more; `held` is who has it now."""
+    detail = f"{held.operation} by {held.who} holds it now" if held else "nobody holds it now"
+    hint = "somebody has unlocked it: see who works on this state besides you"
+    return LockLost(error("PD525", "the lock of this run was broken", detail=detail, hint=hint))

@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pdsync.errors import StalePlan, StateError, error
 from pdsync.sealing import is_sealed
-from pdsync.state.backends import Stored
-from pdsync.state.backends.locks import break_lock, hold
+from pdsync.state.backends import HEARTBEAT, Stored
+from pdsync.state.backends.locks import LOCK, break_lock, hold, read_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from pdsync.state.backends import LockInfo
+    from pdsync.state.backends import Beat, LockInfo
 
 T = TypeVar("T")
 
@@ -113,6 +113,9 @@ class RemoteBackend:
     `url` names it in messages, without anything secret; `notify` is told, in words, what is being waited for.
     """
 
+    heartbeat = HEARTBEAT
+    lock_ends = False
+
     def __init__(
         self,
         bucket: Bucket,
@@ -155,9 +158,13 @@ class RemoteBackend:
         self._prove()
         self._patiently(f"remove {name}", attempt)
 
-    def lock(self, info: LockInfo) -> AbstractContextManager[None]:
+    def lock(self, info: LockInfo) -> AbstractContextManager[Beat]:
         """See `Backend.lock`: the lock is an object of its own, which `unlock` frees when its holder is dead."""
         return hold(self, info)
+
+    def holder(self) -> LockInfo | None:
+        """See `Backend.holder`."""
+        return read_lock(self.load(LOCK))
 
     def unlock(self, lock_id: str) -> None:
         """See `Backend.unlock`."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pdsync.sealing import Keyring
     from pdsync.spool import Readable
-    from pdsync.state.backends import Backend, LockInfo
+    from pdsync.state.backends import Backend, Beat, LockInfo
     from pdsync.state.backends.local import LocalBackend
 
 
@@ -29,6 +29,8 @@ class SealedBackend:
 
     def __init__(self, inner: Backend, keyring: Keyring | None) -> None:
         self.url = inner.url
+        self.heartbeat = inner.heartbeat
+        self.lock_ends = inner.lock_ends
         self.inner = inner
         self.keyring = keyring
 
@@ -48,9 +50,13 @@ class SealedBackend:
         """See `Backend.delete`."""
         self.inner.delete(name)
 
-    def lock(self, info: LockInfo) -> AbstractContextManager[None]:
+    def lock(self, info: LockInfo) -> AbstractContextManager[Beat]:
         """See `Backend.lock`."""
         return self.inner.lock(info)
+
+    def holder(self) -> LockInfo | None:
+        """See `Backend.holder`."""
+        return self.inner.holder()
 
     def unlock(self, lock_id: str) -> None:
         """See `Backend.unlock`."""
