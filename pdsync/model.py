@@ -189,6 +189,7 @@ class Project:
     settled_after: timedelta | None = None
     full_every: int = 10
     state_url: str = ""
+    state_snapshot: Literal["cache", "remote"] = "cache"
     policy: Policy = field(default_factory=Policy)
 
 

@@ -82,6 +82,7 @@ class StatePart(_Snake):
     """Where the state is kept."""
 
     url: str | None = None
+    snapshot: Literal["cache", "remote"] | None = None
 
 
 class DeleteLimitPart(_Snake):

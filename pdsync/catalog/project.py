@@ -88,6 +88,7 @@ def make_project(document: Document, environment: str | None) -> Project:
         "port_base_url": _get(merged, "port", "base_url"),
         "pagerduty_api_url": _get(merged, "pagerduty", "api_url"),
         "state_url": _get(merged, "state", "url"),
+        "state_snapshot": _get(merged, "state", "snapshot"),
     }
     age = hours_in(_get(merged, *_AGE) or "")
     given = addresses | {

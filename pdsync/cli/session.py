@@ -20,7 +20,7 @@ import orjson
 from pdsync import __version__
 from pdsync.cli.progress import Progress
 from pdsync.cli.trouble import color_wanted
-from pdsync.errors import Interrupted, Severity, UsageError, error
+from pdsync.errors import CatalogError, Interrupted, Severity, UsageError, error
 from pdsync.render.diagnostics import render_diagnostics
 
 if TYPE_CHECKING:
@@ -168,7 +168,9 @@ class Session:
         """What the state's backends may need."""
         from pdsync.state.open import Surroundings
 
-        return Surroundings(self.options.catalog, self.env, self._git_environment, self.progress.note)
+        return Surroundings(
+            self.options.catalog, self.env, self._git_environment, self.progress.note, self._shares_snapshot()
+        )
 
     @cached_property
     def keyring(self) -> Keyring | None:
@@ -193,6 +195,15 @@ class Session:
     def _project_state(self) -> str:
         """The project's state URL; state commands work without a valid catalog, so its absence is no error here."""
         return self.catalog.project.state_url if (self.options.catalog / "pdsync.yaml").exists() else ""
+
+    def _shares_snapshot(self) -> bool:
+        """Whether the project wants that; of a broken catalog the commands that need it tell themselves."""
+        if not (self.options.catalog / "pdsync.yaml").exists():
+            return False
+        try:
+            return self.catalog.project.state_snapshot == "remote"
+        except CatalogError:
+            return False
 
     def _run_link(self) -> str:
         run = self.env.get("GITHUB_RUN_ID")

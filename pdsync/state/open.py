@@ -21,7 +21,8 @@ from pdsync.sealing import read_keys
 from pdsync.state.backends import Backend
 from pdsync.state.backends.local import LocalBackend
 from pdsync.state.backends.sealed import SealedBackend, SealedFolder
-from pdsync.state.store import StateStore
+from pdsync.state.backends.shared import SharedFolder
+from pdsync.state.store import SNAPSHOT, StateStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,15 @@ class Surroundings:
     """What a backend may need beside its URL.
 
     `catalog` is the catalog folder, `environment` the process's (credentials and endpoints), `git_environment` what
-    git needs to reach the remote; `notify` is told, in words, what is being waited for.
+    git needs to reach the remote; `notify` is told, in words, what is being waited for; `share_snapshot` keeps the
+    snapshot with the ledger instead of on this machine.
     """
 
     catalog: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     git_environment: Mapping[str, str] = field(default_factory=dict)
     notify: Callable[[str], None] | None = None
+    share_snapshot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +72,18 @@ def open_store(
 ) -> StateStore:
     """The store behind `url`; an empty one means `state/` beside the catalog folder.
 
-    A remote backend keeps the ledger; journal and snapshot stay in a folder of this machine.  All are encrypted when
-    the environment holds a key.  Raises `UsageError` for a scheme that is not known, or a key that is none.
+    A remote backend keeps the ledger, and the snapshot if that is to be shared; journal and snapshot are in a folder of
+    this machine.  All are encrypted when the environment holds a key.  Raises `UsageError` for a scheme that is not
+    known, or a key that is none.
     """
     keyring = read_keys(around.environment)
     places = open_places(url, around)
+    here = SealedFolder(places.local, keyring)
+    share = around.share_snapshot and places.backend is not places.local
     return StateStore(
         SealedBackend(places.backend, keyring),
         journals=places.journals.folder,
-        snapshots=SealedFolder(places.local, keyring),
+        snapshots=SharedFolder(here, places.backend, SNAPSHOT, around.notify) if share else here,
         now=now,
         new_id=new_id,
         who=who,

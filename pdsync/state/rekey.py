@@ -10,9 +10,10 @@ from pdsync.state.ledger_file import parse_ledger
 from pdsync.state.store import LEDGER, MEMO, SNAPSHOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pdsync.sealing import Keyring
+    from pdsync.state.backends import Backend
     from pdsync.state.backends.local import LocalBackend
     from pdsync.state.open import Places
 
@@ -24,14 +25,19 @@ def rekey(places: Places, have: Keyring | None, want: Keyring | None) -> list[st
     with a key of `have` and what is plain are both read.  Raises `StateError`.
     """
     done = [*_journals(places.journals, have, want), *_cached(places.local, have, want)]
-    stored = places.backend.load(LEDGER)
-    if stored is not None:
-        where = f"{places.backend.url}/{LEDGER}"
-        plain = _plain(stored.data, have, where)
-        parse_ledger(plain, where)
-        places.backend.store(LEDGER, _whole(plain, want), stored.version)
-        done.append(LEDGER)
-    return done
+    shared = () if places.backend is places.local else (SNAPSHOT,)
+    return [*done, *_kept(places.backend, (*shared, LEDGER), have, want)]
+
+
+def _kept(backend: Backend, names: Iterable[str], have: Keyring | None, want: Keyring | None) -> Iterator[str]:
+    for name in names:
+        stored = backend.load(name)
+        if stored is not None:
+            plain = _plain(stored.data, have, f"{backend.url}/{name}")
+            if name == LEDGER:
+                parse_ledger(plain, f"{backend.url}/{name}")
+            backend.store(name, _whole(plain, want, packed=name == LEDGER), stored.version)
+            yield f"{backend.url}/{name}"
 
 
 def _cached(local: LocalBackend, have: Keyring | None, want: Keyring | None) -> Iterator[str]:
@@ -54,5 +60,5 @@ def _plain(data: bytes, have: Keyring | None, name: str) -> bytes:
     return b"".join(unseal([data], have, name)) if is_sealed(data) else data
 
 
-def _whole(plain: bytes, want: Keyring | None) -> bytes:
-    return b"".join(seal([plain], want, packed=True)) if want else plain
+def _whole(plain: bytes, want: Keyring | None, *, packed: bool) -> bytes:
+    return b"".join(seal([plain], want, packed=packed)) if want else plain

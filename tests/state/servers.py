@@ -162,6 +162,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._do(self._get)
 
+    def do_HEAD(self) -> None:
+        self._do(self._get)
+
     def do_PUT(self) -> None:
         self._do(self._put)
 
@@ -194,7 +197,8 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in {**answer.headers, "content-length": str(len(answer.body))}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(answer.body)
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
 
     def _checked(
         self,

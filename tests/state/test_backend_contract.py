@@ -48,6 +48,16 @@ def kept(backend: Backend, name: str = "ledger.jsonl") -> bytes | None:
     return held.data if held else None
 
 
+def test_a_version_can_be_had_without_the_bytes(place: Place) -> None:
+    """It is the one that loading gives; there is none of what is not there, or was removed."""
+    keeper = place.open()
+    assert keeper.version("ledger.jsonl") is None
+    version = keeper.store("ledger.jsonl", b"one", None)
+    assert place.open().version("ledger.jsonl") == version
+    keeper.delete("ledger.jsonl")
+    assert place.open().version("ledger.jsonl") is None
+
+
 def test_at_first_there_is_nothing(place: Place) -> None:
     """A place that nobody has used is empty, which is no error."""
     assert place.open().load("ledger.jsonl") is None

@@ -71,6 +71,10 @@ class Backend(Protocol):
         """The blob, or None when there is none.  Raises `StateError` when that cannot be told."""
         ...
 
+    def version(self, name: str) -> str | None:
+        """The blob's version without its bytes, None when there is none.  Raises as `load` does."""
+        ...
+
     def store(self, name: str, data: bytes, expected: str | None) -> str:
         """Replace the blob whole or not at all, if its version still is `expected` (None: does not exist).
 

@@ -69,7 +69,7 @@ def parse_git_url(url: str) -> GitLocation:
     """The branch and remote that a state URL names.
 
     Both forms mean the same: `git+branch://pdsync-state`, `git:pdsync-state`.  A branch may have slashes
-    (`git+branch://pdsync-state/production`); `?remote=upstream` picks another remote than `origin`; without a
+    (`git+branch://state/production`); `?remote=upstream` picks another remote than `origin`; without a
     branch it is `pdsync-state`.  Raises `UsageError` for anything else.
     """
     parts = urlsplit(url)
@@ -127,6 +127,11 @@ class GitBackend:
         """The blob at the branch's tip, or None when branch or blob does not exist.  Raises `StateError`."""
         entry = self._find(self._tip(), name)
         return entry and self._read(entry)
+
+    def version(self, name: str) -> str | None:
+        """See `Backend.version`."""
+        entry = self._find(self._tip(), name)
+        return entry.blob if entry else None
 
     def store(self, name: str, data: bytes, expected: str | None) -> str:
         """Replace the blob by a commit on the tip; see `Backend.store`."""

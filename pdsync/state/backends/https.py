@@ -18,7 +18,7 @@ import httpx
 
 from pdsync.errors import StateError, UsageError, error
 from pdsync.state.backends import Stored
-from pdsync.state.backends.remote import Conflict, NoAnswer
+from pdsync.state.backends.remote import Conflict, NoAnswer, Seen
 from pdsync.transport import check_url, in_words, is_loopback, is_untrusted, trusted_certificates
 
 if TYPE_CHECKING:
@@ -76,6 +76,19 @@ class HttpBucket:
         if status != HTTPStatus.OK:
             raise self._refused("GET", name, status)
         return Stored(content, self._etag(name, headers))
+
+    def look(self, name: str) -> Seen | None:
+        """See `Bucket.look`; what has no length is asked for whole."""
+        status, headers, _ = self._send("HEAD", name)
+        if status in _MISSING:
+            return None
+        if status != HTTPStatus.OK:
+            raise self._refused("HEAD", name, status)
+        length = headers.get("content-length", "")
+        if not length.isdigit():
+            held = self.get(name)
+            return Seen(held.version, len(held.data)) if held else None
+        return Seen(self._etag(name, headers), int(length))
 
     def put(self, name: str, data: bytes, expected: str | None) -> str:
         """See `Bucket.put`."""

@@ -26,7 +26,7 @@ from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
 
 from pdsync.errors import StateError, UsageError, error
 from pdsync.state.backends import Stored
-from pdsync.state.backends.remote import Conflict, NoAnswer
+from pdsync.state.backends.remote import Conflict, NoAnswer, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,6 +153,15 @@ class ObjectBucket:
             self._check_container(missing)
             return None
         return Stored(data, self._version(answer.meta))
+
+    def look(self, name: str) -> Seen | None:
+        """See `Bucket.look`."""
+        try:
+            meta = self._ask(name, lambda: obstore.head(self._store, name))
+        except FileNotFoundError as missing:
+            self._check_container(missing)
+            return None
+        return Seen(self._version(meta), meta["size"])
 
     def put(self, name: str, data: bytes, expected: str | None) -> str:
         """See `Bucket.put`."""

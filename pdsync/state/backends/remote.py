@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from pdsync.errors import StalePlan, StateError, error
 from pdsync.sealing import is_sealed
@@ -62,6 +62,13 @@ class NoAnswer(Exception):
         self.wait = wait
 
 
+class Seen(NamedTuple):
+    """An object, looked at."""
+
+    version: str
+    size: int
+
+
 class Bucket(Protocol):
     """Objects by name, as one server keeps them.  Every method is one request."""
 
@@ -70,6 +77,10 @@ class Bucket(Protocol):
 
     def get(self, name: str) -> Stored | None:
         """The object, None when the server says that there is none.  Raises `NoAnswer` or `StateError`."""
+        ...
+
+    def look(self, name: str) -> Seen | None:
+        """Version and size of the object, without its bytes.  Raises as `get` does."""
         ...
 
     def put(self, name: str, data: bytes, expected: str | None) -> str:
@@ -136,6 +147,11 @@ class RemoteBackend:
         if found is None or found.data == REMOVED:
             return None
         return Stored(self._unpacked(name, found.data), found.version)
+
+    def version(self, name: str) -> str | None:
+        """See `Backend.version`."""
+        seen = self._patiently(f"look at {name}", lambda: self._bucket.look(_object(name)))
+        return seen.version if seen and seen.size else None
 
     def store(self, name: str, data: bytes, expected: str | None) -> str:
         """See `Backend.store`."""

@@ -41,6 +41,10 @@ class SealedBackend:
             return None
         return Stored(opened(stored.data, self.keyring, f"{self.url}/{name}"), stored.version)
 
+    def version(self, name: str) -> str | None:
+        """See `Backend.version`."""
+        return self.inner.version(name)
+
     def store(self, name: str, data: bytes, expected: str | None) -> str:
         """See `Backend.store`."""
         sealed = b"".join(seal([data], self.keyring, packed=True)) if self.keyring else data

@@ -1,0 +1,100 @@
+"""The snapshot kept with the ledger, so that every machine goes on from the last one that any of them took.
+
+What is read is a copy on this machine, brought up to date when it is first asked for; what is written goes there first
+and then to the backend.  Of two writers the last one wins, since a snapshot can always be taken again: for the same
+reason one that cannot be shared is said, and is no error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pdsync.errors import StalePlan, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from pdsync.spool import Readable
+    from pdsync.state.backends import Backend, Stored
+    from pdsync.state.backends.local import LocalBackend
+    from pdsync.state.backends.sealed import SealedFolder
+
+ATTEMPTS = 5
+"""How often a snapshot is offered while others keep sharing theirs."""
+
+
+class SharedFolder:
+    """A `pdsync.state.backends.Cache` of which the file `name` is kept by `backend` too, sealed or plain as it is."""
+
+    def __init__(
+        self, folder: SealedFolder, backend: Backend, name: str, notify: Callable[[str], None] | None = None
+    ) -> None:
+        self.url = folder.url
+        self._folder = folder
+        self._copy: LocalBackend = folder.inner
+        self._backend = backend
+        self._name = name
+        self._marker = f".{name}.version"
+        self._notify = notify or (lambda _: None)
+        self._fresh = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the copies are."""
+        return self._folder.folder
+
+    def load(self, name: str) -> Stored | None:
+        """See `Cache.load`."""
+        self._refresh(name)
+        return self._folder.load(name)
+
+    def open(self, name: str) -> Readable | None:
+        """See `Cache.open`."""
+        self._refresh(name)
+        return self._folder.open(name)
+
+    def first_line(self, name: str) -> bytes:
+        """See `Cache.first_line`."""
+        self._refresh(name)
+        return self._folder.first_line(name)
+
+    def replace(self, name: str, chunks: Iterable[bytes]) -> None:
+        """See `Cache.replace`."""
+        self._folder.replace(name, chunks)
+        if name == self._name:
+            self._share()
+
+    def _refresh(self, name: str) -> None:
+        """Once in a process: fetch the file if the backend has another version of it.  Raises `StateError`."""
+        if name != self._name or self._fresh:
+            return
+        self._fresh = True
+        version = self._backend.version(name)
+        marker = self._copy.load(self._marker)
+        if version is None or (marker and marker.data.decode() == version and self._copy.open(name) is not None):
+            return
+        stored = self._backend.load(name)
+        if stored is not None:
+            self._copy.replace(name, [stored.data])
+            self._mark(stored.version)
+
+    def _share(self) -> None:
+        stored = self._copy.load(self._name)
+        self._fresh = True
+        try:
+            if stored is not None:
+                self._mark(self._stored(stored.data))
+        except StateError as problem:
+            self._notify(f"the snapshot stays on this machine: {problem}")
+
+    def _stored(self, data: bytes) -> str:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._backend.store(self._name, data, self._backend.version(self._name))
+            except StalePlan:
+                continue
+        return self._backend.store(self._name, data, self._backend.version(self._name))
+
+    def _mark(self, version: str) -> None:
+        self._copy.replace(self._marker, [version.encode()])
