@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from pdsync.errors import Locked, LockLost, StateError, error
+from pdsync.errors import Locked, LockLost, StalePlan, StateError, error
 from pdsync.state.backends import LockInfo
 from pdsync.state.backends.local import LocalBackend
 from pdsync.state.backends.locks import break_lock, hold, read_lock
@@ -39,8 +39,10 @@ class Shared:
     lock_ends = False
 
     def __init__(self, inner: LocalBackend) -> None:
+        self.inner = inner
         self.url = inner.url
         self.load, self.store, self.delete = inner.load, inner.store, inner.delete
+        self.version = inner.version
 
     def lock(self, info: LockInfo) -> AbstractContextManager[Beat]:
         return hold(self, info)
@@ -259,3 +261,42 @@ def until(true: Callable[[], bool]) -> None:
     """Wait for another thread; the test hangs, and is ended by its runner, when it never does."""
     while not true():
         threading.Event().wait(0.002)
+
+
+class Late(Shared):
+    """A shared store where something happens right before a write of the lock."""
+
+    def __init__(self, inner: LocalBackend) -> None:
+        super().__init__(inner)
+        self.before: list[Callable[[], object]] = []
+        self.after: list[Callable[[], object]] = []
+        self.store = self._store
+
+    def _store(self, name: str, data: bytes, expected: str | None) -> str:
+        if self.before:
+            self.before.pop()()
+        version = LocalBackend.store(self.inner, name, data, expected)
+        if self.after:
+            self.after.pop()()
+        return version
+
+
+def test_a_last_sign_of_life_does_not_keep_the_lock(tmp_path: Path) -> None:
+    """One that arrives while the lock is given back is no reason to leave it behind."""
+    backend = Late(LocalBackend(tmp_path))
+    with backend.lock(INFO) as beat:
+        backend.before = [lambda: beat(replace(INFO, beats=1))]
+    assert backend.holder() is None
+
+
+def test_a_sign_of_life_whose_answer_was_lost_is_no_lost_lock(tmp_path: Path) -> None:
+    """What is kept says that the lock is still ours."""
+
+    def answer_lost() -> None:
+        raise StalePlan(error("PD542", "the state has moved"))
+
+    backend = Late(LocalBackend(tmp_path))
+    with backend.lock(INFO) as beat:
+        backend.after = [answer_lost]
+        beat(replace(INFO, beats=1))
+        assert backend.holder() == replace(INFO, beats=1)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LOCK = "lock.json"
 FREE = b""
+ATTEMPTS = 5
 
 
 class Kept(Protocol):
@@ -92,20 +93,24 @@ def _beat(kept: Kept, now: LockInfo) -> None:
     try:
         kept.store(LOCK, msgspec.json.encode(now), stored.version)
     except StalePlan:
-        raise lost(read_lock(kept.load(LOCK))) from None
+        other = read_lock(kept.load(LOCK))
+        if other is None or other.id != now.id:  # else only the answer was lost
+            raise lost(other) from None
 
 
 def _give_back(kept: Kept, lock_id: str) -> bool:
-    """Free the lock if it still is the one with this id; whether it was."""
-    stored = kept.load(LOCK)
-    held = read_lock(stored)
-    if stored is None or held is None or held.id != lock_id:
-        return False
-    try:
-        kept.store(LOCK, FREE, stored.version)
-    except StalePlan:
-        return False
-    return True
+    """Free the lock if it still is the one with this id; whether it was.  A last sign of life may get in between."""
+    for _ in range(ATTEMPTS):
+        stored = kept.load(LOCK)
+        held = read_lock(stored)
+        if stored is None or held is None or held.id != lock_id:
+            return False
+        try:
+            kept.store(LOCK, FREE, stored.version)
+        except StalePlan:
+            continue
+        return True
+    return False
 
 
 def locked(held: LockInfo | None) -> Locked:
