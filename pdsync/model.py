@@ -13,11 +13,13 @@ never edit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Literal, NamedTuple, Protocol
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple, Protocol, overload
 
 from pdsync.errors import Diagnostic, Origin
 
@@ -471,6 +473,63 @@ class FieldChange:
     note: str = ""
 
 
+class FieldChanges(Sequence[FieldChange]):
+    """The fields of one change, made as they are looked at.
+
+    A first plan has a field change for every value there is: kept apart from the values is only what is the same for
+    many entities, once for all of them.
+    """
+
+    __slots__ = ("_afters", "_befores", "_paths", "_told")
+
+    def __init__(self, fields: Iterable[FieldChange]) -> None:
+        fields = tuple(fields)
+        befores = tuple(field.before for field in fields)
+        self._paths = _one_of_many(tuple(field.path for field in fields))
+        self._told = _one_of_many(tuple(map(_told, fields)))
+        self._befores = befores if any(before is not None for before in befores) else _one_of_many(befores)
+        self._afters = tuple(field.after for field in fields)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, index: int) -> FieldChange: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[FieldChange]: ...
+    def __getitem__(self, index: int | slice) -> FieldChange | Sequence[FieldChange]:
+        return tuple(self)[index]
+
+    def __iter__(self) -> Iterator[FieldChange]:
+        for path, before, after, told in zip(self._paths, self._befores, self._afters, self._told, strict=True):
+            yield FieldChange(path, before, after, *told)
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+    def afters(self) -> Iterable[tuple[str, Json]]:
+        """Path and value after."""
+        return zip(self._paths, self._afters, strict=True)
+
+    def befores(self) -> Iterable[tuple[str, Json]]:
+        """Path and value before."""
+        return zip(self._paths, self._befores, strict=True)
+
+
+_told = attrgetter("cause", "origin", "drift", "deferred", "moved_from", "replace", "note")
+
+
+@lru_cache(maxsize=4096)
+def _one_of_many(equal: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same tuple for all that are equal."""
+    return equal
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One action on one entity or blueprint.
@@ -486,7 +545,7 @@ class Change:
     blueprint: str
     identifier: str
     title: str
-    fields: tuple[FieldChange, ...]
+    fields: Sequence[FieldChange]
     reason: str
     cause: Cause
     after: tuple[int, ...] = ()
@@ -494,10 +553,24 @@ class Change:
     ledger: LedgerEntry | None = None
     seen: str = ""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.fields, FieldChanges):
+            object.__setattr__(self, "fields", FieldChanges(self.fields))
+
     @property
     def key(self) -> EntityKey:
         """The entity's key; of a blueprint change its identifier twice."""
         return EntityKey(self.blueprint, self.identifier)
+
+    def afters(self) -> Iterable[tuple[str, Json]]:
+        """Path and value after of each field, which is told faster than by `fields`."""
+        assert isinstance(self.fields, FieldChanges)
+        return self.fields.afters()
+
+    def befores(self) -> Iterable[tuple[str, Json]]:
+        """Path and value before of each field."""
+        assert isinstance(self.fields, FieldChanges)
+        return self.fields.befores()
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ def fingerprint(changes: Iterable[Change]) -> str:
 
 
 def _work(change: Change) -> bytes:
-    fields = [[field.path, field.after] for field in change.fields]
+    fields = [[path, after] for path, after in change.afters()]
     told = [change.target, change.action, change.blueprint, change.identifier, fields]
     return orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
 

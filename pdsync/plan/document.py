@@ -21,7 +21,12 @@ FORMAT_VERSION = "1.0"
 def plan_document(plan: Plan) -> bytes:
     """The plan as canonical JSON: sorted keys, no white space, one trailing newline."""
     value = {"format_version": FORMAT_VERSION} | {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
-    return msgspec.json.encode(value, order="sorted") + b"\n"
+    return encoded(value) + b"\n"
+
+
+def encoded(value: Any) -> bytes:
+    """Parts of a plan as JSON with sorted keys; the fields of a change are a list of what one sees of them."""
+    return msgspec.json.encode(value, order="sorted", enc_hook=list)
 
 
 def parse_plan(data: bytes, name: str = "plan") -> Plan:

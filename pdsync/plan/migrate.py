@@ -424,7 +424,7 @@ def _as_held(change: FieldChange, held: Fields, applied: Fields) -> FieldChange:
     return replace(change, before=before, cause="catalog", drift=drift)
 
 
-def _fields(change: Change | None) -> tuple[FieldChange, ...]:
+def _fields(change: Change | None) -> Sequence[FieldChange]:
     return change.fields if change else ()
 
 

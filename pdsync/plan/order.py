@@ -72,7 +72,7 @@ def _upserts(changes: list[Change], blueprints: Mapping[str, Blueprint]) -> tupl
 
 
 def _waits_for(change: Change, blueprint: Blueprint | None, created: set[EntityKey]) -> dict[EntityKey, set[str]]:
-    fields = {field.path: field.after for field in change.fields if field.path.startswith("relations.")}
+    fields = {path: after for path, after in change.afters() if path.startswith("relations.")}
     waits: dict[EntityKey, set[str]] = {}
     for path, key in relation_targets(fields, blueprint):
         if key in created:
@@ -191,7 +191,7 @@ def _moved_away(updates: list[Change], blueprints: Mapping[str, Blueprint]) -> d
     """Target of a relation before the plan -> the updates that point elsewhere after it."""
     moved: dict[EntityKey, list[EntityKey]] = {}
     for change in updates:
-        before = {field.path: field.before for field in change.fields if field.path.startswith("relations.")}
+        before = {path: value for path, value in change.befores() if path.startswith("relations.")}
         for _, target in relation_targets(before, blueprints.get(change.blueprint)):
             moved.setdefault(target, []).append(change.key)
     return moved

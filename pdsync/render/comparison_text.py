@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from pdsync.plan.document import encoded
 from pdsync.render.escape import quoted, value_text, visible
 from pdsync.render.paint import Paint
 from pdsync.render.plan_text import COLORS, SYMBOLS
@@ -50,7 +49,7 @@ def comparison_json(compared: Comparison) -> str:
     """The comparison as one JSON document; what is the same is counted."""
     parts = {"gone": compared.gone, "new": compared.new, "differing": compared.differing}
     value = {"same": len(compared.same), "equal": compared.equal, **parts}
-    return msgspec.json.encode(value, order="sorted").decode() + "\n"
+    return encoded(value).decode() + "\n"
 
 
 def _listed(title: str, changes: tuple[Change, ...], paint: Paint) -> Iterator[str]:
