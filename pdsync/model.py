@@ -426,12 +426,37 @@ class LedgerEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class RunNote:
+    """What the ledger remembers of a run whose outcome it holds; `serial` is that of the first ledger that does.
+
+    `operation` is the command, `who` user@host, `link` the CI run, `pull` the pull request, as a link or `#12`;
+    `resumes` is the run that it went on with, `changes` how many the plan had, the counts how many of them ended so.
+    """
+
+    run: str
+    started: str
+    operation: str
+    serial: int
+    who: str = ""
+    commit: str = ""
+    link: str = ""
+    pull: str = ""
+    resumes: str = ""
+    changes: int = 0
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    unknown: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """What pdsync owns: the precious half of the state.
 
     `serial` grows by one with each write; `lineage` is drawn once and never changes; `parent` is the checksum of
     the ledger before this one; `org_id` the Port organisation; `commit` the catalog commit last applied;
-    `expressions` maps rule id to path to a digest of the jq expression that was last applied.
+    `expressions` maps rule id to path to a digest of the jq expression that was last applied; `runs` are the last runs
+    whose outcomes it holds, the newest last.
     Blueprints are kept under their identifier in `blueprints`, entities under their key.
     """
 
@@ -442,6 +467,7 @@ class Ledger:
     commit: str = ""
     tool: str = ""
     expressions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    runs: tuple[RunNote, ...] = ()
     blueprints: Mapping[str, LedgerEntry] = field(default_factory=dict)
     entities: Mapping[EntityKey, LedgerEntry] = field(default_factory=dict)
 

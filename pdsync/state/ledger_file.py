@@ -1,11 +1,13 @@
 """The ledger as a file: a header line, then one owned blueprint or entity a line, sorted.
 
-    {"format":"pdsync-ledger","version":1,"lineage":...,"serial":...,"checksum":"blake2b-16 of the lines below"...}
+    {"format":"pdsync-ledger","version":2,"lineage":...,"serial":...,"checksum":"blake2b-16 of all the rest"...}
     {"b":"pagerdutyService","f":{path: value},"o":"created"}
     {"k":["pagerdutyService","PX1"],"f":{...},"o":"created","r":[rule ids],"s":"services/PX1"}
 
 The header is read before anything else, so that a file of another version or one that was cut is named as such.
 Equal ledgers are equal bytes; one changed entity is one changed line.
+
+Version 1 had a checksum of the lines alone, and knew nothing of runs.
 """
 
 from __future__ import annotations
@@ -16,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import orjson
 
-from pdsync.model import EntityKey, EntityOrigin, Ledger, LedgerEntry, Removal
+from pdsync.model import EntityKey, EntityOrigin, Ledger, LedgerEntry, Removal, RunNote
 from pdsync.state.header import CUT, damage, damaged, read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 FORMAT = "pdsync-ledger"
-VERSION = 1
+VERSION = 2
 
 
 class _Line(msgspec.Struct, omit_defaults=True):
@@ -52,25 +54,49 @@ def dump_ledger(ledger: Ledger) -> bytes:
         "commit": ledger.commit,
         "tool": ledger.tool,
         "count": len(ledger.blueprints) + len(ledger.entities),
-        "checksum": checksum(body),
+        "runs": msgspec.to_builtins(ledger.runs),
         "expressions": ledger.expressions,
     }
-    return orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE) + body
+    return _canonical({**header, "checksum": _whole(header, body)}) + body
 
 
 def parse_ledger(data: bytes, name: str) -> Ledger:
     """Read a ledger.  Raises `StateError` when the bytes are not a whole ledger of a version known here."""
     head, line_end, body = data.partition(b"\n")
-    header = read_header(head + line_end, name, form=FORMAT, versions=[VERSION])
-    if checksum(body) != header.get("checksum"):
+    header = read_header(head + line_end, name, form=FORMAT, versions=tuple(_CHECKSUMS))
+    told = header.pop("checksum", None)
+    if _CHECKSUMS[header["version"]](header, body) != told:
         raise damaged(name, CUT)
     names = ("lineage", "serial", "parent", "org_id", "commit", "tool", "expressions")
     with damage(name):
+        runs = msgspec.convert(header.get("runs", ()), tuple[RunNote, ...])
         blueprints, entities = _entries(body)
-        ledger = Ledger(**{n: header[n] for n in names}, blueprints=blueprints, entities=entities)
+        ledger = Ledger(**{n: header[n] for n in names}, runs=runs, blueprints=blueprints, entities=entities)
     if header.get("count") != len(blueprints) + len(entities):
         raise damaged(name, f"it holds {len(blueprints) + len(entities)} entries, not {header.get('count')}")
     return ledger
+
+
+def checksum_of(data: bytes) -> str:
+    """The checksum that a whole ledger's header tells."""
+    return str(orjson.loads(data.partition(b"\n")[0])["checksum"])
+
+
+def _whole(header: Mapping[str, Any], body: bytes) -> str:
+    """The checksum of header and lines."""
+    return checksum(_canonical(header) + body)
+
+
+def _lines_alone(_header: Mapping[str, Any], body: bytes) -> str:
+    return checksum(body)
+
+
+_CHECKSUMS: Mapping[int, Callable[[Mapping[str, Any], bytes], str]] = {1: _lines_alone, VERSION: _whole}
+"""What the checksum of each version covers."""
+
+
+def _canonical(header: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
 def _entries(body: bytes) -> tuple[dict[str, LedgerEntry], dict[EntityKey, LedgerEntry]]:

@@ -11,7 +11,7 @@ from pdsync.memo import Memo, dump_memo, parse_memo
 from pdsync.model import Ledger, Plan, Snapshot
 from pdsync.state.holding import Verdict, holder_of, holding, in_the_way, watch
 from pdsync.state.journal import Journal, RunRecord, after_run, read_journals, read_open_journals
-from pdsync.state.ledger_file import checksum, dump_ledger, parse_ledger
+from pdsync.state.ledger_file import checksum_of, dump_ledger, parse_ledger
 from pdsync.state.snapshot_file import dump_snapshot, parse_counts, parse_digest, read_snapshot
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class StateStore:
         self._now, self._new_id, self._who, self._link = now, new_id, who, link
         self._notify = notify or (lambda _: None)
         self._version: str | None = None
+        self._checksum = ""
         self._stored = Ledger("")
         self._ledger = self._stored
 
@@ -68,9 +69,10 @@ class StateStore:
         """
         stored = self.backend.load(LEDGER)
         if stored is None:
-            self._version, ledger = None, Ledger("")
+            self._version, self._checksum, ledger = None, "", Ledger("")
         else:
-            self._version, ledger = stored.version, parse_ledger(stored.data, f"{self.backend.url}/{LEDGER}")
+            ledger = parse_ledger(stored.data, f"{self.backend.url}/{LEDGER}")
+            self._version, self._checksum = stored.version, checksum_of(stored.data)
         self._stored = ledger
         for record in self.unfinished(ledger):
             ledger = after_run(ledger, record.plan, record.statuses)
@@ -101,10 +103,11 @@ class StateStore:
         if not ledger.entities and lost > deletes:
             detail = f"{lost} entities would be forgotten although {deletes} were removed"
             raise StateError(error("PD504", "an empty ledger would replace a full one", detail=detail))
-        parent = checksum(dump_ledger(self._stored)) if self._version else ""
         lineage = ledger.lineage or self._new_id()
-        ledger = replace(ledger, lineage=lineage, serial=self._stored.serial + 1, parent=parent)
-        self._version = self.backend.store(LEDGER, dump_ledger(ledger), self._version)
+        ledger = replace(ledger, lineage=lineage, serial=self._stored.serial + 1, parent=self._checksum)
+        data = dump_ledger(ledger)
+        self._version = self.backend.store(LEDGER, data, self._version)
+        self._checksum = checksum_of(data)
         self._stored = self._ledger = ledger
         return ledger
 

@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from pdsync.errors import Diagnostic, Origin, Severity
-from pdsync.model import Collection, EntityKey, Ledger, LedgerEntry, Query, Record, Snapshot
+from pdsync.model import Collection, EntityKey, Ledger, LedgerEntry, Query, Record, RunNote, Snapshot
 
 TEXT = st.text(max_size=12)
 """Any characters but surrogates: line separators, controls and quotes too."""
@@ -35,6 +35,10 @@ LEDGERS = st.builds(
     commit=TEXT,
     tool=TEXT,
     expressions=st.dictionaries(TEXT, st.dictionaries(TEXT, TEXT, max_size=2), max_size=2),
+    runs=st.lists(
+        st.builds(RunNote, run=TEXT, started=TEXT, operation=TEXT, serial=st.integers(0, 9), who=TEXT, link=TEXT),
+        max_size=2,
+    ).map(tuple),
     blueprints=st.dictionaries(IDENTIFIERS, ENTRIES, max_size=3),
     entities=st.dictionaries(st.builds(EntityKey, IDENTIFIERS, IDENTIFIERS), ENTRIES, max_size=4),
 )

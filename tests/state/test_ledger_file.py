@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -11,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdsync.errors import StateError
-from pdsync.model import EntityKey, Ledger, LedgerEntry
+from pdsync.model import EntityKey, Ledger, LedgerEntry, RunNote
 from pdsync.state.ledger_file import dump_ledger, parse_ledger
 from tests.state.strategies import LEDGERS
 
 if TYPE_CHECKING:
     import random
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "state"
 
 TWO = Ledger(
     "ab12",
@@ -26,6 +29,7 @@ TWO = Ledger(
     commit="0123",
     tool="jq 1",
     expressions={"r": {"title": "1f"}},
+    runs=(RunNote("20260601T120000Z-1f", "2026-06-01T12:00:00Z", "apply", 3, "me@here", changes=2, done=2),),
     blueprints={"service": LedgerEntry({"title": "Service"}, "adopted")},
     entities={
         EntityKey("service", "b"): LedgerEntry({"title": "B"}, "created", ("r",), "services/b"),
@@ -80,7 +84,7 @@ def test_the_format_stands_still() -> None:
     assert list(orjson.loads(head)) == sorted(orjson.loads(head))
     assert {name: orjson.loads(head)[name] for name in ("format", "version", "serial", "count")} == {
         "format": "pdsync-ledger",
-        "version": 1,
+        "version": 2,
         "serial": 3,
         "count": 3,
     }
@@ -99,13 +103,20 @@ def test_any_cut_is_refused() -> None:
 
 
 @given(st.data())
-def test_any_edit_of_an_entry_is_refused(data: st.DataObject) -> None:
-    """One other byte below the header does not pass the checksum."""
+def test_any_edit_is_refused(data: st.DataObject) -> None:
+    """One other byte, in the header or below it, does not pass the checksum; at most it makes another version of it."""
     whole = dump_ledger(TWO)
-    start = whole.index(b"\n") + 1
-    at = data.draw(st.integers(start, len(whole) - 1))
+    at = data.draw(st.integers(0, len(whole) - 1))
     byte = data.draw(st.integers(0, 255).filter(lambda value: value != whole[at]))
-    assert refusal(whole[:at] + bytes([byte]) + whole[at + 1 :])[0] == "PD501"
+    assert refusal(whole[:at] + bytes([byte]) + whole[at + 1 :])[0] in ("PD501", "PD502")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"serial": 4}, {"org_id": "other"}, {"lineage": "x"}, {"parent": ""}, {"runs": []}, {"count": 3.0}]
+)
+def test_an_edited_header_is_refused(changes: dict[str, Any]) -> None:
+    """Whose state it is and how old is as safe as what is owned."""
+    assert refusal(header(dump_ledger(TWO), **changes))[0] == "PD501"
 
 
 def test_a_damaged_file_is_named_with_a_way_out() -> None:
@@ -114,11 +125,11 @@ def test_a_damaged_file_is_named_with_a_way_out() -> None:
     assert (code, "state/ledger.jsonl" in text, "cut or edited" in text) == ("PD501", True, True)
 
 
-@pytest.mark.parametrize("version", [0, 2, 99, "1", None])
+@pytest.mark.parametrize("version", [0, 3, 99, "1", None])
 def test_another_version_is_refused(version: object) -> None:
     """An older or newer format is named as such, before anything of it is read."""
     code, text = refusal(header(dump_ledger(TWO), version=version, checksum="whatever a newer one does"))
-    assert (code, f"has version {version}, this pdsync reads version 1" in text) == ("PD502", True)
+    assert (code, f"has version {version}, this pdsync reads version 1 and 2" in text) == ("PD502", True)
 
 
 @pytest.mark.parametrize(
@@ -158,5 +169,29 @@ def test_lines_of_another_shape_are_refused() -> None:
 
     body = b'{"b":"service"}\n'
     head, _, _ = dump_ledger(Ledger("l")).partition(b"\n")
-    data = header(head + b"\n" + body, checksum=checksum(body), count=1)
+    data = header(head + b"\n" + body, version=1, checksum=checksum(body), count=1)
     assert refusal(data)[0] == "PD501"
+
+
+def test_version_1_is_read_for_ever() -> None:
+    """A file as the first pdsync wrote it; saved anew it is of the present version and says the same."""
+    old = parse_ledger((FIXTURES / "ledger-v1.jsonl").read_bytes(), "l")
+    assert (old.lineage, old.serial, old.org_id, old.tool, old.runs) == (
+        "5eed5eed5eed5eed",
+        3,
+        "org_1",
+        "jq 1.8.1",
+        (),
+    )
+    assert old.expressions == {"mappings/a.yaml#services[0]": {"$identifier": "aa", "title": "bb"}}
+    assert {name: entry.origin for name, entry in old.blueprints.items()} == {"service": "created", "team": "adopted"}
+    rules = ("mappings/a.yaml#services[0]",)
+    fields = {"properties.tags": [1, None, {"a": True}], "relations.team": "t", "title": "Café"}
+    assert old.entities == {
+        EntityKey("service", "PX1"): LedgerEntry(fields, "created", rules, "services/PX1"),
+        EntityKey("service", "PX2"): LedgerEntry(
+            {"title": "B"}, "integration", rules, "services/PX2", on_remove="release"
+        ),
+        EntityKey("team", "t"): LedgerEntry({}, "adopted", source="teams/t", protect=True),
+    }
+    assert parse_ledger(dump_ledger(old), "l") == old

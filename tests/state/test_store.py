@@ -10,7 +10,7 @@ import pytest
 from pdsync.errors import Locked, StalePlan, StateError
 from pdsync.model import EntityKey, Ledger, LedgerEntry, Outcome, Snapshot
 from pdsync.state.journal import read_journal
-from pdsync.state.ledger_file import checksum, dump_ledger
+from pdsync.state.ledger_file import checksum_of, dump_ledger
 from pdsync.state.open import Surroundings, open_store
 from tests.builders import BASE, catalog, desired, existing, have, plan, rule
 from tests.state.runs import SERVICE, before, crash, numbers, plan_of_each, store_in
@@ -41,7 +41,7 @@ def test_saving_counts_and_chains(tmp_path: Path) -> None:
     first = store.save(ONE, deletes=0)
     second = store.save(replace(first, commit="c2"), deletes=0)
     assert (first.serial, first.parent, second.serial, second.lineage) == (1, "", 2, first.lineage)
-    assert second.parent == checksum(dump_ledger(first))
+    assert second.parent == checksum_of(dump_ledger(first))
     assert store_in(tmp_path).load() == second
 
 
