@@ -52,7 +52,7 @@ __all__ = ["Fetching", "merged", "queries", "take_snapshot"]
 
 _NAMED = 5
 NO_ENRICHMENT = "PD330"
-NO_LIMIT = DeleteLimit(count=2**62, percent=100.0)
+NO_LIMIT = DeleteLimit(count=2**62, percent=100.0, empty="allow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +279,7 @@ async def _decide(
     facts = replace(facts, existing=await with_values_at_stake(facts, reader, progress))
     known = await reader.known(_outside_targets(facts))
     facts = replace(facts, existing=replace(facts.existing, known_targets=known))
-    facts = replace(facts, around=await look_around(facts, reader), taken_at=snapshot.taken_at)
+    facts = await look_around(replace(facts, taken_at=snapshot.taken_at), reader)
     base = PlanBase(
         lineage=ledger.lineage,
         serial=ledger.serial,

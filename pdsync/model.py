@@ -151,10 +151,14 @@ class Blueprint:
 
 @dataclass(frozen=True, slots=True)
 class DeleteLimit:
-    """Deletes of one blueprint are withheld above `count` *and* above `percent` of what we own."""
+    """Deletes of one blueprint are withheld above `count` *and* above `percent` of what we own.
+
+    `empty` says what is done when nothing would be left at all, however little that is.
+    """
 
     count: int = 10
     percent: float = 2.0
+    empty: Literal["withhold", "allow"] = "withhold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -562,7 +566,8 @@ class Change:
 
     `n` counts from 1 in the order of doing; `after` are the numbers of changes that must have succeeded before.
     `reason` is one word for why the action is what it is (see `pdsync.plan`).  `ledger` is what the ledger will
-    say once this is done (None: the entry goes).  `seen` is a digest of the entity as the plan saw it.
+    say once this is done (None: the entry goes).  `seen` is a digest of the entity as the plan saw it.  `twin` is the
+    identifier of the other half of a rename: on what is created that of what goes, on what goes that of what comes.
     """
 
     n: int
@@ -578,6 +583,7 @@ class Change:
     source: str = ""
     ledger: LedgerEntry | None = None
     seen: str = ""
+    twin: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.fields, FieldChanges):
@@ -650,6 +656,7 @@ class PlanBase:
 class Summary:
     """How many changes of a plan have each action, blueprints included; the other counts are of entities.
 
+    A rename is a create and a delete that belong together: it counts as `rename`, and not as either of them.
     `ignored` counts fields that differ and are left alone, `retained` entities that are kept for their retention.
     """
 
@@ -665,6 +672,7 @@ class Summary:
     foreign: int = 0
     retained: int = 0
     ignored: int = 0
+    rename: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -710,6 +718,19 @@ class Plan:
     diagnostics: tuple[Diagnostic, ...] = ()
     ignored: tuple[Ignored, ...] = ()
     unreviewed: tuple[int, ...] = ()
+
+    @property
+    def renames(self) -> dict[int, int]:
+        """Of each rename the number of its create -> the number of its delete."""
+        return renames_of(self.changes)
+
+
+def renames_of(changes: Iterable[Change]) -> dict[int, int]:
+    """Creates and deletes of entities that name each other as twins, by number."""
+    linked = [change for change in changes if change.twin and change.target == "entity"]
+    going = {(c.key, c.twin): c.n for c in linked if c.action == "delete"}
+    pairs = ((c.n, (EntityKey(c.blueprint, c.twin), c.identifier)) for c in linked if c.action == "create")
+    return {n: going[other] for n, other in pairs if other in going}
 
 
 # --- apply -----------------------------------------------------------------------------------------------------

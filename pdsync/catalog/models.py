@@ -86,10 +86,11 @@ class StatePart(_Snake):
 
 
 class DeleteLimitPart(_Snake):
-    """Deletes above both numbers are withheld."""
+    """Deletes above both numbers are withheld, and so are those that leave nothing."""
 
     count: Annotated[int, Field(ge=0)] | None = None
     percent: Annotated[float, Field(ge=0, le=100)] | None = None
+    empty: Literal["withhold", "allow"] | None = None
 
 
 class PolicyPart(_Snake):

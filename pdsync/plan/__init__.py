@@ -36,17 +36,18 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from pdsync.model import Plan, Summary
+from pdsync.model import Plan, Summary, renames_of
 from pdsync.plan.blueprints import blueprints_that_stay, plan_blueprints
 from pdsync.plan.decide import Facts, Scope, constant_blueprint
 from pdsync.plan.entities import EntityDecisions, with_stubs
-from pdsync.plan.guards import Removals, guard_removals, required_by
+from pdsync.plan.guards import Situation, guard_removals
 from pdsync.plan.migrate import between, with_carried
 from pdsync.plan.order import in_order
+from pdsync.plan.rename import Decided, unlinked, with_renames
 from pdsync.plan.saved import with_seen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pdsync.model import Blueprint, Change, PlanBase
 
@@ -65,8 +66,13 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
     upserts, held, unchanged = decisions.upserts()
     upserts, carried = with_carried(upserts, before, schema.migrations, blueprints, desired)
     removed, left = decisions.removals()
-    upserts, removed = list(filter(scope.covers, upserts)), list(filter(scope.covers, removed))
-    removals = _guarded(facts, (removed, upserts), scope, blueprints=blueprints, unproven=unproven)
+    decided = Decided(tuple(filter(scope.covers, upserts)), tuple(filter(scope.covers, removed)), (*held, *left))
+    decided = with_renames(decided, decisions.successors, facts, blueprints, decisions.keeps)
+    updates = {change.key: change for change in decided.upserts if change.action == "update"}
+    needed = desired.keys() - facts.desired.entities.keys()
+    situation = Situation(facts, scope, unproven, updates, needed, blueprints)
+    removals = guard_removals(decided.removals, situation)
+    upserts = unlinked(decided.upserts, removals.allowed)
     drafts, staying = blueprints_that_stay(schema.changes, removals.allowed, blueprints, facts)
     changes = in_order([*drafts, *upserts, *removals.allowed], blueprints, facts.existing.entities)
     changes = with_seen(changes, before.existing)
@@ -77,13 +83,13 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
         base=replace(base, scope=scope.told),
         changes=changes,
         withheld=withheld,
-        held=tuple(sorted((*held, *left), key=lambda h: h.key)),
+        held=tuple(sorted(decided.held, key=lambda h: h.key)),
         guards=(*removals.guards, *schema.guards),
         summary=_summary(
             changes,
             unchanged=unchanged - carried,
             withheld=len(withheld),
-            held=len(held) + len(left),
+            held=len(decided.held),
             foreign=len(foreign),
             retained=decisions.retained,
             ignored=sum(item.count for item in ignored),
@@ -105,31 +111,8 @@ def fingerprint(changes: Iterable[Change]) -> str:
 
 def _work(change: Change) -> bytes:
     fields = [[path, after] for path, after in change.afters()]
-    told = [change.target, change.action, change.blueprint, change.identifier, fields]
+    told = [change.target, change.action, change.blueprint, change.identifier, fields, *filter(None, [change.twin])]
     return orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
-
-
-def _guarded(
-    facts: Facts,
-    decided: tuple[list[Change], list[Change]],
-    scope: Scope,
-    *,
-    blueprints: Mapping[str, Blueprint],
-    unproven: Mapping[str, str],
-) -> Removals:
-    removals, upserts = decided
-    gone = {c.key for c in removals if c.action == "delete"}
-    updates = {c.key: c for c in upserts if c.action == "update"}
-    return guard_removals(
-        removals,
-        unproven=unproven,
-        not_read=facts.not_read,
-        policy=facts.catalog.project.policy,
-        ledger=facts.ledger,
-        required_by=required_by(gone, facts.existing.entities, updates, blueprints),
-        allow_deletes=scope.allow_deletes,
-        no_delete=scope.no_delete,
-    )
 
 
 def _unproven(facts: Facts, blueprints: Mapping[str, Blueprint]) -> dict[str, str]:
@@ -146,8 +129,11 @@ def _unproven(facts: Facts, blueprints: Mapping[str, Blueprint]) -> dict[str, st
     return unproven
 
 
-def _summary(changes: Iterable[Change], **others: int) -> Summary:
+def _summary(changes: Sequence[Change], **others: int) -> Summary:
     counts = dict.fromkeys(("create", "update", "delete", "adopt", "forget", "release"), 0)
     for change in changes:
         counts[change.action] += 1
-    return Summary(**counts, **others)
+    renames = len(renames_of(changes))
+    counts["create"] -= renames
+    counts["delete"] -= renames
+    return Summary(**counts, rename=renames, **others)

@@ -12,6 +12,7 @@ from pdsync.plan.decide import constant_blueprint, decide, main_cause, wanted_re
 from pdsync.plan.guards import protected
 from pdsync.plan.order import relation_targets
 from pdsync.plan.ownership import Ownership
+from pdsync.plan.rename import successors
 from pdsync.plan.retention import Retention
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class EntityDecisions:
         self.ownership = Ownership(facts)
         self.retention = Retention(facts.catalog.rules, facts.taken_at)
         self.retained = 0
+        self.successors = successors(facts)
         self.managed_paths = {
             name: frozenset(
                 [f"properties.{p}" for p in blueprint.properties]
@@ -116,7 +118,7 @@ class EntityDecisions:
         changes, held = [], []
         for key in sorted(self.facts.ledger.entities.keys() - self.desired.keys() - self.facts.desired.held.keys()):
             last, have = self.facts.ledger.entities[key], self.facts.existing.entities.get(key)
-            age = "listed" if have is None else self.retention.age(key, last)
+            age = "listed" if have is None or key in self.successors else self.retention.age(key, last)
             if reason := self.facts.desired.failed.get(last.source):
                 held.append(Held(*key, f"its record {last.source} could not be mapped: {reason}"))
             elif age == "unknown":
@@ -178,6 +180,21 @@ class EntityDecisions:
             else:
                 target[path] = None
         return self.normalise[want.key.blueprint](target), kept
+
+    def keeps(self, new: EntityKey, old: EntityKey, path: str) -> bool:
+        """Whether what an entity holds under a path stays as it is when it becomes another one.
+
+        As if it kept its identifier: what is mapped is written, unless it is left alone; what left the mapping goes;
+        what nobody maps stays, unless a mapping replaces whole entities.
+        """
+        want, last = self.desired[new], self.facts.ledger.entities[old]
+        if path in want.fields:
+            return self.ownership.leaves_alone(want.rules, path)
+        if path in want.unknown:
+            return True
+        if "." in path and any(not self.rules[rule].merge for rule in want.rules if rule in self.rules):
+            return False
+        return path not in last.fields or not self._leaves(path, want)
 
     def _leaves(self, path: str, want: DesiredEntity) -> bool:
         """Whether a path that we wrote has left the mapping, and not just been written by another rule before."""

@@ -1,24 +1,30 @@
 """What keeps a plan from deleting what should stay.
 
 Guards are computed from the final list of changes, never from a proxy.  Those about one entity come first (its
-absence is not proven, it is protected, others require it); those about numbers count what is left.  A guard is
-lifted narrowly and by number (`--allow-deletes pagerdutyService=31`), never as a whole.
+absence is not proven, it is protected, others require it); those about numbers count what is left: too many at once,
+or all there are.  An entity that another one requires stays for as long as that one does, whatever keeps that.  A guard
+is lifted narrowly and by number (`--allow-deletes pagerdutyService=31`), never as a whole.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pdsync.model import Change, Guard, Withheld
-from pdsync.plan.decide import matches
+from pdsync.model import Blueprint, Change, EntityKey, Guard, Withheld
+from pdsync.plan.decide import Facts, Scope, matches
 from pdsync.plan.order import relation_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator
 
-    from pdsync.model import Blueprint, EntityKey, ExistingEntity, Ledger, Policy
+    from pdsync.model import ExistingEntity, Fields, Policy
+
+EMPTIED = 2
+"""So many deletes that leave nothing of a blueprint are a guard's business; a single one is not told from chance."""
+NAMED = 5
 
 
 NOT_READ = "incremental reading: its record was not read; run with --full"
@@ -33,59 +39,66 @@ class Removals:
     guards: tuple[Guard, ...]
 
 
-def guard_removals(
-    removals: Iterable[Change],
-    *,
-    unproven: Mapping[str, str],
-    not_read: frozenset[str],
-    policy: Policy,
-    ledger: Ledger,
-    required_by: Mapping[EntityKey, list[EntityKey]],
-    allow_deletes: Mapping[str, int],
-    no_delete: bool,
-) -> Removals:
-    """Sort removals into allowed and withheld.
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What guards look at beside the removals.
 
-    `unproven` maps a blueprint to why no absence in it is proven; `not_read` are the source records that were taken
-    over from an earlier snapshot; `required_by` maps a key to the entities that stay and require it; `allow_deletes` a
-    blueprint to the number of deletes for which its limit is lifted.
+    `unproven` maps a blueprint to why no absence in it is proven, `updates` are those of the plan, `needed` are
+    entities that nothing maps and that stay because a relation needs them, `blueprints` those in force afterwards.
     """
-    withheld: list[Withheld] = []
-    passed: list[Change] = []
-    for change in removals:
-        reason = _objection(change, unproven, policy, ledger, required_by)
-        if reason is None and change.source in not_read and change.action != "forget":
-            reason = NOT_READ
-        if reason is None and no_delete and change.action == "delete":
-            reason = "--no-delete was given"
-        if reason is None:
-            passed.append(change)
-        else:
-            withheld.append(Withheld(*change.key, change.title, reason, "--full" if reason == NOT_READ else ""))
-    guards = _over_limit(passed, policy, ledger, allow_deletes)
-    fired = {guard.blueprint: guard for guard in guards}
-    stopped = [c for c in passed if c.action == "delete" and c.blueprint in fired]
-    withheld += [Withheld(*c.key, c.title, "above the delete limit", fired[c.blueprint].flag) for c in stopped]
-    allowed = tuple(c for c in passed if c.action != "delete" or c.blueprint not in fired)
-    return Removals(allowed, tuple(sorted(withheld, key=lambda w: w.key)), (*_unproven(withheld, unproven), *guards))
+
+    facts: Facts
+    scope: Scope
+    unproven: Mapping[str, str]
+    updates: Mapping[EntityKey, Change]
+    needed: Collection[EntityKey]
+    blueprints: Mapping[str, Blueprint]
 
 
-def _objection(
-    change: Change,
-    unproven: Mapping[str, str],
-    policy: Policy,
-    ledger: Ledger,
-    required_by: Mapping[EntityKey, list[EntityKey]],
-) -> str | None:
-    key, entry = change.key, ledger.entities.get(change.key)
-    if change.blueprint in unproven and change.action != "forget":
+_FLAGS = {NOT_READ: "--full"}
+_NUMBERED = {"delete-limit": "above the delete limit", "empty-desired": "nothing would be left"}
+
+
+def guard_removals(removals: Iterable[Change], situation: Situation) -> Removals:
+    """Sort removals into allowed and withheld."""
+    asked = {change.key: change for change in removals}
+    requiring = _requiring(asked, situation)
+    reasons = {key: why for key, change in asked.items() if (why := _objection(change, situation))}
+    reasons |= _required(asked, reasons, requiring)
+    if situation.scope.no_delete:
+        deletes = (key for key, change in asked.items() if change.action == "delete")
+        reasons = dict.fromkeys(deletes, "--no-delete was given") | reasons
+    guards = {guard.blueprint: guard for guard in _by_number(asked, reasons, situation)}
+    stopped = {key for key in _losses(asked, reasons) if key.blueprint in guards}
+    reasons |= {key: _NUMBERED[guards[key.blueprint].name] for key in stopped}
+    reasons |= _required(asked, reasons, requiring)
+    withheld = tuple(
+        Withheld(
+            *key,
+            asked[key].title,
+            reasons[key],
+            guards[key.blueprint].flag if key in stopped else _FLAGS.get(reasons[key], ""),
+        )
+        for key in sorted(reasons)
+    )
+    allowed = tuple(change for key, change in asked.items() if key not in reasons)
+    return Removals(allowed, withheld, (*_unproven(withheld, situation.unproven), *guards.values()))
+
+
+def _losses(asked: Mapping[EntityKey, Change], reasons: Mapping[EntityKey, str]) -> list[EntityKey]:
+    """What would go without another one in its place: the record of what is only renamed is there."""
+    return [k for k, change in asked.items() if change.action == "delete" and not change.twin and k not in reasons]
+
+
+def _objection(change: Change, situation: Situation) -> str | None:
+    """What speaks against one removal by itself."""
+    entry = situation.facts.ledger.entities.get(change.key)
+    if change.blueprint in situation.unproven and change.action != "forget" and not change.twin:
         return "absence is not proven"
-    if (entry is not None and entry.protect) or protected(key, policy):
+    if (entry is not None and entry.protect) or protected(change.key, situation.facts.catalog.project.policy):
         return "protected"
-    if change.action == "delete" and required_by.get(key):
-        names = ", ".join(map(str, required_by[key][:5]))
-        more = len(required_by[key]) - 5
-        return f"required by {names}" + (f" and {more} more" if more > 0 else "")
+    if change.source in situation.facts.not_read and change.action != "forget" and not change.twin:
+        return NOT_READ
     return None
 
 
@@ -94,51 +107,87 @@ def protected(key: EntityKey, policy: Policy) -> bool:
     return matches(key, policy.protect)
 
 
-def _over_limit(passed: list[Change], policy: Policy, ledger: Ledger, allow_deletes: Mapping[str, int]) -> list[Guard]:
-    owned = Counter(key.blueprint for key in ledger.entities)
-    deletes = Counter(change.blueprint for change in passed if change.action == "delete")
-    guards = []
-    for blueprint, count in sorted(deletes.items()):
-        limit = policy.delete_limit(blueprint)
-        above = count > limit.count and count * 100 > limit.percent * owned[blueprint]
-        if above and allow_deletes.get(blueprint) != count:
-            detail = (
-                f"{count} of {owned[blueprint]} owned would be deleted, "
-                f"the limit is {limit.count} and {limit.percent:g} %"
-            )
-            guards.append(Guard("delete-limit", blueprint, detail, f"--allow-deletes {blueprint}={count}"))
-    return guards
+def _by_number(
+    asked: Mapping[EntityKey, Change], reasons: Mapping[EntityKey, str], situation: Situation
+) -> Iterator[Guard]:
+    """Guards over how many of a blueprint would go."""
+    policy, owned = situation.facts.catalog.project.policy, situation.facts.ledger.entities
+    for blueprint, count in sorted(Counter(key.blueprint for key in _losses(asked, reasons)).items()):
+        flag, limit = f"--allow-deletes {blueprint}={count}", policy.delete_limit(blueprint)
+        total = sum(key.blueprint == blueprint for key in owned)
+        if situation.scope.allow_deletes.get(blueprint) == count:
+            continue
+        if count >= EMPTIED and limit.empty == "withhold" and _is_emptied(blueprint, asked, situation):
+            detail = f"nothing is desired any more, {count} of {total} owned would be deleted"
+            yield Guard("empty-desired", blueprint, detail, flag)
+        elif count > limit.count and count * 100 > limit.percent * total:
+            detail = f"{count} of {total} owned would be deleted, the limit is {limit.count} and {limit.percent:g} %"
+            yield Guard("delete-limit", blueprint, detail, flag)
 
 
-def _unproven(withheld: list[Withheld], unproven: Mapping[str, str]) -> list[Guard]:
+def _is_emptied(blueprint: str, asked: Mapping[EntityKey, Change], situation: Situation) -> bool:
+    """Whether nothing of a blueprint is mapped, and nothing of ours there is kept for another reason.
+
+    What stays only because a relation needs it is no sign that the mapping works.
+    """
+    facts = situation.facts
+    if any(key.blueprint == blueprint for key in facts.desired.entities):
+        return False
+    stays = facts.ledger.entities.keys() & facts.existing.entities.keys()
+    return not any(key.blueprint == blueprint and key not in asked and key not in situation.needed for key in stays)
+
+
+def _unproven(withheld: Iterable[Withheld], unproven: Mapping[str, str]) -> list[Guard]:
     blueprints = sorted({w.key.blueprint for w in withheld if w.reason == "absence is not proven"})
     return [Guard("absence-unproven", blueprint, unproven[blueprint]) for blueprint in blueprints]
 
 
-def required_by(
-    removed: set[EntityKey],
-    existing: Mapping[EntityKey, ExistingEntity],
-    overrides: Mapping[EntityKey, Change],
-    blueprints: Mapping[str, Blueprint],
-) -> dict[EntityKey, list[EntityKey]]:
-    """Removed key -> entities that stay and require it, sorted.
+# --- what others require ---------------------------------------------------------------------------------------
 
-    `overrides` are the updates of this plan: a required relation that they point elsewhere no longer counts.
-    """
+
+def _required(
+    asked: Mapping[EntityKey, Change], reasons: Mapping[EntityKey, str], requiring: Mapping[EntityKey, list[EntityKey]]
+) -> dict[EntityKey, str]:
+    """Deletes that something which stays requires, with what that is; what stays for that keeps others in turn."""
+    found: dict[EntityKey, str] = {}
+    while True:
+        gone = {k for k, c in asked.items() if c.action == "delete" and k not in reasons and k not in found}
+        needed = {k: [by for by in requiring.get(k, ()) if by not in gone] for k in gone}
+        more = {key: _named(keys) for key, keys in needed.items() if keys}
+        if not more:
+            return found
+        found |= more
+
+
+def _named(keys: list[EntityKey]) -> str:
+    more = len(keys) - NAMED
+    return f"required by {', '.join(map(str, keys[:NAMED]))}" + (f" and {more} more" if more > 0 else "")
+
+
+def _requiring(asked: Mapping[EntityKey, Change], situation: Situation) -> dict[EntityKey, list[EntityKey]]:
+    """Key that is to be deleted -> the entities that require it once the plan's updates are done, sorted."""
+    deletes = {key for key, change in asked.items() if change.action == "delete"}
     required = {
-        (name, f"relations.{relation}")
-        for name, blueprint in blueprints.items()
-        for relation, definition in blueprint.relations.items()
-        if definition.get("required")
+        name: paths
+        for name, blueprint in situation.blueprints.items()
+        if (paths := {f"relations.{r}" for r, definition in blueprint.relations.items() if definition.get("required")})
     }
     found: dict[EntityKey, list[EntityKey]] = {}
-    for key, entity in existing.items():
-        if key in removed:
-            continue
-        fields = {p: v for p, v in entity.fields.items() if (key.blueprint, p) in required}
-        if key in overrides:
-            fields |= {f.path: f.after for f in overrides[key].fields if (key.blueprint, f.path) in required}
-        for _, target in relation_targets(fields, blueprints.get(key.blueprint)):
-            if target in removed:
-                found.setdefault(target, []).append(key)
+    for key, entity in situation.facts.existing.entities.items() if deletes else ():
+        if key.blueprint in required:
+            for _, target in relation_targets(
+                _afterwards(key, entity, required, situation), situation.blueprints[key.blueprint]
+            ):
+                if target in deletes and target != key:
+                    found.setdefault(target, []).append(key)
     return {target: sorted(keys) for target, keys in found.items()}
+
+
+def _afterwards(
+    key: EntityKey, entity: ExistingEntity, required: Mapping[str, set[str]], situation: Situation
+) -> Fields:
+    """The required relations of an entity as they are after the plan."""
+    paths = required[key.blueprint]
+    fields = {path: value for path, value in entity.fields.items() if path in paths}
+    update = situation.updates.get(key)
+    return fields | {f.path: f.after for f in update.fields if f.path in paths} if update else fields

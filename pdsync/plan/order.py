@@ -211,10 +211,12 @@ def _with_waits(
         own = {schemas[change.blueprint]} if change.blueprint in schemas else set()
         if change.action in ("create", "update"):
             return own | {upserts[key] for key in edges.get(change.key, ())}
+        successor = EntityKey(change.blueprint, change.twin)
+        comes = {upserts[successor]} if change.twin and successor in upserts else set()
         if change.action == "delete":
             gone = {deletes[key] for key in waits.get(change.key, ())}
-            return gone | {upserts[key] for key in moved.get(change.key, ()) if key in upserts}
-        return set()
+            return gone | comes | {upserts[key] for key in moved.get(change.key, ()) if key in upserts}
+        return comes
 
     return tuple(replace(change, after=tuple(sorted(after(change)))) for change in changes)
 

@@ -18,7 +18,7 @@ from pdsync.normal import same
 from pdsync.plan.decide import is_system
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pdsync.model import EntityKey, EntityOrigin, ExistingEntity, Fields, LedgerEntry, Removal
     from pdsync.plan.decide import Facts
@@ -83,6 +83,10 @@ class Ownership:
             if not same(have.fields.get(path), target[path]):
                 self._left_alone[key.blueprint, path] += 1
         return ours, ours
+
+    def leaves_alone(self, rules: Sequence[str], path: str) -> bool:
+        """Whether the lifecycles of these rules leave a path alone once the entity is there."""
+        return _covered(path, self._globs_of(tuple(rules)))
 
     def ignored(self) -> tuple[Ignored, ...]:
         """What was left alone although it differs, counted by blueprint and path."""

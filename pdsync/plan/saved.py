@@ -89,8 +89,10 @@ def _differing(
     """The paths that are not as planned, None when all is as planned."""
     if have is None:
         return None if change.action in ("create", "forget") else ()
-    if change.action in ("create", "forget"):
+    if change.action == "create":
         return ()
+    if change.action == "forget":  # it stays in Port, unless it was found to be gone
+        return () if change.reason == "gone-from-port" else None
     before = {names.get((change.blueprint, f.path), f.path): f.before for f in change.fields}
     if differences := diff_fields(have.fields, before):
         return tuple(difference.path for difference in differences)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pdsync.normal import same
 from pdsync.render.escape import value_text, visible
 from pdsync.render.html_page import PAGE, SCRIPT, STYLE
-from pdsync.render.plan_text import SYMBOLS, spoken
+from pdsync.render.plan_text import RENAME, SYMBOLS, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,8 +29,11 @@ LONGEST = 2000
 
 def render_plan_html(plan: Plan, *, title: str) -> str:
     """The whole plan as an HTML document."""
+    pairs = plan.renames
+    halves = set(pairs.values())
     changes = sorted(plan.changes, key=lambda change: change.action != "delete")
-    data = {"symbols": SYMBOLS, "changes": [_row(change) for change in changes]}
+    rows = [_renamed(change) if change.n in pairs else _row(change) for change in changes if change.n not in halves]
+    data = {"symbols": {**SYMBOLS, "rename": RENAME}, "changes": rows}
     return PAGE.format(
         title=_text(f"{title}: {_counted(plan)}"),
         base=_text(_base(plan)),
@@ -62,6 +66,14 @@ def _row(change: Change) -> list[object]:
         visible(spoken(change)),
         fields,
     ]
+
+
+def _renamed(change: Change) -> list[object]:
+    """The create of a rename as the whole of it: with the values that change besides."""
+    fields = [_field(field) for field in change.fields if not same(field.before, field.after)]
+    names = f"{visible(change.blueprint)}/{visible(change.twin)} -> {visible(str(change.key))}"
+    row = _row(change)
+    return [row[0], "rename", names, *row[3:6], "", fields]
 
 
 def _field(field: FieldChange) -> list[str]:

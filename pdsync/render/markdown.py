@@ -17,13 +17,14 @@ from functools import partial
 from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING
 
+from pdsync.normal import same
 from pdsync.render.escape import quoted, value_text, visible
 from pdsync.render.plan_text import SYMBOLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pdsync.model import Change, Guard, Plan
+    from pdsync.model import Change, FieldChange, Guard, Plan
 
 DIFF_MARK = {"create": "+", "update": "!", "delete": "-", "adopt": " ", "release": "!", "forget": " "}
 PLAIN = re.compile(r"[A-Za-z0-9 .-]+")
@@ -57,13 +58,14 @@ def render_plan_markdown(plan: Plan, *, budget: int, title: str) -> str:
             [f"{code(i.blueprint)} {code(i.path)}: {i.count} entities differ" for i in plan.ignored],
         ),
         "blueprints": _blueprints(plan),
+        "renames": _renames(plan),
         "releases": _changes(plan, "release", "To release (what we set is cleared)"),
         "updates": _changes(plan, "update", "To update"),
         "quiet": _quiet(plan),
         "creates": _changes(plan, "create", "To create"),
     }
     first = ("deletes", "withheld", "guards", "held", "ignored", "blueprints")
-    shown = (*first, "updates", "releases", "creates", "quiet")
+    shown = (*first, "renames", "updates", "releases", "creates", "quiet")
     texts = _fitted(parts, budget - len(head.encode()) - 200)
     body = "\n".join(texts[name] for name in shown if texts[name])
     return (
@@ -123,6 +125,7 @@ def _headline(plan: Plan) -> str:
 def _others(plan: Plan) -> list[tuple[str, int]]:
     count = plan.summary
     return [
+        ("to rename", count.rename),
         ("to adopt", count.adopt),
         ("to release", count.release),
         ("to forget", count.forget),
@@ -135,21 +138,51 @@ def _others(plan: Plan) -> list[tuple[str, int]]:
 
 
 def _table(plan: Plan) -> str:
-    counts: Counter[tuple[str, str]] = Counter((c.blueprint, c.action) for c in plan.changes if c.target == "entity")
+    pairs = plan.renames
+    halves = {*pairs, *pairs.values()}
+    told = [c for c in plan.changes if c.target == "entity"]
+    counts: Counter[tuple[str, str]] = Counter((c.blueprint, c.action) for c in told if c.n not in halves)
+    counts += Counter((c.blueprint, RENAMED) for c in told if c.n in pairs)
     names = sorted({blueprint for blueprint, _ in counts})
     if not names:
         return ""
-    rows = ["| blueprint | create | update | delete | adopt | release | forget |", "|---|--:|--:|--:|--:|--:|--:|"]
-    rows += [f"| {cell(n)} | " + " | ".join(str(counts[n, action] or "") for action in _ACTIONS) + " |" for n in names]
+    actions = [*_ACTIONS, *([RENAMED] if pairs else [])]
+    rows = [f"| blueprint | {' | '.join(actions)} |", f"|---|{'--:|' * len(actions)}"]
+    rows += [f"| {cell(n)} | " + " | ".join(str(counts[n, action] or "") for action in actions) + " |" for n in names]
     return "\n".join(rows) + "\n"
 
 
+RENAMED = "rename"
 _ACTIONS = ("create", "update", "delete", "adopt", "release", "forget")
 
 
 def _changes(plan: Plan, action: str, title: str) -> _Part:
-    changes = [c for c in plan.changes if c.target == "entity" and c.action == action]
+    pairs = plan.renames
+    changes = [c for c in plan.changes if c.target == "entity" and c.action == action and c.n not in pairs]
     return _told(changes, title)
+
+
+def _renames(plan: Plan) -> _Part:
+    """What gets another identifier: as one, with the values that change besides."""
+    pairs = plan.renames
+    changes = [c for c in plan.changes if c.n in pairs]
+    if not changes:
+        return _NOTHING
+    title = "To rename (made anew with all it holds, then removed)"
+    names = {c.n: f"! {visible(c.blueprint)}/{visible(c.twin)} -> {visible(str(c.key))}" for c in changes}
+    moving = {c.n: [f for f in c.fields if not same(f.before, f.after)] for c in changes}
+    told = {c.n: f"{names[c.n]} {quoted(c.title, 80)}  [{c.cause}]" for c in changes}
+    whole = {c.n: [told[c.n], *_values(moving[c.n])] for c in changes}
+    count = len(changes)
+    return _Part(
+        (
+            lambda _: _details(title, count, [line for c in changes for line in whole[c.n]]),
+            lambda _: _details(title, count, [told[c.n] for c in changes]),
+            lambda _: _details(title, count, [names[c.n] for c in changes]),
+            lambda _: _counted(title, changes),
+        ),
+        (count * _LEAST_NAMED, count * _LEAST_NAMED, count * _LEAST_KEY, 0),
+    )
 
 
 def _blueprints(plan: Plan) -> _Part:
@@ -190,13 +223,16 @@ def _whole(change: Change) -> list[str]:
     lines = [f"  #{change.n} {SYMBOLS[change.action]} {visible(str(change.key))} {quoted(change.title, 80)}"]
     if change.target == "blueprint":
         lines = [f"  #{change.n} {SYMBOLS[change.action]} {visible(change.blueprint)} {quoted(change.title, 80)}"]
-    for field in change.fields:
+    return [*lines, *_values(change.fields)]
+
+
+def _values(fields: Iterable[FieldChange]) -> Iterator[str]:
+    for field in fields:
         tag = f"[{field.cause}{' drift' if field.drift and field.cause != 'drift' else ''}]"
         place = f"{tag} {field.origin}".rstrip()
         if field.before is not None:
-            lines.append(f"-     {visible(field.path)}: {value_text(field.before)}")
-        lines.append(f"+     {visible(field.path)}: {value_text(field.after)}   {place}")
-    return lines
+            yield f"-     {visible(field.path)}: {value_text(field.before)}"
+        yield f"+     {visible(field.path)}: {value_text(field.after)}   {place}"
 
 
 def _quiet(plan: Plan) -> _Part:
@@ -223,7 +259,8 @@ def _followed(level: Callable[[int], str], by: str, room: int) -> str:
 
 def _deletes(plan: Plan) -> _Part:
     """Every one by name; where even the names do not fit, as many as do, and how many more there are."""
-    changes = [c for c in plan.changes if c.action == "delete"]
+    halves = set(plan.renames.values())
+    changes = [c for c in plan.changes if c.action == "delete" and c.n not in halves]
     if not changes:
         return _NOTHING
     title = f"**Deletes: {len(changes)}**\n\n"

@@ -10,11 +10,12 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from pdsync.diff import inside
+from pdsync.normal import same
 from pdsync.render.escape import quoted, value_text, visible
 from pdsync.render.paint import Paint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pdsync.model import Change, FieldChange, Plan
 
@@ -30,6 +31,8 @@ COLORS = {
     "release": "yellow",
     "forget": "cyan",
 }
+RENAME = ">"
+RENAME_COLOR = "yellow"
 WHOLE_CREATES = 3
 """Up to so many creates of one blueprint are shown with their fields; of more, the first one is."""
 BREAKING = "breaking-change"
@@ -68,9 +71,10 @@ def _head(plan: Plan) -> str:
 
 
 def _legend(plan: Plan, paint: Paint) -> str:
-    used = {change.action for change in plan.changes}
+    pairs = plan.renames
+    used = {change.action for change in plan.changes if change.n not in pairs and change.n not in pairs.values()}
     parts = [paint(COLORS[action], f"{symbol} {action}") for action, symbol in SYMBOLS.items() if action in used]
-    return "   ".join(parts)
+    return "   ".join([*parts, *([paint(RENAME_COLOR, f"{RENAME} rename")] if pairs else [])])
 
 
 def _section(title: str, lines: Iterable[str]) -> str:
@@ -96,14 +100,26 @@ def _parts(fields: Sequence[FieldChange]) -> str:
 
 def _entities(plan: Plan, paint: Paint, *, everything: bool) -> Iterator[str]:
     """What happens to entities, in the order of doing; deletes have a section of their own."""
+    pairs = plan.renames
     changes = [c for c in plan.changes if c.target == "entity" and c.action != "delete"]
     blocks = [
-        *_creates([c for c in changes if c.action == "create"], paint, everything=everything),
+        *_renames([c for c in changes if c.n in pairs], pairs, paint, everything=everything),
+        *_creates([c for c in changes if c.action == "create" and c.n not in pairs], paint, everything=everything),
         *_updates([c for c in changes if c.action in ("update", "release")], paint, everything=everything),
         *_quiet([c for c in changes if c.action in ("adopt", "forget")], paint, everything=everything),
     ]
     for _, lines in sorted(blocks, key=lambda block: block[0]):
         yield from lines
+
+
+def _renames(changes: list[Change], pairs: Mapping[int, int], paint: Paint, *, everything: bool) -> Iterator[Block]:
+    """What gets another identifier, each by name; of many, only the first ones with the values that change too."""
+    for number, change in enumerate(changes):
+        names = f"{visible(change.blueprint)}/{visible(change.twin)} -> {visible(str(change.key))}"
+        tail = paint("dim", f"[{change.cause}] the old one goes with #{pairs[change.n]}")
+        head = f"{f'#{change.n}'.rjust(5)} {paint(RENAME_COLOR, RENAME)} {names} {quoted(change.title, 80)}  {tail}"
+        fields = [f for f in change.fields if not same(f.before, f.after)]
+        yield change.n, [head, *(_fields(fields, paint) if everything or number < WHOLE_CREATES else ())]
 
 
 def _creates(changes: list[Change], paint: Paint, *, everything: bool) -> Iterator[Block]:
@@ -193,6 +209,8 @@ REASONS = {
     "gone-from-source": "gone from PagerDuty",
     "left-window": "older than the time window of its list",
     "unmapped": "nothing in the catalog makes it any more",
+    "identifier-changed": "its record has another identifier",
+    "follows": "",
 }
 """What people read for a change's reason."""
 
@@ -202,7 +220,7 @@ def spoken(change: Change) -> str:
     told = REASONS.get(change.reason, change.reason)
     if change.reason in ("equal", "taken-over") and change.ledger and change.ledger.origin == "integration":
         told += "; made by Port's integration, so ours to delete later"
-    return told
+    return f"{told}: {visible(change.twin)}" if change.twin else told
 
 
 def _fields(fields: Sequence[FieldChange], paint: Paint) -> Iterator[str]:
@@ -262,15 +280,16 @@ def _withheld(plan: Plan, paint: Paint) -> Iterator[str]:
 
 
 def _deletes(plan: Plan, paint: Paint) -> Iterator[str]:
+    halves = set(plan.renames.values())
     for change in plan.changes:
-        if change.action == "delete":
+        if change.action == "delete" and change.n not in halves:
             yield _line(change, paint)
 
 
 def _summary(plan: Plan, paint: Paint) -> str:
     count = plan.summary
     parts = [f"{count.create} to create", f"{count.update} to update", f"{count.delete} to delete"]
-    extra = [("adopt", "to adopt"), ("release", "to release"), ("forget", "to forget")]
+    extra = [("rename", "to rename"), ("adopt", "to adopt"), ("release", "to release"), ("forget", "to forget")]
     parts += [f"{getattr(count, name)} {words}" for name, words in extra if getattr(count, name)]
     rest = [f"{count.unchanged} unchanged"]
     rest += [f"{count.foreign} not ours"] if count.foreign else []
@@ -284,5 +303,6 @@ def _summary(plan: Plan, paint: Paint) -> str:
 
 
 def _causes(plan: Plan) -> str:
-    counts = Counter(change.cause for change in plan.changes)
+    halves = set(plan.renames.values())
+    counts = Counter(change.cause for change in plan.changes if change.n not in halves)
     return "Causes: " + ", ".join(f"{cause} {n}" for cause, n in sorted(counts.items()))

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pdsync.apply import ApplyResult, apply_plan
+from pdsync.around import look_around
 from pdsync.commands import expressions, wanted_paths, with_values_at_stake
 from pdsync.model import EntityKey, PlanBase
 from pdsync.plan import Facts, Scope, make_plan
@@ -66,7 +67,8 @@ class Here:
             facts = Facts(of, world, existing, ledger, expressions=expressions(of.rules), tool="jq")
             facts = replace(facts, existing=await with_values_at_stake(facts, reader))
             known = await reader.known(_outside(facts))
-            return make_plan(_knowing(facts, known), _base(ledger, existing), Scope(**scope))
+            facts = await look_around(_knowing(facts, known), reader)
+            return make_plan(facts, _base(ledger, existing), Scope(**scope))
 
         return self.reading(work)
 

@@ -8,7 +8,7 @@ import pytest
 
 from pdsync.sandbox.port import Behaviour, PortStore
 from pdsync.sandbox.server import Sandbox
-from tests.cli.workspace import Workspace, make_workspace, small_world
+from tests.cli.workspace import MAPPING, Workspace, make_workspace, small_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,3 +79,53 @@ def test_a_port_that_does_not_tell_is_said(tmp_path: Path, monkeypatch: pytest.M
         ran = here.ok("plan")
         assert "warning[PD620]: Port does not tell who wrote the entities that are adopted" in ran.err
         assert "released, never deleted" in ran.err
+
+
+def test_another_identifier_is_a_rename(applied: Workspace) -> None:
+    """The mapping's identifier changes: one change each, what points at it follows, what people set on it stays."""
+    held = applied.box.store.entities("service")
+    applied.box.store.put_entity("service", {"identifier": min(held), "properties": {"note": "by hand"}})
+    before, _, after = MAPPING.partition("identifier: .id")
+    text = f"{before}identifier: '\"svc-\" + .id'{after}"
+    text = text.replace("service: .service.id", "service: '\"svc-\" + .service.id'")
+    applied.write("catalog/mappings/pagerduty.yaml", text)
+    ran = applied.ok("plan")
+    assert f"> service/{min(held)} -> service/svc-{min(held)} " in ran.out
+    assert "[catalog]" in ran.out
+    assert "Plan: 0 to create, 6 to update, 0 to delete, 4 to rename." in ran.out
+    assert "by hand" not in ran.out
+    applied.ok("-q", "apply", "--auto-approve")
+    services = applied.box.store.entities("service")
+    assert sorted(services) == [f"svc-{name}" for name in sorted(held)]
+    assert services[f"svc-{min(held)}"]["properties"]["note"] == "by hand"
+    assert {e["relations"]["service"] for e in applied.box.store.entities("incident").values()} <= set(services)
+    assert applied.changes() == []
+
+
+AGED = MAPPING.replace("date_range: all", "since: -30d").replace(
+    "            status: .status\n          relations:",
+    "            status: .status\n            url: .created_at\n          relations:",
+)
+
+
+def test_incidents_that_left_their_window_are_retained(here: Workspace) -> None:
+    """A narrower window lists fewer incidents; with a retention the others stay, and are counted in every plan."""
+    blueprint = "schema: {properties: {status: {type: string}"
+    text = (here.folder / "catalog/blueprints/all.yaml").read_text(encoding="utf-8")
+    here.write("catalog/blueprints/all.yaml", text.replace(blueprint, f"{blueprint}, url: {{type: string}}"))
+    here.write("catalog/mappings/pagerduty.yaml", AGED)
+    here.ok("-q", "apply", "--auto-approve")
+    listed = len(here.box.store.entities("incident"))
+    assert listed > 1
+    narrow = AGED.replace("since: -30d", "since: -1h")
+    kept = narrow.replace("  - kind: incidents\n", "  - kind: incidents\n    lifecycle: {retention: 90d}\n")
+    here.write("catalog/mappings/pagerduty.yaml", kept)
+    ran = here.ok("plan")
+    assert "retained" in ran.out
+    assert "Deletes" not in ran.out
+    here.ok("-q", "apply", "--auto-approve")
+    assert len(here.box.store.entities("incident")) == listed
+    here.write("catalog/mappings/pagerduty.yaml", narrow)
+    assert f"--allow-deletes incident={listed}" in here.ok("plan", code=3).out
+    gone = here.ok("plan", "--allow-deletes", f"incident={listed}").out
+    assert gone.count("older than the time window of its list") == listed

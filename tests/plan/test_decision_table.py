@@ -217,13 +217,13 @@ def test_deletes_above_both_limits_are_withheld_until_the_number_is_named() -> N
 
 
 def test_ten_deletes_pass() -> None:
-    """The limit is above 10: ten deletes of ten are planned."""
-    names = [f"s{n}" for n in range(10)]
+    """The limit is above 10: ten deletes of eleven are planned."""
+    names = [f"s{n}" for n in range(11)]
     given = Facts(
         catalog([SERVICE], [rule()]),
-        desired(),
+        desired(want("s10", tier="1")),
         existing([SERVICE], {n: have(tier="1") for n in names}),
-        ledger({n: entry(tier="1") for n in names}, [SERVICE]),
+        ledger({n: entry(tier="1", source=f"services/{n}") for n in names}, [SERVICE]),
     )
     assert plan(given).summary.delete == 10
 

@@ -82,6 +82,7 @@ def changes(draw: st.DrawFn, n: int) -> Change:
         reason=draw(st.sampled_from(REASONS[action])),
         cause=draw(CAUSES),
         source=draw(HOSTILE),
+        twin=draw(st.just("") | HOSTILE) if action in ("create", "delete", "release") else "",
     )
 
 

@@ -1,0 +1,263 @@
+"""The same record under another identifier: made anew, followed by what points at it, and only then removed.
+
+Port keeps an entity's identifier in every relation to it, so a new identifier is a new entity.  When a mapping changes
+its identifier, or a record its own, the old entity has a *successor*: the one that the same rule makes of the same
+record now.  Then
+
+    the successor is created       with what Port holds of the old one beyond what is mapped: nothing is lost
+    what is ours and points at it  is written with the new identifier, also what no record speaks of at the moment
+    the old one is removed         once all that is done, and not before
+
+The two halves are a create and a delete, each with the other's identifier as its `twin`, so that applying and resuming
+know nothing of renames.  A record that is there proves that its old entity is to go: such a delete is no loss, and does
+not count against a limit.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+
+from pdsync.model import Change, EntityKey, FieldChange, Held
+from pdsync.plan.decide import main_cause
+from pdsync.plan.order import relation_targets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pdsync.model import Blueprint, DesiredEntity, Fields, Json, LedgerEntry
+    from pdsync.plan.decide import Facts
+
+    Moves = Mapping[EntityKey, EntityKey]
+    """The key of what goes -> the key of what comes in its place."""
+
+    Keeps = Callable[[EntityKey, EntityKey, str], bool]
+    """Whether what an entity (the second key) holds under a path stays as it is on its successor (the first)."""
+
+RENAMED = "identifier-changed"
+
+
+class _Claim(NamedTuple):
+    source: str
+    rule: str
+    blueprint: str
+
+
+def successors(facts: Facts) -> dict[EntityKey, EntityKey]:
+    """Keys of ours that nothing makes any more -> the key that the same rule makes of the same record now.
+
+    Of a rule with items several entities come from one record: there, only if the identifier's expression is another
+    one, an entity is taken for the one that has the same values, if there is only one on either side.
+    """
+    gone = facts.ledger.entities.keys() - facts.desired.entities.keys() - facts.desired.held.keys()
+    old = _claims((key, facts.ledger.entities[key]) for key in gone)
+    sources = {claim.source for claim in old}
+    came = ((key, want) for key, want in facts.desired.entities.items() if want.source in sources)
+    new = _claims(came) if sources else {}
+    many = {rule.id for rule in facts.catalog.rules if rule.items is not None}
+    found: dict[EntityKey, EntityKey] = {}
+    for claim in sorted(old.keys() & new.keys()):
+        if claim.rule in many:
+            found |= _alike(old[claim], new[claim], facts) if _identifier_is_new(claim.rule, facts) else {}
+        elif len(new[claim]) == 1:
+            found |= dict.fromkeys(old[claim], new[claim][0])
+    return found
+
+
+def _claims(entities: Iterable[tuple[EntityKey, LedgerEntry | DesiredEntity]]) -> dict[_Claim, list[EntityKey]]:
+    claims: defaultdict[_Claim, list[EntityKey]] = defaultdict(list)
+    for key, entity in entities:
+        for rule in entity.rules if entity.source else ():
+            claims[_Claim(entity.source, rule, key.blueprint)].append(key)
+    return {claim: sorted(keys) for claim, keys in claims.items()}
+
+
+def _identifier_is_new(rule: str, facts: Facts) -> bool:
+    before, now = facts.ledger.expressions.get(rule, {}), facts.expressions.get(rule, {})
+    return before.get("$identifier") != now.get("$identifier")
+
+
+def _alike(old: list[EntityKey], new: list[EntityKey], facts: Facts) -> dict[EntityKey, EntityKey]:
+    fresh = [key for key in new if key not in facts.ledger.entities]
+    was = _by_values(old, lambda key: facts.ledger.entities[key].fields)
+    now = _by_values(fresh, lambda key: facts.desired.entities[key].fields)
+    return {keys[0]: now[v][0] for v, keys in was.items() if len(keys) == 1 and len(now.get(v, ())) == 1}
+
+
+def _by_values(keys: Iterable[EntityKey], fields: Callable[[EntityKey], Fields]) -> dict[bytes, list[EntityKey]]:
+    grouped: defaultdict[bytes, list[EntityKey]] = defaultdict(list)
+    for key in keys:
+        said = {path: value for path, value in fields(key).items() if value is not None}
+        grouped[orjson.dumps(said, option=orjson.OPT_SORT_KEYS)].append(key)
+    return grouped
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What was decided so far: creates, updates and adopts, removals, and what is held."""
+
+    upserts: Sequence[Change]
+    removals: Sequence[Change]
+    held: Sequence[Held] = ()
+
+
+def with_renames(
+    decided: Decided,
+    moves: Moves,
+    facts: Facts,
+    blueprints: Mapping[str, Blueprint],
+    keeps: Keeps,
+) -> Decided:
+    """The same with what goes linked to what comes in its place, and with what points at it following.
+
+    `moves` are the `successors`, `blueprints` those in force after the plan.  What is to go stays for now while its
+    successor is neither there nor among the upserts: it is held when that is held, else (the successor is out of scope)
+    not spoken of.
+    """
+    if not moves:
+        return decided
+    renames = _Renames(decided, facts, blueprints, keeps)
+    return renames.planned({old: new for old, new in moves.items() if old in renames.going})
+
+
+class _Renames:
+    """The renames of one plan under way."""
+
+    def __init__(self, decided: Decided, facts: Facts, blueprints: Mapping[str, Blueprint], keeps: Keeps) -> None:
+        self.decided = decided
+        self.facts = facts
+        self.blueprints = blueprints
+        self.keeps = keeps
+        self.made = {change.key: change for change in decided.upserts}
+        # What is only forgotten stays in Port, under its old identifier.
+        self.going = {change.key: change for change in decided.removals if change.action != "forget"}
+        self.moves: dict[EntityKey, EntityKey] = {}
+
+    def planned(self, moves: Moves) -> Decided:
+        """The decisions with these moves made."""
+        self.moves = {old: new for old, new in moves.items() if self._is_there(new)}
+        held = {held.key for held in self.decided.held}
+        stuck = [Held(*old, f"its record makes {new} now, which is held") for old, new in moves.items() if new in held]
+        twins = {new: old for old, new in sorted(self.moves.items(), reverse=True) if self._is_made(new)}
+        for new, old in twins.items():
+            self.made[new] = self._successor(self.made[new], old)
+        self._follow()
+        removals = [
+            self._going(change) for change in self.decided.removals if change.key not in moves.keys() - self.moves
+        ]
+        return Decided([self.made[key] for key in sorted(self.made)], removals, (*self.decided.held, *stuck))
+
+    def _is_there(self, new: EntityKey) -> bool:
+        return new in self.made or (new in self.facts.ledger.entities and new in self.facts.existing.entities)
+
+    def _is_made(self, new: EntityKey) -> bool:
+        return new in self.made and self.made[new].action == "create"
+
+    # --- the two halves
+
+    def _going(self, change: Change) -> Change:
+        new = self.moves.get(change.key)
+        if new is None:
+            return change
+        return replace(change, reason=RENAMED, twin=new.identifier)
+
+    def _successor(self, change: Change, old: EntityKey) -> Change:
+        """A create with what the old entity holds: as the values before, and carried over where that is kept."""
+        going, holds, new = self.going[old], self._holds(old), change.key
+        fields = [self._after(each, holds.get(each.path), new, old) for each in change.fields]
+        spoken = {each.path for each in fields}
+        carried = {
+            path: value
+            for path, value in sorted(holds.items())
+            if path not in spoken and value is not None and self.keeps(new, old, path)
+        }
+        fields += [FieldChange(path, value, value, going.cause, note="carried over") for path, value in carried.items()]
+        wanted, last = self.facts.desired.entities[new].fields, self.facts.ledger.entities[old].fields
+        ours = {path: value for path, value in carried.items() if path in last and path not in wanted}
+        entry = change.ledger and replace(change.ledger, fields=dict(sorted({**change.ledger.fields, **ours}.items())))
+        twin = old.identifier if going.action == "delete" else ""
+        return replace(change, fields=tuple(fields), reason=RENAMED, cause=going.cause, ledger=entry, twin=twin)
+
+    def _after(self, each: FieldChange, before: Json, new: EntityKey, old: EntityKey) -> FieldChange:
+        if before is not None and self.keeps(new, old, each.path):
+            return replace(each, before=before, after=before, note="left alone")
+        return replace(each, before=before)
+
+    def _holds(self, old: EntityKey) -> Fields:
+        """What Port holds of an entity, with relations as they will be: to what comes, and not to what goes."""
+        blueprint = self.blueprints.get(old.blueprint)
+        held = self.facts.existing.entities[old].fields
+        known = {"title", "icon"}
+        inherits = blueprint and (blueprint.definition.get("ownership") or {}).get("type") == "Inherited"
+        known |= set() if inherits else {"team"}
+        known |= {f"properties.{name}" for name in (blueprint.properties if blueprint else ())}
+        targets = {
+            f"relations.{name}": str(r["target"]) for name, r in (blueprint.relations if blueprint else {}).items()
+        }
+        fields = {path: value for path, value in held.items() if path in known}
+        return fields | {path: self._moved(held[path], targets[path]) for path in targets.keys() & held.keys()}
+
+    # --- what points at it
+
+    def _moved(self, value: Json, target: str) -> Json:
+        """A relation's value with identifiers that move replaced, and without those that go for good."""
+        listed = value if isinstance(value, list) else [value]
+        keys = [EntityKey(target, each) for each in listed if isinstance(each, str)]
+        left = [self.moves.get(key, key).identifier for key in keys if key in self.moves or not self._goes(key)]
+        return left if isinstance(value, list) else next(iter(left), None)
+
+    def _goes(self, key: EntityKey) -> bool:
+        return key in self.going and self.going[key].action == "delete"
+
+    def _follow(self) -> None:
+        """What is ours, stays, and is not desired at the moment (its record is not listed) points at what comes."""
+        owned, existing = self.facts.ledger.entities, self.facts.existing.entities
+        staying = (owned.keys() & existing.keys()) - self.facts.desired.entities.keys() - self.going.keys()
+        for key in sorted(staying):
+            blueprint = self.blueprints.get(key.blueprint)
+            ours = {path: existing[key].fields.get(path) for path in owned[key].fields}
+            moved = {path for path, target in relation_targets(ours, blueprint) if target in self.moves}
+            if moved and blueprint:
+                self.made[key] = self._follower(key, sorted(moved), blueprint)
+
+    def _follower(self, key: EntityKey, paths: Sequence[str], blueprint: Blueprint) -> Change:
+        last, have = self.facts.ledger.entities[key], self.facts.existing.entities[key]
+        fields = []
+        for path in paths:
+            target = str(blueprint.relations[path.removeprefix("relations.")]["target"])
+            before = have.fields[path]
+            moved = [each for _, each in relation_targets({path: before}, blueprint) if each in self.moves]
+            fields.append(FieldChange(path, before, self._moved(before, target), self.going[moved[0]].cause))
+        change = self.made.get(key)
+        spoken = (*(change.fields if change else ()), *fields)
+        entry = (change.ledger if change else None) or last
+        title = str(have.fields.get("title") or key.identifier)
+        return Change(
+            n=0,
+            target="entity",
+            action="update",
+            blueprint=key.blueprint,
+            identifier=key.identifier,
+            title=title,
+            fields=spoken,
+            reason="follows",
+            cause=main_cause(spoken, "catalog"),
+            source=last.source,
+            ledger=replace(entry, fields={**entry.fields, **{each.path: each.after for each in fields}}),
+        )
+
+
+def unlinked(upserts: Iterable[Change], removals: Iterable[Change]) -> list[Change]:
+    """The upserts, those whose other half does not happen as plain creates."""
+    halves = {change.key: change.twin for change in removals if change.action == "delete" and change.twin}
+
+    def alone(change: Change) -> Change:
+        if change.reason != RENAMED or halves.get(EntityKey(change.blueprint, change.twin)) == change.identifier:
+            return change
+        return replace(change, twin="", fields=tuple(replace(each, before=None) for each in change.fields))
+
+    return [alone(change) for change in upserts]
