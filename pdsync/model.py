@@ -165,6 +165,7 @@ class DeleteLimit:
 class Policy:
     """What a plan may do: delete limits per blueprint (`deletes`, default under `*`) and the like.
 
+    `invalid` says what becomes of an entity with a value that Port would refuse: it is held, or loses only that field.
     `renames` says by blueprint which property or relation is now called what; `system_blueprints` which of Port's own
     blueprints (`_user`, `_team`) the catalog may add parts to and write entities of.
     """
@@ -173,6 +174,7 @@ class Policy:
     adopt: Literal["allow", "refuse"] = "allow"
     on_remove: Literal["release", "delete"] = "release"
     protect: tuple[str, ...] = ()
+    invalid: Literal["hold", "drop-field"] = "hold"
     renames: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     system_blueprints: tuple[str, ...] = ()
 

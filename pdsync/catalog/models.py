@@ -100,6 +100,7 @@ class PolicyPart(_Snake):
     adopt: Literal["allow", "refuse"] | None = None
     on_remove: Literal["release", "delete"] | None = None
     protect: list[str] | None = None
+    invalid: Literal["hold", "drop-field"] | None = None
     renames: dict[str, dict[str, str]] | None = None
     system_blueprints: list[Literal["_user", "_team"]] | None = None
 

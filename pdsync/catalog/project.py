@@ -106,6 +106,7 @@ def _policy(written: Mapping[str, Json]) -> Policy:
         adopt=written.get("adopt") or "allow",
         on_remove=written.get("on_remove") or "release",
         protect=tuple(written.get("protect") or ()),
+        invalid=written.get("invalid") or "hold",
         renames=written.get("renames") or {},
         system_blueprints=tuple(written.get("system_blueprints") or ()),
     )

@@ -38,6 +38,7 @@ import orjson
 
 from pdsync.model import Plan, Summary, renames_of
 from pdsync.plan.blueprints import blueprints_that_stay, plan_blueprints
+from pdsync.plan.checks import check_upserts
 from pdsync.plan.decide import Facts, Scope, constant_blueprint
 from pdsync.plan.entities import EntityDecisions, with_stubs
 from pdsync.plan.guards import Situation, guard_removals
@@ -66,7 +67,8 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
     upserts, held, unchanged = decisions.upserts()
     upserts, carried = with_carried(upserts, before, schema.migrations, blueprints, desired)
     removed, left = decisions.removals()
-    decided = Decided(tuple(filter(scope.covers, upserts)), tuple(filter(scope.covers, removed)), (*held, *left))
+    checked = check_upserts(filter(scope.covers, upserts), facts, blueprints)
+    decided = Decided(checked.changes, tuple(filter(scope.covers, removed)), (*held, *left, *checked.held))
     decided = with_renames(decided, decisions.successors, facts, blueprints, decisions.keeps)
     updates = {change.key: change for change in decided.upserts if change.action == "update"}
     needed = desired.keys() - facts.desired.entities.keys()
@@ -97,7 +99,13 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
         # What a limited plan leaves out still waits for its new expression.
         expressions=facts.ledger.expressions if scope.limited else facts.expressions,
         fingerprint=fingerprint(changes),
-        diagnostics=(*facts.catalog.diagnostics, *facts.desired.diagnostics, *facts.around.diagnostics, *dangling),
+        diagnostics=(
+            *facts.catalog.diagnostics,
+            *facts.desired.diagnostics,
+            *facts.around.diagnostics,
+            *dangling,
+            *checked.diagnostics,
+        ),
         ignored=ignored,
     )
 

@@ -1,0 +1,237 @@
+"""Nothing is planned that Port would refuse: values, required ones, and what relations point at.
+
+An entity with such a value is *held*: it stays as it is, the problem is an error with its record and the line of its
+mapping, and the rest of the plan goes on.  With `policy.invalid: drop-field` only the value is left out, which keeps
+Port's; what an entity cannot do without holds it all the same.  What relates to an entity that is held before it could
+be created waits with it, or goes without the relation where that is optional.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pdsync.errors import Diagnostic, Origin, error
+from pdsync.model import Change, Expression, Held, Json
+from pdsync.plan.order import relation_targets
+from pdsync.plan.values import checks_of, correction, required_paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pdsync.model import Blueprint, EntityKey, MappingRule
+    from pdsync.plan.decide import Facts
+
+REFUSED, LACKING = "PD610", "PD611"
+_NAMED = 5
+_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The changes that Port would take, the entities that are held instead, and what is wrong with them."""
+
+    changes: list[Change]
+    held: list[Held]
+    diagnostics: tuple[Diagnostic, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One value that Port would refuse: why, and whether the entity cannot do without it."""
+
+    path: str
+    reason: str
+    vital: bool
+    value: Json = None
+    told: bool = False
+
+
+def check_upserts(upserts: Iterable[Change], facts: Facts, blueprints: Mapping[str, Blueprint]) -> Checked:
+    """Creates and updates of entities, without what would be refused; `blueprints` are those in force afterwards."""
+    listed = list(upserts)
+    drop = facts.catalog.project.policy.invalid == "drop-field"
+    rulers = {name: _Ruler(blueprints[name]) for name in {c.blueprint for c in listed} if name in blueprints}
+    problems = _Problems(facts, blueprints)
+    kept: dict[EntityKey, Change] = {}
+    held: dict[EntityKey, Held] = {}
+    for change in listed:
+        refusals = list(rulers[change.blueprint].refusals(change)) if change.blueprint in rulers else []
+        for refusal in refusals:
+            problems.add(change, refusal)
+        if not refusals:
+            kept[change.key] = change
+        elif drop and not any(refusal.vital for refusal in refusals):
+            kept |= {change.key: left} if (left := _without(change, {r.path for r in refusals})) else {}
+        else:
+            held[change.key] = Held(*change.key, _said(refusals))
+    _follow_relations(kept, held, facts, blueprints, drop=drop)
+    return Checked(list(kept.values()), [held[key] for key in sorted(held)], problems.diagnostics())
+
+
+class _Ruler:
+    """The checks of one blueprint."""
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        self._checks = checks_of(blueprint)
+        self._required = required_paths(blueprint)
+
+    def refusals(self, change: Change) -> Iterator[Refusal]:
+        """What of a change Port would refuse."""
+        created = change.action == "create"
+        if created:
+            spoken = {field.path for field in change.fields}
+            for path, has_default in self._required.items():
+                if path not in spoken and not has_default:
+                    yield Refusal(path, "it is required and has no value", vital=True)
+        for field in change.fields:
+            if field.after is None:
+                if field.path in self._required and not (created and self._required[field.path]):
+                    yield Refusal(field.path, "it is required and would be emptied", vital=False)
+            elif (check := self._checks.get(field.path)) and (reason := check(field.after)):
+                vital = created and field.path in self._required
+                yield Refusal(field.path, reason, vital=vital, value=field.after, told=True)
+
+
+def _said(refusals: Sequence[Refusal]) -> str:
+    first, *others = refusals
+    more = f" and {len(others)} more" if others else ""
+    return f"Port would refuse {first.path}: {first.reason}{more}"
+
+
+def _without(change: Change, paths: set[str]) -> Change | None:
+    """The change without some fields, which keep what Port has; None when nothing is left of an update."""
+    fields = tuple(field for field in change.fields if field.path not in paths)
+    if change.action == "update" and not fields:
+        return None
+    entry = change.ledger
+    if entry is not None:
+        entry = replace(entry, fields={path: value for path, value in entry.fields.items() if path not in paths})
+    return replace(change, fields=fields, ledger=entry)
+
+
+# --- relations ---------------------------------------------------------------------------------------------------
+
+
+def _follow_relations(
+    kept: dict[EntityKey, Change],
+    held: dict[EntityKey, Held],
+    facts: Facts,
+    blueprints: Mapping[str, Blueprint],
+    *,
+    drop: bool,
+) -> None:
+    """Hold, or free of the relation, what points at an entity that will not be there; until nothing more follows.
+
+    That a relation points at nothing has been said of all of them at once; here it is acted upon.
+    """
+    there = facts.existing.entities.keys() | facts.existing.known_targets
+    waiting = list(kept)
+    while waiting:
+        lost: list[EntityKey] = []
+        for key in waiting:
+            change = kept[key]
+            blueprint = blueprints.get(change.blueprint)
+            missing = {
+                path: target
+                for path, target in relation_targets({f.path: f.after for f in change.fields}, blueprint)
+                if target not in there and not _is_made(kept.get(target))
+            }
+            if not missing:
+                continue
+            required = required_paths(blueprint) if blueprint else {}
+            follows = all(target in held or target in facts.desired.held for target in missing.values())
+            if (follows or drop) and not missing.keys() & required.keys():
+                left = _without(change, set(missing))
+                if left is None:
+                    del kept[key]
+                else:
+                    kept[key] = left
+            else:
+                path, target = next(iter(missing.items()))
+                why = "is held itself" if follows else "does not exist"
+                held[key] = Held(*key, f"{path} points at {target}, which {why}")
+                del kept[key]
+                lost.append(key)
+        waiting = list(kept) if lost else []
+
+
+def _is_made(change: Change | None) -> bool:
+    return change is not None and change.action == "create"
+
+
+# --- what is said ------------------------------------------------------------------------------------------------
+
+
+class _Problems:
+    """What is wrong, one diagnostic for each path and reason of a rule."""
+
+    def __init__(self, facts: Facts, blueprints: Mapping[str, Blueprint]) -> None:
+        self._rules = {rule.id: rule for rule in facts.catalog.rules}
+        self._blueprints = blueprints
+        self._found: defaultdict[tuple[str, str, str], list[tuple[Change, Refusal]]] = defaultdict(list)
+
+    def add(self, change: Change, refusal: Refusal) -> None:
+        """Note a refusal."""
+        rule = self._rule(change, refusal.path)
+        self._found[rule.id if rule else change.blueprint, refusal.path, refusal.reason].append((change, refusal))
+
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """All of it, in the order of the catalog."""
+        return tuple(
+            self._told(*cases[0], cases) for _, cases in sorted(self._found.items(), key=lambda found: found[0])
+        )
+
+    def _told(self, change: Change, refusal: Refusal, cases: list[tuple[Change, Refusal]]) -> Diagnostic:
+        rule = self._rule(change, refusal.path)
+        among = f" (first of {len(cases):,} entities)" if len(cases) > 1 else ""
+        value = f", it is {_shown(refusal.value)}" if refusal.told else ""
+        return error(
+            REFUSED if refusal.told else LACKING,
+            "Port would refuse a value" if refusal.told else "a required value is missing",
+            detail=f"{refusal.path} of {change.key}: {refusal.reason}{value}{among}",
+            origin=_origin(rule, refusal.path),
+            hint=self._hint(rule, change, refusal),
+            records=tuple(dict.fromkeys(case.source or str(case.key) for case, _ in cases))[:_NAMED],
+        )
+
+    def _rule(self, change: Change, path: str) -> MappingRule | None:
+        ids = change.ledger.rules if change.ledger else ()
+        rules = [self._rules[rule] for rule in ids if rule in self._rules]
+        return next((rule for rule in rules if path in rule.fields), rules[0] if rules else None)
+
+    def _hint(self, rule: MappingRule | None, change: Change, refusal: Refusal) -> str:
+        expression = rule.fields.get(refusal.path) if rule else None
+        if not isinstance(expression, Expression):
+            return (
+                f"map {refusal.path}, or give it a default" if not refusal.told else "change the mapping or the schema"
+            )
+        if not refusal.told:
+            return f'give it a value where the record has none: {expression.text} // "..."'
+        definition = _definition(self._blueprints[change.blueprint], refusal.path)
+        meant = correction(definition, refusal.value, expression.text)
+        return f"try: {meant}" if meant else "change the expression, or the blueprint if the value is right"
+
+
+def _definition(blueprint: Blueprint, path: str) -> Mapping[str, Json]:
+    part, _, name = path.partition(".")
+    parts: Mapping[str, Mapping[str, Mapping[str, Json]]] = {
+        "properties": blueprint.properties,
+        "relations": blueprint.relations,
+    }
+    return parts.get(part, {}).get(name, {"type": "string"})
+
+
+def _origin(rule: MappingRule | None, path: str) -> Origin | None:
+    if rule is None:
+        return None
+    expression = rule.fields.get(path)
+    return expression.origin if expression is not None else rule.origin
+
+
+def _shown(value: Json) -> str:
+    import orjson
+
+    text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,0 +1,230 @@
+"""What Port would refuse is found while planning: values, required ones, relations; held or dropped, and said."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pdsync.errors import Severity
+from pdsync.model import Blueprint, Plan
+from pdsync.plan import Facts
+from pdsync.plan.values import correction, property_check, relation_check
+from tests.apply.running import running
+from tests.builders import blueprint, catalog, desired, entry, existing, have, ledger, plan, relation, rule, want
+
+WRONG: list[tuple[dict[str, Any], Any, str]] = [
+    ({"type": "string"}, 5, ".x | tostring"),
+    ({"type": "string"}, {"a": 1}, ".x | tostring"),
+    ({"type": "string", "enum": ["high", "low"]}, "HIGH", ".x | ascii_downcase"),
+    ({"type": "string", "enum": ["HIGH"]}, "High", ".x | ascii_upcase"),
+    ({"type": "string", "enum": ["High"]}, "hIGH", 'if .x == "hIGH" then "High" else .x end'),
+    ({"type": "string", "enum": ["High"]}, "other", ""),
+    ({"type": "string", "pattern": "^[a-z]+$"}, "A1", ""),
+    ({"type": "string", "pattern": "^a$"}, "a\n", ""),
+    ({"type": "string", "minLength": 2}, "a", ""),
+    ({"type": "string", "maxLength": 2}, "abc", ""),
+    ({"type": "string", "format": "email"}, "not an address", ""),
+    ({"type": "string", "format": "user"}, "someone", ""),
+    ({"type": "string", "format": "url"}, "www.example.com", ""),
+    ({"type": "string", "format": "url"}, "https://a b", ""),
+    ({"type": "string", "format": "date-time"}, "2026-01-01", ""),
+    ({"type": "string", "format": "timer"}, "2026-02-31T00:00:00Z", ""),
+    ({"type": "string", "format": "ipv4"}, "1.2.3", ""),
+    ({"type": "string", "format": "ipv6"}, "fe80::1%eth0", ""),
+    ({"type": "number"}, "5", ".x | tonumber"),
+    ({"type": "number"}, "five", ""),
+    ({"type": "number"}, True, ""),
+    ({"type": "number", "minimum": 1}, 0, ""),
+    ({"type": "number", "exclusiveMaximum": 1}, 1, ""),
+    ({"type": "number", "enum": [1, 2]}, 3, ""),
+    ({"type": "boolean"}, "true", '.x == "true"'),
+    ({"type": "boolean"}, 1, ""),
+    ({"type": "object"}, [{"a": 1}], ".x | first"),
+    ({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}, {}, ""),
+    ({"type": "array"}, "a", "[.x]"),
+    ({"type": "array", "items": {"type": "string"}}, [1], ""),
+    ({"type": "array", "items": {"type": "string", "format": "email"}}, ["a"], ""),
+    ({"type": "array", "uniqueItems": True}, [1, 1], ""),
+    ({"type": "array", "minItems": 1}, [], ""),
+    ({"type": "array", "maxItems": 1}, [1, 2], ""),
+]
+RIGHT: list[tuple[dict[str, Any], Any]] = [
+    ({"type": "string"}, ""),
+    ({"type": "string", "format": "email"}, "zoe.o'neill+x@example.co"),
+    ({"type": "string", "format": "url"}, "https://user@example.com:8080/a?b#c"),
+    ({"type": "string", "format": "date-time"}, "2026-01-01T00:00:00.5+02:00"),
+    ({"type": "string", "format": "markdown"}, "# anything"),
+    ({"type": "string", "format": "yaml"}, "a: ["),
+    ({"type": "string", "format": "ipv6"}, "::1"),
+    ({"type": "string", "pattern": "(unclosed"}, "what only Port can tell"),
+    ({"type": "number"}, 0.5),
+    ({"type": "object"}, {}),
+    ({"type": "object", "format": "labeled-url"}, {"url": "https://example.com", "displayText": "x"}),
+    ({"type": "array", "items": {"type": "object"}}, [{"a": [1]}]),
+    ({"type": "nonsense"}, "what only Port can tell"),
+]
+
+
+@pytest.mark.parametrize(("definition", "value", "meant"), WRONG)
+def test_a_wrong_value_is_found_and_corrected_where_that_is_evident(
+    definition: dict[str, Any], value: Any, meant: str
+) -> None:
+    """Every keyword, each with the expression that was probably meant."""
+    assert property_check(definition)(value) != ""
+    assert correction(definition, value, ".x") == meant
+
+
+@pytest.mark.parametrize(("definition", "value"), RIGHT)
+def test_a_right_value_passes(definition: dict[str, Any], value: Any) -> None:
+    """What is not known to be refused is let through."""
+    assert property_check(definition)(value) == ""
+
+
+@pytest.mark.parametrize(
+    ("many", "value", "fits", "meant"),
+    [
+        (False, "a", True, ""),
+        (False, ["a"], False, ".x | first"),
+        (False, "a b", False, ""),
+        (False, 5, False, ""),
+        (True, ["a", "b"], True, ""),
+        (True, [], True, ""),
+        (True, "a", False, "[.x]"),
+        (True, ["a", None], False, ""),
+    ],
+)
+def test_relations_take_identifiers(many: bool, value: Any, fits: bool, meant: str) -> None:
+    """One, or a list of them."""
+    assert (relation_check(relation("service", many=many))(value) == "") == fits
+    assert fits or correction(relation("service", many=many), value, ".x") == meant
+
+
+# --- what becomes of the entity --------------------------------------------------------------------------------
+
+PATHS = ("title", "properties.tier", "properties.size", "relations.next")
+
+
+def strict(*required: str, next_required: bool = False) -> Blueprint:
+    plain = blueprint(next=relation("service", required=next_required))
+    return Blueprint("service", {**plain.definition, "schema": {**plain.definition["schema"], "required": [*required]}})
+
+
+def planned(schema: Blueprint, *wanted: Any, there: dict[str, Any] | None = None, **policy: Any) -> Plan:
+    there = there or {}
+    return plan(
+        Facts(
+            catalog([schema], [rule(paths=PATHS)], **policy),
+            desired(*wanted),
+            existing([schema], {name: have(**values) for name, values in there.items()}),
+            ledger({name: entry(**values) for name, values in there.items()}, [schema]),
+        )
+    )
+
+
+def outcome(made: Plan) -> tuple[list[str], list[str], list[str]]:
+    """The changes, what is held, and the codes of errors."""
+    codes = [d.code for d in made.diagnostics if d.severity is Severity.ERROR]
+    return [f"{c.action} {c.identifier}" for c in made.changes], [h.identifier for h in made.held], codes
+
+
+def test_one_wrong_value_holds_its_entity_alone() -> None:
+    """The error names the record, the field, the value and the line; the rest of the plan goes on."""
+    made = planned(strict(), want("a", tier=5), want("b", tier="1"))
+    assert outcome(made) == (["create b"], ["a"], ["PD610"])
+    (problem,) = [d for d in made.diagnostics if d.code == "PD610"]
+    assert (problem.records, problem.origin and problem.origin.line) == (("services/a",), 3)
+    assert problem.detail == "properties.tier of service/a: it must be string, it is 5"
+    assert problem.hint == "try: .properties.tier | tostring"
+
+
+def test_many_of_a_kind_are_one_error() -> None:
+    """With the number of them."""
+    made = planned(strict(), *(want(f"e{n:02}", tier=n) for n in range(20)))
+    (problem,) = [d for d in made.diagnostics if d.code == "PD610"]
+    assert ("first of 20 entities" in problem.detail, len(problem.records)) == (True, 5)
+
+
+def test_with_drop_field_only_the_value_is_left_out() -> None:
+    """Port keeps what it has there, and the ledger does not claim it."""
+    made = planned(strict(), want("a", tier=5, size=1), there={"a": {"tier": "old", "size": 2}}, invalid="drop-field")
+    assert outcome(made) == (["update a"], [], ["PD610"])
+    (change,) = made.changes
+    assert [f.path for f in change.fields] == ["properties.size"]
+    assert change.ledger is not None
+    assert "properties.tier" not in change.ledger.fields
+
+
+@pytest.mark.parametrize("policy", ["hold", "drop-field"])
+def test_what_an_entity_cannot_do_without_holds_it(policy: str) -> None:
+    """A required value that is missing, or wrong in something new; whatever the policy."""
+    assert outcome(planned(strict("tier"), want("a", size=1), invalid=policy))[1:] == (["a"], ["PD611"])
+    assert outcome(planned(strict("tier"), want("a", tier=5), invalid=policy))[1:] == (["a"], ["PD610"])
+
+
+def test_a_required_value_is_not_emptied() -> None:
+    """Dropping the field keeps Port's value."""
+    there = {"a": {"tier": "1", "size": 1}}
+    assert outcome(planned(strict("tier"), want("a", tier=None, size=1), there=there)) == ([], ["a"], ["PD611"])
+    assert outcome(planned(strict("tier"), want("a", tier=None, size=2), there=there, invalid="drop-field"))[0] == [
+        "update a"
+    ]
+
+
+def test_what_relates_to_a_held_entity_goes_without_or_waits_with_it() -> None:
+    """An optional relation is left out for now; a required one holds, and what requires that in turn."""
+    chain = (want("a", tier=5), want("b", to_next="a"), want("c", to_next="b"))
+    made = planned(strict(), *chain)
+    assert outcome(made)[:2] == (["create b", "create c"], ["a"])
+    assert [f.path for f in made.changes[0].fields] == []
+    assert outcome(planned(strict(next_required=True), *chain))[:2] == ([], ["a", "b", "c"])
+
+
+def test_a_relation_to_nothing_holds_its_entity() -> None:
+    """Port would answer 404; with drop-field the entity goes without."""
+    rules = [rule(paths=PATHS, create_missing_related=False)]
+
+    def made(**policy: Any) -> Plan:
+        of = catalog([strict()], rules, **policy)
+        return plan(Facts(of, desired(want("a", to_next="gone")), existing([strict()], {}), ledger({}, [strict()])))
+
+    assert outcome(made()) == ([], ["a"], ["PD601"])
+    assert outcome(made(invalid="drop-field")) == (["create a"], [], ["PD601"])
+
+
+# --- the law -----------------------------------------------------------------------------------------------------
+
+SCHEMAS = st.sampled_from([definition for definition, *_ in WRONG])
+SOME = st.sampled_from([value for _, value, _ in WRONG] + [value for _, value in RIGHT])
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(
+    definition=SCHEMAS,
+    values=st.lists(st.none() | SOME, min_size=1, max_size=6),
+    required=st.booleans(),
+    policy=st.sampled_from(["hold", "drop-field"]),
+)
+def test_nothing_that_is_planned_is_refused(
+    definition: dict[str, Any], values: list[Any], required: bool, policy: str
+) -> None:
+    """Whatever the values are, a strict Port takes all of what is left; and what was held is not in it."""
+    properties = {**strict().properties, "tier": definition}
+    schema = Blueprint(
+        "service",
+        {**strict().definition, "schema": {"properties": properties, "required": ["tier"] if required else []}},
+    )
+    of = catalog([schema], [rule(paths=PATHS)], invalid=policy)
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as here:
+        made = here.plan(of, desired(*(want(f"e{n}", tier=value) for n, value in enumerate(values))))
+        result = here.apply(made)
+        assert [o.message for o in result.outcomes if o.status != "done"] == []
+        assert not {h.identifier for h in made.held} & here.port.entities("service").keys()
