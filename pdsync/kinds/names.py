@@ -69,17 +69,12 @@ NOT_LISTED: Mapping[str, str] = MappingProxyType(
         "contactmethods": "contact methods are listed by user: users.contact_methods, or users with include: "
         "[contact_methods]",
         "customfields": "services.custom_fields, incidents.types.custom_fields, or includeCustomFields: true",
-        "integrations": "there is no list of integrations: map services with include: [integrations] and "
-        "itemsToParse: .integrations",
+        "integrations": "integrations are listed by service: services.integrations",
         "members": "members are listed by team: teams.members",
         "notes": "notes are listed by incident: incidents.notes",
         "notificationrules": "notification rules are listed by user: users.notification_rules",
         "overrides": "overrides are listed by schedule: schedules.overrides",
         "servicedependencies": "service_dependencies.technical_services or service_dependencies.business_services",
-        "servicesidintegrations": "there is no list of integrations: map services with include: [integrations] and "
-        "itemsToParse: .integrations",
-        "servicesintegrations": "there is no list of integrations: map services with include: [integrations] and "
-        "itemsToParse: .integrations",
         "usersidtags": "tags of users, teams and escalation policies are the kind entity_tags",
         "userstags": "tags of users, teams and escalation policies are the kind entity_tags",
         "teamstags": "tags of users, teams and escalation policies are the kind entity_tags",

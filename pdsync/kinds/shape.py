@@ -129,6 +129,9 @@ class Kind(NamedTuple):
     null, a null path without a word is left out, `.` is the record itself.  Where `in_parent` is set that name is
     only unique under one parent.  `unless_given` are parameters sent when the query has none of that name.
 
+    The records of a kind that is `inside` stand in those of their parent under the key of its rows, when that is asked
+    to include them: PagerDuty has no list of them.
+
     `page_size` is what is asked for at most (0: the list takes no limit), `counted` whether the list can tell its
     total, `most` how many rows a list that is not paged ever gives.  `scope` is what an OAuth app must be granted;
     empty where the API reference names none.  `also` is a kind whose records belong to this one as well.  `instead`
@@ -159,3 +162,4 @@ class Kind(NamedTuple):
     detail: Detail | None = None
     also: str = ""
     settled: Settled | None = None
+    inside: bool = False

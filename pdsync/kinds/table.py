@@ -919,6 +919,15 @@ _SERVICES = (
         in_parent=True,
     ),
     listed(
+        "services.integrations",
+        "/services/{id}/integrations",
+        "integrations",
+        "none",
+        scope="services.read",
+        parents=under("services"),
+        inside=True,
+    ),
+    listed(
         "services.rules",
         "/services/{id}/rules",
         "rules",

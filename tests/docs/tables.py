@@ -91,7 +91,7 @@ def kinds() -> str:
     rows = [
         (
             f"`{kind.name}`",
-            f"`{kind.method} {kind.path}`",
+            f"within `GET {KINDS[kind.parents[0].kind].path}`" if kind.inside else f"`{kind.method} {kind.path}`",
             ", ".join(f"`{p.name}`" + ("*" if p.required else "") for p in kind.params),
             f"`{kind.scope}`" if kind.scope else "",
             _stage(kind),

@@ -234,11 +234,8 @@ def test_a_selector_that_is_wrong_is_told_where_and_why(
         ("audit_record", {}, 'did you mean "audit.records"?'),
         ("teamMembers", {}, 'did you mean "teams.members"?'),
         ("incident/notes", {}, 'did you mean "incidents.notes"?'),
-        (
-            "services/{id}/integrations",
-            {},
-            "there is no list of integrations: map services with include: [integrations] and itemsToParse: .integrations",
-        ),
+        ("integrations", {}, "integrations are listed by service: services.integrations"),
+        ("services/{id}/integration", {}, 'did you mean "services.integrations"?'),
         ("alerts", {}, "alerts are listed by incident: incidents.alerts"),
         ("rulesets", {}, "use event_orchestrations"),
         ("notifications", {"apiQueryParams": {"until": "now"}}, "apiQueryParams: {since: 30d}"),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pdsync.model import Collection, Query, Snapshot
 
+LISTED = [kind for kind in KINDS.values() if not kind.inside]
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
@@ -60,7 +61,7 @@ def uids(collection: Collection) -> list[str]:
     return sorted(record["uid"] if isinstance(record, dict) else record for record in records)
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", LISTED, ids=lambda kind: kind.name)
 def test_every_list_is_read_whole(served: tuple[Lists, Tape, str], kind: Kind) -> None:
     """All rows of every list under all of its parents, each once, as the specification has them, nothing refused."""
     app, _, url = served
@@ -87,7 +88,7 @@ def test_every_filter_is_one_that_the_specification_knows(served: tuple[Lists, T
     assert app.refusals == []
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", LISTED, ids=lambda kind: kind.name)
 def test_the_table_says_what_the_specification_says(kind: Kind) -> None:
     """Filters and their values, required ones, headers, key of the rows, paging, scope: none missing, none made up."""
     row = lists()[kind.name]
@@ -117,6 +118,27 @@ def test_the_table_says_what_the_specification_says(kind: Kind) -> None:
         assert (kind.paging == "post") == ("last" in row["told"] if "told" in row else False)
 
 
+def test_the_table_has_every_list() -> None:
+    """A hundred and twenty-one with GET, those of analytics with POST; no other is made up."""
+    assert {kind.name for kind in LISTED} == lists().keys()
+    assert sum(kind.method == "GET" for kind in LISTED) == 121
+
+
+def test_integrations_are_read_with_their_services() -> None:
+    """There is no list of them: they come in the records of services, each with its parent, in no request of their own."""
+    with staging(World(services=8, users=5, incidents=0)) as stage:
+        snapshot = fetch(stage, asked("services.integrations"))
+        asked_for = [(request.path, request.all("include[]")) for request in stage.tape.requests]
+        services = {service: [i.id for i in made.integrations] for service, made in stage.world.services.items()}
+    collection = only(snapshot)
+    found = {record.id: json.loads(record.raw)[PARENT] for record in collection.records}
+    assert (collection.problem, asked_for) == (None, [("/services", ["integrations"])])
+    assert {id_: parent["id"] for id_, parent in found.items()} == {
+        id_: service for service, ids in services.items() for id_ in ids
+    }
+    assert {parent["kind"] for parent in found.values()} == {"services"}
+
+
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Stage]:
     with staging(World(services=6, users=8, incidents=12), limit_per_minute=10**7) as stage:
@@ -132,7 +154,7 @@ def test_the_sandbox_lists_every_kind(sandbox: Stage, kind: Kind) -> None:
     assert len({record.id for record in collection.records}) == len(collection.records)
 
 
-NESTED = [kind for kind in KINDS.values() if any(parent.kind for parent in kind.parents)]
+NESTED = [kind for kind in LISTED if any(parent.kind for parent in kind.parents)]
 
 
 @pytest.mark.parametrize("kind", NESTED, ids=lambda kind: kind.name)

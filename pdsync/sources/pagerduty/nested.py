@@ -17,11 +17,12 @@ from pdsync.kinds import KINDS, PARENT, PARENT_PREFIX, Kind, Parent
 from pdsync.sources.pagerduty.apart import Apart
 from pdsync.sources.pagerduty.listing import Lister, Listing, Place, Tally
 from pdsync.sources.pagerduty.moments import wire_params
-from pdsync.sources.pagerduty.records import FieldReader, PageReader, splice
+from pdsync.sources.pagerduty.problems import unreadable
+from pdsync.sources.pagerduty.records import FieldReader, Malformed, PageReader, splice
 from pdsync.sources.pagerduty.tasks import together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
     from datetime import datetime
 
     from pdsync.sources.pagerduty.listing import Asker, ListKey
@@ -59,6 +60,8 @@ def parents_in_use(kind: Kind, params: Params) -> list[Parent]:
 def parent_lists(kind: Kind, params: Params) -> list[ListKey]:
     """The lists of parents that a nested list is read under, each once."""
     above = tuple((name.removeprefix(PARENT_PREFIX), value) for name, value in params if name.startswith(PARENT_PREFIX))
+    if kind.inside:
+        above = tuple(dict.fromkeys((*above, ("include[]", kind.rows))))
     return list(dict.fromkeys((parent.kind, above) for parent in parents_in_use(kind, params) if parent.kind))
 
 
@@ -117,15 +120,33 @@ class Nest:
         """All records under all parents; incomplete when the parents are, or when one of them could not be read."""
         keys = parent_lists(self._kind, self._params)
         above = dict(zip(keys, await together(self._lists(*key) for key in keys), strict=True))
-        branches = self._branches(above)
-        apart = Apart(self._kind, self._read_one, partial(self._still_there, keys), self._tally, self._shelf)
-        whole = await apart.read(branches)
+        whole = self._inside(above) if self._kind.inside else await self._apart(above)
         problem = next((listing.problem for listing in above.values() if listing.problem), None)
         failure = next((listing.failure for listing in above.values() if listing.failure), None)
         if problem and not whole.problem:
             detail = f"{self._kind.name}, listed under {problem.detail}"
             return replace(whole, problem=replace(problem, detail=detail), failure=failure)
         return whole
+
+    async def _apart(self, above: Mapping[ListKey, Listing]) -> Listing:
+        """One list for each parent."""
+        apart = Apart(self._kind, self._read_one, partial(self._still_there, [*above]), self._tally, self._shelf)
+        return await apart.read(self._branches(above))
+
+    def _inside(self, above: Mapping[ListKey, Listing]) -> Listing:
+        """What stands in the records of the parents already."""
+        reader = PageReader(self._kind)
+
+        def found() -> Iterator[tuple[str, bytes]]:
+            for (kind, _), listing in above.items():
+                for raw in listing.records.values():
+                    page, extra = reader.read(raw), {PARENT: reference(kind, raw)}
+                    yield from zip(page.ids, (splice(own, extra) for own in page.raws), strict=True)
+
+        try:
+            return Listing(self._shelf.keep(found()))
+        except Malformed as odd:
+            return Listing(problem=unreadable(self._kind, odd), failure=odd)
 
     def _branches(self, above: Mapping[ListKey, Listing]) -> dict[str, _Branch]:
         """The lists to read, by the name of their parent."""

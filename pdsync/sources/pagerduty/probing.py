@@ -78,6 +78,8 @@ class Prober:
         if above.result.status != "readable":
             detail = f"listed under {parent.kind}, which is {above.result.status}: {above.result.detail}"
             return _Found(replace(above.result, kind=kind.name, detail=detail))
+        if kind.inside:
+            return _Found(replace(above.result, kind=kind.name))
         if above.first is None:
             detail = f"{parent.kind} can be read, but there is none to try it with"
             return _Found(ProbeResult(kind.name, "readable", detail, kind.scope))
