@@ -1,4 +1,4 @@
-"""Ask the target about the few entities that a plan is about to adopt, rename or remove, and nothing without any."""
+"""Ask the target about the entities that a plan is about to adopt, rename or remove, and nothing without any."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pdsync.errors import warning
-from pdsync.model import Existing, Surroundings
+from pdsync.model import EntityKey, Existing, Surroundings
 from pdsync.plan.ownership import to_adopt
 from pdsync.plan.rename import successors
+from pdsync.targets import EntityWrite
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from pdsync.errors import Diagnostic
-    from pdsync.model import Blueprint
+    from pdsync.model import Blueprint, FieldChange, Plan
     from pdsync.plan import Facts
-    from pdsync.targets import TargetReader
+    from pdsync.targets import TargetReader, ValidatingReader
 
 
 async def look_around(facts: Facts, reader: TargetReader) -> Facts:
@@ -52,3 +55,28 @@ def _not_told(count: int) -> Diagnostic:
         detail=f"{count} entities: once their records are gone they are released, never deleted",
         hint="set lifecycle.on_remove: delete in their mapping if they are to be deleted",
     )
+
+
+async def remote_refusals(plan: Plan, reader: ValidatingReader) -> dict[EntityKey, str]:
+    """Entities of a plan that the target says it would refuse -> its message.
+
+    What waits for the plan's own blueprints and entities cannot be asked about before they are there: entities of a
+    blueprint that the plan makes or changes are not, and relations to entities that it creates are left out.
+    """
+    changing = {c.blueprint for c in plan.changes if c.target == "blueprint" and c.action in ("create", "update")}
+    created = {c.identifier for c in plan.changes if c.target == "entity" and c.action == "create"}
+    asked: dict[str, list[EntityWrite]] = {}
+    for change in plan.changes:
+        if change.target == "entity" and change.action in ("create", "update") and change.blueprint not in changing:
+            fields = {f.path: f.after for f in change.fields if not _points_at(f, created)}
+            asked.setdefault(change.blueprint, []).append(EntityWrite(change.identifier, fields))
+    return {
+        EntityKey(blueprint, identifier): why
+        for blueprint, writes in asked.items()
+        for identifier, why in (await reader.refusals(blueprint, writes)).items()
+    }
+
+
+def _points_at(field: FieldChange, created: AbstractSet[str]) -> bool:
+    targets = field.after if isinstance(field.after, list) else [field.after]
+    return field.path.startswith("relations.") and any(target in created for target in targets)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pdsync.apply import ApplyResult, apply_plan
-from pdsync.around import look_around
+from pdsync.around import look_around, remote_refusals
 from pdsync.completeness import taken_over
 from pdsync.errors import StalePlan, StateError, error, warning
 from pdsync.mapping import jq_version, map_entities
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pdsync.model import Change, MappingRule
     from pdsync.sources import Source
     from pdsync.state.store import StateStore
-    from pdsync.targets import TargetReader, TargetWriter
+    from pdsync.targets import TargetReader, TargetWriter, ValidatingReader
 
     Progress = Callable[[str, int, int | None], None]
 
@@ -74,8 +74,12 @@ async def plan_online(
     scope: Scope | None = None,
     how: Fetching | None = None,
     progress: Progress | None = None,
+    validating: ValidatingReader | None = None,
 ) -> tuple[Plan, Snapshot]:
-    """Snapshot PagerDuty and read Port at the same time; plan, and keep the snapshot."""
+    """Snapshot PagerDuty and read Port at the same time; plan, and keep the snapshot.
+
+    With `validating`, it is asked about every entity to create or to change.
+    """
     ledger = store.load()
     async with asyncio.TaskGroup() as group:
         fetching = group.create_task(take_snapshot(catalog, source, store, how=how, progress=progress))
@@ -92,6 +96,7 @@ async def plan_online(
                 ledger,
                 scope=scope,
                 progress=progress,
+                validating=validating,
             )
         )
     plan = deciding.result()
@@ -115,11 +120,12 @@ async def plan_from(
     *,
     scope: Scope | None = None,
     progress: Progress | None = None,
+    validating: ValidatingReader | None = None,
 ) -> Plan:
-    """Plan from a snapshot that was taken before."""
+    """Plan from a snapshot that was taken before; `validating` as in `plan_online`."""
     ledger = store.load()
     existing = await reader.read(wanted_paths(sides.catalog, ledger), progress)
-    return await _decide(sides, existing, reader, store, ledger, scope=scope, progress=progress)
+    return await _decide(sides, existing, reader, store, ledger, scope=scope, progress=progress, validating=validating)
 
 
 async def plan_destroy(
@@ -260,6 +266,7 @@ async def _decide(
     *,
     scope: Scope | None,
     progress: Progress | None,
+    validating: ValidatingReader | None = None,
 ) -> Plan:
     catalog, snapshot = sides.catalog, sides.snapshot
     _same_organisation(ledger, existing)
@@ -294,6 +301,8 @@ async def _decide(
         tool=tool,
     )
     plan = make_plan(facts, base, scope)
+    if validating is not None and (refused := await remote_refusals(plan, validating)):
+        plan = make_plan(replace(facts, refused=refused), base, scope)
     return replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics))
 
 

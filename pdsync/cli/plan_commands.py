@@ -103,6 +103,11 @@ def _fetching_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+VALIDATE_REMOTE = click.option(
+    "--validate-remote", is_flag=True, help="Ask Port whether it would take each create and update; it stores nothing."
+)
+
+
 @click.command()
 @click.option("--kind", "kinds", multiple=True, metavar="KIND", help="Only this kind (repeatable).")
 @_fetching_options
@@ -163,6 +168,7 @@ def snapshot(
 )
 @click.option("--offline", is_flag=True, help="Use the last snapshot of the state instead of asking PagerDuty.")
 @_fetching_options
+@VALIDATE_REMOTE
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.pass_obj
@@ -182,6 +188,7 @@ def plan(
     accept_shrink: tuple[str, ...],
     full: bool,
     refresh_analytics: bool,
+    validate_remote: bool,
     detailed_exitcode: bool,
     form: str,
 ) -> int:
@@ -191,7 +198,9 @@ def plan(
         return show_difference(session, words, form, detailed=detailed_exitcode)
     scope = _scope(only, exclude, allow_deletes, allow_breaking, no_delete=no_delete)
     how = commands.Fetching((), accept_shrink, full=full, refresh_analytics=refresh_analytics)
-    make = partial(make_plan, session, snapshot_file=snapshot_file, offline=offline, how=how)
+    make = partial(
+        make_plan, session, snapshot_file=snapshot_file, offline=offline, how=how, validate_remote=validate_remote
+    )
     if old is not None:
         if scope != Scope():
             hint = "a rebased plan has the scope of the old one"
@@ -216,6 +225,7 @@ def make_plan(
     snapshot_file: Path | None = None,
     offline: bool = False,
     how: commands.Fetching | None = None,
+    validate_remote: bool = False,
 ) -> Plan:
     """Plan from PagerDuty as it is now, or from a snapshot that was taken before."""
     session.catalog  # noqa: B018  a broken catalog is said before anything is fetched
@@ -225,9 +235,12 @@ def make_plan(
     async def work() -> Plan:
         async with AsyncExitStack() as stack:
             reader = await stack.enter_async_context(session.reader())
+            validating = reader if validate_remote else None
             if taken is not None:
                 sides = commands.Sides(session.catalog, taken, session.port_url)
-                return await commands.plan_from(sides, reader, session.store, scope=scope, progress=session.progress)
+                return await commands.plan_from(
+                    sides, reader, session.store, scope=scope, progress=session.progress, validating=validating
+                )
             source = await stack.enter_async_context(session.source())
             made, _ = await commands.plan_online(
                 session.catalog,
@@ -238,6 +251,7 @@ def make_plan(
                 scope=scope,
                 how=how,
                 progress=session.progress,
+                validating=validating,
             )
             return made
 
@@ -274,6 +288,7 @@ def plan_in(made: Plan, form: str, session: Session) -> str:
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.option("--prove", is_flag=True, help="Plan again afterwards and fail unless that is empty.")
 @_fetching_options
+@VALIDATE_REMOTE
 @_scope_options
 @click.pass_obj
 def apply(
@@ -285,6 +300,7 @@ def apply(
     accept_shrink: tuple[str, ...],
     full: bool,
     refresh_analytics: bool,
+    validate_remote: bool,
     only: tuple[str, ...],
     exclude: tuple[str, ...],
     no_delete: bool,
@@ -297,7 +313,7 @@ def apply(
     with session.store.lock("apply"):
         if plan_file is None:
             how = commands.Fetching((), accept_shrink, full=full, refresh_analytics=refresh_analytics)
-            made = make_plan(session, scope, how=how)
+            made = make_plan(session, scope, how=how, validate_remote=validate_remote)
             click.echo(plan_in(made, "text", session), nl=False)
             session.tell(made.diagnostics)
             if not made.changes:

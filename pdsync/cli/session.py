@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pdsync.sources.pagerduty import PagerDuty
     from pdsync.state.open import Surroundings
     from pdsync.state.store import StateStore
-    from pdsync.targets import TargetReader, TargetWriter
+    from pdsync.targets import ValidatingReader, TargetWriter
 
 T = TypeVar("T")
 
@@ -126,7 +126,7 @@ class Session:
             self.pagerduty_url, token=self.need("PAGERDUTY_TOKEN")[0], on_wait=self.progress.note, folder=folder
         )
 
-    def reader(self) -> AbstractAsyncContextManager[TargetReader]:
+    def reader(self) -> AbstractAsyncContextManager[ValidatingReader]:
         """Port for reading: an object without any method that writes."""
         from pdsync.targets.port import open_port_reader
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pdsync.model import Blueprint, EntityKey, MappingRule
     from pdsync.plan.decide import Facts
 
-REFUSED, LACKING = "PD610", "PD611"
+REFUSED, LACKING, ASKED = "PD610", "PD611", "PD612"
 _NAMED = 5
 _SHOWN = 60
 
@@ -58,6 +58,8 @@ def check_upserts(upserts: Iterable[Change], facts: Facts, blueprints: Mapping[s
     held: dict[EntityKey, Held] = {}
     for change in listed:
         refusals = list(rulers[change.blueprint].refusals(change)) if change.blueprint in rulers else []
+        if why := facts.refused.get(change.key):
+            refusals.append(Refusal("", why, vital=True))
         for refusal in refusals:
             problems.add(change, refusal)
         if not refusals:
@@ -97,7 +99,7 @@ class _Ruler:
 def _said(refusals: Sequence[Refusal]) -> str:
     first, *others = refusals
     more = f" and {len(others)} more" if others else ""
-    return f"Port would refuse {first.path}: {first.reason}{more}"
+    return f"Port would refuse {first.path or 'it'}: {first.reason}{more}"
 
 
 def _without(change: Change, paths: set[str]) -> Change | None:
@@ -186,6 +188,11 @@ class _Problems:
     def _told(self, change: Change, refusal: Refusal, cases: list[tuple[Change, Refusal]]) -> Diagnostic:
         rule = self._rule(change, refusal.path)
         among = f" (first of {len(cases):,} entities)" if len(cases) > 1 else ""
+        records = tuple(dict.fromkeys(case.source or str(case.key) for case, _ in cases))[:_NAMED]
+        if not refusal.path:
+            detail = f"{change.key}: {refusal.reason}{among}"
+            hint = "change the mapping or the blueprint; the message is Port's own"
+            return error(ASKED, "Port says it would refuse this", detail=detail, hint=hint, records=records)
         value = f", it is {_shown(refusal.value)}" if refusal.told else ""
         return error(
             REFUSED if refusal.told else LACKING,
@@ -193,7 +200,7 @@ class _Problems:
             detail=f"{refusal.path} of {change.key}: {refusal.reason}{value}{among}",
             origin=_origin(rule, refusal.path),
             hint=self._hint(rule, change, refusal),
-            records=tuple(dict.fromkeys(case.source or str(case.key) for case, _ in cases))[:_NAMED],
+            records=records,
         )
 
     def _rule(self, change: Change, path: str) -> MappingRule | None:

@@ -42,7 +42,7 @@ class Facts:
     a digest of the expression (of its own parts under `$query`, `$selector`, `$identifier`, `$blueprint`, `$items`);
     `tool` is the version of what evaluates them; `around` what was asked of Port about single entities; `taken_at` the
     moment of the snapshot; `not_read` are source records, as `incidents/PX1`, that an incremental reading took over
-    from an earlier one.
+    from an earlier one; `refused` are entities that the target, asked, says it would refuse, with its message.
     """
 
     catalog: Catalog
@@ -55,6 +55,7 @@ class Facts:
     around: Surroundings = field(default_factory=Surroundings)
     taken_at: str = ""
     not_read: frozenset[str] = frozenset()
+    refused: Mapping[EntityKey, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

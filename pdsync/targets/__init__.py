@@ -67,6 +67,14 @@ class TargetReader(Protocol):
         ...
 
 
+class ValidatingReader(TargetReader, Protocol):
+    """A reader that can also ask the target whether it would take entities; that stores nothing."""
+
+    async def refusals(self, blueprint: str, writes: Sequence[EntityWrite]) -> Mapping[str, str]:
+        """Identifier -> why, for each of these entities that the target would refuse.  Raises `TargetError`."""
+        ...
+
+
 class TargetWriter(Protocol):
     """Writes to a target.  Every method may be repeated with the same arguments to the same effect.
 

@@ -453,6 +453,7 @@ def test_a_reader_cannot_write() -> None:
         "look",
         "known",
         "by_integration",
+        "refusals",
     }
 
 

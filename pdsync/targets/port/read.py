@@ -18,12 +18,13 @@ from pdsync.targets.port.around import by_blueprint, by_integration, in_parts
 from pdsync.targets.port.paths import BLUEPRINTS, ORGANIZATION, count_path, search_path
 from pdsync.targets.port.problems import unreadable, unsettled
 from pdsync.targets.port.requests import ask, ask_object, is_absent, tasks
+from pdsync.targets.port.validate import refusals
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+    from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
     from pdsync.model import Fields
-    from pdsync.targets import Progress
+    from pdsync.targets import EntityWrite, Progress
     from pdsync.transport import ApiClient
 
 PAGE_SIZE: Final = 1000
@@ -139,6 +140,10 @@ class PortReader:
     async def by_integration(self, keys: Collection[EntityKey]) -> frozenset[EntityKey] | None:
         """Those of `keys` that Port's own PagerDuty integration wrote last; None when Port does not tell."""
         return await by_integration(self._client, keys)
+
+    async def refusals(self, blueprint: str, writes: Sequence[EntityWrite]) -> dict[str, str]:
+        """Identifier -> why, for each of these entities that Port says it would refuse; it stores none of them."""
+        return await refusals(self._client, blueprint, writes)
 
     # --- parts
 
