@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pdsync.sources.pagerduty import PagerDuty
     from pdsync.state.open import Surroundings
     from pdsync.state.store import StateStore
-    from pdsync.targets import ValidatingReader, TargetWriter
+    from pdsync.targets import TargetWriter, ValidatingReader
 
 T = TypeVar("T")
 
