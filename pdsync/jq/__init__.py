@@ -1,6 +1,9 @@
 """Evaluates the jq of mapping rules: fast, bounded, closed to everything but the record it is given.
 
     program.py    a rule -> the text of one jq program whose answer tells every expression's outcome apart
+    reads.py      the texts of expressions -> what they read of a record
+    excerpt.py    a record -> what is read of it, for jq to parse no more than that
+    plain.py      constants and plain paths, which need no jq
     worker.py     the other process: compiles and runs programs on raw records, and nothing else
     frames.py     how the two processes talk
     pool.py       starts, feeds, bounds and replaces the workers

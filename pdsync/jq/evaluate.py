@@ -1,5 +1,8 @@
 """A rule and its records -> answers, whatever the expressions do.
 
+What needs no jq is read straight from the record (`Plain`), and jq gets the excerpt of a record that its expressions
+read.  Both make no difference to the answer, which is that of the whole program on the whole record.
+
 A record over which a worker died, or which the combined program could not answer, is evaluated again with one
 expression at a time: so the expression to blame gets an error, and the others their values.  An expression that had to
 be stopped for a few records is given up: the rule starts again without it (`GivenUp`), so that the outcome depends on
@@ -9,21 +12,26 @@ how many records stop it, never on which of them came first.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
 from pdsync.jq.cells import Cell
+from pdsync.jq.excerpt import excerpt_of
+from pdsync.jq.plain import Plain
 from pdsync.jq.problems import DENIED, NOT_JQ, RAISED
 from pdsync.jq.program import ITEMS, SELECTOR, definitions, guarded, prelude, program_of, refused
+from pdsync.jq.reads import wanted_by
+from pdsync.model import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pdsync.jq.pool import Pool, Stop
     from pdsync.jq.program import Layout, Slot
-    from pdsync.model import Json, Record
+    from pdsync.model import Json
 
 RULE = "rule"
 """Stands for all expressions of a rule together, when none alone is to blame."""
@@ -88,7 +96,7 @@ def answers(pool: Pool, layout: Layout, faults: Mapping[str, Fault], records: It
     Raises `GivenUp` when an expression had to be stopped too often.
     """
     trial = _Trial(pool, layout, faults)
-    for batch, replies, stop in pool.run_all(trial.program, _batches(records)):
+    for batch, (replies, stop) in pool.in_order(trial.run, trial.batches(records)):
         yield from trial.settle(batch, replies, stop)
 
 
@@ -112,30 +120,123 @@ def isolate(pool: Pool, layout: Layout, faults: Mapping[str, Fault], record: Rec
     return selected, stops
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One way to evaluate a rule.
+
+    `program` is what is left to jq ("" if nothing is), and `excerpt` gives what it gets of a record; `places` are the
+    cells of a row whose values are read from the record, the selector's is 0, of `width` cells in all.
+    """
+
+    program: str
+    excerpt: Callable[[bytes], bytes]
+    places: tuple[int, ...]
+    width: int
+
+    def answer(self, values: Sequence[Json]) -> Json:
+        """The answer to a record of which nothing is left to jq."""
+        row: list[Json] = [0] * self.width
+        for place, value in zip(self.places, values, strict=True):
+            row[place] = [[value]]
+        return [None, [row]]
+
+    def complete(self, answer: Json, values: Sequence[Json]) -> Json:
+        """What jq answered, with the values in their places."""
+        if values and len(row := answer[1][0]) > 1:
+            for place, value in zip(self.places, values, strict=True):
+                row[place] = [[value]]
+        return answer
+
+
+class _Batch(NamedTuple):
+    """Records that are evaluated in one way; `given` is what jq gets of each, `values` are those it need not find."""
+
+    way: _Way
+    records: list[Record]
+    given: list[Record]
+    values: list[Sequence[Json]]
+
+    def after(self, count: int) -> _Batch:
+        """What is left when so many are done."""
+        return _Batch(self.way, self.records[count:], self.given[count:], self.values[count:])
+
+
 class _Trial:
     """One run over a rule's records; counts which expressions had to be stopped."""
 
     def __init__(self, pool: Pool, layout: Layout, faults: Mapping[str, Fault]) -> None:
-        self.program = program_of(layout, active_of(layout, faults))
         self._pool = pool
         self._layout = layout
         self._faults = faults
+        self._active = active_of(layout, faults)
+        self._plain = Plain(slot for slot in layout.slots if slot.name in self._active and not layout.items)
+        self._ways: dict[tuple[str, ...], _Way] = {}
         self._stopped: dict[str, list[str]] = {}
 
-    def settle(self, batch: Sequence[Record], replies: list[bytes], stop: Stop | None) -> Iterator[Answered]:
+    def batches(self, records: Iterable[Record]) -> Iterator[_Batch]:
+        """Records in order, in batches whose borders depend on nothing but the records."""
+        batch, size = _Batch(self._way(()), [], [], []), 0
+        for record in records:
+            raw = record.raw
+            way, values = self._sorted(raw)
+            given = Record(record.id, way.excerpt(raw))
+            full = len(batch.records) >= _BATCH_RECORDS or size + given.size > _BATCH_BYTES
+            if batch.records and (full or way is not batch.way):
+                yield batch
+                batch, size = _Batch(way, [], [], []), 0
+            batch = batch if batch.records else batch._replace(way=way)
+            batch.records.append(record)
+            batch.given.append(given)
+            batch.values.append(values)
+            size += given.size
+        if batch.records:
+            yield batch
+
+    def run(self, batch: _Batch) -> tuple[list[bytes], Stop | None]:
+        """The replies of jq; empty ones where it is not needed."""
+        if not batch.way.program:
+            return [b""] * len(batch.records), None
+        return self._pool.run(batch.way.program, batch.given)
+
+    def settle(self, batch: _Batch, replies: list[bytes], stop: Stop | None) -> Iterator[Answered]:
         while True:
-            for record, reply in zip(batch, replies, strict=False):
-                yield Answered(record, self._decoded(record, reply))
+            for record, reply, values in zip(batch.records, replies, batch.values, strict=False):
+                yield Answered(record, self._decoded(record, reply, batch.way, values))
             if stop is None:
                 return
-            yield Answered(batch[len(replies)], self._isolated(batch[len(replies)], stop), freely=False)
-            batch = batch[len(replies) + 1 :]
-            replies, stop = self._pool.run(self.program, batch) if batch else ([], None)
+            record = batch.records[len(replies)]
+            yield Answered(record, self._isolated(record, stop), freely=False)
+            batch = batch.after(len(replies) + 1)
+            replies, stop = self.run(batch) if batch.records else ([], None)
 
-    def _decoded(self, record: Record, reply: bytes) -> Json:
+    def _sorted(self, raw: bytes) -> tuple[_Way, Sequence[Json]]:
+        """The way that a record goes, and the values that are found without jq."""
+        values = self._plain.read(raw)
+        if values is None:
+            return self._way(()), ()
+        names = self._plain.names
+        if SELECTOR in names and (taken := values[names.index(SELECTOR)]) is not True:
+            return _NOT_TAKEN, [taken]
+        return self._way(names), values
+
+    def _way(self, plain: tuple[str, ...]) -> _Way:
+        """The way in which these slots are not left to jq."""
+        way = self._ways.get(plain)
+        if way is None:
+            names = [SELECTOR, *(slot.name for slot in self._layout.cells)]
+            left = [slot for slot in self._layout.slots if slot.name in self._active.difference(plain)]
+            excerpt = excerpt_of(wanted_by(slot.expression.text for slot in left))
+            program = program_of(self._layout, frozenset(slot.name for slot in left)) if left else ""
+            places = tuple(map(names.index, plain))
+            way = self._ways[plain] = _Way(program, excerpt or _whole, places, len(names))
+        return way
+
+    def _decoded(self, record: Record, reply: bytes, way: _Way, values: Sequence[Json]) -> Json:
+        if not reply:
+            return way.answer(values)
         answer = orjson.loads(reply)
         if isinstance(answer, list):
-            return answer
+            return way.complete(answer, values)
         if "raised" in answer:
             return isolate(self._pool, self._layout, self._faults, record)[0]
         return Unreadable(answer["unreadable"])
@@ -154,18 +255,12 @@ class _Trial:
             raise GivenUp(name, Fault(cell.code, reason, tuple(records)))
 
 
-def _batches(records: Iterable[Record]) -> Iterator[Sequence[Record]]:
-    """Records in order, in batches whose borders depend on nothing but the records."""
-    batch: list[Record] = []
-    size = 0
-    for record in records:
-        if batch and (len(batch) >= _BATCH_RECORDS or size + record.size > _BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(record)
-        size += record.size
-    if batch:
-        yield batch
+def _whole(raw: bytes) -> bytes:
+    return raw
+
+
+_NOT_TAKEN = _Way("", _whole, (0,), 1)
+"""Of a record that the selector does not take nothing else is looked at."""
 
 
 class _Probe:

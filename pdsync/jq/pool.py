@@ -18,7 +18,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self, TypeVar
 
 from pdsync.errors import MappingError, error
 from pdsync.jq import frames
@@ -26,10 +26,13 @@ from pdsync.jq.frames import read_frame, write_frames
 from pdsync.jq.problems import CRASHED, NO_WORKER, OUT_OF_MEMORY, OUT_OF_TIME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from pdsync.model import Json, Record
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 # Signal first: Ctrl-C reaches every process of the terminal's group, and ending is the parent's business.
 _START = (
@@ -182,20 +185,18 @@ class Pool:
         with self._borrowed() as worker:
             return worker.compile(programs)
 
-    def run_all(
-        self, program: str, batches: Iterable[Sequence[Record]]
-    ) -> Iterator[tuple[Sequence[Record], list[bytes], Stop | None]]:
-        """`run` over batches, at the same time, answers in the order of the batches; never far ahead of the caller."""
-        waiting: deque[tuple[Sequence[Record], Future[tuple[list[bytes], Stop | None]]]] = deque()
+    def in_order(self, work: Callable[[T], U], items: Iterable[T]) -> Iterator[tuple[T, U]]:
+        """Each item with what `work` makes of it, a worker for each at a time; never far ahead of the caller."""
+        waiting: deque[tuple[T, Future[U]]] = deque()
         try:
-            for batch in batches:
-                waiting.append((batch, self._threads.submit(self.run, program, batch)))
+            for item in items:
+                waiting.append((item, self._threads.submit(work, item)))
                 if len(waiting) > 2 * len(self._workers) + 2:
                     done, future = waiting.popleft()
-                    yield done, *future.result()
+                    yield done, future.result()
             while waiting:
                 done, future = waiting.popleft()
-                yield done, *future.result()
+                yield done, future.result()
         finally:
             for _, future in waiting:
                 future.cancel()

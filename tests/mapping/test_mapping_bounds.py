@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -153,7 +154,7 @@ def test_nothing_is_left_after_an_interrupt() -> None:
     with contextlib.suppress(KeyboardInterrupt), pool:
         pool.compile(["1"])
         processes = [worker._process for worker in pool._workers if worker._process]
-        answers = pool.run_all("last(repeat(1))", [[record({})], [record({})], [record({})]])
+        answers = pool.in_order(partial(pool.run, "last(repeat(1))"), [[record({})], [record({})], [record({})]])
         threading.Timer(0.2, _interrupt_main_thread).start()
         list(answers)
     assert all(process.returncode is not None for process in processes)
