@@ -5,7 +5,7 @@ but the records.  Nothing that goes wrong in an expression stops the work or bec
 
     a field that raises, cannot be known or has the wrong type    the field is `unknown`: it keeps Port's value
     items, selector, identifier or blueprint that are unusable    the record is in `failed`
-    two records that claim one entity                             the key is in `held`
+    two records that claim one entity                             the key is in `held`, the records in `failed`
 
 Each is a Diagnostic that names records and the place in the catalog.  jq itself runs in worker processes with bounds
 on time and memory (`pdsync.jq`).  Numbers are jq's: integers beyond 2^53 lose digits unless `tostring` takes them
@@ -276,6 +276,9 @@ def _result(rules: Sequence[MappingRule], outcomes: list[_RuleOutcome], joined: 
     for outcome in outcomes:
         for record, reason in outcome.failed.items():
             failed.setdefault(record, reason)
+    for key, claimants in joined.claims.items():
+        for entity in claimants:
+            failed.setdefault(entity.source, f"it claims {key}, as others do")
     diagnostics = [diagnostic for outcome in outcomes for diagnostic in outcome.diagnostics]
     return DesiredEntities(
         entities={key: joined.entities[key] for key in sorted(joined.entities)},

@@ -17,7 +17,7 @@ from pdsync.errors import UsageError, error
 from pdsync.plan import Scope
 from pdsync.plan.document import parse_plan, plan_document
 from pdsync.plan.saved import to_review
-from pdsync.plan.verdict import plan_exit_code
+from pdsync.plan.verdict import plan_exit_code, refusal
 from pdsync.render.markdown import render_plan_markdown
 from pdsync.render.plan_text import render_plan
 from pdsync.render.result_text import render_result
@@ -206,11 +206,11 @@ def plan(
             hint = "a rebased plan has the scope of the old one"
             raise UsageError(error("PD852", "--rebase takes no scope", hint=hint))
         made = rebase(session, old, form, make, out)
-        session.tell(made.diagnostics)
+        session.tell((*made.diagnostics, *refusal(made)))
         return plan_exit_code(made, detailed=detailed_exitcode)
     made = make(scope)
     click.echo(plan_in(made, form, session), nl=False)
-    session.tell(made.diagnostics)
+    session.tell((*made.diagnostics, *refusal(made)))
     session.events([{"type": "plan", "fingerprint": made.fingerprint, "changes": len(made.changes)}])
     if out is not None:
         session.write_file(out, [plan_document(made)])
@@ -315,7 +315,7 @@ def apply(
             how = commands.Fetching((), accept_shrink, full=full, refresh_analytics=refresh_analytics)
             made = make_plan(session, scope, how=how, validate_remote=validate_remote)
             click.echo(plan_in(made, "text", session), nl=False)
-            session.tell(made.diagnostics)
+            session.tell((*made.diagnostics, *refusal(made)))
             if not made.changes:
                 session.store.settle(made)
                 return plan_exit_code(made, detailed=False)

@@ -32,7 +32,7 @@ def list_(options: Options, *, globs: tuple[str, ...]) -> int:
     """List what is owned, as blueprint/identifier; limited to GLOBs, if any."""
     ledger = Session(options).store.load()
     for name in [*sorted(ledger.blueprints), *map(str, sorted(ledger.entities))]:
-        if not globs or any(fnmatchcase(name, glob) for glob in globs):
+        if not globs or _means(globs, name):
             click.echo(visible(name))
     return 0
 
@@ -64,6 +64,38 @@ def remove(options: Options, *, keys: tuple[str, ...]) -> int:
         left = {key: entry for key, entry in ledger.entities.items() if key not in owned}
         saved = store.save(replace(ledger, entities=left), deletes=len(owned))
     click.echo(f"{len(owned)} no longer owned.  State saved, serial {saved.serial}.")
+    return 0
+
+
+@state.command()
+@click.argument("globs", nargs=-1, required=True, metavar="GLOB...")
+@click.pass_obj
+def unprotect(options: Options, *, globs: tuple[str, ...]) -> int:
+    """Let what an earlier `policy.protect` named be deleted again: blueprint/identifier, or a blueprint.
+
+    What the policy still names stays protected, and is remembered anew by the next apply.
+    """
+    store = Session(options).store
+    with store.lock("state unprotect"):
+        ledger = store.load()
+        entities = {k: e for k, e in ledger.entities.items() if e.protect and _means(globs, str(k))}
+        blueprints = {k: e for k, e in ledger.blueprints.items() if e.protect and _means(globs, k)}
+        if not entities and not blueprints:
+            kept = [*sorted(k for k, e in ledger.blueprints.items() if e.protect)]
+            kept += map(str, sorted(k for k, e in ledger.entities.items() if e.protect))
+            hint = f"protected: {', '.join(kept[:5])}" + (f" and {len(kept) - 5} more" if len(kept) > 5 else "")  # noqa: PLR2004
+            raise UsageError(
+                error("PD818", "nothing that is protected", detail=", ".join(globs), hint=hint if kept else "")
+            )
+        freed = replace(
+            ledger,
+            entities={**ledger.entities, **{k: replace(e, protect=False) for k, e in entities.items()}},
+            blueprints={**ledger.blueprints, **{k: replace(e, protect=False) for k, e in blueprints.items()}},
+        )
+        saved = store.save(freed, deletes=0)
+    for name in (*sorted(blueprints), *map(str, sorted(entities))):
+        click.echo(visible(name))
+    click.echo(f"{len(entities) + len(blueprints)} no longer protected.  State saved, serial {saved.serial}.")
     return 0
 
 
@@ -164,6 +196,10 @@ def unlock(options: Options, *, lock_id: str) -> int:
     Session(options).store.unlock(lock_id)
     click.echo(f"Lock {lock_id} is broken.")
     return 0
+
+
+def _means(globs: tuple[str, ...], name: str) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs)
 
 
 def _owned(ledger: Ledger, text: str) -> EntityKey:

@@ -126,7 +126,7 @@ def record_of(page: Page) -> Record:
 def counts_of(plan: Plan) -> dict[str, int]:
     """The plan's counts that are not zero."""
     count = plan.summary
-    names = ("create", "update", "delete", "adopt", "forget", "release", "withheld", "held")
+    names = ("create", "update", "delete", "adopt", "forget", "release", "rename", "withheld", "held")
     return {name: number for name in names if (number := getattr(count, name))}
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pdsync.diff import Difference, diff_fields
-from pdsync.model import Blueprint, Change, FieldChange, Guard, LedgerEntry, Withheld
+from pdsync.model import Blueprint, Change, EntityKey, FieldChange, Guard, LedgerEntry, Withheld
 from pdsync.normal import blueprint_definition, blueprint_fields, same
 from pdsync.plan.decide import Scope, decide, is_system, main_cause, wanted_reason
+from pdsync.plan.guards import PROTECTED_BEFORE, protected
 from pdsync.plan.migrate import Migration, migrated
 
 if TYPE_CHECKING:
@@ -111,13 +112,13 @@ def _wanted_blueprint(blueprint: Blueprint, facts: Facts) -> Change | None:
     applied = last.fields if last else {}
     target: Fields = {**dict.fromkeys(applied.keys() - wanted.keys()), **wanted}
     differences = diff_fields(existing, target)
-    action = decide(
-        wanted=True, exists=have is not None, differs=bool(differences), last=last, settled=applied == wanted
-    )
+    protect = _is_protected(identifier, facts) or (last is not None and last.protect)
+    settled = applied == wanted and last is not None and last.protect == protect
+    action = decide(wanted=True, exists=have is not None, differs=bool(differences), last=last, settled=settled)
     if action is None:
         return None
     origin = "created" if action == "create" else last.origin if last else "adopted"
-    entry = LedgerEntry(wanted, origin, protect=last.protect if last else False)
+    entry = LedgerEntry(wanted, origin, protect=protect)
     fields = tuple(_blueprint_field(d, blueprint, last) for d in differences)
     return Change(
         n=0,
@@ -167,12 +168,28 @@ def blueprints_that_stay(
     withheld: dict[str, Withheld] = {}
     while True:
         gone = {c.blueprint for c in listed if c.action == "delete" and c.blueprint not in withheld}
-        found = {name: reason for name in sorted(gone) if (reason := _needed(name, gone, holding, blueprints))}
+        found = {
+            name: reason
+            for name in sorted(gone)
+            if (reason := _kept(name, facts) or _needed(name, gone, holding, blueprints))
+        }
         if not found:
             break
         withheld |= {c.blueprint: Withheld(*c.key, c.title, found[c.blueprint]) for c in listed if c.blueprint in found}
     kept = [c for c in listed if c.action != "delete" or c.blueprint not in withheld]
     return kept, [withheld[name] for name in sorted(withheld)]
+
+
+def _kept(name: str, facts: Facts) -> str:
+    """Why a blueprint stays whatever holds or relates to it: the policy protects it, or did once."""
+    if _is_protected(name, facts):
+        return "protected"
+    return PROTECTED_BEFORE if facts.ledger.blueprints[name].protect else ""
+
+
+def _is_protected(name: str, facts: Facts) -> bool:
+    """Whether `policy.protect` means a blueprint itself, by its name alone."""
+    return protected(EntityKey(name, ""), facts.catalog.project.policy)
 
 
 def _needed(name: str, gone: set[str], holding: Mapping[str, int], blueprints: Mapping[str, Blueprint]) -> str:

@@ -27,6 +27,8 @@ EMPTIED = 2
 NAMED = 5
 
 
+NO_DELETE = "--no-delete was given"
+PROTECTED_BEFORE = "protected, by an earlier policy"
 NOT_READ = "incremental reading: its record was not read; run with --full"
 
 
@@ -67,7 +69,7 @@ def guard_removals(removals: Iterable[Change], situation: Situation) -> Removals
     reasons |= _required(asked, reasons, requiring)
     if situation.scope.no_delete:
         deletes = (key for key, change in asked.items() if change.action == "delete")
-        reasons = dict.fromkeys(deletes, "--no-delete was given") | reasons
+        reasons = dict.fromkeys(deletes, NO_DELETE) | reasons
     guards = {guard.blueprint: guard for guard in _by_number(asked, reasons, situation)}
     stopped = {key for key in _losses(asked, reasons) if key.blueprint in guards}
     reasons |= {key: _NUMBERED[guards[key.blueprint].name] for key in stopped}
@@ -95,8 +97,10 @@ def _objection(change: Change, situation: Situation) -> str | None:
     entry = situation.facts.ledger.entities.get(change.key)
     if change.blueprint in situation.unproven and change.action != "forget" and not change.twin:
         return "absence is not proven"
-    if (entry is not None and entry.protect) or protected(change.key, situation.facts.catalog.project.policy):
+    if protected(change.key, situation.facts.catalog.project.policy):
         return "protected"
+    if entry is not None and entry.protect:
+        return PROTECTED_BEFORE
     if change.source in situation.facts.not_read and change.action != "forget" and not change.twin:
         return NOT_READ
     return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from pdsync.errors import GuardRefused, IncompleteSnapshot, Severity
+from pdsync.errors import GuardRefused, IncompleteSnapshot, Severity, error
 
 if TYPE_CHECKING:
+    from pdsync.errors import Diagnostic
     from pdsync.model import Plan
 
 CHANGES = 2
@@ -29,3 +31,20 @@ def plan_exit_code(plan: Plan, *, detailed: bool) -> int:
     if incomplete:
         return IncompleteSnapshot.exit_code
     return CHANGES if detailed and plan.changes else 0
+
+
+def refusal(plan: Plan) -> tuple[Diagnostic, ...]:
+    """What guards kept from happening and would let through if told so, with the exact flags.
+
+    To be said after the plan itself, which names all that is withheld.
+    """
+    waiting = [item for item in plan.withheld if item.flag]
+    counts = Counter((item.blueprint, item.reason) for item in waiting)
+    told = [f"{count} deletes of {name}: {reason}" for (name, reason), count in sorted(counts.items())]
+    known = {item.flag for item in waiting}
+    told += [f"{g.blueprint}: {g.detail}" for g in plan.guards if g.flag and g.flag not in known]
+    if not told:
+        return ()
+    flags = dict.fromkeys([*(item.flag for item in waiting), *(guard.flag for guard in plan.guards if guard.flag)])
+    hint = f"if all of that is meant: {' '.join(flags)}"
+    return (error("PD630", "guards keep a part of this plan from happening", detail="; ".join(told), hint=hint),)

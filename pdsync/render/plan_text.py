@@ -220,7 +220,7 @@ def spoken(change: Change) -> str:
     told = REASONS.get(change.reason, change.reason)
     if change.reason in ("equal", "taken-over") and change.ledger and change.ledger.origin == "integration":
         told += "; made by Port's integration, so ours to delete later"
-    return f"{told}: {visible(change.twin)}" if change.twin else told
+    return f"{told}: {quoted(change.twin)}" if change.twin else told
 
 
 def _fields(fields: Sequence[FieldChange], paint: Paint) -> Iterator[str]:

@@ -129,3 +129,41 @@ def test_incidents_that_left_their_window_are_retained(here: Workspace) -> None:
     assert f"--allow-deletes incident={listed}" in here.ok("plan", code=3).out
     gone = here.ok("plan", "--allow-deletes", f"incident={listed}").out
     assert gone.count("older than the time window of its list") == listed
+
+
+def test_protection_outlives_its_line_until_it_is_taken_back(applied: Workspace) -> None:
+    """The policy's line protects; removing it does not; `state unprotect` does, and nothing that it does not name."""
+    gone, other, *_ = sorted(applied.box.store.entities("service"))
+    project = (applied.folder / "catalog/pdsync.yaml").read_text(encoding="utf-8")
+    applied.write("catalog/pdsync.yaml", f"{project}  protect: [service]\n")
+    applied.ok("-q", "apply", "--auto-approve")
+    applied.write("catalog/pdsync.yaml", project)
+    applied.box.mutate({"action": "delete_service", "id": gone})
+    ran = applied.ok("plan", code=3)
+    assert f'- service/{gone} "' in ran.out
+    assert "protected, by an earlier policy" in ran.out
+    ran = applied.ok("state", "unprotect", "service/nothing", code=1)
+    assert "error[PD818]: nothing that is protected" in ran.err
+    assert f"service/{gone}" in ran.err
+    ran = applied.ok("state", "unprotect", f"service/{gone}")
+    assert ran.out.splitlines()[0] == f"service/{gone}"
+    assert "1 no longer protected." in ran.out
+    applied.ok("-q", "apply", "--auto-approve")
+    held = applied.box.store.entities("service")
+    assert (gone in held, other in held) == (False, True)
+    ran = applied.ok("state", "unprotect", "service*")
+    assert ran.out.splitlines()[0] == "service"
+    assert f"{len(held) + 1} no longer protected." in ran.out
+
+
+def test_the_refusal_follows_the_plan_with_the_exact_flag(applied: Workspace) -> None:
+    """The whole plan first; then, on stderr, what a guard stopped and what would let it through, which does."""
+    for identifier in sorted(applied.box.store.entities("service")):
+        applied.box.mutate({"action": "delete_service", "id": identifier})
+    ran = applied.run("plan", "--accept-shrink", "services", "--accept-shrink", "incidents")
+    assert ran.code == 3
+    assert "error[PD630]: guards keep a part of this plan from happening" in ran.err
+    flags = ran.err.partition("if all of that is meant: ")[2].splitlines()[0].split()
+    assert flags == ["--allow-deletes", "incident=6", "--allow-deletes", "service=4"]
+    again = applied.ok("plan", "--accept-shrink", "services", "--accept-shrink", "incidents", *flags)
+    assert again.err.count("PD630") == 0

@@ -196,9 +196,27 @@ def test_an_incomplete_collection_proves_nothing() -> None:
 
 
 def test_protected_entities_stay_even_when_the_policy_is_gone() -> None:
-    """Protection is kept in the ledger."""
+    """Protection is kept in the ledger; the plan tells which of the two it is."""
     made = plan(facts(None, have(tier="1"), entry(tier="1", protect=True)))
+    assert [w.reason for w in made.withheld] == ["protected, by an earlier policy"]
+    made = plan(facts(None, have(tier="1"), entry(tier="1"), protect=("service/*",)))
     assert [w.reason for w in made.withheld] == ["protected"]
+
+
+def test_a_protected_blueprint_stays() -> None:
+    """By its name alone, also once the policy has forgotten; `service/*` means what is in it."""
+    known = ledger({}, [SERVICE])
+    gone = Facts(catalog([], [], protect=("service",)), desired(), existing([SERVICE], {}), known)
+    assert [w.reason for w in plan(gone).withheld] == ["protected"]
+    assert [c.action for c in plan(replace(gone, catalog=catalog([], [], protect=("service/*",)))).changes] == [
+        "delete"
+    ]
+    kept = plan(replace(gone, catalog=catalog([SERVICE], [], protect=("service",))))
+    (change,) = kept.changes
+    assert (change.action, change.ledger and change.ledger.protect) == ("adopt", True)
+    assert change.ledger is not None
+    forgot = replace(gone, catalog=catalog([], []), ledger=replace(known, blueprints={"service": change.ledger}))
+    assert [w.reason for w in plan(forgot).withheld] == ["protected, by an earlier policy"]
 
 
 def test_deletes_above_both_limits_are_withheld_until_the_number_is_named() -> None:
