@@ -89,7 +89,11 @@ class PdsyncError(Exception):
     exit_code = 1
 
     def __init__(self, *diagnostics: Diagnostic) -> None:
-        super().__init__("; ".join(d.summary + (f": {d.detail}" if d.detail else "") for d in diagnostics))
+        self.explain(*diagnostics)
+
+    def explain(self, *diagnostics: Diagnostic) -> None:
+        """Say what stopped the work in other words."""
+        self.args = ("; ".join(d.summary + (f": {d.detail}" if d.detail else "") for d in diagnostics),)
         self.diagnostics = diagnostics
 
 

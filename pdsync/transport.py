@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from types import MappingProxyType
@@ -364,6 +364,7 @@ class _Call:
     repeatable: bool
     accept: frozenset[int]
     deadline: float
+    begun: float = 0.0
     attempt: int = 0
     doubtful: bool = False
     renewed: bool = False
@@ -503,6 +504,7 @@ class ApiClient:
             repeatable,
             frozenset(accept),
             deadline=self._timing.clock() + self._patience,
+            begun=self._timing.clock(),
         )
         try:
             while (reply := await self._attempt(call)) is None:
@@ -645,9 +647,15 @@ class ApiClient:
 
     async def _wait(self, call: _Call, seconds: float, problem: PdsyncError, reason: str) -> None:
         """Sleep before the next try; raises `problem` when that would be longer than our patience."""
-        if self._timing.clock() + seconds > call.deadline:
+        now = self._timing.clock()
+        left = call.deadline - now - seconds
+        if left < 0:
+            if call.attempt > 1:
+                told = problem.diagnostics[0]
+                tries = f"{told.detail}, given up after {call.attempt} tries in {now - call.begun:.0f} s"
+                problem.explain(replace(told, detail=tries))
             raise problem
-        self._report(seconds, f"because {reason}")
+        self._report(seconds, f"because {reason} (try {call.attempt}, {left:.0f} s more before giving up)")
         async with self._interruptible(grace=0.0):
             await self._timing.sleep(seconds)
 

@@ -20,6 +20,7 @@ from pdsync.transport import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 TOKEN = "u+sandboxkey00000001"
@@ -61,17 +62,18 @@ class Tape:
 
 
 @contextmanager
-def serving(app: Asgi) -> Iterator[str]:
-    """The base URL of an application that runs in a thread for the block."""
+def serving(app: Asgi, **tls: Path) -> Iterator[str]:
+    """The base URL of an application that runs in a thread for the block; `tls` are uvicorn's options for it."""
     listener = socket.create_server(("127.0.0.1", 0))
     # Accepted connections inherit it; asyncio would set it only on sockets with an explicit protocol.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    options: dict[str, Any] = {name: str(path) for name, path in tls.items()}
+    config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1, **options)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(10)

@@ -147,6 +147,7 @@ def test_patience_bounds_all_waiting_of_a_request() -> None:
     assert problem.status == 503
     assert requests > 3
     assert sum(time.slept) <= 60
+    assert f"given up after {requests} tries in {sum(time.slept):.0f} s" in f"{problem}"
 
 
 def test_back_off_grows() -> None:
@@ -202,7 +203,9 @@ def test_long_waits_are_told_and_short_ones_are_not() -> None:
     """People hear why nothing happens, once."""
     told: list[str] = []
     ask([plain(500), plain(429, retry_after="30"), OK], on_wait=told.append)
-    assert told == ["PagerDuty: waiting 30 s because the rate limit is reached"]
+    assert told == [
+        "PagerDuty: waiting 30 s because the rate limit is reached (try 2, 270 s more before giving up)",
+    ]
 
 
 # --- broken connections ----------------------------------------------------------------------------------------
