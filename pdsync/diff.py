@@ -7,7 +7,10 @@ every pair it would cost more than the rest of a plan together.
 
 from __future__ import annotations
 
+from difflib import unified_diff
 from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
 
 from pdsync.normal import same
 
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pdsync.model import Fields, Json
+
+
+CONTEXT = 2
+"""Unchanged lines that are shown around changed ones."""
 
 
 class Difference(NamedTuple):
@@ -42,7 +49,11 @@ def inside(before: Json, after: Json) -> list[Difference]:
 
     Empty when either is not a list or an object, when the types differ, or when one of them is empty: then the
     whole value is the difference.  A list that only changed its order yields one difference with path `reordered`.
+    Texts that both hold JSON are looked into alike; when only their white space differs the path is `spacing`.
     """
+    parsed = _as_json(before), _as_json(after)
+    if None not in parsed:
+        return inside(*parsed) if parsed[0] != parsed[1] else [Difference("spacing", before, after)]
     if type(before) is not type(after) or not isinstance(before, list | dict) or not before or not after:
         return []
     if isinstance(before, list) and _reordered(before, after):
@@ -51,6 +62,43 @@ def inside(before: Json, after: Json) -> list[Difference]:
 
     tree = DeepDiff(before, after, ignore_numeric_type_changes=True, view="tree", threshold_to_diff_deeper=0)
     return sorted(_leaves(tree), key=lambda d: d.path)
+
+
+def changed_lines(before: Json, after: Json) -> list[str]:
+    """Two texts of several lines as a diff: lines that go (`-`) and come (`+`), with two unchanged ones around.
+
+    Empty when either is no text, or neither has more than one line.
+    """
+    if not isinstance(before, str) or not isinstance(after, str) or "\n" not in before + after:
+        return []
+    lines = unified_diff(before.splitlines(), after.splitlines(), n=CONTEXT, lineterm="")
+    return [line for line in lines if not line.startswith(("---", "+++"))]
+
+
+def kind_of(value: Json) -> str:
+    """The type of a value, as people call it."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else "boolean"
+    return next(name for of, name in _KINDS if isinstance(value, of))
+
+
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (str, "text"),
+    ((int, float), "number"),
+    (list, "list"),
+    (dict, "object"),
+)
+
+
+def _as_json(text: Json) -> Json:
+    """A text's JSON, if it is that of a list or an object; else None."""
+    if not isinstance(text, str) or not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, list | dict) else None
 
 
 def _reordered(before: list[Json], after: list[Json]) -> bool:

@@ -17,9 +17,10 @@ from functools import partial
 from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING
 
+from pdsync.diff import changed_lines, inside
 from pdsync.normal import same
 from pdsync.render.escape import quoted, value_text, visible
-from pdsync.render.plan_text import SYMBOLS
+from pdsync.render.plan_text import MOST_LINES, SYMBOLS, inner_text, more_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -230,9 +231,21 @@ def _values(fields: Iterable[FieldChange]) -> Iterator[str]:
     for field in fields:
         tag = f"[{field.cause}{' drift' if field.drift and field.cause != 'drift' else ''}]"
         place = f"{tag} {field.origin}".rstrip()
+        if nested := _nested(field):
+            yield f"!     {visible(field.path)}   {place}"
+            yield from nested
+            continue
         if field.before is not None:
             yield f"-     {visible(field.path)}: {value_text(field.before)}"
         yield f"+     {visible(field.path)}: {value_text(field.after)}   {place}"
+
+
+def _nested(field: FieldChange) -> list[str]:
+    """Where inside a value the difference is, as lines of a diff."""
+    if lines := changed_lines(field.before, field.after):
+        shown = [f"{line[:1]}         {visible(line[1:])}" for line in lines[:MOST_LINES] if not line.startswith("@")]
+        return [*shown, *more_lines(lines)]
+    return [f"          {inner_text(difference)}" for difference in inside(field.before, field.after)]
 
 
 def _quiet(plan: Plan) -> _Part:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from pdsync.diff import inside
+from pdsync.diff import changed_lines, inside, kind_of
 from pdsync.normal import same
 from pdsync.render.escape import quoted, value_text, visible
 from pdsync.render.paint import Paint
@@ -17,6 +17,7 @@ from pdsync.render.paint import Paint
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from pdsync.diff import Difference
     from pdsync.model import Change, FieldChange, Plan
 
     Block = tuple[int, list[str]]
@@ -230,16 +231,44 @@ def _fields(fields: Sequence[FieldChange], paint: Paint) -> Iterator[str]:
         drift = " drift" if field.drift and field.cause != "drift" else ""
         tag = paint("dim", f"  [{field.cause}{drift}]{place}")
         tag += f"  {visible(field.note)}" if field.note else ""
-        nested = inside(field.before, field.after)
+        nested = list(_nested(field, paint))
         if field.moved_from:
             yield f"       {visible(field.moved_from)} => {visible(field.path)}{tag}"
         elif not nested:
             yield f"       {_name(field):<{width}}  {_values(field, paint)}{tag}"
         else:
             yield f"       {_name(field):<{width}}{tag}"
-        for path, before, after in nested:
-            arrow = "order only" if path == "reordered" else f"{value_text(before)} -> {value_text(after)}"
-            yield f"         {visible(path)}  {arrow}"
+        yield from (f"         {line}" for line in nested)
+
+
+def _nested(field: FieldChange, paint: Paint) -> Iterator[str]:
+    """Where inside the value the difference is; nothing when the whole value is the difference."""
+    lines = changed_lines(field.before, field.after)
+    for line in lines[:MOST_LINES]:
+        yield paint(_LINE_COLORS[line[:1]], visible(line)) if line[:1] in _LINE_COLORS else visible(line)
+    yield from more_lines(lines)
+    if not lines:
+        yield from (inner_text(difference) for difference in inside(field.before, field.after))
+
+
+_LINE_COLORS = {"-": "red", "+": "green", "@": "dim"}
+MOST_LINES = 40
+"""Lines of one text that are shown."""
+
+
+def more_lines(lines: Sequence[str]) -> list[str]:
+    """A word about the lines that are not shown."""
+    return [f" ... and {len(lines) - MOST_LINES} more lines"] if len(lines) > MOST_LINES else []
+
+
+ONLY = {"reordered": "order only", "spacing": "white space only"}
+"""Differences that are none of any value inside."""
+
+
+def inner_text(difference: Difference) -> str:
+    """One place inside a nested value, before and after."""
+    path, before, after = difference
+    return f"{visible(path)}  {ONLY.get(path) or f'{value_text(before)} -> {value_text(after)}'}"
 
 
 def _name(field: FieldChange) -> str:
@@ -254,7 +283,9 @@ def _values(field: FieldChange, paint: Paint) -> str:
     after = paint("green", value_text(field.after))
     if field.before is None:
         return after
-    return f"{paint('red', value_text(field.before))} -> {after}"
+    kinds = kind_of(field.before), kind_of(field.after)
+    told = ("", "") if "null" in kinds or kinds[0] == kinds[1] else tuple(f" ({kind})" for kind in kinds)
+    return f"{paint('red', value_text(field.before))}{told[0]} -> {after}{told[1]}"
 
 
 def _ignored(plan: Plan) -> Iterator[str]:
