@@ -34,6 +34,7 @@ from pdsync.plan.drift import Drift, find_drift
 from pdsync.plan.migrate import paths_at_stake
 from pdsync.plan.order import relation_targets
 from pdsync.plan.saved import moved, moved_since, paths_seen, paths_to_read
+from pdsync.sharing import share
 from pdsync.snapshots import Fetching, merged, queries, query_digest, take_snapshot
 
 if TYPE_CHECKING:
@@ -270,7 +271,9 @@ async def _decide(
 ) -> Plan:
     catalog, snapshot = sides.catalog, sides.snapshot
     _same_organisation(ledger, existing)
-    desired = await asyncio.to_thread(_mapped, catalog, snapshot, store, progress)
+    for key in existing.entities.keys() & ledger.entities.keys():
+        share(existing.entities[key].fields, ledger.entities[key].fields)
+    desired = await asyncio.to_thread(_mapped, catalog, snapshot, store, ledger, progress)
     existing = await _with_computed_blueprints(desired, existing, reader, catalog, progress)
     tool = f"jq {jq_version()}"
     facts = Facts(
@@ -323,10 +326,12 @@ def snapshot_problems(snapshot: Snapshot) -> tuple[Diagnostic, ...]:
     return tuple(dict.fromkeys([*problems, *notes]))
 
 
-def _mapped(catalog: Catalog, snapshot: Snapshot, store: StateStore, progress: Progress | None) -> DesiredEntities:
+def _mapped(
+    catalog: Catalog, snapshot: Snapshot, store: StateStore, ledger: Ledger, progress: Progress | None
+) -> DesiredEntities:
     """What mapping gives; records that have not changed since the last plan are not evaluated again."""
     memo = store.load_memo()
-    desired = map_entities(catalog.rules, snapshot, progress=progress, memo=memo)
+    desired = map_entities(catalog.rules, snapshot, progress=progress, memo=memo, like=ledger.entities)
     note = store.save_memo(memo)
     return replace(desired, diagnostics=(*desired.diagnostics, note)) if note else desired
 

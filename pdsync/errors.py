@@ -120,12 +120,7 @@ class IncompleteSnapshot(SourceError):
 
 
 class TargetError(PdsyncError):
-    """Port refused or could not be reached.
-
-    `doubtful`: what was asked for may have been done all the same.
-    """
-
-    doubtful = False
+    """Port refused or could not be reached."""
 
 
 class StateError(PdsyncError):

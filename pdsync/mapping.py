@@ -18,6 +18,7 @@ comes out.
 from __future__ import annotations
 
 import hashlib
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import orjson
@@ -31,6 +32,7 @@ from pdsync.jq.reading import Reader
 from pdsync.jq.tracing import RecordTrace, RowTrace, SlotTrace, trace
 from pdsync.memo import NoRecall, Recall, fingerprint, recalled_rows, record_digest
 from pdsync.model import DesiredEntities, DesiredEntity, EntityKey, Expression, RuleCount
+from pdsync.sharing import share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from pdsync.jq.program import Layout
     from pdsync.jq.reading import Reading
     from pdsync.memo import Memo
-    from pdsync.model import Json, MappingRule, Query, Record, SearchQuery, Snapshot
+    from pdsync.model import Json, LedgerEntry, MappingRule, Query, Record, SearchQuery, Snapshot
 
     Progress = Callable[[str, int, int | None], None]
 
@@ -66,13 +68,14 @@ def map_entities(
     limits: JqLimits | None = None,
     progress: Progress | None = None,
     memo: Memo | None = None,
+    like: Mapping[EntityKey, LedgerEntry] = MappingProxyType({}),
 ) -> DesiredEntities:
     """Evaluate every rule on the records of its query.
 
     `workers` are processes (default: as many as the records are worth, at most four); `progress` is called with the
     rule's id, records done and records in all.  Records that `memo` knows are not evaluated (no process is started when
-    it knows all), and what can be remembered of the others is noted there.  Raises `MappingError` when jq cannot be run
-    at all.
+    it knows all), and what can be remembered of the others is noted there.  A text that `like` has at the same place is
+    held once for both.  Raises `MappingError` when jq cannot be run at all.
     """
     limits = limits or JqLimits()
     works = _works(rules, snapshot, limits, memo)
@@ -80,7 +83,7 @@ def map_entities(
     outcomes: list[_RuleOutcome] = []
     with Pool(workers or default_workers(sum(work.unknown for work in works)), limits) as pool:
         for work in works:
-            outcome = _map_rule(pool, work, progress or _silent)
+            outcome = _map_rule(pool, work, progress or _silent, like)
             for entity in outcome.entities:
                 joined.add(entity)
             outcome.entities.clear()
@@ -165,7 +168,7 @@ def _fingerprint(rule: MappingRule, limits: JqLimits) -> bytes:
     return fingerprint(__version__, jq_version(), bounds, list(expression_digest(rule).items()))
 
 
-def _map_rule(pool: Pool, work: _Work, progress: Progress) -> _RuleOutcome:
+def _map_rule(pool: Pool, work: _Work, progress: Progress, like: Mapping[EntityKey, LedgerEntry]) -> _RuleOutcome:
     """Map one rule; from the start again without an expression that had to be given up."""
     if not work.records:
         return _nothing(work.rule, missing=work.missing)
@@ -173,7 +176,7 @@ def _map_rule(pool: Pool, work: _Work, progress: Progress) -> _RuleOutcome:
     faults = faults_of(pool, layout) if work.unknown else {}
     while True:
         try:
-            return _attempt(pool, layout, faults, work, progress)
+            return _attempt(pool, layout, faults, work, progress, like=like)
         except GivenUp as given_up:
             faults[given_up.name] = given_up.fault
         except _Unusable:
@@ -185,7 +188,15 @@ class _Unusable(Exception):
     """What was remembered is not what this rule gives: a memo that is sound as a file, but not ours."""
 
 
-def _attempt(pool: Pool, layout: Layout, faults: Mapping[str, Fault], work: _Work, progress: Progress) -> _RuleOutcome:
+def _attempt(
+    pool: Pool,
+    layout: Layout,
+    faults: Mapping[str, Fault],
+    work: _Work,
+    progress: Progress,
+    *,
+    like: Mapping[EntityKey, LedgerEntry],
+) -> _RuleOutcome:
     problems = Problems()
     reader = Reader(layout, faults, problems)
     count = len(work.records)
@@ -198,6 +209,9 @@ def _attempt(pool: Pool, layout: Layout, faults: Mapping[str, Fault], work: _Wor
         for done, (record, reading) in enumerate(zip(work.records, readings, strict=True), start=1):
             outcome.selected += reading.selected
             outcome.entities += reading.entities
+            for entity in reading.entities:
+                if (known := like.get(entity.key)) is not None:
+                    share(entity.fields, known.fields)
             if reading.failure:
                 outcome.failed[source_of(layout, record)] = reading.failure
             if done % _PROGRESS_EVERY == 0:

@@ -22,7 +22,7 @@ ROOT = Path(pdsync.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.errors",),
     ("pdsync.model",),
-    ("pdsync.kinds", "pdsync.normal", "pdsync.jq", "pdsync.memo"),
+    ("pdsync.kinds", "pdsync.normal", "pdsync.sharing", "pdsync.jq", "pdsync.memo"),
     ("pdsync.diff", "pdsync.mapping", "pdsync.privacy", "pdsync.completeness"),
     ("pdsync.plan",),
     ("pdsync.render",),
@@ -51,6 +51,7 @@ PURE = (
     "pdsync.model",
     "pdsync.kinds",
     "pdsync.normal",
+    "pdsync.sharing",
     "pdsync.diff",
     "pdsync.plan",
     "pdsync.render",

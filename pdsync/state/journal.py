@@ -22,7 +22,7 @@ import orjson
 from pdsync.errors import StateError, error
 from pdsync.model import Change, EntityKey, Ledger, LedgerEntry, Outcome, OutcomeStatus, Plan
 from pdsync.plan.document import parse_plan, plan_document
-from pdsync.sealing import is_sealed, new_lines, read_lines
+from pdsync.sealing import MAGIC, is_sealed, new_lines, read_lines
 from pdsync.state.backends.local import sync_folder
 from pdsync.state.backends.sealed import not_sealed
 
@@ -176,7 +176,7 @@ def _has_a_line(path: Path) -> bool:
 
 def _is_closed(path: Path, keyring: Keyring | None) -> bool:
     with path.open("rb") as file:
-        if is_sealed(file.readline()):
+        if is_sealed(file.read(len(MAGIC))):
             end = _plain(path, keyring)
         else:
             file.seek(max(0, path.stat().st_size - TAIL))

@@ -13,16 +13,20 @@ Version 1 had a checksum of the lines alone, and knew nothing of runs.
 from __future__ import annotations
 
 import hashlib
+import io
+import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import orjson
 
 from pdsync.model import EntityKey, EntityOrigin, Ledger, LedgerEntry, Removal, RunNote
+from pdsync.sharing import Pool
+from pdsync.spool import Held, blocks, lines
 from pdsync.state.header import CUT, damage, damaged, read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 FORMAT = "pdsync-ledger"
 VERSION = 2
@@ -42,8 +46,7 @@ class _Line(msgspec.Struct, omit_defaults=True):
 
 
 def dump_ledger(ledger: Ledger) -> bytes:
-    """The ledger's canonical bytes."""
-    body = b"".join(_lines(ledger))
+    """The ledger's canonical bytes; beside them, no second copy is held."""
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -57,20 +60,24 @@ def dump_ledger(ledger: Ledger) -> bytes:
         "runs": msgspec.to_builtins(ledger.runs),
         "expressions": ledger.expressions,
     }
-    return _canonical({**header, "checksum": _whole(header, body)}) + body
+    out = io.BytesIO()
+    out.write(_canonical({**header, "checksum": _whole(header, _lines(ledger))}))
+    out.writelines(_lines(ledger))
+    return out.getvalue()
 
 
 def parse_ledger(data: bytes, name: str) -> Ledger:
     """Read a ledger.  Raises `StateError` when the bytes are not a whole ledger of a version known here."""
-    head, line_end, body = data.partition(b"\n")
-    header = read_header(head + line_end, name, form=FORMAT, versions=tuple(_CHECKSUMS))
+    held = Held(data)
+    head = next(lines(held), b"")
+    header = read_header(head, name, form=FORMAT, versions=tuple(_CHECKSUMS))
     told = header.pop("checksum", None)
-    if _CHECKSUMS[header["version"]](header, body) != told:
+    if _CHECKSUMS[header["version"]](header, blocks(held, len(head))) != told:
         raise damaged(name, CUT)
     names = ("lineage", "serial", "parent", "org_id", "commit", "tool", "expressions")
     with damage(name):
         runs = msgspec.convert(header.get("runs", ()), tuple[RunNote, ...])
-        blueprints, entities = _entries(body)
+        blueprints, entities = _entries(lines(held, len(head)))
         ledger = Ledger(**{n: header[n] for n in names}, runs=runs, blueprints=blueprints, entities=entities)
     if header.get("count") != len(blueprints) + len(entities):
         raise damaged(name, f"it holds {len(blueprints) + len(entities)} entries, not {header.get('count')}")
@@ -82,16 +89,16 @@ def checksum_of(data: bytes) -> str:
     return str(orjson.loads(data.partition(b"\n")[0])["checksum"])
 
 
-def _whole(header: Mapping[str, Any], body: bytes) -> str:
+def _whole(header: Mapping[str, Any], body: Iterable[bytes]) -> str:
     """The checksum of header and lines."""
-    return checksum(_canonical(header) + body)
+    return checksum(_canonical(header), *body)
 
 
-def _lines_alone(_header: Mapping[str, Any], body: bytes) -> str:
-    return checksum(body)
+def _lines_alone(_header: Mapping[str, Any], body: Iterable[bytes]) -> str:
+    return checksum(*body)
 
 
-_CHECKSUMS: Mapping[int, Callable[[Mapping[str, Any], bytes], str]] = {1: _lines_alone, VERSION: _whole}
+_CHECKSUMS: Mapping[int, Callable[[Mapping[str, Any], Iterable[bytes]], str]] = {1: _lines_alone, VERSION: _whole}
 """What the checksum of each version covers."""
 
 
@@ -99,22 +106,27 @@ def _canonical(header: Mapping[str, Any]) -> bytes:
     return orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
-def _entries(body: bytes) -> tuple[dict[str, LedgerEntry], dict[EntityKey, LedgerEntry]]:
-    lines = msgspec.json.Decoder(_Line)
+def _entries(body: Iterable[bytes]) -> tuple[dict[str, LedgerEntry], dict[EntityKey, LedgerEntry]]:
     blueprints: dict[str, LedgerEntry] = {}
     entities: dict[EntityKey, LedgerEntry] = {}
-    for line in map(lines.decode, body.splitlines()):
-        entry = LedgerEntry(line.f, line.o, line.r, line.s, line.p, line.x)
+    rules: dict[tuple[str, ...], tuple[str, ...]] = {}
+    pool = Pool()
+    for line in map(msgspec.json.Decoder(_Line).decode, body):
+        fields = pool.share(line.f)
+        entry = LedgerEntry(fields, line.o, rules.setdefault(line.r, line.r), line.s, line.p, line.x)
         if line.k is None:
             blueprints[line.b] = entry
         else:
-            entities[EntityKey(*line.k)] = entry
+            entities[EntityKey(sys.intern(line.k[0]), line.k[1])] = entry
     return blueprints, entities
 
 
-def checksum(body: bytes) -> str:
-    """blake2b-16, hex."""
-    return hashlib.blake2b(body, digest_size=16).hexdigest()
+def checksum(*parts: bytes) -> str:
+    """blake2b-16, hex, of all parts together."""
+    whole = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        whole.update(part)
+    return whole.hexdigest()
 
 
 def _lines(ledger: Ledger) -> Iterator[bytes]:

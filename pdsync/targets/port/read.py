@@ -14,6 +14,7 @@ import msgspec
 from pdsync.errors import TargetError
 from pdsync.model import Blueprint, EntityKey, Existing, ExistingEntity, Json
 from pdsync.normal import entity_normaliser
+from pdsync.sharing import Pool
 from pdsync.targets.port.around import by_blueprint, by_integration, in_parts
 from pdsync.targets.port.paths import BLUEPRINTS, ORGANIZATION, count_path, search_path
 from pdsync.targets.port.problems import unreadable, unsettled
@@ -31,9 +32,6 @@ PAGE_SIZE: Final = 1000
 """Port API reference: a page of the search holds at most 1000 entities."""
 
 READ_ATTEMPTS: Final = 3
-
-POOLED_STRINGS: Final = 4096
-"""So many different strings are held once each: enough for every status and target, few enough to be cheap."""
 
 _META: Final = ("title", "icon", "team")
 
@@ -187,13 +185,14 @@ class PortReader:
         """All pages once: the entities, and the number of rows they came from."""
         normalise = entity_normaliser(blueprint)
         found: dict[str, ExistingEntity] = {}
-        pool: dict[str, str] = {}
+        pool = Pool()
         rows = 0
         async for page in self._pages(blueprint.identifier, {"include": columns.include}):
             rows += len(page)
             for entity in page:
-                fields = _shared(normalise(columns.fields(entity)), pool)
-                found[entity.identifier] = ExistingEntity(fields, entity.updated_at or "", entity.updated_by or "")
+                fields = pool.share(normalise(columns.fields(entity)))
+                at, by = pool.text(entity.updated_at or ""), pool.text(entity.updated_by or "")
+                found[entity.identifier] = ExistingEntity(fields, at, by)
             if progress:
                 progress(blueprint.identifier, len(found), None)
         return found, rows
@@ -266,15 +265,3 @@ def _columns(blueprint: Blueprint, paths: Collection[str]) -> _Columns:
         of("properties", blueprint.properties),
         of("relations", blueprint.relations),
     )
-
-
-def _shared(fields: Fields, pool: dict[str, str]) -> Fields:
-    """The fields with strings taken from the pool, which saves a third of the memory of a large catalog."""
-    for path, value in fields.items():
-        if type(value) is str:
-            held = pool.get(value)
-            if held is not None:
-                fields[path] = held
-            elif len(pool) < POOLED_STRINGS:
-                pool[value] = value
-    return fields
