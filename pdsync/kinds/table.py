@@ -28,7 +28,9 @@ _INCIDENT_FILTERS = (
         "incident_key",
         "include[]=acknowledgers|agents|assignees|conference_bridge|escalation_policies|first_trigger_log_entries"
         "|priorities|services|teams|users",
-        "service_ids[]",
+    ),
+    Param("service_ids", "service_ids[]", "texts", local="service.id"),
+    *filters(
         "team_ids[]",
         "user_ids[]",
         "since",

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pdsync.errors import Interrupted, PdsyncError
 from pdsync.kinds import KINDS, Kind, Settled, Window
-from pdsync.sources.pagerduty.listing import Lister, Listing, Tally
+from pdsync.sources.pagerduty.listing import Lister, Listing, Tally, counted
 from pdsync.sources.pagerduty.moments import Params, Span, moment, span_of, unbounded
 from pdsync.sources.pagerduty.records import FieldReader, taken_apart
 from pdsync.sources.pagerduty.shares import box_of, local_filters, without_local
@@ -19,7 +18,7 @@ from pdsync.sources.pagerduty.tasks import together
 
 if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from pdsync.model import Collection, Query
     from pdsync.sources import Reuse
@@ -232,18 +231,8 @@ class SettledReader:
 
     async def _count(self, span: Span) -> int | None:
         """How many records PagerDuty has of a stretch of time."""
-        widest = timedelta(days=self._window.widest_days)
-        parts: Sequence[Span] = span.cut(widest) if span.width > widest else [span]
-        params = unbounded(self._window, self._params)
-        quiet = Tally(self._kind.name, None)
-        listers = [Lister(self._asker, self._kind, (*params, *part.as_params(self._window)), quiet) for part in parts]
-        try:
-            counts = await together(lister.count() for lister in listers)
-        except Interrupted:
-            raise
-        except PdsyncError:
-            return None
-        return None if None in counts else sum(count or 0 for count in counts)
+        params = (*unbounded(self._window, self._params), *span.as_params(self._window))
+        return await counted(self._asker, self._kind, params, self._now)
 
     async def _looked_up(self, ids: list[str]) -> Listing:
         """Some records as they are now, from lists of the second in which each was made: they look like the others."""

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from pdsync.errors import Diagnostic, Interrupted, PdsyncError
-from pdsync.sources.pagerduty.moments import Params, Span, body_of, moment, span_of, unbounded
+from pdsync.sources.pagerduty.moments import Params, Span, body_of, moment, span_of, unbounded, wire_params
 from pdsync.sources.pagerduty.problems import REACH, cut_short, moved, too_long, unreadable
 from pdsync.sources.pagerduty.records import FieldReader, Malformed, Page, PageReader, malformed
 from pdsync.sources.pagerduty.shelf import IN_MEMORY
@@ -376,6 +376,23 @@ class Lister:
     def _adds_up(self, records: int, total: int) -> bool:
         """Whether slices hold what the whole was counted to hold; meanwhile there may be more, with an own id."""
         return records >= total if self._kind.id == OWN_ID else records == total
+
+
+async def counted(asker: Asker, kind: Kind, params: Params, now: datetime) -> int | None:
+    """How many records of a list PagerDuty counts; None when it does not say.  Parameters are as in a query."""
+    window, wire, quiet = kind.window, wire_params(kind, params, now), Tally(kind.name, None)
+    span = span_of(window, params, now) if window else None
+    parts = [wire]
+    if window and span and span.width > timedelta(days=window.widest_days):
+        cut = span.cut(timedelta(days=window.widest_days))
+        parts = [(*unbounded(window, wire), *part.as_params(window)) for part in cut]
+    try:
+        counts = await together(Lister(asker, kind, part, quiet).count() for part in parts)
+    except Interrupted:
+        raise
+    except PdsyncError:
+        return None
+    return None if None in counts else sum(count or 0 for count in counts)
 
 
 _WAYS: Mapping[Paging, Callable[[Lister, datetime], Awaitable[Listing]]] = MappingProxyType(

@@ -17,11 +17,11 @@ from pdsync.sources.pagerduty import v3
 from pdsync.sources.pagerduty.details import read_details
 from pdsync.sources.pagerduty.earlier import Earlier, SettledReader, cut_off, may_be_settled
 from pdsync.sources.pagerduty.enrich import Extra, Setting, enriched, needed_lists, read_extra, shortcomings
-from pdsync.sources.pagerduty.listing import Lister, Listing, Tally
+from pdsync.sources.pagerduty.listing import Lister, Listing, Tally, counted
 from pdsync.sources.pagerduty.moments import wire_params
 from pdsync.sources.pagerduty.nested import Nest, is_nested, lists_needed
 from pdsync.sources.pagerduty.problems import not_granted
-from pdsync.sources.pagerduty.shares import picker, shared_lists, without_local
+from pdsync.sources.pagerduty.shares import is_shorter, picker, shared_lists, without_local
 from pdsync.sources.pagerduty.shelf import Shelf
 from pdsync.sources.pagerduty.tasks import together
 from pdsync.spool import Spool
@@ -120,7 +120,7 @@ class Run:
     async def collect(self, queries: Sequence[Query]) -> list[tuple[Collection, Exception | None]]:
         """The collection of each query, and what stopped the reading of its list."""
         known = [query for query in queries if query.kind in KINDS]
-        self._shares = shared_lists(key for query in known for key in _lists_of(query))
+        self._shares = shared_lists((key for query in known for key in _lists_of(query)), self.now)
         together_read: dict[ListKey, list[Query]] = defaultdict(list)
         for query in known:
             together_read[self._shares[query.kind, query.params]].append(query)
@@ -277,22 +277,31 @@ class Run:
         return v3.merged(layered, shifted, query.params, users, self._shelf)
 
     async def _listing(self, asker: Asker, kind: str, params: Params) -> Listing:
-        """A list, read by whoever asks first, and from it what these parameters ask for."""
+        """A list, read by whoever asks first."""
         key = kind, params
-        whole = self._shares.get(key, key)
-        if whole not in self._listings:
-            self._listings[whole] = asyncio.get_running_loop().create_future()
-            await self._fill(self._listings[whole], asker, whole)
-        listing = await asyncio.shield(self._listings[whole])
-        return self._picked(listing, picker(key, whole))
+        if key not in self._listings:
+            self._listings[key] = asyncio.get_running_loop().create_future()
+            await self._fill(self._listings[key], asker, key)
+        return await asyncio.shield(self._listings[key])
 
     async def _fill(self, listing: asyncio.Future[Listing], asker: Asker, key: ListKey) -> None:
         """Read a list; who else waits for it stops waiting when this is cancelled or interrupted."""
         try:
-            listing.set_result(await self._without_settled(asker, key) or await self._read(asker, key))
+            shared = await self._from_whole(asker, key, self._shares.get(key, key))
+            listing.set_result(shared or await self._without_settled(asker, key) or await self._read(asker, key))
         except BaseException:
             listing.cancel()
             raise
+
+    async def _from_whole(self, asker: Asker, key: ListKey, whole: ListKey) -> Listing | None:
+        """What a list that is read with another one has of it; None where it is to be read on its own."""
+        if key == whole:
+            return None
+        picked = self._picked(await self._listing(asker, *whole), picker(key, whole, self.now))
+        if not is_shorter(key, whole):
+            return picked
+        count = await counted(asker, KINDS[key[0]], key[1], self.now) if picked.problem is None else None
+        return picked if len(picked.records) == count else None
 
     async def _read(self, asker: Asker, key: ListKey) -> Listing:
         """A list, whether it was read before or not."""
