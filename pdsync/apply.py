@@ -14,11 +14,10 @@ from functools import partial
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
-from pdsync.errors import TargetError
+from pdsync.errors import Interrupted, TargetError
 from pdsync.model import Blueprint, Ledger, Outcome, Plan
 from pdsync.normal import blueprint_definition
 from pdsync.targets import EntityWrite
-from pdsync.transport import Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -26,11 +25,14 @@ if TYPE_CHECKING:
     from pdsync.model import Change, Fields, Json
     from pdsync.state.journal import Journal
     from pdsync.state.store import StateStore
-    from pdsync.targets import TargetWriter
+    from pdsync.targets import TargetWriter, WriteResult
 
     Progress = Callable[[str, int, int | None], None]
     Watch = Callable[[Sequence[Change]], Awaitable[Mapping[int, str]]]
     """Asked right before entities are written: number of a change that is not to be done any more -> why."""
+
+STOPPED = (TargetError, Interrupted)
+"""What a request to the target ends with when it does not end well."""
 
 IN_FLIGHT = 8  # batches; the client slows itself further when the API asks for it
 DELETE_BATCH = 100  # Port API: identifiers in one bulk delete
@@ -167,7 +169,7 @@ class _Run:
         self._begin([change])
         try:
             await write()
-        except (TargetError, Unreachable) as e:
+        except STOPPED as e:
             self._end([_failed(change, e, again)])
         else:
             self._end([Outcome(change.n, "done")] if last else [])
@@ -213,7 +215,7 @@ class _Run:
         fresh = [change for change in changes if change.n not in self.journal.begun]
         try:
             moved = await self.watch(fresh) if fresh else {}
-        except (TargetError, Unreachable) as e:
+        except STOPPED as e:
             moved = {change.n: f"could not be looked at before it was written: {e}" for change in fresh}
         self._end([Outcome(n, "skipped", why) for n, why in moved.items()])
         return [change for change in changes if change.n not in moved]
@@ -227,11 +229,11 @@ class _Run:
                 results = await self.writer.delete(blueprint, [c.identifier for c in changes])
             else:
                 results = await self.writer.upsert(blueprint, [write(c) for c in changes])
-        except (TargetError, Unreachable) as e:
+        except STOPPED as e:
             self._end([_failed(c, e, again) for c in changes])
         else:
             outcomes = [
-                _refused(c, result.error, again) if result.error else Outcome(c.n, "done")
+                _outcome_of(c, result, again)
                 for c, result in zip(changes, results, strict=True)
                 if result.error or not _deferred(c) or c.n in again
             ]
@@ -261,12 +263,26 @@ class _Run:
         return True
 
 
-def _failed(change: Change, problem: TargetError | Unreachable, again: set[int]) -> Outcome:
+def _failed(change: Change, problem: TargetError | Interrupted, again: set[int]) -> Outcome:
     """A write without an answer may have taken effect, unless it never left."""
-    silence = problem if isinstance(problem, Unreachable) else problem.__cause__
-    if isinstance(silence, Unreachable) and silence.sent:
+    if isinstance(problem, Interrupted):
+        return _unsent(change, str(problem), again)
+    if problem.doubtful:
         return Outcome(change.n, "unknown", str(problem))
     return _refused(change, str(problem), again)
+
+
+def _outcome_of(change: Change, result: WriteResult, again: set[int]) -> Outcome:
+    if not result.error:
+        return Outcome(change.n, "done")
+    if result.doubt == "unknown":
+        return Outcome(change.n, "unknown", result.error)
+    return (_unsent if result.doubt else _refused)(change, result.error, again)
+
+
+def _unsent(change: Change, message: str, again: set[int]) -> Outcome:
+    """A write that was begun and stopped before it left; an earlier one of the same change may have been done."""
+    return Outcome(change.n, "unknown" if change.n in again else "skipped", message)
 
 
 def _refused(change: Change, message: str, again: set[int]) -> Outcome:

@@ -120,7 +120,12 @@ class IncompleteSnapshot(SourceError):
 
 
 class TargetError(PdsyncError):
-    """Port refused or could not be reached."""
+    """Port refused or could not be reached.
+
+    `doubtful`: what was asked for may have been done all the same.
+    """
+
+    doubtful = False
 
 
 class StateError(PdsyncError):

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 ACCEPTED = (200, 201, 202, 204, 207)
 _RETRIED = frozenset({408, 500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 527, 529})
+_TROUBLE = 500
+"""From this status on an answer does not tell what became of the request."""
+
 _EPOCH = 1e9
 """A reset time above this is a point in time (epoch seconds), below a number of seconds to wait."""
 
@@ -128,8 +131,11 @@ class Exchange:
 class ApiError(PdsyncError):
     """A server answered, and not as hoped.
 
-    `code` and `message` are the server's own; `details` whatever else its body said about the error.
+    `code` and `message` are the server's own; `details` whatever else its body said about the error; `doubtful`: it had
+    more than one try, or trouble, so that what was asked for may have been done all the same.
     """
+
+    doubtful = False
 
     def __init__(
         self,
@@ -360,6 +366,7 @@ class _Call:
     deadline: float
     begun: float = 0.0
     attempt: int = 0
+    doubtful: bool = False
     renewed: bool = False
     credentials: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -499,10 +506,12 @@ class ApiClient:
             deadline=self._timing.clock() + self._patience,
             begun=self._timing.clock(),
         )
-        while True:
-            reply = await self._attempt(call)
-            if reply is not None:
-                return reply
+        try:
+            while (reply := await self._attempt(call)) is None:
+                pass
+        except (ApiError, Unreachable, Interrupted) as problem:
+            raise self._with_doubt(call, problem) from None
+        return reply
 
     async def _attempt(self, call: _Call) -> Reply | None:
         """One try: the reply if it is final, None after having waited for the next."""
@@ -592,7 +601,18 @@ class ApiClient:
 
     # --- when it did not go well
 
+    def _with_doubt(self, call: _Call, problem: PdsyncError) -> PdsyncError:
+        """What to raise in the end: an earlier try may have been done, whatever became of the last one."""
+        if isinstance(problem, ApiError):
+            problem.doubtful = call.doubtful
+        elif isinstance(problem, Unreachable):
+            problem.sent = problem.sent or call.doubtful
+        elif call.doubtful:
+            return self._unreachable(call, "stopped before the answer came", sent=True)
+        return problem
+
     async def _after_silence(self, call: _Call, problem: Unreachable) -> None:
+        call.doubtful = call.doubtful or problem.sent
         if problem.hopeless or self._stopping or (problem.sent and not call.repeatable):
             raise problem
         if not self._answered:
@@ -602,6 +622,7 @@ class ApiClient:
     async def _after_refusal(self, call: _Call, reply: Reply) -> None:
         """Wait for the next try, or raise `ApiError`."""
         problem = self._api_error(call, reply)
+        call.doubtful = call.doubtful or reply.status == HTTPStatus.REQUEST_TIMEOUT or reply.status >= _TROUBLE
         if reply.status == HTTPStatus.UNAUTHORIZED and await self._renewed(call):
             return
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS and not self._spent_for_today(reply):

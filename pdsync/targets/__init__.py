@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from pdsync.model import Fields
 
@@ -30,10 +30,14 @@ class EntityWrite:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """How one write went: `error` is empty on success, else the target's own message (with its code)."""
+    """How one write went: `error` is empty on success, else the target's own message (with its code).
+
+    `doubt` is `unknown` when it may have been done in spite of the error, `unsent` when it was surely never asked for.
+    """
 
     identifier: str
     error: str = ""
+    doubt: Literal["", "unknown", "unsent"] = ""
 
 
 class TargetReader(Protocol):
@@ -72,14 +76,22 @@ class ValidatingReader(TargetReader, Protocol):
 
 
 class TargetWriter(Protocol):
-    """Writes to a target.  Every method may be repeated with the same arguments to the same effect."""
+    """Writes to a target.  Every method may be repeated with the same arguments to the same effect.
+
+    Any of them raises `TargetError`, which tells whether it may have taken effect all the same, or `Interrupted` when
+    it was stopped before anything was sent.
+    """
+
+    def stop(self) -> None:
+        """Send nothing any more; what is in flight has a few seconds.  To be called on the writer's event loop."""
+        ...
 
     def batches(self, writes: Sequence[EntityWrite]) -> list[tuple[EntityWrite, ...]]:
         """Split writes into requests that the target takes, in order."""
         ...
 
     async def upsert(self, blueprint: str, batch: Sequence[EntityWrite]) -> list[WriteResult]:
-        """Create or merge one batch; one result per write, in order.  Raises `TargetError` if none was tried."""
+        """Create or merge one batch; one result per write, in order.  Raises when all of it went the same way."""
         ...
 
     async def delete(self, blueprint: str, identifiers: Sequence[str]) -> list[WriteResult]:

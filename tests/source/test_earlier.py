@@ -177,7 +177,7 @@ def _change(world: World, step: tuple[str, int]) -> None:
     elif action == "reopen":
         table.status[number] = 0
         world.version += 1
-    elif table.status[number] < (2 if action == "resolve_incident" else 1):
+    elif not table.hidden[number] and table.status[number] < (2 if action == "resolve_incident" else 1):
         world.mutate({"action": action, "id": table.ids[number]})
 
 

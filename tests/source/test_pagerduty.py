@@ -693,28 +693,6 @@ def test_incidents_get_their_analytics(stage: Stage) -> None:
     assert stage.tape.count("/analytics/raw/incidents") == 1
 
 
-def test_pages_of_incident_analytics_are_followed(stage: Stage) -> None:
-    """By the cursor in the body, until there is no more."""
-    asked: list[str | None] = []
-    everything = [incident["id"] for incident in parsed(only(fetch(stage, query("incidents")))).values()]
-
-    async def paged(scope: Any, receive: Any, send: Any) -> None:
-        body = json.loads((await receive())["body"])
-        asked.append(body.get("starting_after"))
-        begin = everything.index(asked[-1]) + 1 if asked[-1] else 0
-        part = everything[begin : begin + 90]
-        more = begin + 90 < len(everything)
-        page = {"data": [{"id": id_, "at": begin} for id_ in part], "more": more, "last": part[-1], "first": part[0]}
-        await Script([(200, {}, json.dumps(page).encode())])(scope, receive, send)
-
-    stage.tape.before = lambda r: paged if r.path.startswith("/analytics") else None
-    collection = only(fetch(stage, query("incidents", {"incidentAnalytics": True})))
-    assert [record["__analytics"]["at"] for record in parsed(collection).values()] == [
-        number // 90 * 90 for number in range(len(everything))
-    ]
-    assert asked == [None, everything[89], everything[179]]
-
-
 @pytest.mark.parametrize("last", ["null", '"PSAME"'])
 def test_analytics_that_break_off_are_unknown(stage: Stage, last: str) -> None:
     """There is more, but no way on: nobody is told that an incident has no analytics."""

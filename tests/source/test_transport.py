@@ -458,6 +458,51 @@ def test_a_cancelled_waiter_does_not_keep_its_place() -> None:
     assert run(body) == 1
 
 
+# --- doubt -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statuses", "doubtful"),
+    [([422], False), ([429, 422], False), ([500], True), ([408], True), ([502, 401], True), ([503, 429], True)],
+)
+def test_an_answer_tells_whether_it_may_have_been_done(statuses: list[int], doubtful: bool) -> None:
+    """A server in trouble may have done what it was asked, whatever it says of a later try."""
+    problem, _ = failing([plain(status) for status in statuses], patience=0.9, method="PUT")
+    assert (problem.status, problem.doubtful) == (statuses[-1], doubtful)
+
+
+def test_a_silence_that_ends_in_no_connection_stays_doubtful() -> None:
+    """The last try never left, but an earlier one did."""
+
+    async def body() -> None:
+        server = await asyncio.start_server(lambda _, writer: hang_up(writer), "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+
+        def hang_up(writer: asyncio.StreamWriter) -> None:
+            writer.close()
+            server.close()
+
+        async with client(f"http://127.0.0.1:{address[1]}", FakeTime(), patience=1.0) as api:
+            await api.send("PUT", "/things")
+
+    with pytest.raises(Unreachable) as caught:
+        run(body)
+    assert (caught.value.sent, "cannot be reached" in str(caught.value)) == (True, True)
+
+
+def test_a_stop_while_waiting_for_another_try_stays_doubtful() -> None:
+    """What was sent before is not forgotten; without any try it is an interruption."""
+
+    async def body() -> None:
+        async with client(url) as api:
+            asyncio.get_running_loop().call_later(0.05, api.stop)
+            await api.send("PUT", "/things")
+
+    with serving(Script([plain(503, retry_after="250")])) as url, pytest.raises(Unreachable) as caught:
+        run(body)
+    assert caught.value.sent
+
+
 # --- stopping --------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdsync.errors import TargetError
+from pdsync.errors import Interrupted, TargetError
 from pdsync.model import Blueprint, EntityKey, Fields, Json
 from pdsync.targets import EntityWrite, WriteResult
 from pdsync.targets.port import PortReader, PortWriter, open_port_reader, open_port_writer
@@ -370,10 +370,62 @@ def test_results_are_matched_by_index() -> None:
 
 @pytest.mark.parametrize("answer", [{}, {"entities": [{"identifier": "e0"}]}, {"entities": None, "errors": "?"}])
 def test_no_result_is_an_error(answer: Json) -> None:
-    """An entity that the answer does not speak of was not written, as far as we know."""
+    """Of an entity that the answer does not speak of nobody knows whether it was written."""
     with scripted_port(lambda _: Answer(200, answer)) as port:
         results = upsert(port, *numbered(1))
-    assert [WriteResult("e0", "no result for this entity in Port's answer")] == results
+    assert [WriteResult("e0", "no result for this entity in Port's answer", "unknown")] == results
+
+
+SILENCES = {
+    "no answer": Answer(502, b""),
+    "no JSON": Answer(200, b"<html>gateway</html>"),
+}
+
+
+@pytest.mark.parametrize("silence", SILENCES)
+def test_what_got_no_answer_is_unknown_beside_what_did(silence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of a batch without an answer may have been written; the results of the rest are certain."""
+
+    def script(request: Request) -> Answer:
+        return bulk_answer(request) if request.method == "POST" else SILENCES[silence]
+
+    writes = [EntityWrite("a", {"title": None}), EntityWrite("b", {"title": "B"}), EntityWrite("c", {"icon": None})]
+    monkeypatch.setattr("pdsync.transport.ApiClient._back_off", lambda *_: 1000.0)
+    with scripted_port(script) as port:
+        results = upsert(port, *writes)
+    if silence == "no JSON":  # a PATCH is answered by its status alone
+        assert [result.doubt for result in results] == ["", "", ""]
+    else:
+        assert [(result.doubt, bool(result.error)) for result in results] == [
+            ("unknown", True),
+            ("", False),
+            ("unknown", True),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "doubtful"), [*((answer, True) for answer in SILENCES.values()), (Answer(403), False)]
+)
+def test_a_batch_without_an_answer_is_doubtful(answer: Answer, doubtful: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that holds for all of a batch tells whether it may have been done all the same."""
+    monkeypatch.setattr("pdsync.transport.ApiClient._back_off", lambda *_: 1000.0)
+    with scripted_port(lambda _: answer) as port:
+        for work in (lambda w: w.upsert("thing", numbered(3)), lambda w: w.delete("thing", ["a", "b"])):
+            with pytest.raises(TargetError) as caught:
+                writing(port, work)
+            assert caught.value.doubtful == doubtful
+
+
+def test_a_stopped_writer_sends_nothing_and_says_so() -> None:
+    """What was never asked for is not in doubt."""
+
+    async def stopped(writer: PortWriter) -> list[WriteResult]:
+        writer.stop()
+        return await writer.upsert("thing", numbered(2))
+
+    with scripted_port(bulk_answer) as port, pytest.raises(Interrupted):
+        writing(port, stopped)
+    assert port.sent("POST", "/v1/blueprints") == []
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 422])
@@ -529,6 +581,7 @@ def test_deleting_one_by_one_stops_when_it_is_forbidden() -> None:
         results = delete(port, "a", "b", "c", "d")
     assert [result.error == "" for result in results] == [True, True, False, False]
     assert "forbidden" in results[3].error
+    assert [result.doubt for result in results] == ["", "", "", "unsent"]
     assert len(port.sent("DELETE")) == 2
 
 

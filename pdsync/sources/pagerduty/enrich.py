@@ -19,11 +19,12 @@ from urllib.parse import quote
 import msgspec
 
 from pdsync.errors import Diagnostic, Interrupted, PdsyncError, warning
-from pdsync.kinds import DAYS_PER_MONTH, KINDS
+from pdsync.kinds import DAYS_PER_MONTH
 from pdsync.model import Record
+from pdsync.sources.pagerduty.leaps import Leaps, Rows
 from pdsync.sources.pagerduty.listing import Asker, Listing, Tally
-from pdsync.sources.pagerduty.moments import Params, Span, in_utc, moment
-from pdsync.sources.pagerduty.records import FieldReader, array, malformed, replace, splice
+from pdsync.sources.pagerduty.moments import Params, in_utc, moment
+from pdsync.sources.pagerduty.records import FieldReader, array, replace, splice
 from pdsync.sources.pagerduty.shelf import Shelf
 from pdsync.sources.pagerduty.tasks import each, together
 from pdsync.transport import ApiError
@@ -36,9 +37,7 @@ _SERVICES_PER_REQUEST = 500
 """How many ids one analytics request names.  Few requests matter: some accounts have a daily budget of ten."""
 
 _FEWEST_PER_REQUEST = 50
-_INCIDENTS_PER_PAGE = 1000
-_WIDEST = timedelta(days=365)
-"""The widest window of analytics (PagerDuty REST API, Analytics)."""
+_METRICS = msgspec.json.Decoder(Rows)
 
 _AT_ONCE = 16
 _VERDICTS = frozenset({401, 402, 403, 429})
@@ -288,15 +287,6 @@ async def _custom_fields(setting: Setting, raws: Raws) -> Extra:
 # --- analytics -------------------------------------------------------------------------------------------------
 
 
-class _Rows(msgspec.Struct):
-    data: list[msgspec.Raw]
-    more: bool | None = None
-    last: str | None = None
-
-
-_ROWS = msgspec.json.Decoder(_Rows)
-
-
 async def _service_analytics(setting: Setting, raws: Raws) -> Extra:
     """One row of metrics for each service over the last months; null for a service that had no incidents."""
     extra, attempts = Extra(setting.shelf.rows()), _Attempts()
@@ -307,7 +297,7 @@ async def _service_analytics(setting: Setting, raws: Raws) -> Extra:
     async def fetch(ids: Sequence[str]) -> None:
         body = {"filters": {"service_ids": list(ids), **window}}
         reply = await setting.asker.send("POST", "/analytics/metrics/incidents/services", body=body)
-        rows = {reader.read(bytes(row))[0]: bytes(row) for row in _ROWS.decode(reply.content).data}
+        rows = {reader.read(bytes(row))[0]: bytes(row) for row in _METRICS.decode(reply.content).data}
         extra.values.update({id_: rows.get(id_, b"null") for id_ in ids})
 
     async def work(ids: Sequence[str]) -> None:
@@ -323,53 +313,22 @@ async def _service_analytics(setting: Setting, raws: Raws) -> Extra:
 
 
 async def _incident_analytics(setting: Setting, raws: Raws) -> Extra:
-    """The analytics row of each incident; null where PagerDuty has none (yet: they come a day late).
-
-    Read for the stretch of time in which the incidents at hand were made.
-    """
+    """The analytics row of each incident; null where PagerDuty has none (yet: they come a day late)."""
     extra, attempts = Extra(setting.shelf.rows()), _Attempts()
-    span = _lifetime(raws, setting.now)
-
-    async def work(part: Span) -> None:
-        outcome = await attempts.to(partial(_read_raw_incidents, setting, part, raws, extra.values))
-        if outcome is not None:
-            attempts.verdict = attempts.verdict or _said(outcome)
-
-    parts = [span] if span.width <= _WIDEST else span.cut(_WIDEST)
-    await together(work(part) for part in parts)
-    missing = [id_ for id_ in raws if id_ not in extra.values]
-    if attempts.verdict:
-        extra.without(missing, attempts.verdict)
-    else:
-        extra.values.update(dict.fromkeys(missing, b"null"))
-    return extra
-
-
-async def _read_raw_incidents(setting: Setting, span: Span, raws: Raws, into: MutableMapping[str, bytes]) -> None:
-    """All pages of one stretch of time; rows of incidents that are not at hand are dropped."""
-    filters: dict[str, Any] = {"created_at_start": in_utc(span.since), "created_at_end": in_utc(span.until)}
+    reader = FieldReader(["created_at"])
+    made = {id_: moment(at, setting.now) for id_, raw in raws.items() if (at := reader.read(raw)[0])}
+    filters: dict[str, Any] = {}
     for name in ("service_ids", "team_ids"):
         if ids := [value for wire, value in setting.params if wire == f"{name}[]"]:
             filters[name] = ids
-    body: dict[str, Any] = {"filters": filters, "limit": _INCIDENTS_PER_PAGE, "order_by": "created_at"}
-    reader = FieldReader(["id"])
-    while True:
-        reply = await setting.asker.send("POST", "/analytics/raw/incidents", body=body)
-        page = _ROWS.decode(reply.content)
-        read = ((reader.read(bytes(row))[0], bytes(row)) for row in page.data)
-        into.update({id_: row for id_, row in read if id_ in raws})
-        if not page.more:
-            return
-        if not page.last or page.last == body.get("starting_after"):
-            raise malformed(KINDS["analytics.raw.incidents"], "there is more, but no way on")
-        body = {**body, "starting_after": page.last}
-
-
-def _lifetime(raws: Raws, now: datetime) -> Span:
-    """From the oldest to the youngest record, both included."""
-    reader = FieldReader(["created_at"])
-    moments = [moment(made, now) for raw in raws.values() if (made := reader.read(raw)[0])]
-    return Span(min(moments, default=now), max(moments, default=now) + timedelta(seconds=1))
+    leaps = Leaps(setting.asker, made, filters, found=extra.values, tally=setting.tally)
+    outcome = await attempts.to(leaps.read)
+    missing = [id_ for id_ in raws if id_ not in extra.values]
+    if outcome is not None:
+        extra.without(missing, _said(outcome))
+    else:
+        extra.values.update(dict.fromkeys(missing, b"null"))
+    return extra
 
 
 ENRICHERS: Mapping[tuple[str, str], Enricher] = MappingProxyType(

@@ -25,6 +25,9 @@ HAS_DEPENDENTS: Final = "has_dependents"
 """Port's code for a delete that others stand in the way of; its HTTP status is not documented."""
 
 
+_ABOUT_CONTENT: Final = frozenset({400, 404, 409, 413, 422})
+
+
 class _Advice(NamedTuple):
     code: str
     summary: str
@@ -73,15 +76,27 @@ _ADVICE: Final[Mapping[int, _Advice]] = {
 def as_target_error(problem: ApiError | Unreachable) -> TargetError:
     """What the transport met, as the error that commands report; Port's code, message and trace id are kept."""
     if isinstance(problem, Unreachable):
-        return TargetError(*problem.diagnostics)
+        return _doubtful(TargetError(*problem.diagnostics), doubtful=problem.sent)
     advice = _advice(problem)
-    return TargetError(error(advice.code, advice.summary, detail=_said(problem), hint=advice.hint))
+    told = TargetError(error(advice.code, advice.summary, detail=_said(problem), hint=advice.hint))
+    return _doubtful(told, doubtful=problem.doubtful and not is_about_content(problem))
 
 
-def unreadable(what: str, detail: str) -> TargetError:
+def is_about_content(answer: ApiError) -> bool:
+    """Whether something in the request is the reason for a refusal, so that other requests may fare better."""
+    return answer.status in _ABOUT_CONTENT or answer.code == HAS_DEPENDENTS
+
+
+def unreadable(what: str, detail: str, *, doubtful: bool = False) -> TargetError:
     """An answer that is not of the documented shape; nothing is concluded from it."""
     hint = "check that PORT_BASE_URL is Port's API and not a proxy or a web page"
-    return TargetError(error("PD412", "Port gave an answer that cannot be read", detail=f"{what}: {detail}", hint=hint))
+    what_was_said = error("PD412", "Port gave an answer that cannot be read", detail=f"{what}: {detail}", hint=hint)
+    return _doubtful(TargetError(what_was_said), doubtful=doubtful)
+
+
+def _doubtful(problem: TargetError, *, doubtful: bool) -> TargetError:
+    problem.doubtful = doubtful
+    return problem
 
 
 def unsettled(blueprint: str, seen: int, counted: int) -> TargetError:

@@ -55,7 +55,7 @@ def json_object(reply: Reply, method: str, path: str) -> dict[str, Json]:
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        raise unreadable(f"{method} {path}", "no JSON object")
+        raise unreadable(f"{method} {path}", "no JSON object", doubtful=True)
     return answer
 
 

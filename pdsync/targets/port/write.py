@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import orjson
 
-from pdsync.errors import PdsyncError, TargetError
+from pdsync.errors import Interrupted, PdsyncError, TargetError
 from pdsync.normal import blueprint_fields, entity_body, same, set_blueprint_path
 from pdsync.targets import EntityWrite, WriteResult
 from pdsync.targets.port.chunks import chunks
@@ -24,14 +24,21 @@ from pdsync.targets.port.paths import (
     entity_path,
     rename_path,
 )
-from pdsync.targets.port.problems import HAS_DEPENDENTS, refusal, say, unreadable, without_effect
+from pdsync.targets.port.problems import (
+    HAS_DEPENDENTS,
+    is_about_content,
+    refusal,
+    say,
+    unreadable,
+    without_effect,
+)
 from pdsync.targets.port.requests import ask, ask_object, is_absent, refused, tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from pdsync.model import Blueprint, Fields, Json
-    from pdsync.transport import ApiClient, ApiError
+    from pdsync.transport import ApiClient
 
 BULK_SIZE: Final = 20
 """Port API reference, Create multiple entities: 20 at most."""
@@ -59,8 +66,6 @@ _RENAMES: Final = {
     "relations.": ("relations", "newRelationIdentifier"),
 }
 """Path prefix: the part of the address that renames, and the key of the new name (Port API reference, Blueprints)."""
-_ABOUT_CONTENT: Final = frozenset({400, 404, 409, 413, 422})
-"""Refusals that something in the request is the reason for, so that other requests may fare better."""
 
 
 class PortWriter:
@@ -75,6 +80,10 @@ class PortWriter:
         self._client = client
         self._sleep = sleep
 
+    def stop(self) -> None:
+        """Send nothing any more; what is in flight has five seconds."""
+        self._client.stop()
+
     # --- entities
 
     def batches(self, writes: Sequence[EntityWrite]) -> list[tuple[EntityWrite, ...]]:
@@ -84,8 +93,8 @@ class PortWriter:
     async def upsert(self, blueprint: str, batch: Sequence[EntityWrite]) -> list[WriteResult]:
         """Create or merge one batch; one result per write, in order.
 
-        An entity that Port refuses has Port's message in its result.  Raises `TargetError` when no request of the
-        batch was answered; one that was not answered while others were is an error in its entities' results.
+        An entity that Port refuses has Port's message in its result, as have those of a request that got no answer,
+        with the doubt that leaves.  Raises `TargetError` or `Interrupted` when that holds for all of the batch alike.
         """
         alone = [[n] for n, write in enumerate(batch) if _needs_patch(write)]
         merged = [n for n, write in enumerate(batch) if not _needs_patch(write)]
@@ -98,8 +107,7 @@ class PortWriter:
     async def delete(self, blueprint: str, identifiers: Sequence[str]) -> list[WriteResult]:
         """Delete entities without their dependents; one that is already gone counts as deleted.
 
-        One result per identifier, in order; one that others require has Port's message.  Raises `TargetError` when
-        no request was answered.
+        One result per identifier, in order; one that others require has Port's message.  Raises as `upsert` does.
         """
         parts = chunks(identifiers, most=DELETE_SIZE, size=_identifier_size, budget=BULK_BYTES, key=str)
         return await _in_parts(parts, [self._delete_together(blueprint, part) for part in parts])
@@ -111,7 +119,7 @@ class PortWriter:
             return await self._bulk(blueprint, writes)
         except TargetError as problem:
             answer = refused(problem)
-            if answer is None or not _is_about_content(answer):
+            if answer is None or not is_about_content(answer):
                 raise
             if len(writes) == 1:
                 return [WriteResult(writes[0].identifier, refusal(answer))]
@@ -141,8 +149,7 @@ class PortWriter:
         errors = {failed.get("index"): failed for failed in _objects(answer.get("errors"))}
         done = {stored.get("index") for stored in _objects(answer.get("entities"))}
         return [
-            WriteResult(write.identifier, _result(errors.get(index), stored=index in done))
-            for index, write in enumerate(writes)
+            _result(write.identifier, errors.get(index), stored=index in done) for index, write in enumerate(writes)
         ]
 
     async def _delete_together(self, blueprint: str, identifiers: Sequence[str]) -> list[WriteResult]:
@@ -153,24 +160,25 @@ class PortWriter:
             deleted = {identifier for identifier in answer.get("deletedEntities") or () if isinstance(identifier, str)}
         except TargetError as problem:
             refusing = refused(problem)
-            if refusing is None or not _is_about_content(refusing):
+            if refusing is None or not is_about_content(refusing):
                 raise
             deleted = set()
-        errors = await self._delete_singly(blueprint, [i for i in identifiers if i not in deleted])
-        return [WriteResult(identifier, errors.get(identifier, "")) for identifier in identifiers]
+        singly = await self._delete_singly(blueprint, [i for i in identifiers if i not in deleted])
+        return [singly.get(identifier) or WriteResult(identifier) for identifier in identifiers]
 
-    async def _delete_singly(self, blueprint: str, identifiers: Sequence[str]) -> dict[str, str]:
-        """Delete in the order given; what went wrong, by identifier.
+    async def _delete_singly(self, blueprint: str, identifiers: Sequence[str]) -> dict[str, WriteResult]:
+        """Delete in the order given; the results by identifier.
 
         When a request gets no answer, or not from somebody who lets us delete, no more are tried.
         """
-        errors: dict[str, str] = {}
+        results: dict[str, WriteResult] = {}
         for position, identifier in enumerate(identifiers):
             try:
-                errors[identifier] = await self._delete_alone(blueprint, identifier)
+                results[identifier] = WriteResult(identifier, await self._delete_alone(blueprint, identifier))
             except PdsyncError as problem:
-                return errors | dict.fromkeys(identifiers[position:], str(problem))
-        return errors
+                untried = {i: WriteResult(i, str(problem), "unsent") for i in identifiers[position + 1 :]}
+                return {**results, identifier: _without_result(identifier, problem), **untried}
+        return results
 
     async def _delete_alone(self, blueprint: str, identifier: str) -> str:
         """Delete one entity; why Port refuses, if it does."""
@@ -178,7 +186,7 @@ class PortWriter:
             await ask(self._client, "DELETE", entity_path(blueprint, identifier), params=_ALONE)
         except TargetError as problem:
             answer = refused(problem)
-            if answer is None or not _is_about_content(answer):
+            if answer is None or not is_about_content(answer):
                 raise
             return "" if is_absent(problem) else refusal(answer)
         return ""
@@ -278,18 +286,18 @@ async def _in_parts(
 ) -> list[WriteResult]:
     """Do all calls and join their results; `parts` are the identifiers that each is about.
 
-    A call that raises fails its own identifiers alone; if all do, the first problem is raised.
+    A call that raises is a problem of its own identifiers alone; if all raise alike, the first problem is raised.
     """
     async with tasks() as group:
         attempts = [group.create_task(_attempt(call)) for call in calls]
     outcomes = [attempt.result() for attempt in attempts]
     problems = [outcome for outcome in outcomes if isinstance(outcome, PdsyncError)]
-    if problems and len(problems) == len(outcomes):
+    if len(problems) == len(outcomes) and len(set(map(_doubt, problems))) == 1:
         raise problems[0]
     return [
         result
         for part, outcome in zip(parts, outcomes, strict=True)
-        for result in (_all_failed(part, outcome) if isinstance(outcome, PdsyncError) else outcome)
+        for result in ([_without_result(i, outcome) for i in part] if isinstance(outcome, PdsyncError) else outcome)
     ]
 
 
@@ -300,8 +308,14 @@ async def _attempt(call: Coroutine[None, None, list[WriteResult]]) -> list[Write
         return problem
 
 
-def _all_failed(identifiers: Iterable[str], problem: PdsyncError) -> list[WriteResult]:
-    return [WriteResult(identifier, str(problem)) for identifier in identifiers]
+def _without_result(identifier: str, problem: PdsyncError) -> WriteResult:
+    return WriteResult(identifier, str(problem), _doubt(problem))
+
+
+def _doubt(problem: PdsyncError) -> Literal["", "unknown", "unsent"]:
+    if isinstance(problem, Interrupted):
+        return "unsent"
+    return "unknown" if isinstance(problem, TargetError) and problem.doubtful else ""
 
 
 def _needs_patch(write: EntityWrite) -> bool:
@@ -328,15 +342,14 @@ def _identifier_size(identifier: str) -> int:
     return len(orjson.dumps(identifier)) + 1
 
 
-def _is_about_content(answer: ApiError) -> bool:
-    return answer.status in _ABOUT_CONTENT or answer.code == HAS_DEPENDENTS
-
-
-def _result(failed: Mapping[str, Json] | None, *, stored: bool) -> str:
-    """What became of one entity of a bulk request: empty when it was stored, else why not."""
+def _result(identifier: str, failed: Mapping[str, Json] | None, *, stored: bool) -> WriteResult:
+    """What became of one entity of a bulk request; nobody knows that of one that the answer does not speak of."""
     if failed is not None:
-        return say(failed.get("statusCode", "no status"), str(failed.get("error", "")), str(failed.get("message", "")))
-    return "" if stored else "no result for this entity in Port's answer"
+        problem = str(failed.get("error", "")), str(failed.get("message", ""))
+        return WriteResult(identifier, say(failed.get("statusCode", "no status"), *problem))
+    if stored:
+        return WriteResult(identifier)
+    return WriteResult(identifier, "no result for this entity in Port's answer", "unknown")
 
 
 def _objects(value: Json) -> list[dict[str, Json]]:

@@ -1,0 +1,119 @@
+"""Analytics of incidents cost few requests, however many incidents there are."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pdsync.sandbox.world import World
+from pdsync.sources.pagerduty.leaps import Leaps
+from pdsync.sources.pagerduty.listing import Tally
+from pdsync.sources.pagerduty.moments import in_utc
+from pdsync.transport import Reply
+from tests.source.asking import fetch, only, parsed, query
+from tests.source.loopback import Script, staging
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.source.loopback import Asgi, Stage
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    with staging(World(services=12, users=30, incidents=230, incident_days=28)) as staged:
+        yield staged
+
+
+class Analysed:
+    """Raw analytics of incidents, so many to a page at most, and what was asked of it."""
+
+    def __init__(self, made: dict[str, str], size: int) -> None:
+        self.rows = [{"id": id_, "created_at": at.removesuffix("Z")} for id_, at in made.items()]
+        self.rows.sort(key=lambda row: row["created_at"])
+        self.size = size
+        self.asked: list[dict[str, Any]] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body = json.loads((await receive())["body"])
+        self.asked.append(body)
+        since, until = (body["filters"][f"created_at_{end}"].removesuffix("Z") for end in ("start", "end"))
+        found = [row for row in self.rows if since <= row["created_at"] < until]
+        names = [row["id"] for row in found]
+        begin = names.index(body["starting_after"]) + 1 if "starting_after" in body else 0
+        part = found[begin : begin + self.size]
+        more = begin + self.size < len(found)
+        page = {"data": part, "more": more, "first": None, "last": part[-1]["id"] if part else None}
+        await Script([(200, {}, json.dumps(page).encode())])(scope, receive, send)
+
+
+def analysed(stage: Stage, size: int, **others: Any) -> tuple[dict[str, Any], Analysed]:
+    """Incidents of a mapping with their analytics, of which a page holds so many."""
+    made = parsed(only(fetch(stage, query("incidents", apiQueryParams={"date_range": "all"}))))
+    app = Analysed({id_: incident["created_at"] for id_, incident in made.items()}, size)
+    stage.tape.before = lambda r: app if r.path == "/analytics/raw/incidents" else None
+    wanted = query("incidents", incidentAnalytics=True, apiQueryParams={"date_range": "all", **others})
+    return parsed(only(fetch(stage, wanted))), app
+
+
+def test_pages_of_incident_analytics_are_followed(stage: Stage) -> None:
+    """Every incident gets its row, in no more requests than there are pages."""
+    incidents, app = analysed(stage, 90)
+    assert len(incidents) == 230
+    assert {id_: incident["__analytics"]["id"] for id_, incident in incidents.items()} == {
+        id_: id_ for id_ in incidents
+    }
+    assert len(app.asked) == 3
+
+
+def test_few_incidents_cost_few_requests(stage: Stage) -> None:
+    """The open ones among many: pages of those in between are leapt over."""
+    incidents, app = analysed(stage, 10, statuses=["triggered", "acknowledged"])
+    assert 3 < len(incidents) < 15
+    assert all(incident["__analytics"]["id"] == id_ for id_, incident in incidents.items())
+    assert len(app.asked) <= len(incidents)
+
+
+def test_incidents_made_at_once_are_read_through(stage: Stage) -> None:
+    """More of them in one second than a page holds: only the cursor leads on."""
+    at = "2026-05-20T00:00:00Z"
+    body = json.dumps({"incidents": [{"id": f"Q{n}", "created_at": at} for n in range(50)], "more": False, "total": 50})
+    app = Analysed({f"Q{n}": at for n in range(50)}, 8)
+    apps: dict[str, Asgi] = {"/incidents": Script([(200, {}, body.encode())]), "/analytics/raw/incidents": app}
+    stage.tape.before = lambda r: apps.get(r.path)
+    incidents = parsed(only(fetch(stage, query("incidents", incidentAnalytics=True))))
+    assert [incident["__analytics"]["id"] for incident in incidents.values()] == list(incidents)
+    assert (len(incidents), len(app.asked)) == (50, 7)
+
+
+@given(st.integers(1, 40), st.lists(st.integers(0, 3 * 366 * 24), min_size=1, max_size=40), st.sets(st.integers(0, 39)))
+def test_rows_are_found_wherever_they_are(size: int, hours: list[int], wanted: set[int]) -> None:
+    """Whatever the density: all that are sought and have a row, in no more requests than incidents or pages."""
+    moments = {f"Q{n}": datetime(2022, 1, 1, tzinfo=UTC) + timedelta(hours=hour) for n, hour in enumerate(hours)}
+    app = Analysed({id_: in_utc(at) for id_, at in moments.items()}, size)
+    sought = {id_: at for n, (id_, at) in enumerate(moments.items()) if n in wanted}
+
+    async def send(_method: str, _path: str, *, body: Any, **_: Any) -> Any:
+        answers: list[bytes] = []
+
+        async def receive() -> Any:
+            return {"body": json.dumps(body).encode()}
+
+        async def collect(message: Any) -> None:
+            answers.append(message.get("body", b""))
+
+        await app({}, receive, collect)
+        return Reply(200, {}, b"".join(answers))
+
+    found: dict[str, bytes] = {}
+    asker = SimpleNamespace(send=send)
+    asyncio.run(Leaps(asker, sought, {}, found=found, tally=Tally("", None)).read())
+    assert found.keys() == sought.keys()
+    assert len(app.asked) <= max(len(sought), len(hours) // size + 4)
