@@ -152,11 +152,15 @@ class Session:
     @cached_property
     def store(self) -> StateStore:
         """The state, from --state, the project, or state/ beside the catalog."""
+        return self.open_state(self.state_url)
+
+    def open_state(self, url: str) -> StateStore:
+        """The state behind a URL."""
         from pdsync.state.open import open_store
 
         user = self.env.get("USER") or self.env.get("USERNAME") or "unknown"
         who = f"{user}@{socket.gethostname()}, pid {os.getpid()}"
-        return open_store(self.state_url, self.around, now=now, new_id=new_id, who=who, link=self._run_link())
+        return open_store(url, self.around, now=now, new_id=new_id, who=who, link=self._run_link())
 
     @property
     def state_url(self) -> str:

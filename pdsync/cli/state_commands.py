@@ -1,15 +1,16 @@
-"""state list|show|rm|mv|pull|push|check, and unlock."""
+"""state list|show|rm|mv|pull|push|check|migrate|reopen|keygen|rekey, and unlock."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from pdsync.cli.session import Session
+from pdsync.cli.session import Session, now
 from pdsync.errors import StateError, UsageError, error
 from pdsync.model import EntityKey, Ledger
 from pdsync.render.escape import quoted, visible
@@ -53,17 +54,25 @@ def show(options: Options, *, key: str | None, form: str) -> int:
 
 
 @state.command(name="rm")
-@click.argument("keys", nargs=-1, required=True)
+@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
+@click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def remove(options: Options, *, keys: tuple[str, ...]) -> int:
-    """Stop owning entities; Port is not touched."""
+def remove(options: Options, *, keys: tuple[str, ...], auto_approve: bool) -> int:
+    """Stop owning entities (blueprint/identifier) or blueprints; Port is not touched."""
     store = Session(options).store
     with store.lock("state rm"):
         ledger = store.load()
-        owned = {_owned(ledger, key) for key in keys}
-        left = {key: entry for key, entry in ledger.entities.items() if key not in owned}
-        saved = store.save(replace(ledger, entities=left), deletes=len(owned))
-    click.echo(f"{len(owned)} no longer owned.  State saved, serial {saved.serial}.")
+        blueprints = {key for key in keys if key in ledger.blueprints}
+        entities = {_owned(ledger, key) for key in keys if key not in blueprints}
+        count = len(entities) + len(blueprints)
+        _confirm(f"{count} will no longer be owned, and so never be changed or deleted again.", auto=auto_approve)
+        left = replace(
+            ledger,
+            blueprints={name: entry for name, entry in ledger.blueprints.items() if name not in blueprints},
+            entities={key: entry for key, entry in ledger.entities.items() if key not in entities},
+        )
+        saved = store.save(left, deletes=len(entities))
+    click.echo(f"{count} no longer owned.  State saved, serial {saved.serial}.")
     return 0
 
 
@@ -120,25 +129,31 @@ def move(options: Options, *, before: str, after: str) -> int:
 @state.command()
 @click.pass_obj
 def pull(options: Options) -> int:
-    """Write the ledger to stdout."""
+    """Write the ledger to stdout, in the clear."""
     sys.stdout.buffer.write(dump_ledger(Session(options).store.load()))
     return 0
 
 
 @state.command()
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
+@click.option(
+    "--allow",
+    "allowed",
+    multiple=True,
+    type=click.Choice(["another-lineage", "another-organization", "older", "other-content", "empty"]),
+    help="Replace what is kept in spite of this (repeatable).",
+)
 @click.pass_obj
-def push(options: Options, *, file: BinaryIO) -> int:
-    """Replace the ledger by FILE, which must be of the same lineage and not older."""
-    pushed = parse_ledger(file.read(), str(file.name))
-    store = Session(options).store
+def push(options: Options, *, file: Path, allowed: tuple[str, ...]) -> int:
+    """Replace the ledger by FILE, which must be its successor: of the same lineage and with a higher serial."""
+    session = Session(options)
+    pushed = parse_ledger(sys.stdin.buffer.read() if str(file) == "-" else session.read_file(file), str(file))
+    store = session.store
     with store.lock("state push"):
         held = store.load()
-        if held.lineage and (pushed.lineage != held.lineage or pushed.serial < held.serial):
-            detail = f"it has serial {pushed.serial} of {pushed.lineage}; kept is {held.serial} of {held.lineage}"
-            raise StateError(error("PD506", "not a successor of the state that is kept", detail=detail))
-        saved = store.save(pushed, deletes=0)
-    click.echo(f"{len(saved.entities)} entities owned.  State saved, serial {saved.serial}.")
+        saved = store.push(pushed, allowed)
+    said = "It was kept already" if saved.serial == held.serial else "State saved"
+    click.echo(f"{len(saved.entities)} entities owned.  {said}, serial {saved.serial}.")
     return 0
 
 
@@ -146,7 +161,10 @@ def push(options: Options, *, file: BinaryIO) -> int:
 @click.pass_obj
 def check(options: Options) -> int:
     """Read everything and say whether it is whole."""
-    store = Session(options).store
+    from pdsync.state.audit import audit
+
+    session = Session(options)
+    store = session.store
     ledger = store.load()
     snapshot = store.load_snapshot()
     unfinished = store.unfinished(ledger)
@@ -156,6 +174,64 @@ def check(options: Options) -> int:
     click.echo(f"journal   {len(store.history())} runs, {len(unfinished)} cut short")
     for record in unfinished:
         click.echo(f"          {record.run}: its outcome is entered by the next apply")
+    holder = store.backend.holder()
+    click.echo(f"lock      {f'{holder.operation} by {holder.who} since {holder.since}' if holder else 'free'}")
+    session.tell(audit(ledger))
+    return 0
+
+
+@state.command()
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@click.option("--with-snapshot", is_flag=True, help="Copy the last snapshot as well.")
+@click.option("--with-history", is_flag=True, help="Copy the journals of all runs as well.")
+@click.option("--keep-source", is_flag=True, help="Leave the old state usable.")
+@click.pass_obj
+def migrate(
+    options: Options, *, source: str, target: str, with_snapshot: bool, with_history: bool, keep_source: bool
+) -> int:
+    """Move the state from one URL to another, and leave a marker where it was."""
+    from pdsync.state.migrate import migrate as move_state
+    from pdsync.state.open import open_places
+
+    session = Session(options)
+    old, new = session.open_state(source), session.open_state(target)
+    if old.backend.url == new.backend.url:
+        raise UsageError(error("PD816", "this is one and the same place", detail=old.backend.url))
+    with old.lock("state migrate"), new.lock("state migrate"):
+        unfinished = old.unfinished(old.load())
+        if unfinished and not with_history:
+            hint = "apply once more first, or give --with-history"
+            raise StateError(error("PD576", "a run was cut short", detail=unfinished[0].run, hint=hint))
+        moved = move_state(
+            open_places(source, session.around),
+            open_places(target, session.around),
+            session.keyring,
+            at=now(),
+            snapshot=with_snapshot,
+            journals=with_history,
+            keep=keep_source,
+        )
+    parts = ["ledger", *(["snapshot"] if moved.snapshot else [])]
+    parts += [f"{moved.journals} journals"] if moved.journals else []
+    click.echo(f"{', '.join(parts)} moved: serial {moved.ledger.serial}, {len(moved.ledger.entities)} entities.")
+    click.echo(f"Now use --state {new.backend.url}, or state.url in pdsync.yaml.")
+    return 0
+
+
+@state.command()
+@click.option("--auto-approve", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def reopen(options: Options, *, auto_approve: bool) -> int:
+    """Use a state again that was moved elsewhere, as it was then."""
+    from pdsync.state.migrate import reopen as use_again
+    from pdsync.state.open import open_places
+
+    session = Session(options)
+    with session.store.lock("state reopen"):
+        _confirm("There will be two states, and whoever applies from the other one undoes this one.", auto=auto_approve)
+        ledger = use_again(open_places(session.state_url, session.around), session.keyring)
+    click.echo(f"{len(ledger.entities)} entities owned, serial {ledger.serial}.")
     return 0
 
 
@@ -200,6 +276,17 @@ def unlock(options: Options, *, lock_id: str) -> int:
 
 def _means(globs: tuple[str, ...], name: str) -> bool:
     return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def _confirm(consequence: str, *, auto: bool) -> None:
+    """Ask, or raise `UsageError` where there is nobody to ask."""
+    if auto:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(error("PD805", "nobody to ask", hint="give --auto-approve"))
+    click.echo(consequence, err=True)
+    if click.prompt("Only 'yes' goes on", default="", show_default=False, err=True) != "yes":
+        raise click.Abort
 
 
 def _owned(ledger: Ledger, text: str) -> EntityKey:

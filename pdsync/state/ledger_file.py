@@ -77,7 +77,7 @@ def parse_ledger(data: bytes, name: str) -> Ledger:
     names = ("lineage", "serial", "parent", "org_id", "commit", "tool", "expressions")
     with damage(name):
         runs = msgspec.convert(header.get("runs", ()), tuple[RunNote, ...])
-        blueprints, entities = _entries(lines(held, len(head)))
+        blueprints, entities = _entries(lines(held, len(head)), name)
         ledger = Ledger(**{n: header[n] for n in names}, runs=runs, blueprints=blueprints, entities=entities)
     if header.get("count") != len(blueprints) + len(entities):
         raise damaged(name, f"it holds {len(blueprints) + len(entities)} entries, not {header.get('count')}")
@@ -106,7 +106,7 @@ def _canonical(header: Mapping[str, Any]) -> bytes:
     return orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
-def _entries(body: Iterable[bytes]) -> tuple[dict[str, LedgerEntry], dict[EntityKey, LedgerEntry]]:
+def _entries(body: Iterable[bytes], name: str) -> tuple[dict[str, LedgerEntry], dict[EntityKey, LedgerEntry]]:
     blueprints: dict[str, LedgerEntry] = {}
     entities: dict[EntityKey, LedgerEntry] = {}
     rules: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -114,10 +114,13 @@ def _entries(body: Iterable[bytes]) -> tuple[dict[str, LedgerEntry], dict[Entity
     for line in map(msgspec.json.Decoder(_Line).decode, body):
         fields = pool.share(line.f)
         entry = LedgerEntry(fields, line.o, rules.setdefault(line.r, line.r), line.s, line.p, line.x)
+        known = len(blueprints) + len(entities)
         if line.k is None:
             blueprints[line.b] = entry
         else:
             entities[EntityKey(sys.intern(line.k[0]), line.k[1])] = entry
+        if len(blueprints) + len(entities) == known:
+            raise damaged(name, f"{'/'.join(line.k) if line.k else line.b} stands in it twice")
     return blueprints, entities
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pdsync.sealing import is_sealed, seal, unseal
 from pdsync.state.journal import sealed_journal, unsealed_journal
 from pdsync.state.ledger_file import parse_ledger
+from pdsync.state.moved import split_marker
 from pdsync.state.store import LEDGER, MEMO, SNAPSHOT
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def _kept(backend: Backend, names: Iterable[str], have: Keyring | None, want: Ke
         if stored is not None:
             plain = _plain(stored.data, have, f"{backend.url}/{name}")
             if name == LEDGER:
-                parse_ledger(plain, f"{backend.url}/{name}")
+                parse_ledger(split_marker(plain)[1], f"{backend.url}/{name}")
             backend.store(name, _whole(plain, want, packed=name == LEDGER), stored.version)
             yield f"{backend.url}/{name}"
 

@@ -12,7 +12,9 @@ from pdsync.model import Ledger, Plan, Snapshot
 from pdsync.state.holding import Verdict, holder_of, holding, in_the_way, watch
 from pdsync.state.journal import Journal, RunRecord, after_run, read_journals, read_open_journals
 from pdsync.state.ledger_file import checksum_of, dump_ledger, parse_ledger
+from pdsync.state.moved import still_here
 from pdsync.state.snapshot_file import dump_snapshot, parse_counts, parse_digest, read_snapshot
+from pdsync.state.succession import successor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -71,8 +73,9 @@ class StateStore:
         if stored is None:
             self._version, self._checksum, ledger = None, "", Ledger("")
         else:
-            ledger = parse_ledger(stored.data, f"{self.backend.url}/{LEDGER}")
-            self._version, self._checksum = stored.version, checksum_of(stored.data)
+            data = still_here(stored.data, self.backend.url)
+            ledger = parse_ledger(data, f"{self.backend.url}/{LEDGER}")
+            self._version, self._checksum = stored.version, checksum_of(data)
         self._stored = ledger
         for record in self.unfinished(ledger):
             ledger = after_run(ledger, record.plan, record.statuses)
@@ -109,6 +112,20 @@ class StateStore:
         self._version = self.backend.store(LEDGER, data, self._version)
         self._checksum = checksum_of(data)
         self._stored = self._ledger = ledger
+        return ledger
+
+    def push(self, pushed: Ledger, allowed: Collection[str] = ()) -> Ledger:
+        """Put a ledger from elsewhere in the place of the one that is kept; returns it as stored.
+
+        Raises `StateError` when it is no successor, but for what is `allowed` (`pdsync.state.succession`), `StalePlan`
+        when somebody else has saved since `load`.
+        """
+        ledger = successor(self._stored, pushed, self._checksum, allowed)
+        if ledger != self._stored:
+            data = dump_ledger(ledger)
+            self._version = self.backend.store(LEDGER, data, self._version)
+            self._checksum = checksum_of(data)
+            self._stored = self._ledger = ledger
         return ledger
 
     def settle(self, plan: Plan) -> Ledger:

@@ -14,7 +14,6 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from pdsync.cli import COMMANDS, HIDDEN
-from pdsync.state.ledger_file import parse_ledger
 from pdsync.state.snapshot_file import parse_snapshot
 from tests.cli.workspace import MAPPING
 
@@ -241,45 +240,6 @@ def test_state_list_takes_globs(applied: Workspace) -> None:
     assert len(everything) == 16
     assert applied.ok("state", "list", "service/*").out.split() == [k for k in everything if k.startswith("service/")]
     assert applied.ok("state", "list", "nothing*").out == ""
-
-
-def test_state_rm_forgets_and_leaves_port_alone(applied: Workspace) -> None:
-    """What is no longer owned is taken over again by the next plan, not made anew and not deleted."""
-    key = f"service/{a_service(applied)}"
-    assert "1 no longer owned.  State saved, serial 2." in applied.ok("state", "rm", key).out
-    assert applied.box.log.port_writes() == []
-    assert applied.changes() == [f"adopt {key}"]
-    assert key in applied.ok("state", "rm", key, code=1).err
-
-
-def test_state_mv_follows_a_rename(applied: Workspace) -> None:
-    """An entity that got another identifier by hand is still ours under its new key."""
-    first, second, *_ = sorted(applied.box.store.entities("person"))
-    applied.ok("state", "mv", f"person/{first}", "person/renamed")
-    listed = applied.ok("state", "list", "person/*").out.split()
-    assert ("person/renamed" in listed, f"person/{first}" in listed) == (True, False)
-    assert "owned already" in applied.ok("state", "mv", "person/renamed", f"person/{second}", code=1).err
-    assert "not a key" in applied.ok("state", "mv", "person/renamed", "person", code=1).err
-
-
-def test_state_pull_and_push(applied: Workspace) -> None:
-    """What is pulled can be pushed; an older one, one of another lineage and an empty one are refused."""
-    pulled = applied.ok("state", "pull").out
-    ledger = parse_ledger(pulled.encode(), "l")
-    assert (ledger.serial, len(ledger.entities)) == (1, 13)
-    file = applied.write("pulled.jsonl", pulled)
-    assert "13 entities owned.  State saved, serial 2." in applied.ok("state", "push", "pulled.jsonl").out
-    assert "PD506" in applied.ok("state", "push", "pulled.jsonl", code=1).err
-    from dataclasses import replace
-
-    from pdsync.state.ledger_file import dump_ledger
-
-    file.write_bytes(dump_ledger(replace(ledger, serial=9, lineage="another")))
-    assert "PD506" in applied.ok("state", "push", "pulled.jsonl", code=1).err
-    file.write_bytes(dump_ledger(replace(ledger, serial=9, entities={})))
-    assert "PD504" in applied.ok("state", "push", "pulled.jsonl", code=1).err
-    file.write_bytes(b"nonsense")
-    assert "PD501" in applied.ok("state", "push", "pulled.jsonl", code=1).err
 
 
 def test_state_check_reads_everything(applied: Workspace) -> None:

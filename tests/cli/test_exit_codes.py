@@ -152,7 +152,7 @@ def test_5_locked(applied: Workspace) -> None:
         for command in (
             ["apply", "--auto-approve"],
             ["destroy", "--auto-approve"],
-            ["state", "rm", f"service/{a_service(applied)}"],
+            ["state", "rm", "--auto-approve", f"service/{a_service(applied)}"],
         ):
             ran = applied.ok(*command, code=5)
             assert ("eve@elsewhere, pid 7" in ran.err, "destroy" in ran.err) == (True, True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pdsync.errors import StateError
 from pdsync.model import EntityKey, Ledger, LedgerEntry, RunNote
-from pdsync.state.ledger_file import dump_ledger, parse_ledger
+from pdsync.state.ledger_file import checksum, dump_ledger, parse_ledger
 from tests.state.strategies import LEDGERS
 
 if TYPE_CHECKING:
@@ -195,3 +195,14 @@ def test_version_1_is_read_for_ever() -> None:
         EntityKey("team", "t"): LedgerEntry({}, "adopted", source="teams/t", protect=True),
     }
     assert parse_ledger(dump_ledger(old), "l") == old
+
+
+@pytest.mark.parametrize("number", [0, -1], ids=["blueprint", "entity"])
+def test_a_key_that_stands_twice_is_named(number: int) -> None:
+    """Whatever header and checksum say: one of the two would silently win."""
+    head, *lines = dump_ledger(TWO).splitlines(keepends=True)
+    body = b"".join([*lines, lines[number]])
+    told = {name: value for name, value in orjson.loads(head).items() if name != "checksum"} | {"count": 4}
+    canonical = orjson.dumps(told, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    code, text = refusal(header(canonical + body, checksum=checksum(canonical + body)))
+    assert (code, "stands in it twice" in text) == ("PD501", True)
