@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pdsync.apply import ApplyResult, apply_plan
 from pdsync.around import look_around, remote_refusals
+from pdsync.causes import Evidence, told_causes
 from pdsync.completeness import taken_over
 from pdsync.errors import StalePlan, StateError, error, warning
 from pdsync.mapping import jq_version, map_entities
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pdsync.apply import Watch
+    from pdsync.causes import History
     from pdsync.errors import Diagnostic
     from pdsync.model import Change, MappingRule
     from pdsync.sources import Source
@@ -74,12 +76,14 @@ async def plan_online(
     target: str,
     scope: Scope | None = None,
     how: Fetching | None = None,
+    history: History | None = None,
     progress: Progress | None = None,
     validating: ValidatingReader | None = None,
 ) -> tuple[Plan, Snapshot]:
     """Snapshot PagerDuty and read Port at the same time; plan, and keep the snapshot.
 
-    With `validating`, it is asked about every entity to create or to change.
+    With a `history` of the catalog, causes are told as exactly as they can be; with `validating`, it is asked about
+    every entity to create or to change.
     """
     ledger = store.load()
     async with asyncio.TaskGroup() as group:
@@ -96,6 +100,7 @@ async def plan_online(
                 store,
                 ledger,
                 scope=scope,
+                history=history,
                 progress=progress,
                 validating=validating,
             )
@@ -120,13 +125,24 @@ async def plan_from(
     store: StateStore,
     *,
     scope: Scope | None = None,
+    history: History | None = None,
     progress: Progress | None = None,
     validating: ValidatingReader | None = None,
 ) -> Plan:
     """Plan from a snapshot that was taken before; `validating` as in `plan_online`."""
     ledger = store.load()
     existing = await reader.read(wanted_paths(sides.catalog, ledger), progress)
-    return await _decide(sides, existing, reader, store, ledger, scope=scope, progress=progress, validating=validating)
+    return await _decide(
+        sides,
+        existing,
+        reader,
+        store,
+        ledger,
+        scope=scope,
+        history=history,
+        progress=progress,
+        validating=validating,
+    )
 
 
 async def plan_destroy(
@@ -134,7 +150,7 @@ async def plan_destroy(
 ) -> Plan:
     """A plan that removes all that is owned: as if the catalog were empty, without number limits."""
     policy = replace(catalog.project.policy, deletes={"*": NO_LIMIT})
-    empty = replace(catalog, rules=(), blueprints={}, project=replace(catalog.project, policy=policy))
+    empty = replace(catalog, rules=(), blueprints={}, tree="", project=replace(catalog.project, policy=policy))
     snapshot = Snapshot(source="", taken_at="", collections={})
     return await plan_from(Sides(empty, snapshot, target), reader, store, scope=scope)
 
@@ -209,7 +225,12 @@ def watch(plan: Plan, reader: TargetReader) -> Watch:
 async def drift(reader: TargetReader, store: StateStore, progress: Progress | None = None) -> tuple[Drift, ...]:
     """Where Port is no longer as we last wrote it."""
     ledger = store.load()
-    return find_drift(ledger, await reader.read(_owned_paths(ledger), progress))
+    found = find_drift(ledger, await reader.read(_owned_paths(ledger), progress))
+    edits = await reader.edits([each.key for each in found if each.target == "entity" and each.fields])
+    return tuple(
+        replace(each, updated_by=edits[each.key].by, updated_at=edits[each.key].at) if each.key in edits else each
+        for each in found
+    )
 
 
 def wanted_paths(catalog: Catalog, ledger: Ledger) -> dict[str, frozenset[str]]:
@@ -266,6 +287,7 @@ async def _decide(
     ledger: Ledger,
     *,
     scope: Scope | None,
+    history: History | None,
     progress: Progress | None,
     validating: ValidatingReader | None = None,
 ) -> Plan:
@@ -306,6 +328,9 @@ async def _decide(
     plan = make_plan(facts, base, scope)
     if validating is not None and (refused := await remote_refusals(plan, validating)):
         plan = make_plan(replace(facts, refused=refused), base, scope)
+    if history is not None:
+        evidence = Evidence(facts, snapshot, store, history, _mapped_anew, expressions)
+        plan = await told_causes(plan, evidence, reader)
     return replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics))
 
 
@@ -334,6 +359,11 @@ def _mapped(
     desired = map_entities(catalog.rules, snapshot, progress=progress, memo=memo, like=ledger.entities)
     note = store.save_memo(memo)
     return replace(desired, diagnostics=(*desired.diagnostics, note)) if note else desired
+
+
+def _mapped_anew(catalog: Catalog, snapshot: Snapshot) -> DesiredEntities:
+    """The same of another catalog or snapshot: what is remembered is for those at hand."""
+    return map_entities(catalog.rules, snapshot)
 
 
 def _same_organisation(ledger: Ledger, existing: Existing) -> None:

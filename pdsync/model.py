@@ -460,7 +460,8 @@ class Ledger:
     """What pdsync owns: the precious half of the state.
 
     `serial` grows by one with each write; `lineage` is drawn once and never changes; `parent` is the checksum of
-    the ledger before this one; `org_id` the Port organisation; `commit` the catalog commit last applied;
+    the ledger before this one; `org_id` the Port organisation; `commit` the catalog commit last applied, `catalog` the
+    digest of its files and `snapshot` that of the snapshot (a plan that was limited leaves all three as they are);
     `expressions` maps rule id to path to a digest of the jq expression that was last applied; `runs` are the last runs
     whose outcomes it holds, the newest last.
     Blueprints are kept under their identifier in `blueprints`, entities under their key.
@@ -471,6 +472,8 @@ class Ledger:
     parent: str = ""
     org_id: str = ""
     commit: str = ""
+    catalog: str = ""
+    snapshot: str = ""
     tool: str = ""
     expressions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     runs: tuple[RunNote, ...] = ()
@@ -488,9 +491,10 @@ Cause = Literal["catalog", "source", "drift", "tool"]
 class FieldChange:
     """One path that will change: before (Port's) and after, why, and the catalog line that says so.
 
-    `drift` marks that Port's value is not what we last wrote.  `deferred` marks a relation that is written in a
-    second pass because it closes a cycle.  Of a blueprint, `moved_from` is the path that is renamed to this one, and
-    `replace` says that the part is removed and made anew; `note` tells what that means for entities.
+    `causes` are all there are, the main one first, which is `cause` (see `pdsync.plan.cause`).  `drift` marks that
+    Port's value is not what we last wrote, `deferred` a relation that is written in a second pass because it closes a
+    cycle.  Of a blueprint, `moved_from` is the path that is renamed to this one, and `replace` says that the part is
+    removed and made anew; `note` tells what that means for entities.
     """
 
     path: str
@@ -503,6 +507,7 @@ class FieldChange:
     moved_from: str = ""
     replace: bool = False
     note: str = ""
+    causes: tuple[Cause, ...] = ()
 
 
 class FieldChanges(Sequence[FieldChange]):
@@ -553,7 +558,7 @@ class FieldChanges(Sequence[FieldChange]):
         return zip(self._paths, self._befores, strict=True)
 
 
-_told = attrgetter("cause", "origin", "drift", "deferred", "moved_from", "replace", "note")
+_told = attrgetter("cause", "origin", "drift", "deferred", "moved_from", "replace", "note", "causes")
 
 
 @lru_cache(maxsize=4096)
@@ -570,6 +575,9 @@ class Change:
     `reason` is one word for why the action is what it is (see `pdsync.plan`).  `ledger` is what the ledger will
     say once this is done (None: the entry goes).  `seen` is a digest of the entity as the plan saw it.  `twin` is the
     identifier of the other half of a rename: on what is created that of what goes, on what goes that of what comes.
+    `causes` are all of its causes; `origin` is the catalog line that makes or removes the whole of it, `source_at` when
+    its record was last changed as far as the record tells, `edited_by` and `edited_at` who wrote it in Port last, when
+    that was not us (all times RFC 3339).
     """
 
     n: int
@@ -586,6 +594,11 @@ class Change:
     ledger: LedgerEntry | None = None
     seen: str = ""
     twin: str = ""
+    causes: tuple[Cause, ...] = ()
+    origin: str = ""
+    source_at: str = ""
+    edited_by: str = ""
+    edited_at: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.fields, FieldChanges):
@@ -701,12 +714,23 @@ class Ignored:
 
 
 @dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit that changed a line of the catalog since it was last applied; `at` is RFC 3339 UTC."""
+
+    id: str
+    author: str
+    at: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything an apply does, and what it deliberately does not do.
 
     `expressions` is what the ledger's `expressions` will be.  `fingerprint` is a digest of the changes alone:
     equal for equal work.  `unreviewed` are the numbers of changes that nobody has looked at yet, in a saved plan that
-    was put on a new base.
+    was put on a new base.  `commits` tells by catalog line (as in `origin`) which commit brought the change;
+    `inexact` why the causes are not exact, empty when they are.
     """
 
     base: PlanBase
@@ -720,6 +744,8 @@ class Plan:
     diagnostics: tuple[Diagnostic, ...] = ()
     ignored: tuple[Ignored, ...] = ()
     unreviewed: tuple[int, ...] = ()
+    commits: Mapping[str, Commit] = field(default_factory=dict)
+    inexact: str = ""
 
     @property
     def renames(self) -> dict[int, int]:

@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.transport", "pdsync.init_files", "pdsync.sealing"),
     ("pdsync.catalog", "pdsync.sources", "pdsync.targets", "pdsync.state.backends"),
     ("pdsync.state",),
-    ("pdsync.apply", "pdsync.around", "pdsync.snapshots"),
+    ("pdsync.apply", "pdsync.around", "pdsync.causes", "pdsync.snapshots"),
     ("pdsync.commands", "pdsync.examination"),
     ("pdsync.github",),
     ("pdsync.cli",),

@@ -75,12 +75,11 @@ _LINK_MODE = 0o120000
 
 
 def _read_commit(root: Path, ref: str) -> Files:
-    from git import Repo
     from git.exc import GitError, ODBError
 
     name = root.resolve().name
     try:
-        with Repo(_existing(root.resolve()), search_parent_directories=True) as repo:
+        with open_repository(root) as repo:
             commit = repo.commit(ref)
             tree = _folder_of(commit.tree, _inside(root, repo))
             if tree is None:
@@ -89,6 +88,13 @@ def _read_commit(root: Path, ref: str) -> Files:
             return Files(name, contents, links, commit.hexsha)
     except (GitError, ODBError, ValueError, IndexError, OSError) as problem:
         raise _unreadable(root, _said(ref, problem), "name a commit, branch or tag of this repository") from problem
+
+
+def open_repository(root: Path) -> Repo:
+    """The repository that a catalog's folder is in, or would be.  Raises `git.exc.GitError`."""
+    from git import Repo
+
+    return Repo(_existing(root.resolve()), search_parent_directories=True)
 
 
 def _said(ref: str, problem: Exception) -> str:
@@ -147,11 +153,10 @@ def _items(tree: Tree, prefix: str) -> Iterator[tuple[str, Blob]]:
 
 def revision(root: Path) -> tuple[str | None, bool]:
     """The commit checked out where `root` is, and whether a file under `root` differs from it or is new."""
-    from git import Repo
     from git.exc import GitError
 
     try:
-        with Repo(_existing(root.resolve()), search_parent_directories=True) as repo:
+        with open_repository(root) as repo:
             if not repo.head.is_valid():
                 return None, True
             dirty = repo.is_dirty(path=str(root.resolve()), untracked_files=True)

@@ -239,7 +239,13 @@ def make_plan(
             if taken is not None:
                 sides = commands.Sides(session.catalog, taken, session.port_url)
                 return await commands.plan_from(
-                    sides, reader, session.store, scope=scope, progress=session.progress, validating=validating
+                    sides,
+                    reader,
+                    session.store,
+                    scope=scope,
+                    history=session.history,
+                    progress=session.progress,
+                    validating=validating,
                 )
             source = await stack.enter_async_context(session.source())
             made, _ = await commands.plan_online(
@@ -250,6 +256,7 @@ def make_plan(
                 target=session.port_url,
                 scope=scope,
                 how=how,
+                history=session.history,
                 progress=session.progress,
                 validating=validating,
             )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from pdsync.catalog.history import CatalogHistory
     from pdsync.cli import Options
     from pdsync.errors import Diagnostic
     from pdsync.model import Catalog
@@ -73,6 +74,13 @@ class Session:
         from dataclasses import replace
 
         return replace(catalog, commit=commit, dirty=dirty, diagnostics=())
+
+    @property
+    def history(self) -> CatalogHistory:
+        """What git knows of the catalog."""
+        from pdsync.catalog.history import CatalogHistory
+
+        return CatalogHistory(self.options.catalog, self.options.environment)
 
     @property
     def port_url(self) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pdsync.diff import Difference, diff_fields
 from pdsync.model import Blueprint, Change, EntityKey, FieldChange, Guard, LedgerEntry, Withheld
 from pdsync.normal import blueprint_definition, blueprint_fields, same
-from pdsync.plan.decide import Scope, decide, is_system, main_cause, wanted_reason
+from pdsync.plan.decide import Scope, all_causes, decide, is_system, main_cause, wanted_reason
 from pdsync.plan.guards import PROTECTED_BEFORE, protected
 from pdsync.plan.migrate import Migration, migrated
 
@@ -120,6 +120,7 @@ def _wanted_blueprint(blueprint: Blueprint, facts: Facts) -> Change | None:
     origin = "created" if action == "create" else last.origin if last else "adopted"
     entry = LedgerEntry(wanted, origin, protect=protect)
     fields = tuple(_blueprint_field(d, blueprint, last) for d in differences)
+    cause = main_cause(fields, "drift" if action == "create" and last else "catalog")
     return Change(
         n=0,
         target="blueprint",
@@ -129,8 +130,9 @@ def _wanted_blueprint(blueprint: Blueprint, facts: Facts) -> Change | None:
         title=str(wanted.get("title") or identifier),
         fields=fields,
         reason=wanted_reason(action, last),
-        cause=main_cause(fields, "drift" if action == "create" and last else "catalog"),
+        cause=cause,
         ledger=entry,
+        causes=all_causes(cause, (c for f in fields for c in f.causes)),
     )
 
 
@@ -138,9 +140,11 @@ def _blueprint_field(difference: Difference, blueprint: Blueprint, last: LedgerE
     path, before, after = difference
     applied = last.fields.get(path) if last else None
     drift = last is not None and not same(before, applied)
-    cause: Cause = "drift" if drift and same(applied, after) else "catalog"
+    causes: tuple[Cause, ...] = ("catalog", "drift") if drift else ("catalog",)
+    if drift and same(applied, after):
+        causes = ("drift",)
     origin = blueprint.origins.get(path)
-    return FieldChange(path, before, after, cause, str(origin) if origin else "", drift=drift)
+    return FieldChange(path, before, after, causes[0], str(origin) if origin else "", drift=drift, causes=causes)
 
 
 def _unwanted_blueprint(identifier: str, facts: Facts) -> Change | None:
@@ -151,8 +155,8 @@ def _unwanted_blueprint(identifier: str, facts: Facts) -> Change | None:
     action: Action = "delete" if ours and not gone else "forget"
     title = str((have.definition if have else last.fields).get("title") or identifier)
     reason = "gone-from-port" if gone else "unmapped"
-    cause: Cause = "drift" if gone else "catalog"
-    return Change(0, "blueprint", action, identifier, identifier, title, (), reason, cause)
+    causes: tuple[Cause, ...] = ("drift", "catalog") if gone else ("catalog",)
+    return Change(0, "blueprint", action, identifier, identifier, title, (), reason, causes[0], causes=causes)
 
 
 def blueprints_that_stay(

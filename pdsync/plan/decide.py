@@ -13,6 +13,7 @@ import msgspec
 
 from pdsync.model import (
     Catalog,
+    Cause,
     DesiredEntities,
     EntityKey,
     Existing,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from pdsync.model import (
         Action,
-        Cause,
         Change,
         FieldChange,
         Json,
@@ -145,6 +145,16 @@ def wanted_reason(action: Action, last: LedgerEntry | None) -> str:
         "update": "changed" if ours else "taken-over",
         "adopt": "caught-up" if ours else "equal",
     }[action]
+
+
+CAUSES: tuple[Cause, ...] = ("catalog", "source", "tool", "drift")
+"""In the order in which they are told."""
+
+
+def all_causes(main: Cause, found: Iterable[Cause]) -> tuple[Cause, ...]:
+    """Causes, each once: the main one, then the others in their order."""
+    others = {*found} - {main}
+    return (main, *(cause for cause in CAUSES if cause in others)) if others else (main,)
 
 
 def main_cause(fields: Iterable[FieldChange], otherwise: Cause) -> Cause:

@@ -8,7 +8,7 @@ from pdsync.diff import Difference, diff_fields
 from pdsync.errors import error
 from pdsync.model import Change, DesiredEntity, EntityKey, FieldChange, Held, LedgerEntry
 from pdsync.normal import entity_normaliser, same
-from pdsync.plan.decide import constant_blueprint, decide, main_cause, wanted_reason
+from pdsync.plan.decide import CAUSES, all_causes, constant_blueprint, decide, main_cause, wanted_reason
 from pdsync.plan.guards import protected
 from pdsync.plan.order import relation_targets
 from pdsync.plan.ownership import Ownership
@@ -143,6 +143,7 @@ class EntityDecisions:
             return None
         fields = tuple(self._field(d, want, last) for d in differences)
         title = want.fields.get("title") or (have.fields.get("title") if have else None) or want.key.identifier
+        causes = self._causes(action, fields, entry, last)
         return Change(
             n=0,
             target="entity",
@@ -152,10 +153,17 @@ class EntityDecisions:
             title=str(title),
             fields=fields,
             reason=wanted_reason(action, last) if want.source else "stub",
-            cause=main_cause(fields, self._create_cause(want, last)),
+            cause=causes[0],
             source=want.source,
             ledger=entry,
+            causes=causes,
         )
+
+    def would_be(self, want: DesiredEntity, last: LedgerEntry | None, *, new: bool) -> Fields:
+        """What an entity would be, as the ledger tells it; one that is `new` with what is left alone later."""
+        target, kept = self._target(want, last)
+        ours = target if new else self.ownership.without_ignored(want.key, want.rules, target, None)[1]
+        return kept | ours
 
     def _entry(
         self, want: DesiredEntity, have: ExistingEntity | None, last: LedgerEntry | None, fields: Fields
@@ -209,14 +217,15 @@ class EntityDecisions:
         drift = last is not None and not same(before, applied)
         origin, by_catalog = self._written_by(want.rules, path)
         if drift and same(applied, after):
-            cause: Cause = "drift"
-        elif by_catalog:
-            cause = "catalog"
+            return FieldChange(path, before, after, "drift", origin, drift=True, causes=("drift",))
+        if by_catalog:
+            cause: Cause = "catalog"
         elif last is not None and self.facts.ledger.tool and self.facts.ledger.tool != self.facts.tool:
             cause = "tool"
         else:
             cause = "source"
-        return FieldChange(path, before, after, cause, origin, drift=drift)
+        causes: tuple[Cause, ...] = (cause, "drift") if drift else (cause,)
+        return FieldChange(path, before, after, cause, origin, drift=drift, causes=causes)
 
     def _written_by(self, rules: tuple[str, ...], path: str) -> tuple[str, bool]:
         """Where the expression of a path stands, and whether it is another one than was last applied."""
@@ -238,10 +247,26 @@ class EntityDecisions:
         parts = ("$query", "$selector", "$identifier", "$blueprint", "$items")
         return any(before.get(part) != now.get(part) for part in parts)
 
-    def _create_cause(self, want: DesiredEntity, last: LedgerEntry | None) -> Cause:
-        if last is not None:
-            return "drift" if want.source else "source"
-        return "catalog" if any(map(self._selection_is_new, want.rules)) else "source"
+    def _causes(
+        self, action: Action, fields: Iterable[FieldChange], entry: LedgerEntry, last: LedgerEntry | None
+    ) -> tuple[Cause, ...]:
+        """The causes of a change as far as the expressions tell them, the main one first."""
+        anew: Cause = "catalog" if any(map(self._selection_is_new, entry.rules)) else "source"
+        if last is not None and action == "adopt":
+            return self._ledger_causes(entry, last, anew)
+        main = "drift" if last is not None and action == "create" else main_cause(fields, anew)
+        return all_causes(main, (cause for field in fields for cause in field.causes))
+
+    def _ledger_causes(self, entry: LedgerEntry, last: LedgerEntry, anew: Cause) -> tuple[Cause, ...]:
+        """Why only the ledger moves: Port already has what is desired, by somebody else, or it never concerned Port."""
+        paths = entry.fields.keys() | last.fields.keys()
+        moved = [path for path in paths if not same(entry.fields.get(path), last.fields.get(path))]
+        found: set[Cause] = {"catalog" if self._written_by(entry.rules, path)[1] else "source" for path in moved}
+        if moved:
+            found.add("drift")
+        if (entry.rules, entry.source) != (last.rules, last.source):
+            found.add(anew)
+        return tuple(cause for cause in CAUSES if cause in found) or ("catalog",)
 
     def _unwanted(
         self, key: EntityKey, action: Action, last: LedgerEntry, have: ExistingEntity | None, *, left: bool
@@ -250,15 +275,16 @@ class EntityDecisions:
         by_catalog = not current or all(map(self._selection_is_new, current))
         gone = "left-window" if left else "gone-from-source"
         reason = "gone-from-port" if have is None else "unmapped" if by_catalog else gone
-        cause: Cause = "drift" if have is None else "catalog" if by_catalog else "source"
+        absence: Cause = "catalog" if by_catalog else "source"
+        causes: tuple[Cause, ...] = ("drift", absence) if have is None else (absence,)
         held = have.fields if have else {}
         needed = _required_paths(self.blueprints.get(key.blueprint))
         # A delete takes everything: what was there is kept in the plan, so that it can be brought back.
         going = {"release": last.fields.keys() - needed, "delete": held.keys()}.get(action, set())
         cleared = sorted(path for path in going if held.get(path) is not None)
-        fields = tuple(FieldChange(path, held[path], None, cause) for path in cleared)
+        fields = tuple(FieldChange(path, held[path], None, absence, causes=causes) for path in cleared)
         title = str(held.get("title") or last.fields.get("title") or key.identifier)
-        return Change(0, "entity", action, *key, title, fields, reason, cause, source=last.source)
+        return Change(0, "entity", action, *key, title, fields, reason, causes[0], source=last.source, causes=causes)
 
 
 def _required_paths(blueprint: Blueprint | None) -> set[str]:

@@ -24,12 +24,12 @@ import orjson
 
 from pdsync.model import Change, EntityKey, FieldChange, Guard
 from pdsync.normal import entity_normaliser, same
-from pdsync.plan.decide import main_cause
+from pdsync.plan.decide import all_causes, main_cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from pdsync.model import Blueprint, DesiredEntity, ExistingEntity, Fields, Json
+    from pdsync.model import Blueprint, Cause, DesiredEntity, ExistingEntity, Fields, Json
     from pdsync.plan.decide import Facts, Scope
 
 PARTS = {"schema.properties.": "properties.", "relations.": "relations."}
@@ -277,7 +277,15 @@ def _mirrors_through(fields: Sequence[FieldChange], have: Blueprint | None) -> l
     spoken = {each.path for each in fields}
     mirrors = (have.definition.get("mirrorProperties") or {}) if have and anew else {}
     return [
-        FieldChange(MIRRORS + name, mirror, mirror, "catalog", replace=True, note="made anew with its relation")
+        FieldChange(
+            MIRRORS + name,
+            mirror,
+            mirror,
+            "catalog",
+            replace=True,
+            note="made anew with its relation",
+            causes=("catalog",),
+        )
         for name, mirror in sorted(mirrors.items())
         if MIRRORS + name not in spoken and str(mirror.get("path", "")).split(".")[0] in anew
     ]
@@ -402,26 +410,31 @@ def _one(
     shown = [_as_held(f, held, applied) if f.path in migration.dropped else f for f in _fields(change)]
     spoken = {f.path for f in shown}
     shown += [
-        FieldChange(path, held[path], after, "catalog", note="carried over")
+        FieldChange(path, held[path], after, "catalog", note="carried over", causes=("catalog",))
         for path in sorted(convert.keys() & held.keys() - spoken)
         if held[path] is not None and (after := convert[path](held[path])) is not None
     ]
     entry = last and replace(last, fields=dict(sorted(_moved(last.fields, migration.moved).items())))
     if change is not None:
-        return replace(change, fields=tuple(shown), cause=main_cause(shown, change.cause))
+        cause = main_cause(shown, change.cause)
+        causes = all_causes(cause, (c for f in shown for c in f.causes))
+        return replace(change, fields=tuple(shown), cause=cause, causes=causes)
     if shown:
         title = str(held.get("title") or key.identifier)
-        return Change(0, "entity", "update", *key, title, tuple(shown), "carried", "catalog", ledger=entry)
+        told = Change(0, "entity", "update", *key, title, tuple(shown), "carried", "catalog", ledger=entry)
+        return replace(told, causes=("catalog",))
     if wanted and entry is not None and entry != last:
         title = str(entry.fields.get("title") or key.identifier)
-        return Change(0, "entity", "adopt", *key, title, (), "renamed", "catalog", source=entry.source, ledger=entry)
+        told = Change(0, "entity", "adopt", *key, title, (), "renamed", "catalog", source=entry.source, ledger=entry)
+        return replace(told, causes=("catalog",))
     return None
 
 
 def _as_held(change: FieldChange, held: Fields, applied: Fields) -> FieldChange:
     before = held.get(change.path)
     drift = change.path in applied and not same(before, applied[change.path])
-    return replace(change, before=before, cause="catalog", drift=drift)
+    causes: tuple[Cause, ...] = ("catalog", "drift") if drift else ("catalog",)
+    return replace(change, before=before, cause="catalog", drift=drift, causes=causes)
 
 
 def _fields(change: Change | None) -> Sequence[FieldChange]:

@@ -183,7 +183,9 @@ def _related(key: EntityKey, blueprints: Mapping[str, Blueprint]) -> list[tuple[
 
 def _bare(change: Change, blueprints: Mapping[str, Blueprint]) -> Change:
     relations = blueprints[change.blueprint].relations if change.blueprint in blueprints else {}
-    fields = (FieldChange(f"relations.{n}", r, None, "catalog") for n, r in sorted(relations.items()))
+    fields = (
+        FieldChange(f"relations.{n}", r, None, "catalog", causes=("catalog",)) for n, r in sorted(relations.items())
+    )
     return replace(change, fields=tuple(fields))
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def with_seen(changes: Iterable[Change], existing: Existing) -> tuple[Change, ...]:
     """The changes, each with what was seen of its entity."""
     listed = tuple(changes)
-    names, anew = _names(listed), _made_anew(listed)
+    names, anew = names_before(listed), _made_anew(listed)
     return tuple(
         replace(change, seen=_digest(existing.entities.get(change.key), change, names, anew))
         if change.target == "entity" and change.action != "create"
@@ -48,7 +48,7 @@ def paths_seen(change: Change) -> frozenset[str]:
 
 def paths_to_read(plan: Plan) -> dict[str, set[str]]:
     """Blueprint -> the paths by which to tell whether its entities are as the plan saw them."""
-    names = _names(plan.changes)
+    names = names_before(plan.changes)
     wanted: dict[str, set[str]] = {}
     for change in plan.changes:
         if change.target == "entity":
@@ -59,7 +59,7 @@ def paths_to_read(plan: Plan) -> dict[str, set[str]]:
 
 def moved(plan: Plan, existing: Existing) -> dict[str, tuple[str, ...]]:
     """What is no longer as the plan saw it: entities and blueprints by name, each with the paths that differ."""
-    names, anew = _names(plan.changes), _made_anew(plan.changes)
+    names, anew = names_before(plan.changes), _made_anew(plan.changes)
     found: dict[str, tuple[str, ...]] = {}
     for change in plan.changes:
         if change.target == "blueprint":
@@ -111,7 +111,8 @@ def _digest(have: ExistingEntity | None, change: Change, names: Names, anew: fro
     return hashlib.blake2b(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
 
 
-def _names(changes: Iterable[Change]) -> dict[tuple[str, str], str]:
+def names_before(changes: Iterable[Change]) -> Names:
+    """By what plans do to blueprints: the names that entities' paths have before, by those they have afterwards."""
     return {
         (change.blueprint, entity_path(field.path)): entity_path(field.moved_from)
         for change in changes

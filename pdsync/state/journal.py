@@ -21,6 +21,7 @@ import orjson
 
 from pdsync.errors import StateError, error
 from pdsync.model import Change, EntityKey, Ledger, LedgerEntry, Outcome, OutcomeStatus, Plan
+from pdsync.plan import Scope
 from pdsync.plan.document import parse_plan, plan_document
 from pdsync.sealing import MAGIC, is_sealed, new_lines, read_lines
 from pdsync.state.backends.local import sync_folder
@@ -193,16 +194,14 @@ def after_run(ledger: Ledger, plan: Plan, statuses: Mapping[int, OutcomeStatus])
                 _enter(blueprints, change.blueprint, change.ledger)
             else:
                 _enter(entities, change.key, change.ledger)
+    ledger = replace(ledger, blueprints=blueprints, entities=entities, org_id=ledger.org_id or plan.base.org_id)
     whole = all(statuses.get(change.n) == "done" for change in plan.changes)
-    return replace(
-        ledger,
-        blueprints=blueprints,
-        entities=entities,
-        org_id=ledger.org_id or plan.base.org_id,
-        commit=plan.base.commit if whole else ledger.commit,
-        tool=plan.base.tool if whole else ledger.tool,
-        expressions=plan.expressions if whole else ledger.expressions,
-    )
+    if not whole or Scope.read(plan.base.scope).limited:
+        return ledger
+    base = plan.base
+    now = replace(ledger, commit=base.commit, catalog=base.catalog, tool=base.tool, expressions=plan.expressions)
+    # Another snapshot that comes to the same is no reason to write anything.
+    return replace(now, snapshot=base.snapshot) if plan.changes or now != ledger else ledger
 
 
 def _counts(change: Change, status: OutcomeStatus | None) -> bool:

@@ -55,6 +55,8 @@ def dump_ledger(ledger: Ledger) -> bytes:
         "parent": ledger.parent,
         "org_id": ledger.org_id,
         "commit": ledger.commit,
+        "catalog": ledger.catalog,
+        "snapshot": ledger.snapshot,
         "tool": ledger.tool,
         "count": len(ledger.blueprints) + len(ledger.entities),
         "runs": msgspec.to_builtins(ledger.runs),
@@ -78,7 +80,8 @@ def parse_ledger(data: bytes, name: str) -> Ledger:
     with damage(name):
         runs = msgspec.convert(header.get("runs", ()), tuple[RunNote, ...])
         blueprints, entities = _entries(lines(held, len(head)), name)
-        ledger = Ledger(**{n: header[n] for n in names}, runs=runs, blueprints=blueprints, entities=entities)
+        told = {n: header[n] for n in names} | {n: header.get(n, "") for n in ("catalog", "snapshot")}
+        ledger = Ledger(**told, runs=runs, blueprints=blueprints, entities=entities)
     if header.get("count") != len(blueprints) + len(entities):
         raise damaged(name, f"it holds {len(blueprints) + len(entities)} entries, not {header.get('count')}")
     return ledger

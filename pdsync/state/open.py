@@ -22,7 +22,7 @@ from pdsync.state.backends import Backend
 from pdsync.state.backends.local import LocalBackend
 from pdsync.state.backends.sealed import SealedBackend, SealedFolder
 from pdsync.state.backends.shared import SharedFolder
-from pdsync.state.store import SNAPSHOT, StateStore
+from pdsync.state.store import APPLIED, SNAPSHOT, StateStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def open_store(
     return StateStore(
         SealedBackend(places.backend, keyring),
         journals=places.journals.folder,
-        snapshots=SharedFolder(here, places.backend, SNAPSHOT, around.notify) if share else here,
+        snapshots=SharedFolder(here, places.backend, (SNAPSHOT, APPLIED), around.notify) if share else here,
         now=now,
         new_id=new_id,
         who=who,

@@ -8,7 +8,7 @@ from pdsync.sealing import is_sealed, seal, unseal
 from pdsync.state.journal import sealed_journal, unsealed_journal
 from pdsync.state.ledger_file import parse_ledger
 from pdsync.state.moved import split_marker
-from pdsync.state.store import LEDGER, MEMO, SNAPSHOT
+from pdsync.state.store import APPLIED, LEDGER, MEMO, SNAPSHOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ def rekey(places: Places, have: Keyring | None, want: Keyring | None) -> list[st
     with a key of `have` and what is plain are both read.  Raises `StateError`.
     """
     done = [*_journals(places.journals, have, want), *_cached(places.local, have, want)]
-    shared = () if places.backend is places.local else (SNAPSHOT,)
+    shared = () if places.backend is places.local else (SNAPSHOT, APPLIED)
     return [*done, *_kept(places.backend, (*shared, LEDGER), have, want)]
 
 
@@ -42,7 +42,7 @@ def _kept(backend: Backend, names: Iterable[str], have: Keyring | None, want: Ke
 
 
 def _cached(local: LocalBackend, have: Keyring | None, want: Keyring | None) -> Iterator[str]:
-    for name in (SNAPSHOT, MEMO):
+    for name in (SNAPSHOT, APPLIED, MEMO):
         stored = local.load(name)
         if stored is not None:
             plain = _plain(stored.data, have, f"{local.url}/{name}")

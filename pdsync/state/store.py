@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LEDGER = "ledger.jsonl"
 SNAPSHOT = "snapshot.jsonl"
+APPLIED = "applied.jsonl"
 MEMO = "memo.jsonl"
 
 
@@ -135,7 +136,11 @@ class StateStore:
         """
         self._check_base(plan)
         ledger = after_run(self._ledger, plan, {})
-        return ledger if ledger == self._stored else self.save(ledger, deletes=0)
+        if ledger == self._stored:
+            return ledger
+        saved = self.save(ledger, deletes=0)
+        self._keep_applied(saved)
+        return saved
 
     def begin(self, plan: Plan) -> Journal:
         """Open the journal of a new run.  Raises `StalePlan` when the plan was made on another ledger."""
@@ -158,6 +163,7 @@ class StateStore:
         removed = sum(c.ledger is None and statuses.get(c.n) == "done" for c in journal.plan.changes)
         saved = self.save(ledger, deletes=removed)
         journal.close(saved.serial)
+        self._keep_applied(saved)
         return saved
 
     def load_snapshot(self, kinds: Collection[str] | None = None) -> Snapshot | None:
@@ -176,6 +182,22 @@ class StateStore:
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep a snapshot; the last one wins, since it can always be taken again."""
         self.snapshots.replace(SNAPSHOT, dump_snapshot(snapshot))
+
+    def load_applied(self, digest: str, kinds: Collection[str]) -> Snapshot | None:
+        """The snapshot that was applied last, of some kinds; None when this machine has none with this digest."""
+        if not digest or parse_digest(self.snapshots.first_line(APPLIED)) != digest:
+            return None
+        held = self.snapshots.open(APPLIED)
+        return read_snapshot(held, f"{self.snapshots.url}/{APPLIED}", kinds) if held else None
+
+    def _keep_applied(self, ledger: Ledger) -> None:
+        """Keep the snapshot that a ledger stands for, if it is the last one: causes are told by it.
+
+        Where it cannot be kept, the next plan says that its causes are not exact.
+        """
+        if ledger.snapshot and ledger.snapshot == self.last_digest():
+            with suppress(StateError):
+                self.snapshots.keep(SNAPSHOT, APPLIED)
 
     def load_memo(self) -> Memo:
         """What mapping remembers; empty when there is nothing, or nothing that can be used."""

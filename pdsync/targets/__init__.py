@@ -40,6 +40,14 @@ class WriteResult:
     doubt: Literal["", "unknown", "unsent"] = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Who wrote an entity last, as the target names them, and when (RFC 3339)."""
+
+    by: str
+    at: str
+
+
 class TargetReader(Protocol):
     """Reads a target; has no method that writes."""
 
@@ -60,6 +68,10 @@ class TargetReader(Protocol):
 
     async def known(self, keys: Collection[EntityKey]) -> frozenset[EntityKey]:
         """Those of `keys` that exist in the target."""
+        ...
+
+    async def edits(self, keys: Collection[EntityKey]) -> Mapping[EntityKey, Edit]:
+        """Who wrote each of these entities last, and when, where the target says so."""
         ...
 
     async def by_integration(self, keys: Collection[EntityKey]) -> frozenset[EntityKey] | None:

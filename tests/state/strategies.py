@@ -33,6 +33,8 @@ LEDGERS = st.builds(
     parent=TEXT,
     org_id=TEXT,
     commit=TEXT,
+    catalog=TEXT,
+    snapshot=TEXT,
     tool=TEXT,
     expressions=st.dictionaries(TEXT, st.dictionaries(TEXT, TEXT, max_size=2), max_size=2),
     runs=st.lists(

@@ -121,6 +121,10 @@ class Cache(Protocol):
         """Replace a file whatever it was, whole or not at all.  Raises `StateError`."""
         ...
 
+    def keep(self, name: str, under: str) -> None:
+        """Keep a file as it is now under another name as well.  Raises `StateError`."""
+        ...
+
     def first_line(self, name: str) -> bytes:
         """The first line of a file, without reading the rest; empty when there is none."""
         ...

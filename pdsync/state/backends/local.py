@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 import time
 from contextlib import contextmanager, suppress
@@ -98,6 +99,21 @@ class LocalBackend:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _replace(path, chunks)
+        except OSError as e:
+            raise _failed("write", path, e) from e
+
+    def keep(self, name: str, under: str) -> None:
+        """Keep a blob as it is now under another name as well; copied only if need be.  Raises `StateError`."""
+        path = self._path(under)
+        try:
+            with tempfile.TemporaryDirectory(prefix=f".{under}.", dir=self.folder) as folder:
+                linked = Path(folder) / under
+                try:
+                    linked.hardlink_to(self._path(name))
+                except OSError:
+                    shutil.copyfile(self._path(name), linked)
+                    linked.chmod(0o600)
+                linked.replace(path)
         except OSError as e:
             raise _failed("write", path, e) from e
 

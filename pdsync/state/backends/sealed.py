@@ -88,6 +88,10 @@ class SealedFolder:
         """See `LocalBackend.replace`."""
         self.inner.replace(name, seal(chunks, self.keyring) if self.keyring else chunks)
 
+    def keep(self, name: str, under: str) -> None:
+        """See `LocalBackend.keep`."""
+        self.inner.keep(name, under)
+
     def open(self, name: str) -> Readable | None:
         """See `LocalBackend.open`."""
         held = self.inner.open(name)

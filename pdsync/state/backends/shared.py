@@ -1,4 +1,4 @@
-"""The snapshot kept with the ledger, so that every machine goes on from the last one that any of them took.
+"""Snapshots kept with the ledger, so that every machine goes on from the last one that any of them took.
 
 What is read is a copy on this machine, brought up to date when it is first asked for; what is written goes there first
 and then to the backend.  Of two writers the last one wins, since a snapshot can always be taken again: for the same
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pdsync.errors import StalePlan, StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
     from pdsync.spool import Readable
@@ -25,19 +25,22 @@ ATTEMPTS = 5
 
 
 class SharedFolder:
-    """A `pdsync.state.backends.Cache` of which the file `name` is kept by `backend` too, sealed or plain as it is."""
+    """A `pdsync.state.backends.Cache` whose files `names` are kept by `backend` too, sealed or plain as they are."""
 
     def __init__(
-        self, folder: SealedFolder, backend: Backend, name: str, notify: Callable[[str], None] | None = None
+        self,
+        folder: SealedFolder,
+        backend: Backend,
+        names: Collection[str],
+        notify: Callable[[str], None] | None = None,
     ) -> None:
         self.url = folder.url
         self._folder = folder
         self._copy: LocalBackend = folder.inner
         self._backend = backend
-        self._name = name
-        self._marker = f".{name}.version"
+        self._names = names
         self._notify = notify or (lambda _: None)
-        self._fresh = False
+        self._fresh: set[str] = set()
 
     @property
     def folder(self) -> Path:
@@ -62,39 +65,50 @@ class SharedFolder:
     def replace(self, name: str, chunks: Iterable[bytes]) -> None:
         """See `Cache.replace`."""
         self._folder.replace(name, chunks)
-        if name == self._name:
-            self._share()
+        if name in self._names:
+            self._share(name)
+
+    def keep(self, name: str, under: str) -> None:
+        """See `Cache.keep`."""
+        self._folder.keep(name, under)
+        if under in self._names:
+            self._share(under)
 
     def _refresh(self, name: str) -> None:
         """Once in a process: fetch the file if the backend has another version of it.  Raises `StateError`."""
-        if name != self._name or self._fresh:
+        if name not in self._names or name in self._fresh:
             return
-        self._fresh = True
+        self._fresh.add(name)
         version = self._backend.version(name)
-        marker = self._copy.load(self._marker)
+        marker = self._copy.load(_marker(name))
         if version is None or (marker and marker.data.decode() == version and self._copy.open(name) is not None):
             return
         stored = self._backend.load(name)
         if stored is not None:
             self._copy.replace(name, [stored.data])
-            self._mark(stored.version)
+            self._mark(name, stored.version)
 
-    def _share(self) -> None:
-        stored = self._copy.load(self._name)
-        self._fresh = True
+    def _share(self, name: str) -> None:
+        stored = self._copy.load(name)
+        self._fresh.add(name)
         try:
             if stored is not None:
-                self._mark(self._stored(stored.data))
+                self._mark(name, self._stored(name, stored.data))
         except StateError as problem:
             self._notify(f"the snapshot stays on this machine: {problem}")
 
-    def _stored(self, data: bytes) -> str:
+    def _stored(self, name: str, data: bytes) -> str:
         for _ in range(ATTEMPTS - 1):
             try:
-                return self._backend.store(self._name, data, self._backend.version(self._name))
+                return self._backend.store(name, data, self._backend.version(name))
             except StalePlan:
                 continue
-        return self._backend.store(self._name, data, self._backend.version(self._name))
+        return self._backend.store(name, data, self._backend.version(name))
 
-    def _mark(self, version: str) -> None:
-        self._copy.replace(self._marker, [version.encode()])
+    def _mark(self, name: str, version: str) -> None:
+        self._copy.replace(_marker(name), [version.encode()])
+
+
+def _marker(name: str) -> str:
+    """The file that says which version of the shared one the copy is."""
+    return f".{name}.version"

@@ -15,6 +15,7 @@ from pdsync.errors import TargetError
 from pdsync.model import Blueprint, EntityKey, Existing, ExistingEntity, Json
 from pdsync.normal import entity_normaliser
 from pdsync.sharing import Pool
+from pdsync.targets import Edit
 from pdsync.targets.port.around import by_blueprint, by_integration, in_parts
 from pdsync.targets.port.paths import BLUEPRINTS, ORGANIZATION, count_path, search_path
 from pdsync.targets.port.problems import unreadable, unsettled
@@ -135,6 +136,16 @@ class PortReader:
             ]
         return frozenset[EntityKey]().union(*(part.result() for part in parts))
 
+    async def edits(self, keys: Collection[EntityKey]) -> dict[EntityKey, Edit]:
+        """Who wrote each of these entities last, and when: told only of whole entities, so not when all are read."""
+        async with tasks() as group:
+            parts = [
+                group.create_task(self._edits(blueprint, some))
+                for blueprint, identifiers in by_blueprint(keys).items()
+                for some in in_parts(identifiers)
+            ]
+        return {key: edit for part in parts for key, edit in part.result().items() if key in keys}
+
     async def by_integration(self, keys: Collection[EntityKey]) -> frozenset[EntityKey] | None:
         """Those of `keys` that Port's own PagerDuty integration wrote last; None when Port does not tell."""
         return await by_integration(self._client, keys)
@@ -220,6 +231,13 @@ class PortReader:
             if not is_absent(problem):
                 raise
         return {EntityKey(blueprint, identifier) for identifier in found.intersection(identifiers)}
+
+    async def _edits(self, blueprint: str, identifiers: Collection[str]) -> dict[EntityKey, Edit]:
+        return {
+            EntityKey(blueprint, entity.identifier): Edit(entity.updated_by or "", entity.updated_at or "")
+            async for page in self._pages(blueprint, _named(identifiers))
+            for entity in page
+        }
 
     async def _pages(self, blueprint: str, question: Mapping[str, Json]) -> AsyncIterator[list[_Entity]]:
         path = search_path(blueprint)

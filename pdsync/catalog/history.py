@@ -1,0 +1,118 @@
+"""What git knows of a catalog: how it was at an earlier commit, and which commit brought a line of it."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from pdsync.catalog import load_catalog
+from pdsync.catalog.tree import open_repository
+from pdsync.model import Commit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from git import Repo
+
+    from pdsync.model import Catalog
+
+_PLACE = re.compile(r"(?P<file>.+):(?P<line>\d+):\d+(?P<gone>@[0-9a-f]+)?")
+_NOT_COMMITTED = "0" * 40
+_UNCOMMITTED = Commit("", "", "", "")
+
+
+class _Place(NamedTuple):
+    """A line of the catalog as changes name it; `line` is 0 when it is no longer there."""
+
+    told: str
+    line: int
+
+
+class CatalogHistory:
+    """The history of the catalog in the folder `root`, under one environment."""
+
+    def __init__(self, root: Path, environment: str | None = None) -> None:
+        self._root = root
+        self._environment = environment
+
+    def catalog(self, commit: str) -> Catalog:
+        """The catalog at a commit.  Raises `CatalogError` when git does not have it or it cannot be used."""
+        return load_catalog(self._root, ref=commit, environment=self._environment)
+
+    def commits(self, places: Iterable[str], since: str) -> dict[str, Commit]:
+        """By place (`catalog/mappings/a.yaml:3:7`) the commit after `since` that brought the line as it is.
+
+        Where the line itself is older, the last commit after `since` that touched its file.  A commit without an id
+        stands for what is not committed; places that git says nothing of are left out.
+        """
+        from git.exc import GitError
+
+        by_file: defaultdict[str, list[_Place]] = defaultdict(list)
+        for place in sorted(set(places)):
+            if found := _PLACE.fullmatch(place):
+                by_file[found["file"]].append(_Place(place, 0 if found["gone"] else int(found["line"])))
+        told: dict[str, Commit] = {}
+        try:
+            with open_repository(self._root) as repo:
+                for file, listed in by_file.items():
+                    told.update(self._of_file(repo, file, listed, since))
+        except (GitError, ValueError, OSError):  # it only adds to a plan: without a repository there is nothing to add
+            return told
+        return told
+
+    def _of_file(self, repo: Repo, file: str, places: list[_Place], since: str) -> Iterator[tuple[str, Commit]]:
+        path = str(self._root.resolve().parent / file)
+        lines = [f"-L{n},{n}" for n in sorted({place.line for place in places} - {0})]
+        blamed = _blamed(repo.git.blame("--porcelain", *lines, f"^{since}", "--", path)) if lines else {}
+        last = _once(partial(_last_commit, repo, path, since))
+        for place in places:
+            if commit := blamed.get(place.line) or last():
+                yield place.told, commit
+
+
+def _once(find: Callable[[], Commit | None]) -> Callable[[], Commit | None]:
+    found: list[Commit | None] = []
+
+    def once() -> Commit | None:
+        if not found:
+            found.append(find())
+        return found[0]
+
+    return once
+
+
+def _last_commit(repo: Repo, path: str, since: str) -> Commit | None:
+    told = repo.git.log("-1", "--format=%H%n%aN%n%at%n%s", f"{since}..HEAD", "--", path)
+    if not told:
+        return None
+    sha, author, at, summary = told.split("\n", 3)
+    return Commit(sha, author, _moment(at), summary)
+
+
+def _blamed(porcelain: str) -> dict[int, Commit]:
+    """Line number -> the commit that brought it, for lines that are younger than the border of what was asked for."""
+    told: dict[str, dict[str, str]] = {}
+    lines: dict[int, str] = {}
+    sha = ""
+    for text in porcelain.split("\n"):
+        word, _, rest = text.partition(" ")
+        if re.fullmatch("[0-9a-f]{40}", word):
+            sha = word
+            lines[int(rest.split(" ")[1])] = sha
+        elif not text.startswith("\t"):
+            told.setdefault(sha, {})[word] = rest
+    return {line: _commit(sha, told[sha]) for line, sha in lines.items() if "boundary" not in told[sha]}
+
+
+def _commit(sha: str, told: Mapping[str, str]) -> Commit:
+    if sha == _NOT_COMMITTED:
+        return _UNCOMMITTED
+    return Commit(sha, told["author"], _moment(told["author-time"]), told["summary"])
+
+
+def _moment(seconds: str) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

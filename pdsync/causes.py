@@ -1,0 +1,197 @@
+"""Gather what a plan's causes are told by: the catalog and the records of the last apply, git, and Port.
+
+All of it is asked for what the plan changes alone; a plan without changes asks nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+import orjson
+
+from pdsync.errors import CatalogError, StateError
+from pdsync.model import Collection, Snapshot
+from pdsync.plan import Facts
+from pdsync.plan.cause import Past, lines_of, may_have_moved, records_behind, with_causes
+from pdsync.state.store import StateStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from pdsync.model import Catalog, Change, Commit, DesiredEntities, MappingRule, Plan, Query, Record
+    from pdsync.targets import TargetReader
+
+    Mapped = Callable[[Catalog, Snapshot], DesiredEntities]
+    Digests = Callable[[Sequence[MappingRule]], Mapping[str, Mapping[str, str]]]
+
+TOLD = 1000
+"""Of so many changes it is asked when their record or their entity was last touched, and by whom."""
+
+NOT_KEPT = "the records of the last apply are not kept on this machine"
+_MOMENTS = ("updated_at", "last_status_change_at", "created_at")
+
+
+class History(Protocol):
+    """What version control knows of the catalog (`pdsync.catalog.history.CatalogHistory`)."""
+
+    def catalog(self, commit: str) -> Catalog:
+        """The catalog at a commit.  Raises `CatalogError`."""
+        ...
+
+    def commits(self, places: Iterable[str], since: str) -> Mapping[str, Commit]:
+        """By place the commit after `since` that brought it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Where a plan's causes are found: its facts and snapshot, what remembers, and how to map.
+
+    `mapped` maps a snapshot under a catalog, `digests` gives what the ledger's `expressions` are of rules.
+    """
+
+    facts: Facts
+    snapshot: Snapshot
+    store: StateStore
+    history: History
+    mapped: Mapped
+    digests: Digests
+
+
+async def told_causes(plan: Plan, found: Evidence, reader: TargetReader) -> Plan:
+    """The plan with the causes of its changes, as exact as they can be had, and who is behind them."""
+    if not plan.changes:
+        return plan
+    plan = await asyncio.to_thread(_attributed, plan, found)
+    return await _edited(plan, reader)
+
+
+def _attributed(plan: Plan, found: Evidence) -> Plan:
+    if may_have_moved(found.facts):
+        catalog, why = _catalog_then(found)
+        plan = replace(plan, inexact=why) if catalog is None else _by_corners(plan, found, catalog)
+    plan = _dated(plan, found.snapshot)
+    since = found.facts.ledger.commit
+    lines = set(lines_of(plan)) if since else ()
+    return replace(plan, commits=found.history.commits(lines, since)) if lines else plan
+
+
+def _catalog_then(found: Evidence) -> tuple[Catalog | None, str]:
+    """The catalog of the last apply, or why it cannot be had."""
+    ledger, now = found.facts.ledger, found.facts.catalog
+    if ledger.catalog == now.tree and ledger.expressions == found.facts.expressions:
+        return now, ""
+    if not ledger.commit:
+        return None, "the catalog that was applied last is in no commit"
+    try:
+        then = found.history.catalog(ledger.commit)
+    except CatalogError as problem:
+        return None, f"commit {ledger.commit[:10]}, which was applied last, cannot be read here ({problem})"
+    if then.tree != ledger.catalog:
+        return None, f"commit {ledger.commit[:10]} was applied with changes that were not committed"
+    return then, ""
+
+
+def _by_corners(plan: Plan, found: Evidence, then: Catalog) -> Plan:
+    now, sources = found.facts.catalog, records_behind(plan, found.facts)
+    records_now = limited(found.snapshot, [now, then], sources)
+    kept = _records_then(found, sources)
+    records_then = limited(kept, [now, then], sources) if kept else None
+    same = then is now
+    by_source = found.facts.desired if same else found.mapped(then, records_now)
+    both = found.mapped(then, records_then) if records_then else None
+    by_catalog = both if same else found.mapped(now, records_then) if records_then else None
+    past = Past(then, found.digests(then.rules), by_source, by_catalog, both)
+    return replace(with_causes(plan, found.facts, past), inexact="" if records_then else NOT_KEPT)
+
+
+def _records_then(found: Evidence, sources: AbstractSet[str]) -> Snapshot | None:
+    kinds = {source.partition("/")[0] for source in sources}
+    try:
+        return found.store.load_applied(found.facts.ledger.snapshot, kinds)
+    except StateError:  # one that cannot be read is as good as none
+        return None
+
+
+def limited(snapshot: Snapshot, catalogs: Iterable[Catalog], sources: AbstractSet[str]) -> Snapshot:
+    """The snapshot with these records alone, for every query of the catalogs.
+
+    A query that it does not have gets the records of its kind, whatever they were asked for by.
+    """
+    wanted: defaultdict[str, set[str]] = defaultdict(set)
+    for source in sources:
+        kind, _, id_ = source.partition("/")
+        wanted[kind].add(id_)
+    queries = {rule.query for catalog in catalogs for rule in catalog.rules}
+    asked = {query: _asked(snapshot, query) for query in queries}
+    return replace(
+        snapshot,
+        collections={query: Collection(query, tuple(_some(some, wanted[query.kind]))) for query, some in asked.items()},
+    )
+
+
+def _asked(snapshot: Snapshot, query: Query) -> list[Collection]:
+    own = snapshot.collections.get(query)
+    return [own] if own else [each for other, each in snapshot.collections.items() if other.kind == query.kind]
+
+
+def _some(collections: Iterable[Collection], ids: AbstractSet[str]) -> Iterator[Record]:
+    seen: set[str] = set()
+    for collection in collections if ids else ():
+        for record in collection.records:
+            if record.id in ids and record.id not in seen:
+                seen.add(record.id)
+                yield record
+
+
+# --- who and when ------------------------------------------------------------------------------------------------
+
+
+def _dated(plan: Plan, snapshot: Snapshot) -> Plan:
+    """The changes that PagerDuty caused, with the moment at which their record says it was changed."""
+    wanted = [c for c in plan.changes if c.target == "entity" and "source" in c.causes and c.action != "delete"]
+    if not 0 < len(wanted) <= TOLD:
+        return plan
+    kinds: defaultdict[str, set[str]] = defaultdict(set)
+    for change in wanted:
+        kind, _, id_ = change.source.partition("/")
+        kinds[kind].add(id_)
+    moments = {
+        f"{query.kind}/{record.id}": _moment(record)
+        for query, collection in snapshot.collections.items()
+        for record in _some([collection], kinds[query.kind])
+    }
+
+    def dated(change: Change) -> Change:
+        at = moments.get(change.source, "") if "source" in change.causes else ""
+        return replace(change, source_at=at) if at else change
+
+    return replace(plan, changes=tuple(map(dated, plan.changes)))
+
+
+def _moment(record: Record) -> str:
+    """When a record was last changed, as far as it tells."""
+    try:
+        told = orjson.loads(record.raw)
+    except orjson.JSONDecodeError:
+        return ""
+    found = (told.get(name) for name in _MOMENTS) if isinstance(told, dict) else ()
+    return next((at for at in found if isinstance(at, str)), "")
+
+
+async def _edited(plan: Plan, reader: TargetReader) -> Plan:
+    """The changes that undo what somebody did in Port, with who that was and when."""
+    keys = [c.key for c in plan.changes if c.target == "entity" and "drift" in c.causes and c.action != "create"]
+    edits = await reader.edits(keys[:TOLD]) if keys else {}
+    if not edits:
+        return plan
+
+    def told(change: Change) -> Change:
+        edit = edits.get(change.key) if change.target == "entity" and "drift" in change.causes else None
+        return replace(change, edited_by=edit.by, edited_at=edit.at) if edit else change
+
+    return replace(plan, changes=tuple(map(told, plan.changes)))

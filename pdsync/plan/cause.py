@@ -1,0 +1,323 @@
+"""Why each field changes, found out by mapping at the four corners.
+
+Mapping is pure: what an entity shall be depends on the catalog and on its records, and on nothing else.  So what has
+moved since the last apply is told by evaluating with one of them as it was then:
+
+                      records then      records now
+    catalog then      what was applied  by PagerDuty alone
+    catalog now       by the catalog    what is planned
+
+A field that is planned to be another one than was applied has the causes
+
+    catalog    the catalog alone gives another value than both did then
+    source     the records alone do
+    both       neither alone does, but the two together
+    tool       catalog and records of then do not give today what was applied: what evaluates them has changed
+
+and, in any case, `drift` when Port does not hold what was applied.  One that was applied as it is planned is drift
+alone.  For an entity that comes or goes the same is asked of its being there.
+
+Where a corner cannot be evaluated the plan says why in `inexact`.  Without the catalog of then, changed expressions
+count as `catalog` and all else as `source`; without the records of then, what the catalog of then makes of the records
+of now is compared with what was applied and with what is planned, and a new tool cannot be told from PagerDuty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pdsync.model import Catalog, DesiredEntities, DesiredEntity, EntityKey, Expression
+from pdsync.normal import same
+from pdsync.plan.blueprints import blueprints_after, plan_blueprints
+from pdsync.plan.decide import CAUSES, Scope, all_causes, main_cause
+from pdsync.plan.entities import EntityDecisions, with_stubs
+from pdsync.plan.migrate import between
+from pdsync.plan.order import relation_targets
+from pdsync.plan.saved import names_before
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Set as AbstractSet
+
+    from pdsync.model import Blueprint, Cause, Change, FieldChange, Json, LedgerEntry, MappingRule, Plan
+    from pdsync.plan.decide import Facts
+    from pdsync.plan.saved import Names
+
+REMOVALS = ("delete", "release", "forget")
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The catalog that was applied last, and what mapping gives at the other corners for the records of a plan.
+
+    `by_source` is under the catalog of then with the records of now; `by_catalog` under that of now with the records of
+    then, and `then` with both as they were: None where the records of then are not kept.
+    """
+
+    catalog: Catalog
+    expressions: Mapping[str, Mapping[str, str]]
+    by_source: DesiredEntities
+    by_catalog: DesiredEntities | None = None
+    then: DesiredEntities | None = None
+
+
+def may_have_moved(facts: Facts) -> bool:
+    """Whether anything but records and Port can be behind a change: else every cause is known already."""
+    owned = facts.ledger
+    if not owned.catalog:  # nothing was applied, or all of it was removed
+        return False
+    same_catalog = owned.catalog == facts.catalog.tree and owned.expressions == facts.expressions
+    return not same_catalog or owned.tool != facts.tool
+
+
+def records_behind(plan: Plan, facts: Facts) -> frozenset[str]:
+    """The records, as `services/PX1`, that decide about what a plan changes: those from which it is made, or was.
+
+    An entity is also there for as long as something points at it, so the records of what does count too.
+    """
+    found: set[str] = set()
+    moving: set[EntityKey] = set()
+    for change in plan.changes:
+        if change.target == "entity":
+            last = facts.ledger.entities.get(change.key)
+            found |= {change.source, last.source if last else ""}
+            if change.action == "create" or change.action in REMOVALS:
+                moving.add(change.key)
+    if moving:
+        blueprints = {**facts.existing.blueprints, **facts.catalog.blueprints}
+        sides = (facts.desired.entities.items(), facts.ledger.entities.items())
+        found |= {each.source for side in sides for key, each in side if _points(key, each, moving, blueprints)}
+    return frozenset(found - {""})
+
+
+def _points(
+    key: EntityKey,
+    entity: DesiredEntity | LedgerEntry,
+    at: AbstractSet[EntityKey],
+    blueprints: Mapping[str, Blueprint],
+) -> bool:
+    targets = relation_targets(entity.fields, blueprints.get(key.blueprint))
+    return any(target in at for _, target in targets)
+
+
+def with_causes(plan: Plan, facts: Facts, past: Past) -> Plan:
+    """The plan with the causes of its changes as the corners tell them."""
+    told = _Attribution(plan, facts, past)
+    return replace(plan, changes=tuple(told.of(change) for change in plan.changes))
+
+
+class _Corner:
+    """One evaluation, asked about single entities and fields.
+
+    `names` gives the names that paths had where they are asked for by those after the plan.
+    """
+
+    def __init__(self, facts: Facts, blueprints: Mapping[str, Blueprint], names: Names) -> None:
+        self._facts = facts
+        self._names = names
+        self._desired, _ = with_stubs(facts, blueprints, {})
+        self._desired = {key: want for key, want in self._desired.items() if key.blueprint in blueprints}
+        self._decisions = EntityDecisions(facts, blueprints, self._desired)
+        self._values: dict[tuple[EntityKey, bool], Mapping[str, Json]] = {}
+
+    def has(self, key: EntityKey) -> bool:
+        """Whether the entity is to be there."""
+        return key in self._desired or self._left(key)
+
+    def made_by(self, key: EntityKey) -> Json:
+        """Which rules and record make the entity, None when there is no such entity."""
+        last, want = self._facts.ledger.entities.get(key), self._desired.get(key)
+        if want is None:
+            return (last.rules, last.source) if last and self._left(key) else None
+        return want.rules, want.source
+
+    def value(self, key: EntityKey, path: str, *, new: bool) -> Json:
+        """What a field is to be, None when there is no such entity; of one that is `new`, what it begins with."""
+        last, want = self._facts.ledger.entities.get(key), self._desired.get(key)
+        path = self._names.get((key.blueprint, path), path)
+        applied = last.fields.get(path) if last else None
+        if want is None:
+            return applied if self._left(key) else None
+        if path in want.unknown:
+            return applied
+        if (key, new) not in self._values:
+            self._values[key, new] = self._decisions.would_be(want, last, new=new)
+        return self._values[key, new].get(path)
+
+    def _left(self, key: EntityKey) -> bool:
+        """Whether the entity would be left as it is because what it should be is not known."""
+        last = self._facts.ledger.entities.get(key)
+        desired = self._facts.desired
+        return last is not None and (key in desired.held or last.source in desired.failed)
+
+
+class _Attribution:
+    """The causes of one plan's changes."""
+
+    def __init__(self, plan: Plan, facts: Facts, past: Past) -> None:
+        scope = Scope.read(plan.base.scope)
+        schema = plan_blueprints(facts, scope, {key.blueprint for key in facts.desired.entities})
+        after = between(facts, schema.migrations)
+        self._facts, self._past = facts, past
+        self._rules = {rule.id: rule for rule in facts.catalog.rules}
+        self._old_rules = {rule.id: rule for rule in past.catalog.rules}
+        self._tool = facts.ledger.tool != facts.tool
+        self._applied = after.ledger.entities
+        self._anew = {name: each.dropped for name, each in schema.migrations.items()}
+        old = replace(facts, catalog=past.catalog, expressions=past.expressions)
+        before, names = blueprints_after(old), names_before(plan.changes)
+
+        def then(desired: DesiredEntities) -> _Corner:
+            return _Corner(replace(old, desired=desired), before, names)
+
+        self._by_source = then(past.by_source)
+        self._then = then(past.then) if past.then is not None else None
+        self._by_catalog = None
+        if past.by_catalog is not None:
+            self._by_catalog = _Corner(replace(after, desired=past.by_catalog), schema.after, {})
+
+    def of(self, change: Change) -> Change:
+        """The change with its causes; one of a blueprint knows them already."""
+        if change.target == "blueprint" or change.reason == "carried":
+            return change
+        last = self._applied.get(change.key)
+        moves = (change.action in REMOVALS) is (last is not None)
+        being = self._being(change) if moves else ()
+        fields = tuple(self._field(change, field, being) for field in change.fields)
+        found = being or _union(fields) or self._of_ledger(change, last) or change.causes
+        main = found[0] if moves else main_cause(fields, found[0])
+        if change.reason == "gone-from-port" or (change.action == "create" and last is not None):
+            main = "drift"
+        told = replace(change, fields=fields, cause=main, causes=all_causes(main, found))
+        if not moves:
+            return told
+        return replace(told, reason=_reason(told), origin=self._place(told, last) if "catalog" in found else "")
+
+    # --- one question
+
+    def _ask(self, at: Callable[[_Corner], Json], applied: Json, planned: Json) -> tuple[Cause, ...]:
+        """The causes for which something that was applied one way is planned another way.
+
+        None at all when what was applied is not what the catalog and the records of then give: it is from elsewhere
+        (an apply that was limited, or done in part), and the corners do not speak of it.
+        """
+        then = at(self._then) if self._then else applied
+        if self._then and not self._tool and not same(then, applied):
+            return ()
+        found: set[Cause] = set()
+        if not same(then, applied):
+            found.add("tool")
+        by_source = at(self._by_source)
+        if not same(by_source, then):
+            found |= {"source", "tool"} if self._tool and not self._then else {"source"}
+        by_catalog, beside = (at(self._by_catalog), then) if self._by_catalog else (planned, by_source)
+        if not same(by_catalog, beside):
+            found.add("catalog")
+        if not found & {"catalog", "source"} and not same(planned, then):
+            found |= {"catalog", "source"}
+        return tuple(cause for cause in CAUSES if cause in found)
+
+    def _being(self, change: Change) -> tuple[Cause, ...]:
+        """Why an entity comes or goes."""
+        there = change.action not in REMOVALS
+        return self._ask(lambda corner: corner.has(change.key), applied=not there, planned=there) or change.causes
+
+    def _field(self, change: Change, field: FieldChange, being: tuple[Cause, ...]) -> FieldChange:
+        if field.note or field.path in self._anew.get(change.blueprint, ()):
+            return field  # what a blueprint's change asks for
+        if change.action in REMOVALS:
+            return replace(field, cause=being[0], causes=being) if being else field
+        last = self._applied.get(change.key)
+        applied = last.fields.get(field.path) if last else None
+        found: tuple[Cause, ...] = ()
+        if not same(applied, field.after):
+            found = self._value(change.key, field.path, applied, field.after, new=change.action == "create")
+            found = found or tuple(cause for cause in field.causes if cause != "drift")
+        elif not field.drift:
+            found = being or field.causes
+        found = (*found, *(("drift",) if field.drift else ())) or field.causes
+        origin = field.origin or (self._gone_from(last, field.path) if "catalog" in found else "")
+        return replace(field, cause=found[0], causes=found, origin=origin)
+
+    def _value(
+        self, key: EntityKey, path: str, applied: Json, planned: Json, *, new: bool = False
+    ) -> tuple[Cause, ...]:
+        """Why the value of a field is to be another one."""
+        return self._ask(lambda corner: corner.value(key, path, new=new), applied, planned)
+
+    def _of_ledger(self, change: Change, last: LedgerEntry | None) -> tuple[Cause, ...]:
+        """Why only the ledger moves: Port already has what is planned."""
+        now = change.ledger
+        if change.action != "adopt" or now is None or last is None:
+            return ()
+        found: set[Cause] = set()
+        for path in sorted(now.fields.keys() | last.fields.keys()):
+            applied, planned = last.fields.get(path), now.fields.get(path)
+            if not same(applied, planned):
+                found |= {"drift", *self._value(change.key, path, applied, planned)}
+        one, other = (last.rules, last.source), (now.rules, now.source)
+        if one != other:
+            found |= {*self._ask(lambda corner: corner.made_by(change.key), one, other)}
+        return tuple(cause for cause in CAUSES if cause in found) or ("catalog",)
+
+    # --- places
+
+    def _gone_from(self, last: LedgerEntry | None, path: str) -> str:
+        """Where in the catalog of then the expression stood that wrote a path which no rule writes now."""
+        for rule in last.rules if last else ():
+            if rule in self._old_rules and (expression := self._old_rules[rule].fields.get(path)):
+                return self._then_at(str(expression.origin))
+        return ""
+
+    def _place(self, change: Change, last: LedgerEntry | None) -> str:
+        """The place in the catalog that makes an entity come or go."""
+        rules = change.ledger.rules if change.ledger else last.rules if last else ()
+        for rule in rules:
+            now, then = self._rules.get(rule), self._old_rules.get(rule)
+            if now is None or then is None:
+                return str(now.origin) if now else self._then_at(str(then.origin)) if then else ""
+            if place := _first_other(now, then):
+                return place
+        return ""
+
+    def _then_at(self, place: str) -> str:
+        commit = self._facts.ledger.commit
+        return f"{place}@{commit[:10]}" if commit else place
+
+
+def _first_other(now: MappingRule, then: MappingRule) -> str:
+    """Where the first part that is not as then stands, of those that say whether a record is an entity, and which."""
+    parts = ("items", "selector", "identifier", "blueprint")
+    for part in parts:
+        one, other = getattr(now, part), getattr(then, part)
+        if _text(one) != _text(other):
+            return str((one or now).origin)
+    return str(now.origin) if now.query != then.query else ""
+
+
+def _text(part: object) -> str:
+    return part.text if isinstance(part, Expression) else repr(getattr(part, "rules", part))
+
+
+def _union(fields: Iterable[FieldChange]) -> tuple[Cause, ...]:
+    found = {cause for field in fields for cause in field.causes}
+    return tuple(cause for cause in CAUSES if cause in found)
+
+
+def _reason(change: Change) -> str:
+    """The word for a removal, in keeping with its causes."""
+    if change.reason == "unmapped" and "catalog" not in change.causes:
+        return "gone-from-source"
+    if change.reason in ("gone-from-source", "left-window") and "source" not in change.causes:
+        return "unmapped"
+    return change.reason
+
+
+def lines_of(plan: Plan) -> Iterator[str]:
+    """The catalog lines that a plan names for a change that the catalog caused."""
+    for change in plan.changes:
+        if change.origin and "catalog" in change.causes:
+            yield change.origin
+        yield from (field.origin for field in change.fields if field.origin and "catalog" in field.causes)
