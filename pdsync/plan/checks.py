@@ -83,17 +83,17 @@ class _Ruler:
         """What of a change Port would refuse."""
         created = change.action == "create"
         if created:
-            spoken = {field.path for field in change.fields}
+            spoken = {path for path, _ in change.afters()}
             for path, has_default in self._required.items():
                 if path not in spoken and not has_default:
                     yield Refusal(path, "it is required and has no value", vital=True)
-        for field in change.fields:
-            if field.after is None:
-                if field.path in self._required and not (created and self._required[field.path]):
-                    yield Refusal(field.path, "it is required and would be emptied", vital=False)
-            elif (check := self._checks.get(field.path)) and (reason := check(field.after)):
-                vital = created and field.path in self._required
-                yield Refusal(field.path, reason, vital=vital, value=field.after, told=True)
+        for path, value in change.afters():
+            if value is None:
+                if path in self._required and not (created and self._required[path]):
+                    yield Refusal(path, "it is required and would be emptied", vital=False)
+            elif (check := self._checks.get(path)) and (reason := check(value)):
+                vital = created and path in self._required
+                yield Refusal(path, reason, vital=vital, value=value, told=True)
 
 
 def _said(refusals: Sequence[Refusal]) -> str:
@@ -137,7 +137,7 @@ def _follow_relations(
             blueprint = blueprints.get(change.blueprint)
             missing = {
                 path: target
-                for path, target in relation_targets({f.path: f.after for f in change.fields}, blueprint)
+                for path, target in relation_targets(dict(change.afters()), blueprint)
                 if target not in there and not _is_made(kept.get(target))
             }
             if not missing:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pdsync.diff import Difference, diff_fields
 from pdsync.errors import error
-from pdsync.model import Change, DesiredEntity, EntityKey, FieldChange, Held, LedgerEntry
+from pdsync.model import Change, DesiredEntity, EntityKey, FieldChange, FieldChanges, Held, LedgerEntry
 from pdsync.normal import entity_normaliser, same
 from pdsync.plan.decide import CAUSES, all_causes, constant_blueprint, decide, main_cause, wanted_reason
 from pdsync.plan.guards import protected
@@ -16,7 +16,7 @@ from pdsync.plan.rename import successors
 from pdsync.plan.retention import Retention
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pdsync.errors import Diagnostic
     from pdsync.model import Action, Blueprint, Cause, ExistingEntity, Fields, MappingRule
@@ -81,6 +81,7 @@ class EntityDecisions:
         self.rules = {rule.id: rule for rule in facts.catalog.rules}
         self.normalise = {name: entity_normaliser(blueprint) for name, blueprint in blueprints.items()}
         self._paths: dict[tuple[tuple[str, ...], str], tuple[str, bool]] = {}
+        self._new: dict[tuple[tuple[str, ...], tuple[str, ...]], FieldChanges] = {}
         self.writers = writers(facts.catalog.rules)
         self.ownership = Ownership(facts)
         self.retention = Retention(facts.catalog.rules, facts.taken_at)
@@ -141,7 +142,7 @@ class EntityDecisions:
         )
         if action is None:
             return None
-        fields = tuple(self._field(d, want, last) for d in differences)
+        fields = self._fields(differences, want, have, last)
         title = want.fields.get("title") or (have.fields.get("title") if have else None) or want.key.identifier
         causes = self._causes(action, fields, entry, last)
         return Change(
@@ -210,6 +211,21 @@ class EntityDecisions:
             return True
         before = self.facts.ledger.expressions
         return bool(want.source) and any(path in before.get(rule, {}) for rule in want.rules)
+
+    def _fields(
+        self,
+        differences: Sequence[Difference],
+        want: DesiredEntity,
+        have: ExistingEntity | None,
+        last: LedgerEntry | None,
+    ) -> Sequence[FieldChange]:
+        """The differences with their causes; of an entity that is new these are those of its rules and paths."""
+        if have is not None or last is not None:
+            return tuple(self._field(difference, want, last) for difference in differences)
+        made = want.rules, tuple(difference.path for difference in differences)
+        if made not in self._new:
+            self._new[made] = FieldChanges(self._field(difference, want, last) for difference in differences)
+        return self._new[made].from_nothing(tuple(difference.after for difference in differences))
 
     def _field(self, difference: Difference, want: DesiredEntity, last: LedgerEntry | None) -> FieldChange:
         path, before, after = difference

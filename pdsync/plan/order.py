@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pdsync.model import Change, EntityKey, FieldChange
@@ -27,8 +28,8 @@ def relation_targets(fields: Fields, blueprint: Blueprint | None) -> list[tuple[
         return []
     return sorted(
         (path, EntityKey(str(relation["target"]), identifier))
-        for path, value in fields.items()
-        if path.startswith("relations.") and (relation := blueprint.relations.get(path.removeprefix("relations.")))
+        for name, relation in blueprint.relations.items()
+        if (value := fields.get(path := f"relations.{name}")) is not None
         for identifier in _identifiers(value)
     )
 
@@ -51,13 +52,12 @@ def in_order(
         *deletes,
         *_blueprint_deletes(blueprint["delete"], blueprints),
     ]
-    numbered = [replace(change, n=n) for n, change in enumerate(listed, start=1)]
-    return _with_waits(numbered, edges, waits, _moved_away(entity["update"], blueprints))
+    return _numbered(listed, edges, waits, _moved_away(entity["update"], blueprints))
 
 
 def _by_action(changes: Iterable[Change]) -> defaultdict[str, list[Change]]:
     actions: defaultdict[str, list[Change]] = defaultdict(list)
-    for change in sorted(changes, key=lambda c: c.key):
+    for change in sorted(changes, key=attrgetter("blueprint", "identifier")):
         actions[change.action].append(change)
     return actions
 
@@ -199,12 +199,18 @@ def _moved_away(updates: list[Change], blueprints: Mapping[str, Blueprint]) -> d
     return moved
 
 
-def _with_waits(
+def _numbered(
     changes: list[Change], edges: Edges, waits: Edges, moved: Mapping[EntityKey, list[EntityKey]]
 ) -> tuple[Change, ...]:
-    upserts = {c.key: c.n for c in changes if c.target == "entity" and c.action in ("create", "update")}
-    deletes = {c.key: c.n for c in changes if c.target == "entity" and c.action == "delete"}
-    schemas = {c.blueprint: c.n for c in changes if c.target == "blueprint" and c.action in ("create", "update")}
+    """The changes with their numbers and those that each waits for."""
+    upserts, deletes, schemas = {}, {}, {}
+    for n, change in enumerate(changes, start=1):
+        if change.target == "entity" and change.action in ("create", "update"):
+            upserts[change.key] = n
+        elif change.target == "entity" and change.action == "delete":
+            deletes[change.key] = n
+        elif change.target == "blueprint" and change.action in ("create", "update"):
+            schemas[change.blueprint] = n
 
     def after(change: Change) -> set[int]:
         if change.target == "blueprint":
@@ -220,7 +226,7 @@ def _with_waits(
             return gone | comes | {upserts[key] for key in moved.get(change.key, ()) if key in upserts}
         return comes
 
-    return tuple(replace(change, after=tuple(sorted(after(change)))) for change in changes)
+    return tuple(replace(change, n=n, after=tuple(sorted(after(change)))) for n, change in enumerate(changes, start=1))
 
 
 def _identifiers(value: Json) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -46,6 +47,9 @@ _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _EMAIL: Final = regex.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})+")
 _IDN_EMAIL: Final = regex.compile(r"[^\s@]+@[^\s@.]+(?:\.[^\s@.]+)+")
 _INSTANT: Final = regex.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", regex.ASCII)
+PLAIN_URL: Final = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9.-]*(?:/[!-~]*)?")
+"""What nearly every URL is; nothing that a closer look would refuse."""
+
 _IDENTIFIER: Final = regex.compile(r"(?!\.{1,2}\Z)[\p{L}0-9@_.+:\\/=-]{1,1000}")
 
 
@@ -182,12 +186,17 @@ def _is_instant(text: str) -> bool:
 
 
 def _is_url(text: str) -> bool:
+    return PLAIN_URL.fullmatch(text) is not None or is_any_url(text)
+
+
+def is_any_url(text: str) -> bool:
+    """Whether a text is a URL with a host."""
     try:
         parts = urlsplit(text)
         fits = parts.scheme in ("http", "https", "ftp") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         return False
-    return fits and not any(character.isspace() for character in text)
+    return fits and text.split() == [text]
 
 
 def _is_address(kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address]) -> Callable[[str], bool]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pdsync.errors import Severity
 from pdsync.model import Blueprint, Plan
 from pdsync.plan import Facts
-from pdsync.plan.values import correction, property_check, relation_check
+from pdsync.plan.values import PLAIN_URL, correction, is_any_url, property_check, relation_check
 from tests.apply.running import running
 from tests.builders import blueprint, catalog, desired, entry, existing, have, ledger, plan, relation, rule, want
 
@@ -228,3 +228,9 @@ def test_nothing_that_is_planned_is_refused(
         result = here.apply(made)
         assert [o.message for o in result.outcomes if o.status != "done"] == []
         assert not {h.identifier for h in made.held} & here.port.entities("service").keys()
+
+
+@given(st.from_regex(PLAIN_URL, fullmatch=True))
+def test_a_url_taken_at_once_is_one(text: str) -> None:
+    """What passes without a closer look passes with one."""
+    assert is_any_url(text)
