@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from pdsync.diff import changed_lines, inside
 from pdsync.normal import same
+from pdsync.render.because import cause_tag
 from pdsync.render.escape import quoted, value_text, visible
 from pdsync.render.plan_text import MOST_LINES, SYMBOLS, inner_text, more_lines
 
@@ -229,8 +230,7 @@ def _whole(change: Change) -> list[str]:
 
 def _values(fields: Iterable[FieldChange]) -> Iterator[str]:
     for field in fields:
-        tag = f"[{field.cause}{' drift' if field.drift and field.cause != 'drift' else ''}]"
-        place = f"{tag} {field.origin}".rstrip()
+        place = f"{cause_tag(field)} {field.origin}".rstrip()
         if nested := _nested(field):
             yield f"!     {visible(field.path)}   {place}"
             yield from nested

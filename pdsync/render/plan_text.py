@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pdsync.diff import changed_lines, inside, kind_of
 from pdsync.normal import same
+from pdsync.render.because import cause_tag, place_of
 from pdsync.render.escape import quoted, value_text, visible
 from pdsync.render.paint import Paint
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pdsync.diff import Difference
-    from pdsync.model import Change, FieldChange, Plan
+    from pdsync.model import Change, Commit, FieldChange, Plan
 
     Block = tuple[int, list[str]]
     """The number of a change and the lines that show it."""
@@ -90,7 +91,7 @@ def _blueprints(plan: Plan, paint: Paint) -> Iterator[str]:
             if change.action == "create":
                 yield f"       {_parts(change.fields)}"
             else:
-                yield from _fields(change.fields, paint)
+                yield from _fields(change.fields, plan.commits, paint)
 
 
 def _parts(fields: Sequence[FieldChange]) -> str:
@@ -104,23 +105,32 @@ def _entities(plan: Plan, paint: Paint, *, everything: bool) -> Iterator[str]:
     pairs = plan.renames
     changes = [c for c in plan.changes if c.target == "entity" and c.action != "delete"]
     blocks = [
-        *_renames([c for c in changes if c.n in pairs], pairs, paint, everything=everything),
+        *_renames([c for c in changes if c.n in pairs], pairs, plan.commits, paint, everything=everything),
         *_creates([c for c in changes if c.action == "create" and c.n not in pairs], paint, everything=everything),
-        *_updates([c for c in changes if c.action in ("update", "release")], paint, everything=everything),
+        *_updates(
+            [c for c in changes if c.action in ("update", "release")], plan.commits, paint, everything=everything
+        ),
         *_quiet([c for c in changes if c.action in ("adopt", "forget")], paint, everything=everything),
     ]
     for _, lines in sorted(blocks, key=lambda block: block[0]):
         yield from lines
 
 
-def _renames(changes: list[Change], pairs: Mapping[int, int], paint: Paint, *, everything: bool) -> Iterator[Block]:
+def _renames(
+    changes: list[Change],
+    pairs: Mapping[int, int],
+    commits: Mapping[str, Commit],
+    paint: Paint,
+    *,
+    everything: bool,
+) -> Iterator[Block]:
     """What gets another identifier, each by name; of many, only the first ones with the values that change too."""
     for number, change in enumerate(changes):
         names = f"{visible(change.blueprint)}/{visible(change.twin)} -> {visible(str(change.key))}"
         tail = paint("dim", f"[{change.cause}] the old one goes with #{pairs[change.n]}")
         head = f"{f'#{change.n}'.rjust(5)} {paint(RENAME_COLOR, RENAME)} {names} {quoted(change.title, 80)}  {tail}"
         fields = [f for f in change.fields if not same(f.before, f.after)]
-        yield change.n, [head, *(_fields(fields, paint) if everything or number < WHOLE_CREATES else ())]
+        yield change.n, [head, *(_fields(fields, commits, paint) if everything or number < WHOLE_CREATES else ())]
 
 
 def _creates(changes: list[Change], paint: Paint, *, everything: bool) -> Iterator[Block]:
@@ -156,10 +166,12 @@ def _same(changes: list[Change], *, everything: bool) -> list[list[Change]]:
     return sorted(folded, key=lambda group: group[0].n)
 
 
-def _updates(changes: list[Change], paint: Paint, *, everything: bool) -> Iterator[Block]:
+def _updates(
+    changes: list[Change], commits: Mapping[str, Commit], paint: Paint, *, everything: bool
+) -> Iterator[Block]:
     for group in _same(changes, everything=everything):
         head = _line(group[0], paint) if len(group) == 1 else _folded(group, paint)
-        yield group[0].n, [head, *_fields(group[0].fields, paint)]
+        yield group[0].n, [head, *_fields(group[0].fields, commits, paint)]
 
 
 def _folded(group: list[Change], paint: Paint) -> str:
@@ -224,12 +236,10 @@ def spoken(change: Change) -> str:
     return f"{told}: {quoted(change.twin)}" if change.twin else told
 
 
-def _fields(fields: Sequence[FieldChange], paint: Paint) -> Iterator[str]:
+def _fields(fields: Sequence[FieldChange], commits: Mapping[str, Commit], paint: Paint) -> Iterator[str]:
     width = _width(fields)
     for field in fields:
-        place = f"  {visible(field.origin)}" if field.origin else ""
-        drift = " drift" if field.drift and field.cause != "drift" else ""
-        tag = paint("dim", f"  [{field.cause}{drift}]{place}")
+        tag = paint("dim", f"  {cause_tag(field)}  {place_of(field, commits)}".rstrip())
         tag += f"  {visible(field.note)}" if field.note else ""
         nested = list(_nested(field, paint))
         if field.moved_from:
@@ -336,4 +346,5 @@ def _summary(plan: Plan, paint: Paint) -> str:
 def _causes(plan: Plan) -> str:
     halves = set(plan.renames.values())
     counts = Counter(change.cause for change in plan.changes if change.n not in halves)
-    return "Causes: " + ", ".join(f"{cause} {n}" for cause, n in sorted(counts.items()))
+    told = "Causes: " + ", ".join(f"{cause} {n}" for cause, n in sorted(counts.items()))
+    return f"{told}\n(causes not exact: {visible(plan.inexact)})" if plan.inexact else told

@@ -1,0 +1,100 @@
+"""Causes on the command line, with the catalog in git: what did it, where, and who."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from git import Repo
+
+from tests.cli.workspace import MAPPING
+
+if TYPE_CHECKING:
+    from tests.cli.workspace import Workspace
+
+PLACE = "catalog/mappings/pagerduty.yaml"
+
+
+@pytest.fixture
+def committed(here: Workspace) -> Workspace:
+    """An applied workspace whose catalog is one commit."""
+    Repo.init(here.folder)
+    here.write(".gitignore", "state/\n")
+    commit(here, "First")
+    here.ok("-q", "apply", "--auto-approve")
+    return here
+
+
+def commit(here: Workspace, message: str, author: str = "Ana") -> str:
+    with Repo(here.folder) as repo:
+        with repo.config_writer() as config:
+            config.set_value("user", "name", author)
+            config.set_value("user", "email", "ana@example.com")
+        repo.git.add("-A")
+        repo.git.commit("-qm", message)
+        return str(repo.head.commit.hexsha)
+
+
+def fields(plan: dict[str, Any]) -> dict[tuple[str, str], list[str]]:
+    return {(c["identifier"], f["path"]): f["causes"] for c in plan["changes"] for f in c["fields"]}
+
+
+def test_each_cause_says_who_is_behind_it(committed: Workspace) -> None:
+    """A commit with its author, a record, an edit in Port; and several at once."""
+    renamed, edited, both, *_ = sorted(committed.box.store.entities("service"))
+    changed = MAPPING.replace("status: .status\n            url", 'status: .status + "!"\n            url')
+    committed.write(PLACE, changed)
+    sha = commit(committed, "Shout")
+    for service in (renamed, both):
+        committed.box.mutate({"action": "rename_service", "id": service, "name": "Renamed"})
+    for service in (edited, both):
+        committed.box.store.put_entity("service", {"identifier": service, "title": "By hand"})
+    plan = committed.plan()
+    told = fields(plan)
+    assert plan["inexact"] == ""
+    assert told[renamed, "title"] == ["source"]
+    assert told[edited, "title"] == ["drift"]
+    assert told[both, "title"] == ["source", "drift"]
+    assert told[renamed, "properties.status"] == ["catalog"]
+    assert [(c["id"], c["author"], c["summary"]) for c in plan["commits"].values()] == [(sha, "Ana", "Shout")]
+    by = {c["identifier"]: c["edited_by"] for c in plan["changes"]}
+    assert (by[edited], by[both], by[renamed]) == ("admin@sandbox.example", "admin@sandbox.example", "")
+    assert f"[catalog]  {PLACE}:11:21  {sha[:10]} Ana" in committed.ok("plan").out
+
+
+def test_an_expression_that_gives_the_same_is_no_cause(committed: Workspace) -> None:
+    """The line is another one, but what it gives of the record is what PagerDuty changed."""
+    renamed = min(committed.box.store.entities("service"))
+    committed.write(PLACE, MAPPING.replace("title: .name", "title: (.name)", 1))
+    commit(committed, "Brackets")
+    committed.box.mutate({"action": "rename_service", "id": renamed, "name": "Renamed"})
+    assert fields(committed.plan()) == {(renamed, "title"): ["source"]}
+
+
+def test_what_the_causes_lack_is_said(committed: Workspace) -> None:
+    """Without the records of the last apply, or its commit, the plan says so; the changes are the same."""
+    committed.write(PLACE, MAPPING.replace("role: .role", 'role: .role + "!"'))
+    exact = committed.plan()
+    (committed.folder / "state" / "applied.jsonl").unlink()
+    without = committed.plan()
+    assert without["inexact"] == "the records of the last apply are not kept on this machine"
+    assert (without["fingerprint"], fields(without)) == (exact["fingerprint"], fields(exact))
+    assert f"(causes not exact: {without['inexact']})" in committed.ok("plan").out
+    with Repo(committed.folder) as repo:
+        repo.git.checkout("--orphan", "other")
+        commit(committed, "Afresh")
+        repo.git.branch("-D", "master" if "master" in [b.name for b in repo.branches] else "main")
+        repo.git.reflog("expire", "--expire=now", "--all")
+        repo.git.gc("--prune=now", "-q")
+    assert "cannot be read here" in committed.plan()["inexact"]
+
+
+def test_a_line_that_went_is_named_where_it_stood(committed: Workspace) -> None:
+    """A field that left the mapping is cleared, by the commit that took it out."""
+    committed.write(PLACE, MAPPING.replace("            url: .html_url\n", ""))
+    sha = commit(committed, "Without url", "Bo")
+    plan = committed.plan()
+    assert set(map(tuple, fields(plan).values())) == {("catalog",)}
+    (origin,) = {f["origin"] for c in plan["changes"] for f in c["fields"]}
+    assert origin.startswith(f"{PLACE}:12:")
+    assert (plan["commits"][origin]["id"], plan["commits"][origin]["author"]) == (sha, "Bo")
