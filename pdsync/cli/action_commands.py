@@ -73,10 +73,11 @@ class _Operations:
         """See `pdsync.github.action.Operations`."""
         from pdsync.cli.plan_commands import make_plan
         from pdsync.plan import Scope
+        from pdsync.snapshots import Fetching
 
         allowed = self._settings
         scope = Scope(allow_deletes=allowed.allow_deletes, allow_breaking=allowed.allow_breaking)
-        return make_plan(self._session, scope)
+        return make_plan(self._session, scope, how=Fetching(accept_shrink=allowed.accept_shrink))
 
     def apply(self, plan: Plan) -> ApplyResult:
         """See `pdsync.github.action.Operations`."""

@@ -83,8 +83,9 @@ class Settings:
     """Everything the action was told.
 
     `catalog` and `working_directory` are as written; `allow_deletes` maps a blueprint to the number of deletes
-    that are let through, `allow_breaking` a part of one to the number of entities that may lose a value; `state`
-    is empty when the catalog (or `DEFAULT_STATE`) decides.
+    that are let through, `allow_breaking` a part of one to the number of entities that may lose a value;
+    `accept_shrink` are kinds that may be short all at once; `state` is empty when the catalog (or `DEFAULT_STATE`)
+    decides.
     """
 
     command: str
@@ -97,6 +98,7 @@ class Settings:
     fail_on_withheld: Literal["apply", "always", "never"]
     allow_deletes: dict[str, int]
     allow_breaking: dict[str, int]
+    accept_shrink: tuple[str, ...]
     port_base_url: str
     pagerduty_api_url: str
     credentials: Credentials
@@ -134,6 +136,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         fail_on_withheld=given.choice("fail-on-withheld", WITHHELD),  # type: ignore[arg-type]
         allow_deletes=given.numbers("allow-deletes"),
         allow_breaking=given.numbers("allow-breaking"),
+        accept_shrink=given.words("accept-shrink"),
         port_base_url=given.text("port-base-url") or env.get("PORT_BASE_URL", ""),
         pagerduty_api_url=given.text("pagerduty-api-url") or env.get("PAGERDUTY_API_URL", ""),
         credentials=_credentials(given, env),
@@ -203,9 +206,12 @@ class _Inputs:
             self._problem(name, value, "Write true or false.")
         return value.lower() == "true"
 
+    def words(self, name: str) -> tuple[str, ...]:
+        return tuple(self.text(name).replace(",", " ").split())
+
     def numbers(self, name: str) -> dict[str, int]:
         found: dict[str, int] = {}
-        for word in self.text(name).replace(",", " ").split():
+        for word in self.words(name):
             matched = ALLOWED.fullmatch(word)
             if matched is None:
                 self._problem(name, word, "Write BLUEPRINT=NUMBER, several separated by spaces or commas.")

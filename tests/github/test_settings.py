@@ -64,6 +64,12 @@ def test_deletes_are_let_through_by_number() -> None:
     assert settings.allow_deletes == {"a": 1, "b": 22, "c_d": 0}
 
 
+def test_kinds_may_be_short_all_at_once() -> None:
+    """Separated as numbers are; none unless named."""
+    settings = read_settings({"PDSYNC_ACTION_ACCEPT_SHRINK": "users, audit/records\nteams"})
+    assert (settings.accept_shrink, read_settings({}).accept_shrink) == (("users", "audit/records", "teams"), ())
+
+
 @pytest.mark.parametrize(
     ("folder", "catalog", "expected"),
     [
