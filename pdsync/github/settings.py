@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 COMMANDS = ("auto", "plan", "apply", "drift", "check", "validate")
 COMMENTS = ("always", "changes-only", "never")
 WITHHELD = ("apply", "always", "never")
+STATE_SECRETS = (
+    "PDSYNC_STATE_KEY",
+    "PDSYNC_STATE_KEY_FALLBACK",
+    "PDSYNC_STATE_HTTP_TOKEN",
+    "PDSYNC_STATE_HTTP_PASSWORD",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_STORAGE_CLIENT_SECRET",
+)
+"""Variables with what opens the state: no message holds any of it, and should one ever, it is blotted out."""
+
 DEFAULT_STATE = "git+branch://pdsync-state"
 """Where the action keeps the state when neither input nor catalog says: a runner's disk does not survive the job."""
 
@@ -104,6 +117,7 @@ class Settings:
     credentials: Credentials
     runner: Runner
     token: str = field(default="", repr=False)
+    state_secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def catalog_path(self) -> str:
@@ -115,7 +129,7 @@ class Settings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every value that must appear neither in the log nor in anything sent to GitHub."""
-        return (*self.credentials.secrets, *((self.token,) if self.token else ()))
+        return (*self.credentials.secrets, *self.state_secrets, *((self.token,) if self.token else ()))
 
 
 def read_settings(env: Mapping[str, str]) -> Settings:
@@ -142,6 +156,7 @@ def read_settings(env: Mapping[str, str]) -> Settings:
         credentials=_credentials(given, env),
         runner=_runner(env),
         token=given.text("token"),
+        state_secrets=tuple(word for name in STATE_SECRETS for word in env.get(name, "").replace(",", " ").split()),
     )
     if given.problems:
         raise UsageError(*given.problems)

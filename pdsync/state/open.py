@@ -115,7 +115,9 @@ def _branch(url: str, around: Surroundings) -> Backend:
     from pdsync.state.backends.git import GitBackend, parse_git_url
 
     branch, remote = parse_git_url(url)
-    return GitBackend(around.catalog, branch=branch, remote=remote, environment=around.git_environment)
+    return GitBackend(
+        around.catalog, branch=branch, remote=remote, environment=around.git_environment, notify=around.notify
+    )
 
 
 def _objects(url: str, around: Surroundings) -> Backend:

@@ -124,3 +124,11 @@ def test_git_takes_the_token_from_the_environment_and_only_that(tmp_path: Path) 
     ours = git("config", "--get-urlmatch", "http.extraheader", "https://github.example/acme/catalog", env=env)
     assert base64.b64decode(ours.rpartition(" ")[2]) == b"x-access-token:tok"
     assert git_environment("https://github.example", "") == {}
+
+
+def test_what_opens_the_state_is_a_secret() -> None:
+    """Keys, older ones included, and credentials of the store, each by itself."""
+    env = {"PDSYNC_STATE_KEY": "key", "PDSYNC_STATE_KEY_FALLBACK": "old, older", "AWS_SECRET_ACCESS_KEY": "cloud"}
+    settings = read_settings(env)
+    assert settings.secrets == ("key", "old", "older", "cloud")
+    assert "older" not in repr(settings)

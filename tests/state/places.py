@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from pdsync.sealing import Keyring, parse_key
 from pdsync.state.backends import Backend
-from pdsync.state.backends.remote import Patience, RemoteBackend
+from pdsync.state.backends.patience import Patience
+from pdsync.state.backends.remote import RemoteBackend
 from pdsync.state.backends.sealed import SealedBackend
 from pdsync.state.open import Surroundings, open_backend
 from tests.state.servers import S3, Azure, Gcs, Shelf, Web, serving
@@ -51,10 +52,25 @@ class Place:
     shelf: Shelf = field(default_factory=Shelf)
 
 
+class Clock:
+    """Time that only sleeping makes pass."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def patience(self, **parts: Any) -> Patience:
+        return Patience(sleep=self.sleep, clock=lambda: self.now, **parts)
+
+
 def impatient(backend: Backend) -> Backend:
     """The backend with pauses that take no time."""
     if isinstance(backend, RemoteBackend):
-        backend._patience = Patience(total=8.0, sleep=lambda _: None)
+        backend._patience = Clock().patience(total=8.0)
     return backend
 
 

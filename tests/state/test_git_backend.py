@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from pdsync.errors import Locked, StalePlan, StateError, UsageError
 from pdsync.state.backends import Backend, LockInfo
 from pdsync.state.backends.git import GitBackend, GitLocation, parse_git_url
+from pdsync.state.backends.git_refs import Answer
+from tests.state.places import Clock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -360,9 +362,53 @@ def test_an_unreachable_remote_is_not_an_empty_state(here: Path, remote: Path) -
 def test_credentials_in_a_url_do_not_reach_messages(here: Path) -> None:
     """An error about a remote whose URL holds a token does not show the token."""
     run(here, "remote", "set-url", "origin", "http://someone:s3cr3t@127.0.0.1:1/x.git")
+    said: list[str] = []
+    ours = GitBackend(here, patience=Clock().patience(), notify=said.append)
     with pytest.raises(StateError) as caught:
-        backend(here).load("ledger.jsonl")
-    assert "s3cr3t" not in str(caught.value)
+        ours.load("ledger.jsonl")
+    assert "trying again" in said[-1]
+    assert "s3cr3t" not in str(caught.value) + "".join(said)
+
+
+class Shaky:
+    """A network that fails as told, one call after the other: `before` git reaches the remote, or `after`."""
+
+    def __init__(self, ours: GitBackend, *faults: str) -> None:
+        self.faults = [*faults]
+        self.clock = Clock()
+        self.inner = ours._git._over_the_network
+        ours._git._over_the_network = self  # type: ignore[method-assign]
+        ours._git._patience = self.clock.patience()
+
+    def __call__(self, *arguments: str) -> Answer:
+        fault = self.faults.pop(0) if self.faults else ""
+        answer = self.inner(*arguments) if fault != "before" else None
+        return answer if answer and not fault else Answer(128, b"", "fatal: Connection timed out")
+
+
+def test_what_only_the_network_prevents_is_tried_again(here: Path, there: Path, remote: Path) -> None:
+    """Reading and storing; each store is one commit all the same."""
+    ours, theirs = backend(here), backend(there)
+    network = Shaky(ours, "before", "before", "", "before", "after", "before")
+    version = ours.store("ledger.jsonl", b"1", None)
+    assert network.faults == []
+    Shaky(theirs, "before", "after", "after")
+    held = theirs.load("ledger.jsonl")
+    assert held is not None
+    assert (held.data, held.version, run(remote, "rev-list", "--count", BRANCH)) == (b"1", version, "1")
+
+
+def test_a_network_that_stays_away_ends_the_patience(here: Path) -> None:
+    """An error of the state, no stale plan; sooner when the remote has never answered."""
+    ours = backend(here)
+    network = Shaky(ours, *["before"] * 200)
+    for seconds in (20.0, 60.0):
+        network.clock.now = 0.0
+        with pytest.raises(StateError, match="timed out") as caught:
+            ours.load("ledger.jsonl")
+        assert not isinstance(caught.value, StalePlan)
+        assert network.clock.now == pytest.approx(seconds)
+        ours._git._answered = True
 
 
 def test_the_lock_keeps_others_out_and_goes_away(here: Path, there: Path) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pdsync.state.backends import Beat, LockInfo
+    from pdsync.state.backends.patience import Patience
 
 DEFAULT_BRANCH = "pdsync-state"
 DEFAULT_REMOTE = "origin"
@@ -94,7 +95,8 @@ class GitBackend:
     """A `pdsync.state.backends.Backend` on one branch of the repository that `repository` lies in.
 
     `environment` is added to git's own for every call (`pdsync.github.settings.git_environment` brings a token that
-    way).  `now` gives the time of commits.  Raises `StateError` when `repository` is in no git repository.
+    way).  `notify` is told, in words, what is being waited for; `now` gives the time of commits.  Raises `StateError`
+    when `repository` is in no git repository.
     """
 
     heartbeat = HEARTBEAT
@@ -107,12 +109,14 @@ class GitBackend:
         branch: str = DEFAULT_BRANCH,
         remote: str = DEFAULT_REMOTE,
         environment: Mapping[str, str] | None = None,
+        notify: Callable[[str], None] | None = None,
+        patience: Patience | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         compress_above: int = COMPRESS_ABOVE,
         longest: int = LONGEST,
     ) -> None:
         self.url = f"git+branch://{branch}" + ("" if remote == DEFAULT_REMOTE else f"?remote={remote}")
-        self._git = Repository(repository, remote, environment or {})
+        self._git = Repository(repository, remote, environment or {}, notify=notify, patience=patience)
         self._branch = branch
         self._ref = f"refs/heads/{branch}"
         self._kept = f"refs/pdsync/{branch}"

@@ -9,18 +9,30 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import git
 
 from pdsync.errors import StateError, error
+from pdsync.state.backends.patience import SILENCE, NoAnswer, Patience, telling
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 IDENTITY = ("pdsync", "pdsync@pdsync.invalid")
 NO_COMMIT = "0" * 40
+LONGEST = 180.0
+"""Seconds after which a call that talks to the remote is ended."""
+
+PASSING = re.compile(
+    r"resolve host|Failed to connect|Connection (?:timed out|reset|refused|closed)|[Tt]imed out|Empty reply|early EOF"
+    r"|unexpected disconnect|hung up unexpectedly|returned error: (?:429|5\d\d)|RPC failed|SSL_ERROR_SYSCALL"
+    r"|Operation too slow|did not complete in"
+)
+"""What git says when the network, or a server that is overloaded, is in the way; its words are English (LC_ALL=C)."""
+
 CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
@@ -59,8 +71,19 @@ class Repository:
     `StateError` when there is no repository, or no remote of that name but others.
     """
 
-    def __init__(self, folder: Path, remote: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        remote: str,
+        environment: Mapping[str, str],
+        *,
+        notify: Callable[[str], None] | None = None,
+        patience: Patience | None = None,
+    ) -> None:
         self._git = _open(folder)
+        self._notify = notify
+        self._patience = patience or Patience()
+        self._answered = False
         self._environment = {"GIT_TERMINAL_PROMPT": "0", **environment}
         remotes = self.run("remote").split()
         if remotes and remote not in remotes:
@@ -75,7 +98,7 @@ class Repository:
         """The commit that a ref points at now, None when it is proven not to exist.  Raises `StateError`."""
         if not self.remote:
             return self.call("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").text or None
-        answer = self.call("ls-remote", self.remote, ref)
+        answer = self._ask("ls-remote", self.remote, ref)
         if answer.status:
             raise self._unreadable(ref, answer)
         return next((line.split()[0] for line in answer.text.splitlines() if line.split()[1] == ref), None)
@@ -91,7 +114,7 @@ class Repository:
         """Fetch what a ref of the remote points at, with so many commits (0: all); the commit."""
         options = ["--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--quiet"]
         options += [f"--depth={depth}"] if depth else []
-        answer = self.call("fetch", *options, str(self.remote), f"+{ref}:{kept}")
+        answer = self._ask("fetch", *options, str(self.remote), f"+{ref}:{kept}")
         if answer.status:
             raise self._unreadable(ref, answer)
         return self.run("rev-parse", "--verify", kept)
@@ -103,22 +126,37 @@ class Repository:
     def move(self, ref: str, old: str | None, new: str | None, *, lease: bool = False) -> Move:
         """Move a ref from one commit to another (None: it does not exist), if it still is at the first one.
 
-        Without `lease` the new commit must stand on the old one.  Raises `StateError` when the remote cannot be asked.
+        Without `lease` the new commit must stand on the old one.  What the network has prevented is tried again.
+        Raises `StateError` when the remote cannot be asked.
         """
-        if self.remote:
-            options = ["--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no"]
-            options += [f"--force-with-lease={ref}:{old or ''}"] if lease else []
-            answer = self.call("push", *options, self.remote, f"{new or ''}:{ref}")
-        elif new is None:
-            answer = self.call("update-ref", "-d", ref, old or NO_COMMIT)
-        else:
-            answer = self.call("update-ref", "-m", "pdsync", ref, new, old or NO_COMMIT)
+        with telling(self._notify, f"waiting for git to move {ref}"):
+            try:
+                return self._patience.insist(lambda: self._try_move(ref, old, new, lease=lease), self._say)
+            except NoAnswer as problem:
+                raise self._silent(ref, problem) from None
+
+    def _try_move(self, ref: str, old: str | None, new: str | None, *, lease: bool) -> Move:
+        answer = self._push(ref, old, new, lease=lease) if self.remote else self._update(ref, old, new)
         if answer.status == 0:
             return Move("done", answer)
         now = self.peek(ref)
-        if now in (new, old):
-            return Move("done" if now == new else "forbidden", answer)
+        if now == new:
+            return Move("done", answer)
+        if now == old:
+            if PASSING.search(answer.problem):
+                raise NoAnswer(answer.problem)
+            return Move("forbidden", answer)
         return Move("refused" if not self.remote or _says_refused(answer.text) else "unknown", answer)
+
+    def _push(self, ref: str, old: str | None, new: str | None, *, lease: bool) -> Answer:
+        options = ["--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no"]
+        options += [f"--force-with-lease={ref}:{old or ''}"] if lease else []
+        return self._over_the_network("push", *options, str(self.remote), f"{new or ''}:{ref}")
+
+    def _update(self, ref: str, old: str | None, new: str | None) -> Answer:
+        if new is None:
+            return self.call("update-ref", "-d", ref, old or NO_COMMIT)
+        return self.call("update-ref", "-m", "pdsync", ref, new, old or NO_COMMIT)
 
     # --- objects -----------------------------------------------------------------------------------------------
 
@@ -174,8 +212,38 @@ class Repository:
 
     # --- git ---------------------------------------------------------------------------------------------------
 
-    def call(self, *arguments: str, given: bytes = b"", environment: Mapping[str, str] | None = None) -> Answer:
-        """Call git; whatever it ended with."""
+    def _ask(self, *arguments: str) -> Answer:
+        """Ask the remote, again while it is only the network that fails; whatever it ended with."""
+        answer = Answer(1, b"", "")
+
+        def attempt() -> Answer:
+            nonlocal answer
+            answer = self._over_the_network(*arguments)
+            if answer.status and PASSING.search(answer.problem):
+                raise NoAnswer(answer.problem)
+            return answer
+
+        patience = self._patience if self._answered else self._patience.with_a_stranger()
+        with telling(self._notify, f"waiting for git to {arguments[0]}"), suppress(NoAnswer):
+            patience.insist(attempt, self._say)
+            self._answered = True
+        return answer
+
+    def _over_the_network(self, *arguments: str) -> Answer:
+        return self.call("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30", *arguments, timeout=LONGEST)
+
+    def _say(self, seconds: float, problem: NoAnswer) -> None:
+        if self._notify and seconds > SILENCE:
+            self._notify(f"git: {problem}; trying again in {seconds:.0f} s")
+
+    def call(
+        self,
+        *arguments: str,
+        given: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Answer:
+        """Call git; whatever it ended with.  After `timeout` seconds it is ended, where the system can."""
         with tempfile.TemporaryFile() as stream:
             stream.write(given)
             stream.seek(0)
@@ -186,6 +254,7 @@ class Repository:
                 with_exceptions=False,
                 stdout_as_string=False,
                 strip_newline_in_stdout=False,
+                kill_after_timeout=timeout if os.name == "posix" else None,
                 env={**self._environment, **(environment or {})},
             )
         said = _bytes(problem).decode("utf-8", "replace")
@@ -204,6 +273,11 @@ class Repository:
     def _unreadable(self, what: str, answer: Answer) -> StateError:
         hint = f"Check that git can read the remote: git ls-remote {self.remote or '.'} {what}"
         return StateError(error("PD541", "the state's branch cannot be read", detail=answer.problem, hint=hint))
+
+    def _silent(self, ref: str, problem: NoAnswer) -> StateError:
+        detail = f"to move {ref}, tried for {self._patience.total:.0f} s: {problem}"
+        hint = "Check the network and the host's health, then run it again."
+        return StateError(error("PD550", "the state's remote does not answer", detail=detail, hint=hint))
 
     def refused(self, ref: str, answer: Answer) -> StateError:
         """The error of a ref that we may not move."""

@@ -18,7 +18,8 @@ import httpx
 
 from pdsync.errors import StateError, UsageError, error
 from pdsync.state.backends import Stored
-from pdsync.state.backends.remote import Conflict, NoAnswer, Seen
+from pdsync.state.backends.patience import NoAnswer
+from pdsync.state.backends.remote import Conflict, Seen
 from pdsync.transport import check_url, in_words, is_loopback, is_untrusted, trusted_certificates
 
 if TYPE_CHECKING:

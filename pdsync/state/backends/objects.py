@@ -26,7 +26,8 @@ from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
 
 from pdsync.errors import StateError, UsageError, error
 from pdsync.state.backends import Stored
-from pdsync.state.backends.remote import Conflict, NoAnswer, Seen
+from pdsync.state.backends.patience import NoAnswer
+from pdsync.state.backends.remote import Conflict, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,9 @@ T = TypeVar("T")
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
 PREFIX = re.compile(r"(?!/|.*//)(?!.*(?:^|/)\.\.?(?:/|$))[A-Za-z0-9._=/-]*")
 CLIENT = {"connect_timeout": "5s", "timeout": "120s", "http1_only": True}
+CONFLICTS = (exceptions.AlreadyExistsError, exceptions.PreconditionError)
+"""Beside a condition that does not hold also what an answer of 409 is taken for."""
+
 ONCE = {"max_retries": 0, "retry_timeout": timedelta(seconds=20)}
 """obstore is not to send again by itself: only who counts the tries knows which write may have been done."""
 
@@ -167,8 +171,10 @@ class ObjectBucket:
         """See `Bucket.put`."""
         mode: Any = "create" if expected is None else {self._provider.version: expected}
         try:
-            written = self._ask(name, lambda: obstore.put(self._store, name, data, mode=mode, use_multipart=False))
-        except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+            written = self._ask(
+                name, lambda: obstore.put(self._store, name, data, mode=mode, use_multipart=False), CONFLICTS
+            )
+        except CONFLICTS:
             raise Conflict from None
         except FileNotFoundError as missing:  # S3 answers 404, not 412, when the expected object is gone
             self._check_container(missing)
@@ -186,11 +192,12 @@ class ObjectBucket:
             raise StateError(error("PD551", "this store gives no versions", detail=self._url, hint=hint))
         return str(version)
 
-    def _ask(self, name: str, call: Callable[[], T]) -> T:
+    def _ask(self, name: str, call: Callable[[], T], answers: tuple[type[Exception], ...] = ()) -> T:
         """One request, its failures told apart: those that answer something, those of the moment, those for good."""
+        passed: tuple[type[Exception], ...] = (FileNotFoundError, *answers)
         try:
             return call()
-        except (FileNotFoundError, exceptions.AlreadyExistsError, exceptions.PreconditionError):
+        except passed:
             raise
         except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as refused:
             raise self._failed(name, refused, f"Check {self._provider.credentials}.") from None
@@ -266,7 +273,7 @@ def _is_final(problem: Exception) -> bool:
     status = _STATUS.search(text)
     if status:
         return status[1][0] != "5" and status[1] not in _PASSING
-    return "builder error" in text or not isinstance(problem, exceptions.GenericError)
+    return "builder error" in text or not isinstance(problem, exceptions.GenericError | exceptions.AlreadyExistsError)
 
 
 def _code(text: str) -> str:

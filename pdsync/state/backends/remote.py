@@ -14,22 +14,17 @@ when it is sent again raises `NoAnswer`.  `RemoteBackend` makes a backend of it:
 from __future__ import annotations
 
 import gzip
-import random
-import threading
-import time
 import zlib
-from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from pdsync.errors import StalePlan, StateError, error
 from pdsync.sealing import is_sealed
 from pdsync.state.backends import HEARTBEAT, Stored
 from pdsync.state.backends.locks import LOCK, break_lock, hold, read_lock
+from pdsync.state.backends.patience import SILENCE, NoAnswer, Patience, telling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from pdsync.state.backends import Beat, LockInfo
@@ -43,23 +38,9 @@ PROBE_TEXT = b"pdsync tries here whether this store honours conditions on a writ
 REMOVED = b""
 """What is left of a removed object: stores know no condition for removing.  A gzipped blob is never empty."""
 
-SILENCE = 2.0
-REPEAT = 10.0
-
 
 class Conflict(Exception):
     """The object does not have the version that was expected; nothing was written."""
-
-
-class NoAnswer(Exception):
-    """The request failed for the moment and may have taken effect.
-
-    Its text says why; `wait` is how many seconds the server asks to wait.
-    """
-
-    def __init__(self, why: str, wait: float = 0.0) -> None:
-        super().__init__(why)
-        self.wait = wait
 
 
 class Seen(NamedTuple):
@@ -95,29 +76,6 @@ class Bucket(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long and how often to try: `total` seconds of pauses for each operation, the first pause `first` seconds.
-
-    `sleep` and `chance` (in [0, 1)) are where time passes and chance comes from.
-    """
-
-    total: float = 60.0
-    first: float = 0.5
-    longest: float = 10.0
-    sleep: Callable[[float], None] = time.sleep
-    chance: Callable[[], float] = random.SystemRandom().random
-
-    def pauses(self) -> Iterator[float]:
-        """The pauses between tries, each of them between half of and the whole of twice the one before."""
-        left, bound = self.total, self.first
-        while left > 0:
-            pause = min(left, bound * (0.5 + self.chance() / 2))
-            yield pause
-            left -= pause
-            bound = min(self.longest, bound * 2)
-
-
 class RemoteBackend:
     """A `pdsync.state.backends.Backend` on a bucket.
 
@@ -140,6 +98,7 @@ class RemoteBackend:
         self._notify = notify
         self._patience = patience or Patience()
         self._proven = False
+        self._answered = False
 
     def load(self, name: str) -> Stored | None:
         """See `Backend.load`."""
@@ -204,6 +163,8 @@ class RemoteBackend:
             if condition is None and held is not None and held.data == REMOVED:
                 condition = held.version
                 return attempt()
+            if (held.version if held else None) == condition:
+                raise NoAnswer("another write was under way")  # S3 answers 409 then, and nothing may have come of it
             raise self._moved(name, expected, held)
 
         return self._patiently(f"write {name}", attempt)
@@ -232,22 +193,18 @@ class RemoteBackend:
 
     def _patiently(self, what: str, call: Callable[[], T]) -> T:
         """Do it, again and again while it fails for the moment only.  Raises `StateError` once patience is spent."""
-        with _told(self._notify, f"waiting for {self.url} to {what}"):
-            for pause in self._patience.pauses():
-                try:
-                    return call()
-                except NoAnswer as problem:
-                    self._pause(max(pause, problem.wait), problem)
+        patience = self._patience if self._answered else self._patience.with_a_stranger()
+        with telling(self._notify, f"waiting for {self.url} to {what}"):
             try:
-                return call()
+                done = patience.insist(call, self._say)
             except NoAnswer as problem:
-                raise self._silent(what, problem) from None
+                raise self._silent(what, patience, problem) from None
+        self._answered = True
+        return done
 
-    def _pause(self, seconds: float, problem: NoAnswer) -> None:
-        seconds = min(seconds, self._patience.total)
+    def _say(self, seconds: float, problem: NoAnswer) -> None:
         if self._notify and seconds > SILENCE:
             self._notify(f"{self.url}: {problem}; trying again in {seconds:.0f} s")
-        self._patience.sleep(seconds)
 
     # --- what went wrong ---------------------------------------------------------------------------------------
 
@@ -270,12 +227,12 @@ class RemoteBackend:
             )
         )
 
-    def _silent(self, what: str, problem: NoAnswer) -> StateError:
+    def _silent(self, what: str, patience: Patience, problem: NoAnswer) -> StateError:
         return StateError(
             error(
                 "PD550",
                 "the state's store does not answer",
-                detail=f"to {what} at {self.url}, tried for {self._patience.total:.0f} s: {problem}",
+                detail=f"to {what} at {self.url}, tried for {patience.total:.0f} s: {problem}",
                 hint="Check the URL, the network and the store's health, then run it again.",
             )
         )
@@ -293,26 +250,3 @@ class RemoteBackend:
 
 def _object(name: str) -> str:
     return name if name == PROBE else f"{name}.gz"
-
-
-@contextmanager
-def _told(notify: Callable[[str], None] | None, text: str) -> Iterator[None]:
-    """Say what is being waited for when the block takes more than two seconds, and every ten seconds after that."""
-    if notify is None:
-        yield
-        return
-    ended = threading.Event()
-
-    def tell() -> None:
-        pause = SILENCE
-        while not ended.wait(pause):
-            notify(text)
-            pause = REPEAT
-
-    teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        teller.join()
