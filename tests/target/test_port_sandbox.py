@@ -278,6 +278,10 @@ property_values: dict[str, st.SearchStrategy[Json]] = {
     "choice": st.sampled_from(["a", "b"]),
     "when": st.datetimes(timezones=st.timezones()).map(lambda moment: moment.isoformat())
     | st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-01T00:00:00.123456+05:30"]),
+    "timer": st.sampled_from(["2026-01-01T00:00:00.5Z", "2026-06-01T12:00:00-07:00"]),
+    "moments": st.lists(st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-01T01:00:00+01:00"]), max_size=3),
+    "url": st.sampled_from(["https://example.com", "http://user@example.com:80/a?b#c"]),
+    "email": st.sampled_from(["zoe@example.com", "Zoe.O'Neill+x@example.co"]),
     "number": st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False),
     "boolean": st.booleans(),
     "object": st.dictionaries(
@@ -305,6 +309,7 @@ def test_any_values_converge(shared: Port, versions: Sequence[Fields]) -> None:
     held: Fields = {}
     for fields in versions:
         wanted = normal(fields)
+        assert normal(wanted) == wanted
         (result,) = upsert(shared, "thing", EntityWrite("e", wanted, create=not held))
         if result.error:  # the sandbox checks formats: a date that is none is refused, and stays what it was
             assert "(422)" in result.error
