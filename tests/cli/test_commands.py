@@ -151,7 +151,7 @@ def test_a_snapshot_of_some_kinds(here: Workspace) -> None:
     taken = parse_snapshot((here.folder / "some.jsonl").read_bytes(), "s")
     assert [query.kind for query in taken.collections] == ["services"]
     assert not (here.folder / "state").exists()
-    assert "mapped kinds: incidents, services, users" in here.ok("snapshot", "--kind", "teams", code=1).err
+    assert "known are incidents, services, users" in here.ok("snapshot", "--kind", "teams", code=1).err
 
 
 def test_deletes_are_withheld_for_kinds_that_were_not_fetched(applied: Workspace) -> None:

@@ -176,10 +176,11 @@ def test_a_removal_that_was_cut_short_can_be_ended(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     empty = catalog([SERVICE], [rule()])
     owned = store.save(before(), deletes=0)
-    from pdsync.plan import Facts, make_plan
+    from pdsync.plan import Facts, Scope, make_plan
 
     held = existing([SERVICE], {k: have(tier="1") for k in ("old", "gone", "lost")})
-    made = make_plan(Facts(empty, desired(), held, owned), replace(BASE, lineage=owned.lineage, serial=owned.serial))
+    base = replace(BASE, lineage=owned.lineage, serial=owned.serial)
+    made = make_plan(Facts(empty, desired(), held, owned), base, Scope(allow_deletes={"service": 3}))
     assert [c.action for c in made.changes] == ["delete"] * 3
     journal = store.begin(made)
     journal.end([Outcome(1, "done"), Outcome(2, "done")])
