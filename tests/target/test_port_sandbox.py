@@ -459,6 +459,7 @@ def test_a_reader_cannot_write() -> None:
         "known",
         "by_integration",
         "refusals",
+        "edits",
     }
 
 
