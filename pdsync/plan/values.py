@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import regex  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pdsync.model import Blueprint, Json
 
@@ -72,11 +72,13 @@ def property_check(definition: Mapping[str, Json]) -> Check:
     """Whether a value is one of this property."""
     import fastjsonschema
 
-    pattern = _pattern(definition.get("pattern"))
+    matches = _pattern_check(definition)
     schema = {"$schema": "http://json-schema.org/draft-07/schema#", **_schema(definition)}
     try:
+        if _refers(schema):
+            return lambda _: ""  # a reference is not followed: it may lead to any address
         validate = fastjsonschema.compile(schema, formats=_FORMATS, use_default=False)
-    except (fastjsonschema.JsonSchemaDefinitionException, SyntaxError):
+    except (fastjsonschema.JsonSchemaDefinitionException, SyntaxError, re.error):
         return lambda _: ""  # what Port keeps as a definition is Port's; only it can tell
 
     def check(value: Json) -> str:
@@ -84,9 +86,7 @@ def property_check(definition: Mapping[str, Json]) -> Check:
             validate(value)
         except fastjsonschema.JsonSchemaValueException as refused:
             return str(refused.message).replace("data", "it", 1)
-        if pattern is not None and isinstance(value, str) and pattern.search(value) is None:
-            return f"it must match {definition['pattern']}"
-        return ""
+        return matches(value) if matches else ""
 
     return check
 
@@ -146,13 +146,56 @@ def _is_numeric(text: str) -> bool:
 
 
 def _schema(definition: Mapping[str, Json]) -> dict[str, Any]:
-    """A property's definition as the JSON Schema of its values, nested ones included."""
-    schema: dict[str, Any] = {key: definition[key] for key in _KEYWORDS if key in definition}
-    if isinstance(definition.get("items"), dict):
-        schema["items"] = _schema(definition["items"])
+    """A property's definition as the JSON Schema of its values, without what Port says in keywords of its own."""
+    schema = _spoken({key: definition[key] for key in (*_KEYWORDS, "items") if key in definition})
+    return {**_LABELED_URL, **schema} if definition.get("format") == "labeled-url" else schema
+
+
+def _spoken(definition: Mapping[str, Json]) -> dict[str, Any]:
+    """A schema with all that is in it, less patterns, which are checked apart, and formats that say nothing."""
+    schema: dict[str, Any] = {key: part for key, part in definition.items() if key != "pattern"}
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            schema[key] = _spoken(schema[key])
+    for key in ("properties", "patternProperties"):
+        if isinstance(schema.get(key), dict):
+            schema[key] = {n: _spoken(part) if isinstance(part, dict) else part for n, part in schema[key].items()}
     if schema.get("format") not in _FORMATS:
         schema.pop("format", None)
     return schema
+
+
+def _refers(schema: Json) -> bool:
+    if isinstance(schema, dict):
+        return isinstance(schema.get("$ref"), str) or any(map(_refers, schema.values()))
+    return isinstance(schema, list) and any(map(_refers, schema))
+
+
+def _pattern_check(definition: Mapping[str, Json]) -> Check | None:
+    """Whether texts match the patterns that a definition, its items and its members have; None where there are none."""
+    pattern = _pattern(definition.get("pattern"))
+    items = definition.get("items")
+    of_items = _pattern_check(items) if isinstance(items, dict) else None
+    members = definition.get("properties")
+    of_members = {
+        name: inner
+        for name, part in (members.items() if isinstance(members, dict) else ())
+        if isinstance(part, dict) and (inner := _pattern_check(part))
+    }
+    if pattern is None and of_items is None and not of_members:
+        return None
+
+    def check(value: Json) -> str:
+        if isinstance(value, str) and pattern is not None and pattern.search(value) is None:
+            return f"it must match {definition['pattern']}"
+        inside: Iterable[tuple[str, str]] = ()
+        if isinstance(value, list) and of_items:
+            inside = ((f"[{n}]", of_items(part)) for n, part in enumerate(value))
+        elif isinstance(value, dict):
+            inside = ((f".{name}", inner(value[name])) for name, inner in of_members.items() if name in value)
+        return next((f"it{where}{reason.removeprefix('it')}" for where, reason in inside if reason), "")
+
+    return check
 
 
 def _pattern(text: Json) -> regex.Pattern[str] | None:
@@ -213,6 +256,13 @@ def _is_address(kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address]) -> Ca
 def _fully(pattern: regex.Pattern[str]) -> Callable[[str], bool]:
     return lambda text: pattern.fullmatch(text) is not None
 
+
+_LABELED_URL: Final = {
+    "properties": {"url": {"type": "string", "format": "url"}},
+    "required": ["url"],
+    "additionalProperties": {"type": "string"},
+}
+"""The value of a labeled URL; Port's pages name the key of its text in two ways, so any is taken."""
 
 _FORMATS: Final[dict[str, Callable[[str], bool]]] = {
     "date-time": _is_instant,

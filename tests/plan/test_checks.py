@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pdsync.catalog.models import Format
 from pdsync.errors import Severity
 from pdsync.model import Blueprint, Plan
 from pdsync.plan import Facts
 from pdsync.plan.values import PLAIN_URL, correction, is_any_url, property_check, relation_check
+from pdsync.sandbox.port_schema import Compiler
 from tests.apply.running import running
 from tests.builders import blueprint, catalog, desired, entry, existing, have, ledger, plan, relation, rule, want
 
@@ -52,6 +54,12 @@ WRONG: list[tuple[dict[str, Any], Any, str]] = [
     ({"type": "array", "uniqueItems": True}, [1, 1], ""),
     ({"type": "array", "minItems": 1}, [], ""),
     ({"type": "array", "maxItems": 1}, [1, 2], ""),
+    ({"type": "array", "items": {"type": "string", "pattern": "^P"}}, ["P1", "X"], ""),
+    ({"type": "object", "properties": {"a": {"type": "string", "pattern": r"^\p{Lu}$"}}}, {"a": "a"}, ""),
+    ({"type": "object", "properties": {"a": {"type": "string", "format": "markdown"}}}, {"a": 1}, ""),
+    ({"type": "object", "properties": {"a": {"type": "array", "items": {"pattern": "^a$"}}}}, {"a": ["b"]}, ""),
+    ({"type": "object", "format": "labeled-url"}, {"displayText": "x"}, ""),
+    ({"type": "object", "format": "labeled-url"}, {"url": "example"}, ""),
 ]
 RIGHT: list[tuple[dict[str, Any], Any]] = [
     ({"type": "string"}, ""),
@@ -67,6 +75,8 @@ RIGHT: list[tuple[dict[str, Any], Any]] = [
     ({"type": "object", "format": "labeled-url"}, {"url": "https://example.com", "displayText": "x"}),
     ({"type": "array", "items": {"type": "object"}}, [{"a": [1]}]),
     ({"type": "nonsense"}, "what only Port can tell"),
+    ({"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:9/never-asked"}}}, {"a": 1}),
+    ({"type": "object", "patternProperties": {"(unclosed": {}}}, {"a": 1}),
 ]
 
 
@@ -83,6 +93,52 @@ def test_a_wrong_value_is_found_and_corrected_where_that_is_evident(
 def test_a_right_value_passes(definition: dict[str, Any], value: Any) -> None:
     """What is not known to be refused is let through."""
     assert property_check(definition)(value) == ""
+
+
+def test_a_wrong_part_is_named() -> None:
+    """Where in the value it is."""
+    definition = {"type": "object", "properties": {"a": {"type": "array", "items": {"pattern": "^P"}}}}
+    assert property_check(definition)({"a": ["P1", "X"]}) == "it.a[1] must match ^P"
+
+
+FORMATS: list[str | None] = [None, *(form for form in get_args(Format) if form != "labeled-url")]
+KEYWORDS: dict[str, list[Any]] = {
+    "string": ["minLength", 2, "maxLength", 3, "pattern", "^[a-z]", "enum", ["a", "ab"]],
+    "number": ["minimum", 1, "maximum", 4, "exclusiveMinimum", 1, "exclusiveMaximum", 4, "enum", [1, 2]],
+    "array": ["minItems", 1, "maxItems", 1, "uniqueItems", True],
+}
+
+
+@st.composite
+def definitions(draw: st.DrawFn, *, nested: bool = True) -> dict[str, Any]:
+    """A property with any type and format of Port's, and any keyword that its documentation has for the type."""
+    kind = draw(st.sampled_from(["string", "number", "boolean", "object", "array"]))
+    made: dict[str, Any] = {"type": kind}
+    words = KEYWORDS.get(kind, [])
+    made |= dict(
+        draw(st.lists(st.sampled_from(list(zip(words[::2], words[1::2], strict=True))), max_size=2)) if words else ()
+    )
+    if kind == "string" and (form := draw(st.sampled_from(FORMATS))):
+        made["format"] = form
+    if nested and kind == "array" and draw(st.booleans()):
+        made["items"] = draw(definitions(nested=False))
+    if nested and kind == "object" and draw(st.booleans()):
+        made["properties"] = {"a": draw(definitions(nested=False))}
+        made["required"] = draw(st.sampled_from([[], ["a"]]))
+    return made
+
+
+PLAIN: list[Any] = ["", "a", "ab", "abcd", "B", "a\n", 0, 1, 2, 1.5, 9, True, False, {}]
+FORMATTED = ["a@example.com", "https://example.com", "1.2.3.4", "::1", "2026-01-01T00:00:00Z", "2026-13-01T00:00:00Z"]
+LEAVES = st.sampled_from([*PLAIN, *FORMATTED, "2026-01-01 00:00:00+02:00", "2026-01-01t00:00:00z"])
+VALUES = LEAVES | st.lists(LEAVES, max_size=3) | st.fixed_dictionaries({"a": LEAVES | st.lists(LEAVES, max_size=2)})
+
+
+@settings(max_examples=600, deadline=None)
+@given(definition=definitions(), value=VALUES)
+def test_the_checks_are_those_of_a_strict_port(definition: dict[str, Any], value: Any) -> None:
+    """Neither more nor less is refused than the sandbox refuses, which checks by other means."""
+    assert (property_check(definition)(value) == "") == (Compiler().compile(definition)(value) is None)
 
 
 @pytest.mark.parametrize(
