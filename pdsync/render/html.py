@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pdsync.normal import same
+from pdsync.render.because import cause_tag
 from pdsync.render.escape import value_text, visible
 from pdsync.render.html_page import PAGE, SCRIPT, STYLE
 from pdsync.render.plan_text import RENAME, SYMBOLS, spoken
@@ -77,14 +78,13 @@ def _renamed(change: Change) -> list[object]:
 
 
 def _field(field: FieldChange) -> list[str]:
-    drift = " drift" if field.drift and field.cause != "drift" else ""
     note = f"  {field.note}" if field.note else ""
     moved = f"{visible(field.moved_from)} => " if field.moved_from else ""
     return [
         f"{moved}{visible(field.path)}",
         "" if field.before is None else value_text(field.before, LONGEST),
         "" if field.after is None else value_text(field.after, LONGEST),
-        f"{field.cause}{drift}",
+        cause_tag(field).strip("[]"),
         visible(f"{field.origin}{note}".strip()),
     ]
 
