@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from operator import attrgetter
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 from pdsync.model import Change, EntityKey, FieldChange
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 
     from pdsync.model import Blueprint, ExistingEntity, Fields, Json
 
-    Edges = dict[EntityKey, dict[EntityKey, set[str]]]
-    """Who waits for whom, and through which relation paths."""
+    _Wait = tuple[EntityKey, str, EntityKey]
+    _Waits = tuple[tuple[EntityKey, frozenset[str]], ...]
+
+    Edges = dict[EntityKey, _Waits]
+    """Who waits for whom, and through which relation paths; equal ones are one, since most wait for a few."""
 
 
 def relation_targets(fields: Fields, blueprint: Blueprint | None) -> list[tuple[str, EntityKey]]:
@@ -64,20 +68,33 @@ def _by_action(changes: Iterable[Change]) -> defaultdict[str, list[Change]]:
 
 def _upserts(changes: list[Change], blueprints: Mapping[str, Blueprint]) -> tuple[list[Change], Edges]:
     """Creates and updates, targets of relations first; relations that close a cycle are marked deferred."""
-    created = {change.key for change in changes if change.action == "create"}
-    edges: Edges = {change.key: _waits_for(change, blueprints.get(change.blueprint), created) for change in changes}
+    by_key = {change.key: change for change in changes}
+    found = (
+        (change.key, path, target)
+        for change in changes
+        for path, target in relation_targets(_relations(change.afters()), blueprints.get(change.blueprint))
+        if target in by_key and by_key[target].action == "create"
+    )
+    edges = _edges(by_key, found)
     order, deferred = _waves(edges, lambda key, path: not _required(blueprints.get(key.blueprint), path))
-    by_key = {change.key: _defer(change, deferred.get(change.key, frozenset())) for change in changes}
-    return [by_key[key] for key in order], edges
+    return [_defer(by_key[key], deferred.get(key, frozenset())) for key in order], edges
 
 
-def _waits_for(change: Change, blueprint: Blueprint | None, created: set[EntityKey]) -> dict[EntityKey, set[str]]:
-    fields = {path: after for path, after in change.afters() if path.startswith("relations.")}
-    waits: dict[EntityKey, set[str]] = {}
-    for path, key in relation_targets(fields, blueprint):
-        if key in created:
-            waits.setdefault(key, set()).add(path)
-    return waits
+def _relations(fields: Iterable[tuple[str, Json]]) -> Fields:
+    return {path: value for path, value in fields if path.startswith("relations.")}
+
+
+def _edges(keys: Iterable[EntityKey], found: Iterable[_Wait]) -> Edges:
+    """From who waits through which path for whom; what one waits for stands together."""
+    edges: Edges = dict.fromkeys(keys, ())
+    equal: dict[_Waits, _Waits] = {}
+    for key, group in groupby(found, key=itemgetter(0)):
+        paths: dict[EntityKey, frozenset[str]] = {}
+        for _, path, target in group:
+            paths[target] = paths.get(target, frozenset()) | {path}
+        waits = tuple(paths.items())
+        edges[key] = equal.setdefault(waits, waits)
+    return edges
 
 
 def _defer(change: Change, paths: frozenset[str] | set[str]) -> Change:
@@ -93,20 +110,21 @@ def _waves(
 
     Takes away from `edges` the waits that were deferred.
     """
-    waiting = {key: set(targets) for key, targets in edges.items()}
+    waiting = {key: len(targets) for key, targets in edges.items()}
     dependents: defaultdict[EntityKey, list[EntityKey]] = defaultdict(list)
     for key, targets in edges.items():
-        for target in targets:
+        for target, _ in targets:
             dependents[target].append(key)
     order: list[EntityKey] = []
     deferred: dict[EntityKey, set[str]] = {}
-    ready = sorted(key for key, targets in waiting.items() if not targets)
+    ready = sorted(key for key, count in waiting.items() if not count)
     while waiting:
         if not ready:
             key = _breakable(waiting, edges, may_defer)
-            for target in sorted(waiting[key]):
-                deferred.setdefault(key, set()).update(edges[key].pop(target))
-            waiting[key] = set()
+            for target, paths in edges[key]:
+                if target in waiting:
+                    deferred.setdefault(key, set()).update(paths)
+            edges[key] = tuple(edge for edge in edges[key] if edge[0] not in waiting)
             ready = [key]
         order += ready
         ready = _release(ready, waiting, dependents)
@@ -114,32 +132,32 @@ def _waves(
 
 
 def _release(
-    done: list[EntityKey], waiting: dict[EntityKey, set[EntityKey]], dependents: Mapping[EntityKey, list[EntityKey]]
+    done: list[EntityKey], waiting: dict[EntityKey, int], dependents: Mapping[EntityKey, list[EntityKey]]
 ) -> list[EntityKey]:
-    """Strike `done` from `waiting`; the keys that wait for nothing now, sorted."""
+    """Strike `done` from `waiting` (for how many each waits); the keys that wait for nothing now, sorted."""
     freed = set()
     for key in done:
         del waiting[key]
     for key in done:
         for dependent in dependents.get(key, ()):
             if dependent in waiting:
-                waiting[dependent].discard(key)
+                waiting[dependent] -= 1
                 if not waiting[dependent]:
                     freed.add(dependent)
     return sorted(freed)
 
 
 def _breakable(
-    waiting: Mapping[EntityKey, set[EntityKey]], edges: Edges, may_defer: Callable[[EntityKey, str], bool]
+    waiting: Mapping[EntityKey, int], edges: Edges, may_defer: Callable[[EntityKey, str], bool]
 ) -> EntityKey:
     """The member of a cycle to write first: one whose relations into the cycle are optional, the smallest such."""
     seen: list[EntityKey] = []
     key = min(waiting)
     while key not in seen:
         seen.append(key)
-        key = min(waiting[key])
+        key = min(target for target, _ in edges[key] if target in waiting)
     cycle = seen[seen.index(key) :]
-    optional = [k for k in cycle if all(may_defer(k, path) for t in waiting[k] for path in edges[k][t])]
+    optional = [k for k in cycle if all(may_defer(k, path) for t, paths in edges[k] if t in waiting for path in paths)]
     return min(optional or cycle)
 
 
@@ -153,12 +171,14 @@ def _deletes(
 ) -> tuple[list[Change], Edges]:
     """Deletes, sources of relations before their targets."""
     by_key = {change.key: change for change in changes}
-    edges: Edges = {key: {} for key in by_key}
-    for key in by_key:
-        fields = existing[key].fields if key in existing else {}
-        for path, target in relation_targets(fields, blueprints.get(key.blueprint)):
-            if target in by_key and target != key:
-                edges[target].setdefault(key, set()).add(path)
+    found = (
+        (target, path, key)
+        for key in by_key
+        if key in existing
+        for path, target in relation_targets(existing[key].fields, blueprints.get(key.blueprint))
+        if target in by_key and target != key
+    )
+    edges = _edges(by_key, sorted(found))
     order, _ = _waves(edges, lambda _key, _path: True)
     return [by_key[key] for key in order], edges
 
@@ -166,12 +186,13 @@ def _deletes(
 def _blueprint_deletes(changes: list[Change], blueprints: Mapping[str, Blueprint]) -> list[Change]:
     """Blueprints that relate to others before those; in a circle, their relations are removed first."""
     by_key = {change.key: change for change in changes}
-    edges: Edges = {key: {} for key in by_key}
-    for key in by_key:
-        for path, target in _related(key, blueprints):
-            if target in by_key and target != key:
-                edges[target].setdefault(key, set()).add(path)
-    order, circular = _waves(edges, lambda _key, _path: True)
+    found = (
+        (target, path, key)
+        for key in by_key
+        for path, target in _related(key, blueprints)
+        if target in by_key and target != key
+    )
+    order, circular = _waves(_edges(by_key, sorted(found)), lambda _key, _path: True)
     return [_bare(by_key[key], blueprints) if circular else by_key[key] for key in order]
 
 
@@ -193,8 +214,7 @@ def _moved_away(updates: list[Change], blueprints: Mapping[str, Blueprint]) -> d
     """Target of a relation before the plan -> the updates that point elsewhere after it."""
     moved: dict[EntityKey, list[EntityKey]] = {}
     for change in updates:
-        before = {path: value for path, value in change.befores() if path.startswith("relations.")}
-        for _, target in relation_targets(before, blueprints.get(change.blueprint)):
+        for _, target in relation_targets(_relations(change.befores()), blueprints.get(change.blueprint)):
             moved.setdefault(target, []).append(change.key)
     return moved
 
@@ -204,6 +224,7 @@ def _numbered(
 ) -> tuple[Change, ...]:
     """The changes with their numbers and those that each waits for."""
     upserts, deletes, schemas = {}, {}, {}
+    equal: dict[tuple[int, ...], tuple[int, ...]] = {}
     for n, change in enumerate(changes, start=1):
         if change.target == "entity" and change.action in ("create", "update"):
             upserts[change.key] = n
@@ -218,15 +239,19 @@ def _numbered(
             return {n for key, n in deletes.items() if key.blueprint == change.blueprint} if wanted else set()
         own = {schemas[change.blueprint]} if change.blueprint in schemas else set()
         if change.action in ("create", "update"):
-            return own | {upserts[key] for key in edges.get(change.key, ())}
+            return own | {upserts[key] for key, _ in edges.get(change.key, ())}
         successor = EntityKey(change.blueprint, change.twin)
         comes = {upserts[successor]} if change.twin and successor in upserts else set()
         if change.action == "delete":
-            gone = {deletes[key] for key in waits.get(change.key, ())}
+            gone = {deletes[key] for key, _ in waits.get(change.key, ())}
             return gone | comes | {upserts[key] for key in moved.get(change.key, ()) if key in upserts}
         return comes
 
-    return tuple(replace(change, n=n, after=tuple(sorted(after(change)))) for n, change in enumerate(changes, start=1))
+    def numbered(n: int, change: Change) -> Change:
+        waited_for = tuple(sorted(after(change)))
+        return replace(change, n=n, after=equal.setdefault(waited_for, waited_for))
+
+    return tuple(numbered(n, change) for n, change in enumerate(changes, start=1))
 
 
 def _identifiers(value: Json) -> list[str]:
