@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pdsync.errors import Diagnostic
     from pdsync.model import Json
 
+STATE_SCHEMES = ("file", "git+branch", "s3", "gs", "az", "https", "http")
+"""What a state URL may begin with; without `://` it is a folder, or `git:BRANCH`."""
+
 _ADDRESSES: tuple[Path, ...] = (("port", "base_url"), ("pagerduty", "api_url"), ("state", "url"))
 
 _AGE = ("pagerduty", "settled_after")
@@ -65,6 +68,9 @@ def _check_address(document: Document, path: Path, address: str) -> Iterator[Dia
         scheme, host, secret = "", None, None
     if secret:
         yield secret_found(document, path, "an address must not hold credentials")
+    elif path[-1] == "url" and "://" in address and scheme not in STATE_SCHEMES:
+        place = document.value(path)
+        yield found("PD114", place, f'"{scheme}" is no kind of state URL', did_you_mean(scheme, STATE_SCHEMES))
     elif path[-1] != "url" and (scheme not in {"https", "http"} or not host):
         yield found("PD114", document.value(path), f'"{address}" is not an http address', "such as https://api.port.io")
 

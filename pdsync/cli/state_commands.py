@@ -203,9 +203,10 @@ def migrate(
         if unfinished and not with_history:
             hint = "apply once more first, or give --with-history"
             raise StateError(error("PD576", "a run was cut short", detail=unfinished[0].run, hint=hint))
+        there = open_places(target, session.around)
         moved = move_state(
             open_places(source, session.around),
-            open_places(target, session.around),
+            there,
             session.keyring,
             at=now(),
             snapshot=with_snapshot,
@@ -215,7 +216,7 @@ def migrate(
     parts = ["ledger", *(["snapshot"] if moved.snapshot else [])]
     parts += [f"{moved.journals} journals"] if moved.journals else []
     click.echo(f"{', '.join(parts)} moved: serial {moved.ledger.serial}, {len(moved.ledger.entities)} entities.")
-    click.echo(f"Now use --state {new.backend.url}, or state.url in pdsync.yaml.")
+    click.echo(f"Now use --state {there.url}, or state.url in pdsync.yaml.")
     return 0
 
 

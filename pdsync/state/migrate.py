@@ -56,7 +56,7 @@ def migrate(
     _put(target, data, there, keyring)
     _check_arrived(target, data, keyring)
     if not keep:
-        _put(source, marker(data, target.backend.url, at), here, keyring)
+        _put(source, marker(data, target.url, at), here, keyring)
     return Migrated(ledger, took, copied)
 
 

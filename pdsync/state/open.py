@@ -43,10 +43,14 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the parts of a state are, as they are kept, sealed or not: the ledger, and what is on this machine."""
+    """Where the parts of a state are, as they are kept, sealed or not: the ledger, and what is on this machine.
+
+    `url` is how others would name it: with its options, and absolute.
+    """
 
     backend: Backend
     local: LocalBackend
+    url: str
 
     @property
     def journals(self) -> LocalBackend:
@@ -57,8 +61,9 @@ class Places:
 def open_places(url: str, around: Surroundings) -> Places:
     """The places of the state behind `url`.  Raises as `open_backend` does."""
     backend = open_backend(url, around)
-    here = backend if isinstance(backend, LocalBackend) else LocalBackend(_cache(backend.url, around.catalog))
-    return Places(backend, here)
+    if isinstance(backend, LocalBackend):
+        return Places(backend, backend, backend.folder.resolve().as_posix())
+    return Places(backend, LocalBackend(_cache(backend.url, around.catalog)), url)
 
 
 def open_store(

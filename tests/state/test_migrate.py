@@ -38,7 +38,11 @@ def source(tmp_path: Path) -> Places:
 
     local = LocalBackend(tmp_path / "source")
     store_in(local.folder).save(before(), deletes=0)
-    return Places(local, local)
+    return here(local)
+
+
+def here(local: LocalBackend) -> Places:
+    return Places(local, local, local.url)
 
 
 def kept(places: Places) -> bytes:
@@ -52,15 +56,15 @@ def test_there_and_back_it_is_the_same_bytes(source: Places, tmp_path: Path, kin
     """From a folder to every other kind of place, and home again."""
     before = kept(source)
     with PLACES[kind](tmp_path) as place:
-        there = Places(place.open(), LocalBackend(tmp_path / "cache"))
+        there = Places(place.open(), LocalBackend(tmp_path / "cache"), place.url)
         moved = migrate(source, there, None, at=AT)
         assert dump_ledger(moved.ledger) == before
-        assert kept(Places(place.open(), there.local)) == before
-        assert split_marker(kept(source)) == (there.backend.url, before)
-        migrate(Places(place.open(), there.local), source, None, at=AT)
+        assert kept(Places(place.open(), there.local, place.url)) == before
+        assert split_marker(kept(source)) == (place.url, before)
+        migrate(Places(place.open(), there.local, place.url), source, None, at=AT)
         assert kept(source) == before
         with pytest.raises(StateError, match="was moved"):
-            still_here(kept(Places(place.open(), there.local)), place.url)
+            still_here(kept(Places(place.open(), there.local, place.url)), place.url)
 
 
 class Forgetful(LocalBackend):
@@ -74,7 +78,7 @@ class Forgetful(LocalBackend):
 def test_what_did_not_arrive_is_not_given_up(source: Places, tmp_path: Path) -> None:
     """The source is as it was, to the byte."""
     before = kept(source)
-    target = Places(Forgetful(tmp_path / "target"), LocalBackend(tmp_path / "target"))
+    target = here(Forgetful(tmp_path / "target"))
     with pytest.raises(StateError) as caught:
         migrate(source, target, None, at=AT)
     assert (caught.value.diagnostics[0].code, kept(source)) == ("PD575", before)
@@ -83,7 +87,7 @@ def test_what_did_not_arrive_is_not_given_up(source: Places, tmp_path: Path) -> 
 def test_a_move_that_was_broken_off_is_ended_by_doing_it_again(source: Places, tmp_path: Path) -> None:
     """Arrived, but the source not yet marked: that is no other state in the way."""
     local = LocalBackend(tmp_path / "target")
-    target = Places(local, local)
+    target = here(local)
     migrate(source, target, None, at=AT, keep=True)
     migrate(source, target, None, at=AT)
     assert split_marker(kept(source))[0] == local.url
@@ -94,15 +98,15 @@ def test_marker_and_ledger_are_sealed(source: Places, tmp_path: Path) -> None:
     local = LocalBackend(tmp_path / "target")
     sealed = LocalBackend(tmp_path / "sealed")
     plain = kept(source)
-    migrate(Places(source.backend, source.local), Places(local, local), None, at=AT)
+    migrate(source, here(local), None, at=AT)
     from pdsync.state.rekey import rekey
 
-    rekey(Places(local, local), RING, RING)
-    migrate(Places(local, local), Places(sealed, sealed), RING, at=AT)
-    assert [is_sealed(kept(Places(place, place))) for place in (local, sealed)] == [True, True]
-    assert dump_ledger(reopen(Places(local, local), RING)) == plain
+    rekey(here(local), RING, RING)
+    migrate(here(local), here(sealed), RING, at=AT)
+    assert [is_sealed(kept(here(place))) for place in (local, sealed)] == [True, True]
+    assert dump_ledger(reopen(here(local), RING)) == plain
     with pytest.raises(StateError, match="not encrypted"):
-        migrate(source, Places(sealed, sealed), RING, at=AT)
+        migrate(source, here(sealed), RING, at=AT)
 
 
 def test_a_marker_is_no_ledger() -> None:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pdsync.catalog.project import STATE_SCHEMES
 from pdsync.errors import PdsyncError, StalePlan, StateError, UsageError
 from pdsync.state.backends.patience import NoAnswer
 from pdsync.state.backends.remote import PROBE, RemoteBackend
-from pdsync.state.open import Surroundings, open_backend
+from pdsync.state.open import _OPENERS, Surroundings, open_backend
 from tests.state.places import ENVIRONMENT, SECRET, SERVED, Clock, Place
 from tests.state.servers import Kept
 
@@ -313,6 +314,11 @@ def test_urls_that_name_nothing_or_too_much_are_refused(tmp_path: Path, url: str
         open_backend(url, Surroundings(tmp_path))
     assert caught.value.diagnostics[0].hint
     assert "s3cr3t" not in str(caught.value.diagnostics[0])
+
+
+def test_the_catalog_knows_the_kinds_of_urls() -> None:
+    """What `validate` lets pass can be opened, and the other way round."""
+    assert {*STATE_SCHEMES, "git"} == set(_OPENERS)
 
 
 def test_an_endpoint_of_the_environment_must_be_encrypted_too(tmp_path: Path) -> None:
