@@ -1,4 +1,4 @@
-"""Ask the target about the entities that a plan is about to adopt, rename or remove, and nothing without any."""
+"""Ask the target about the few entities that a plan is about to adopt, rename or remove, and nothing without any."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pdsync.errors import warning
-from pdsync.model import EntityKey, Existing, Surroundings
+from pdsync.model import EntityKey, Existing, ExistingEntity, Surroundings
+from pdsync.plan.blast import leaving, removed_parts, unread_relations
+from pdsync.plan.blueprints import blueprint_drafts
 from pdsync.plan.ownership import to_adopt
 from pdsync.plan.rename import successors
 from pdsync.targets import EntityWrite
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
 
     from pdsync.errors import Diagnostic
@@ -23,10 +26,49 @@ if TYPE_CHECKING:
 async def look_around(facts: Facts, reader: TargetReader) -> Facts:
     """The facts with what a plan needs to know besides.  Raises `TargetError`."""
     facts = replace(facts, existing=await _with_renamed_whole(facts, reader))
-    adopted = to_adopt(facts)
+    adopted, going = to_adopt(facts), leaving(facts)
     by_integration = await reader.by_integration(adopted) if adopted else frozenset()
     notes = (_not_told(len(adopted)),) if by_integration is None else ()
-    return replace(facts, around=Surroundings(by_integration or frozenset(), notes))
+    judged = {key.blueprint for key in going} | removed_parts(blueprint_drafts(facts)).keys()
+    dependents, not_told = await _dependents(going, facts, reader)
+    cards = {name: await reader.scorecards(name) for name in sorted(judged & facts.existing.blueprints.keys())}
+    around = Surroundings(
+        by_integration or frozenset(),
+        await _teams(going, facts, reader),
+        dependents,
+        {name: found for name, found in cards.items() if found is not None},
+        (*not_told, *(f"scorecards of {name}" for name, found in cards.items() if found is None)),
+        notes,
+    )
+    return replace(facts, around=around)
+
+
+async def _teams(going: Sequence[EntityKey], facts: Facts, reader: TargetReader) -> dict[EntityKey, tuple[str, ...]]:
+    """The teams that own these entities; where they are not read with the rest, they are asked for."""
+    held = {key: facts.existing.entities[key].fields for key in going}
+    unread = [key for key, fields in held.items() if "team" not in fields]
+    looked = await reader.look(dict.fromkeys(unread, ("team",))) if unread else {}
+    teams = {key: fields.get("team") for key, fields in held.items()}
+    teams |= {key: entity.fields.get("team") for key, entity in looked.items()}
+    return {key: tuple(map(str, value)) for key, value in teams.items() if isinstance(value, list) and value}
+
+
+async def _dependents(
+    going: Sequence[EntityKey], facts: Facts, reader: TargetReader
+) -> tuple[dict[EntityKey, ExistingEntity], list[str]]:
+    """What points at these entities by a relation that is not read otherwise, and the relations that are not told."""
+    found: dict[EntityKey, ExistingEntity] = {}
+    not_told = []
+    for blueprint, relation in unread_relations(going, facts):
+        target = facts.existing.blueprints[blueprint].relations[relation]["target"]
+        asked = [key.identifier for key in going if key.blueprint == target]
+        pointing = await reader.pointing_at(blueprint, relation, asked)
+        if pointing is None:
+            not_told.append(f"what points at {target} by {blueprint}.{relation}")
+        for key, entity in (pointing or {}).items():
+            before = found.get(key)
+            found[key] = ExistingEntity({**before.fields, **entity.fields}) if before else entity
+    return found, not_told
 
 
 async def _with_renamed_whole(facts: Facts, reader: TargetReader) -> Existing:

@@ -410,13 +410,27 @@ class Existing:
 
 
 @dataclass(frozen=True, slots=True)
+class Scorecard:
+    """A scorecard, and the properties and relations that its rules and its filter read."""
+
+    identifier: str
+    reads: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What was asked of Port about entities that a plan is about to adopt or to remove.
 
-    `by_integration` are those that Port's own PagerDuty integration wrote last.
+    `by_integration` are those that Port's own PagerDuty integration wrote last; `teams` the teams of those that may go;
+    `dependents` hold the relations by which entities that are not read otherwise point at them; `scorecards` by
+    blueprint; `unknown` names what Port did not tell.
     """
 
     by_integration: frozenset[EntityKey] = frozenset()
+    teams: Mapping[EntityKey, tuple[str, ...]] = field(default_factory=dict)
+    dependents: Mapping[EntityKey, ExistingEntity] = field(default_factory=dict)
+    scorecards: Mapping[str, tuple[Scorecard, ...]] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
@@ -744,6 +758,36 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class Dependent:
+    """An entity that stays and points at one that goes: Port empties the relation, or, if required, refuses."""
+
+    blueprint: str
+    identifier: str
+    relation: str
+    target: str
+    required: bool
+
+    @property
+    def key(self) -> EntityKey:
+        """The entity that points."""
+        return EntityKey(self.blueprint, self.identifier)
+
+
+@dataclass(frozen=True, slots=True)
+class BlastRadius:
+    """What a plan touches beyond what it changes: by deletes, renames, releases and parts of blueprints that go.
+
+    `teams` own entities that go or are released; `scorecards` (`blueprint/identifier`) judge entities that go or read
+    parts that go; `unknown` names what Port did not tell.
+    """
+
+    teams: tuple[str, ...] = ()
+    dependents: tuple[Dependent, ...] = ()
+    scorecards: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything an apply does, and what it deliberately does not do.
 
@@ -763,6 +807,7 @@ class Plan:
     fingerprint: str
     diagnostics: tuple[Diagnostic, ...] = ()
     ignored: tuple[Ignored, ...] = ()
+    blast: BlastRadius | None = None
     unreviewed: tuple[int, ...] = ()
     commits: Mapping[str, Commit] = field(default_factory=dict)
     inexact: str = ""

@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from pdsync.model import Plan, Summary, renames_of
+from pdsync.plan.blast import blast_radius
 from pdsync.plan.blueprints import blueprints_that_stay, plan_blueprints
 from pdsync.plan.checks import check_upserts
 from pdsync.plan.decide import Facts, Scope, constant_blueprint
@@ -107,6 +108,7 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
             *checked.diagnostics,
         ),
         ignored=ignored,
+        blast=blast_radius(changes, withheld, facts, blueprints),
     )
 
 

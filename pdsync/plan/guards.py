@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pdsync.model import Blueprint, Change, EntityKey, Guard, Withheld
@@ -177,14 +178,16 @@ def _requiring(asked: Mapping[EntityKey, Change], situation: Situation) -> dict[
         if (paths := {f"relations.{r}" for r, definition in blueprint.relations.items() if definition.get("required")})
     }
     found: dict[EntityKey, list[EntityKey]] = {}
-    for key, entity in situation.facts.existing.entities.items() if deletes else ():
+    held = situation.facts.existing.entities
+    besides = situation.facts.around.dependents
+    for key, entity in chain(held.items(), besides.items()) if deletes else ():
         if key.blueprint in required:
             for _, target in relation_targets(
                 _afterwards(key, entity, required, situation), situation.blueprints[key.blueprint]
             ):
                 if target in deletes and target != key:
                     found.setdefault(target, []).append(key)
-    return {target: sorted(keys) for target, keys in found.items()}
+    return {target: sorted(set(keys)) for target, keys in found.items()}
 
 
 def _afterwards(

@@ -15,6 +15,7 @@ import msgspec
 
 from pdsync.normal import same
 from pdsync.render.because import cause_tag
+from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import value_text, visible
 from pdsync.render.html_page import PAGE, SCRIPT, STYLE
 from pdsync.render.plan_text import RENAME, SYMBOLS, spoken
@@ -115,6 +116,8 @@ def _notes(plan: Plan) -> Iterator[str]:
     withheld = [f"{w.key} {w.title}: {w.reason} {w.flag}".rstrip() for w in plan.withheld]
     yield from _listed("Deletes withheld", withheld)
     yield from _listed("Guards", [f"{g.name} {g.blueprint}: {g.detail} {g.flag}".rstrip() for g in plan.guards])
+    if plan.blast is not None:
+        yield from _listed("Blast radius", [blast_line(plan.blast), *blast_names(plan.blast)])
     yield from _listed("Left as they are", [f"{h.key}: {h.reason}" for h in plan.held])
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from pdsync.diff import changed_lines, inside
 from pdsync.normal import same
 from pdsync.render.because import cause_tag
+from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import quoted, value_text, visible
 from pdsync.render.plan_text import MOST_LINES, SYMBOLS, inner_text, more_lines
 
@@ -53,6 +54,7 @@ def render_plan_markdown(plan: Plan, *, budget: int, title: str) -> str:
     parts = {
         "deletes": _deletes(plan),
         "withheld": _withheld(plan),
+        "blast": _blast(plan),
         "guards": _listed("Guards", [_guard(g) for g in plan.guards]),
         "held": _listed("Left as they are", [f"{code(str(h.key))}: {code(h.reason)}" for h in plan.held]),
         "ignored": _listed(
@@ -66,7 +68,7 @@ def render_plan_markdown(plan: Plan, *, budget: int, title: str) -> str:
         "quiet": _quiet(plan),
         "creates": _changes(plan, "create", "To create"),
     }
-    first = ("deletes", "withheld", "guards", "held", "ignored", "blueprints")
+    first = ("deletes", "withheld", "blast", "guards", "held", "ignored", "blueprints")
     shown = (*first, "renames", "updates", "releases", "creates", "quiet")
     texts = _fitted(parts, budget - len(head.encode()) - 200)
     body = "\n".join(texts[name] for name in shown if texts[name])
@@ -251,6 +253,14 @@ def _nested(field: FieldChange) -> list[str]:
 def _quiet(plan: Plan) -> _Part:
     changes = [c for c in plan.changes if c.action in ("adopt", "forget")]
     return _told(changes, "Only the state moves (adopted or forgotten)")
+
+
+def _blast(plan: Plan) -> _Part:
+    if plan.blast is None:
+        return _NOTHING
+    line = f"**Blast radius:** {code(blast_line(plan.blast))}\n"
+    names = "".join(f"- {code(name)}\n" for name in blast_names(plan.blast))
+    return _Part((lambda _: f"{line}\n{names}" if names else line, lambda _: line, lambda _: ""))
 
 
 def _guard(guard: Guard) -> str:

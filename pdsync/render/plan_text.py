@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pdsync.diff import changed_lines, inside, kind_of
 from pdsync.normal import same
 from pdsync.render.because import cause_tag, place_of
+from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import quoted, value_text, visible
 from pdsync.render.paint import Paint
 
@@ -57,6 +58,7 @@ def render_plan(plan: Plan, *, color: bool = False, everything: bool = False) ->
         _section("Guards", _guards(plan)),
         _section(f"Deletes withheld ({len(plan.withheld)})", _withheld(plan, paint)),
         _section(f"Deletes ({plan.summary.delete})", _deletes(plan, paint)),
+        _blast(plan),
         _summary(plan, paint),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -325,6 +327,12 @@ def _deletes(plan: Plan, paint: Paint) -> Iterator[str]:
     for change in plan.changes:
         if change.action == "delete" and change.n not in halves:
             yield _line(change, paint)
+
+
+def _blast(plan: Plan) -> str:
+    if plan.blast is None:
+        return ""
+    return "\n".join([f"Blast radius: {blast_line(plan.blast)}", *(f"  {line}" for line in blast_names(plan.blast))])
 
 
 def _summary(plan: Plan, paint: Paint) -> str:

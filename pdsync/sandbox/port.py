@@ -214,6 +214,11 @@ def _rename(part: str) -> Callable[[Call], Answer]:
     return rename
 
 
+def _scorecards(call: Call) -> Answer:
+    (blueprint,) = call.path
+    return _ok(scorecards=call.store.scorecards_of(blueprint))
+
+
 # --- entities --------------------------------------------------------------------------------------------------
 
 
@@ -330,6 +335,7 @@ HANDLERS: Mapping[tuple[str, str], Callable[[Call], Answer]] = {
     ("patch", _BLUEPRINT + "/properties/{property_identifier}/rename"): _rename("properties"),
     ("patch", _BLUEPRINT + "/mirror/{property_identifier}/rename"): _rename("mirror"),
     ("patch", _BLUEPRINT + "/relations/{relation_identifier}/rename"): _rename("relations"),
+    ("get", _BLUEPRINT + "/scorecards"): _scorecards,
     ("get", _BLUEPRINT + "/entities"): _get_entities,
     ("post", _BLUEPRINT + "/entities"): _post_entity,
     ("get", _BLUEPRINT + "/entities-count"): _count_entities,

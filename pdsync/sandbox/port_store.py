@@ -94,7 +94,8 @@ class PortStore:
     `behaviour` settles what Port's documents leave open, `clock` gives epoch seconds.  Methods raise `PortRefusal`
     where Port would refuse.  `by` names who acts; a person, unless said otherwise.  `pages` are the blueprints for
     which a catalog page was made (a side effect of creating one, unless it is declined); `integrations` are what
-    `GET /v1/integration/{id}` answers, by identifier.
+    `GET /v1/integration/{id}` answers, by identifier; `scorecards` the bodies of scorecards, by blueprint (they can be
+    read, and judge nothing).
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class PortStore:
         self.organization = dict(organization or {"id": "org_sandbox", "name": "Sandbox"})
         self.pages: list[str] = []
         self.integrations: dict[str, Mapping[str, Json]] = {}
+        self.scorecards: dict[str, list[Mapping[str, Json]]] = {}
         self.data = PortData()
         self.reader = Reader(self.data, self.behaviour, clock)
         self._blueprints = BlueprintRules(self.data, self.behaviour)
@@ -223,6 +225,12 @@ class PortStore:
         """Remove a blueprint that has no entities and is nobody's target."""
         with self.lock:
             self._log_blueprint("DELETE", by, self._blueprints.delete(identifier), None)
+
+    def scorecards_of(self, blueprint: str) -> list[Mapping[str, Json]]:
+        """The scorecards of a blueprint; refused with 404 when there is none."""
+        with self.lock:
+            self._blueprints.find(blueprint)
+            return list(self.scorecards.get(blueprint, ()))
 
     # --- entities: writing ---
 

@@ -10,7 +10,7 @@ from pdsync.model import Fields
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from pdsync.model import Blueprint, EntityKey, Existing, ExistingEntity
+    from pdsync.model import Blueprint, EntityKey, Existing, ExistingEntity, Scorecard
 
     Progress = Callable[[str, int, int | None], None]
     """Called with (what, done so far, total if known): `("pagerdutyService", 1000, 4812)`."""
@@ -72,6 +72,16 @@ class TargetReader(Protocol):
 
     async def edits(self, keys: Collection[EntityKey]) -> Mapping[EntityKey, Edit]:
         """Who wrote each of these entities last, and when, where the target says so."""
+        ...
+
+    async def pointing_at(
+        self, blueprint: str, relation: str, targets: Collection[str]
+    ) -> Mapping[EntityKey, ExistingEntity] | None:
+        """The entities of a blueprint whose relation has any of these targets, with that relation; None if not told."""
+        ...
+
+    async def scorecards(self, blueprint: str) -> tuple[Scorecard, ...] | None:
+        """The scorecards of a blueprint; None if not told."""
         ...
 
     async def by_integration(self, keys: Collection[EntityKey]) -> frozenset[EntityKey] | None:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pdsync.sandbox.http import Fault
 from pdsync.sandbox.port import Behaviour, PortStore
+from pdsync.sandbox.port_system import TEAMS
 from pdsync.sandbox.server import Sandbox
 from tests.cli.workspace import MAPPING, Workspace, make_workspace, small_world
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+TEAM = str(TEAMS[0]["identifier"])
 OCEAN = "port-ocean/pagerduty/0.5.141/my-pd/exporter"
 
 
@@ -167,3 +170,44 @@ def test_the_refusal_follows_the_plan_with_the_exact_flag(applied: Workspace) ->
     assert flags == ["--allow-deletes", "incident=6", "--allow-deletes", "service=4"]
     again = applied.ok("plan", "--accept-shrink", "services", "--accept-shrink", "incidents", *flags)
     assert again.err.count("PD630") == 0
+
+
+def test_what_a_delete_touches_is_told(applied: Workspace) -> None:
+    """Teams, what others relate to it, scorecards: read only when something goes, and each tolerated when refused."""
+    store = applied.box.store
+    gone = min(store.entities("service"))
+    relation = {"target": "service", "required": False, "many": False}
+    deployment = {"identifier": "deployment", "title": "Deployment", "schema": {"properties": {}}}
+    store.create_blueprint({**deployment, "relations": {"service": relation}})
+    store.put_entity("deployment", {"identifier": "d1", "relations": {"service": gone}})
+    store.put_entity("service", {"identifier": gone, "team": [TEAM]})
+    store.scorecards["service"] = [{"identifier": "ready", "rules": []}]
+    applied.ok("plan")
+    assert [r.path for r in applied.box.log.all("port") if "scorecards" in r.path or "deployment" in r.path] == []
+    applied.box.mutate({"action": "delete_service", "id": gone})
+    line = (
+        f"Blast radius: touches 1 team ({TEAM}), 0 required relations, 1 relation emptied by Port, "
+        f"1 scorecard (service/ready)\n  deployment/d1 loses service/{gone} (service)\n"
+    )
+    assert line in applied.ok("plan").out
+    document = applied.plan()
+    assert (document["blast"]["teams"], document["blast"]["scorecards"]) == ([TEAM], ["service/ready"])
+    assert f"touches 1 team ({TEAM}), 0 required relations" in applied.ok("plan", "--format", "markdown").out
+    applied.box.faults.add(Fault("answer", path="/scorecards", status=403, count=None))
+    assert "0 scorecards; not known: scorecards of service" in applied.ok("plan").out
+    applied.ok("-q", "apply", "--auto-approve")
+    assert store.entities("deployment")["d1"]["relations"]["service"] is None
+
+
+def test_a_foreign_entity_that_requires_one_of_ours_keeps_it(applied: Workspace) -> None:
+    """Though nothing of its blueprint is mapped: Port would refuse the delete, so it is not planned."""
+    store = applied.box.store
+    gone = min(store.entities("service"))
+    relation = {"target": "service", "required": True, "many": False}
+    contract = {"identifier": "contract", "title": "Contract", "schema": {"properties": {}}}
+    store.create_blueprint({**contract, "relations": {"service": relation}})
+    store.put_entity("contract", {"identifier": "c1", "relations": {"service": gone}})
+    applied.box.mutate({"action": "delete_service", "id": gone})
+    ran = applied.ok("plan", code=3)
+    assert "required by contract/c1" in ran.out
+    assert "1 required relation" in ran.out

@@ -15,6 +15,10 @@
     held, failed    as in `DesiredEntities`
     tool            the version that the last apply ran under
     by_integration  keys that Port's own integration wrote
+    teams           key -> teams that own it
+    dependents      key -> values as `have` takes them, of entities that are not read with the rest
+    scorecards      blueprint -> identifier -> what it reads
+    unknown         what Port did not tell
     print           arguments of `render_plan`
 
 A key with a range, `service/s{1..50}`, stands for all of it; `{n}` in its values is the number.  `{repeat: [x, 9]}` is
@@ -33,7 +37,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from pdsync.commands import expressions
-from pdsync.model import Blueprint, DeleteLimit, Expression, Lifecycle, Surroundings
+from pdsync.model import Blueprint, DeleteLimit, Expression, Lifecycle, Scorecard, Surroundings
 from pdsync.plan import Facts
 from tests.builders import BASE, HERE, blueprint, catalog, desired, entry, existing, have, key, ledger, plan, rule, want
 
@@ -105,10 +109,23 @@ def plan_of(case: Mapping[str, Any]) -> Plan:
         unproven={r.id: why for r in rules if (why := (case.get("unproven") or {}).get(_written_by(r)))},
         expressions=expressions(rules),
         tool="jq",
-        around=Surroundings(frozenset(map(key, case.get("by_integration") or ()))),
+        around=_around(case),
         taken_at=BASE.taken_at,
     )
     return plan(facts, **{k: tuple(v) if isinstance(v, list) else v for k, v in (case.get("scope") or {}).items()})
+
+
+def _around(case: Mapping[str, Any]) -> Surroundings:
+    return Surroundings(
+        by_integration=frozenset(map(key, case.get("by_integration") or ())),
+        teams={key(k): tuple(teams) for k, teams in (case.get("teams") or {}).items()},
+        dependents={key(k): have(**v) for k, v in (case.get("dependents") or {}).items()},
+        scorecards={
+            name: tuple(Scorecard(card, frozenset(reads)) for card, reads in cards.items())
+            for name, cards in (case.get("scorecards") or {}).items()
+        },
+        unknown=tuple(case.get("unknown") or ()),
+    )
 
 
 def _rule(case: Mapping[str, Any], name: str, paths: Any) -> MappingRule:

@@ -6,7 +6,19 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from pdsync.model import Cause, Change, FieldChange, Guard, Held, Plan, PlanBase, Summary, Withheld
+from pdsync.model import (
+    BlastRadius,
+    Cause,
+    Change,
+    Dependent,
+    FieldChange,
+    Guard,
+    Held,
+    Plan,
+    PlanBase,
+    Summary,
+    Withheld,
+)
 
 TRAPS = (
     "\x1b[31mred\x1b[0m",
@@ -102,6 +114,15 @@ BASES = st.builds(
 )
 
 
+BLASTS = st.none() | st.builds(
+    BlastRadius,
+    teams=st.lists(HOSTILE, max_size=7).map(tuple),
+    dependents=st.lists(st.builds(Dependent, HOSTILE, HOSTILE, HOSTILE, HOSTILE, st.booleans()), max_size=7).map(tuple),
+    scorecards=st.lists(HOSTILE, max_size=7).map(tuple),
+    unknown=st.lists(HOSTILE, max_size=2).map(tuple),
+)
+
+
 @st.composite
 def hostile_plans(draw: st.DrawFn, most: int = 8) -> Plan:
     """Plans as they could be read from a file that somebody else wrote; the counts are right."""
@@ -118,4 +139,5 @@ def hostile_plans(draw: st.DrawFn, most: int = 8) -> Plan:
         summary=Summary(**counts, unchanged=3, withheld=len(withheld), held=len(held)),
         expressions={},
         fingerprint="0123456789abcdef",
+        blast=draw(BLASTS),
     )

@@ -34,6 +34,7 @@ SERVED = {
     f"{BLUEPRINT}/entities/bulk": ("post",),
     f"{BLUEPRINT}/entities/search": ("post",),
     f"{BLUEPRINT}/bulk/entities/delete": ("post",),
+    f"{BLUEPRINT}/scorecards": ("get",),
 }
 
 ANNOTATIONS = {"description", "example", "examples", "title", "summary"}

@@ -458,8 +458,10 @@ def test_a_reader_cannot_write() -> None:
         "look",
         "known",
         "by_integration",
-        "refusals",
+        "pointing_at",
+        "scorecards",
         "edits",
+        "refusals",
     }
 
 

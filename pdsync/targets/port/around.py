@@ -10,14 +10,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from pdsync.errors import TargetError
-from pdsync.model import EntityKey
+from pdsync.model import EntityKey, Scorecard
 from pdsync.targets.port.chunks import chunks
-from pdsync.targets.port.paths import SEARCH
+from pdsync.targets.port.paths import SEARCH, scorecards_path
 from pdsync.targets.port.problems import unreadable
 from pdsync.targets.port.requests import ask_object, refused, tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from pdsync.model import Json
     from pdsync.transport import ApiClient
@@ -46,7 +46,7 @@ async def by_integration(client: ApiClient, keys: Collection[EntityKey]) -> froz
         if first is not None and await _written(client, parts[first][0], sorted(found[first]), "doesNotContains"):
             return None
     except TargetError as problem:
-        if (answer := refused(problem)) is None or answer.status not in _NOT_TAKEN:
+        if not is_refusal(problem):
             raise
         return None
     return frozenset(EntityKey(name, i) for (name, _), some in zip(parts, found, strict=True) for i in some)
@@ -62,6 +62,43 @@ async def _written(client: ApiClient, blueprint: str, identifiers: Iterable[str]
     params = (("exclude_calculated_properties", "true"), ("include", "identifier"), ("include", "blueprint"))
     answer = await ask_object(client, "POST", SEARCH, params=params, body={"combinator": "and", "rules": rules})
     return {identifier for identifier in _identifiers(answer) if identifier in asked}
+
+
+def is_refusal(problem: TargetError) -> bool:
+    """Whether it is the question that Port does not take, and not the moment or who asks."""
+    answer = refused(problem)
+    return answer is not None and answer.status in _NOT_TAKEN
+
+
+async def scorecards(client: ApiClient, blueprint: str) -> tuple[Scorecard, ...] | None:
+    """The scorecards of a blueprint; None when the credentials may not read them, or the answer holds none.
+
+    No document says how they are returned: the first list of objects in the answer is taken for them.
+    """
+    try:
+        answer = await ask_object(client, "GET", scorecards_path(blueprint))
+    except TargetError as problem:
+        reply = refused(problem)
+        if reply is None or reply.status not in _NOT_TAKEN | {HTTPStatus.FORBIDDEN}:
+            raise
+        return None
+    lists = [part for part in answer.values() if isinstance(part, list) and all(isinstance(e, dict) for e in part)]
+    return tuple(_scorecard(body) for body in lists[0]) if lists else None
+
+
+def _scorecard(body: dict[str, Json]) -> Scorecard:
+    return Scorecard(str(body.get("identifier") or ""), frozenset(_read_by([body.get("filter"), body.get("rules")])))
+
+
+def _read_by(part: Json) -> Iterator[str]:
+    """The properties and relations that conditions speak of, however deep."""
+    if isinstance(part, list):
+        for inner in part:
+            yield from _read_by(inner)
+    elif isinstance(part, dict):
+        yield from (str(part[key]) for key in ("property", "relation") if isinstance(part.get(key), str))
+        for inner in part.values():
+            yield from _read_by(inner)
 
 
 def _identifiers(answer: dict[str, Json]) -> list[str]:

@@ -16,7 +16,7 @@ from pdsync.model import Blueprint, EntityKey, Existing, ExistingEntity, Json
 from pdsync.normal import entity_normaliser
 from pdsync.sharing import Pool
 from pdsync.targets import Edit
-from pdsync.targets.port.around import by_blueprint, by_integration, in_parts
+from pdsync.targets.port.around import by_blueprint, by_integration, in_parts, is_refusal, scorecards
 from pdsync.targets.port.paths import BLUEPRINTS, ORGANIZATION, count_path, search_path
 from pdsync.targets.port.problems import unreadable, unsettled
 from pdsync.targets.port.requests import ask, ask_object, is_absent, tasks
@@ -25,7 +25,7 @@ from pdsync.targets.port.validate import refusals
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
-    from pdsync.model import Fields
+    from pdsync.model import Fields, Scorecard
     from pdsync.targets import EntityWrite, Progress
     from pdsync.transport import ApiClient
 
@@ -150,6 +150,31 @@ class PortReader:
         """Those of `keys` that Port's own PagerDuty integration wrote last; None when Port does not tell."""
         return await by_integration(self._client, keys)
 
+    async def pointing_at(
+        self, blueprint: str, relation: str, targets: Collection[str]
+    ) -> dict[EntityKey, ExistingEntity] | None:
+        """The entities of a blueprint whose relation has any of these targets, with that relation.
+
+        None when Port does not search so.
+        """
+        if self._looked_through is None:
+            self._looked_through = await self._blueprints()
+        definition = self._looked_through.get(blueprint)
+        if definition is None or relation not in definition.relations:
+            return {}
+        try:
+            async with tasks() as group:
+                parts = [group.create_task(self._pointing(definition, relation, part)) for part in in_parts(targets)]
+        except TargetError as problem:
+            if is_refusal(problem):
+                return None
+            raise
+        return {key: entity for part in parts for key, entity in part.result().items()}
+
+    async def scorecards(self, blueprint: str) -> tuple[Scorecard, ...] | None:
+        """The scorecards of a blueprint; None when Port does not tell (they have a permission of their own)."""
+        return await scorecards(self._client, blueprint)
+
     async def refusals(self, blueprint: str, writes: Sequence[EntityWrite]) -> dict[str, str]:
         """Identifier -> why, for each of these entities that Port says it would refuse; it stores none of them."""
         return await refusals(self._client, blueprint, writes)
@@ -219,6 +244,24 @@ class PortReader:
                 if (key := EntityKey(name, entity.identifier)) in wanted:
                     fields = normalise(columns.fields(entity))
                     found[key] = ExistingEntity(fields, entity.updated_at or "", entity.updated_by or "")
+        return found
+
+    async def _pointing(
+        self, blueprint: Blueprint, relation: str, targets: Collection[str]
+    ) -> dict[EntityKey, ExistingEntity]:
+        name, path, normalise = blueprint.identifier, f"relations.{relation}", entity_normaliser(blueprint)
+        operator = "containsAny" if blueprint.relations[relation].get("many") else "in"
+        rule = {"relation": relation, "operator": operator, "value": list(targets)}
+        columns = _columns(blueprint, [path])
+        question = {"query": {"combinator": "and", "rules": [rule]}, "include": columns.include}
+        asked = set(targets)
+        found: dict[EntityKey, ExistingEntity] = {}
+        async for page in self._pages(name, question):
+            for entity in page:
+                fields = normalise(columns.fields(entity))
+                value = fields.get(path)
+                if asked.intersection(value if isinstance(value, list) else [value]):
+                    found[EntityKey(name, entity.identifier)] = ExistingEntity(fields)
         return found
 
     async def _known(self, blueprint: str, identifiers: Collection[str]) -> set[EntityKey]:
