@@ -4,32 +4,39 @@ Blueprints first: all new ones bare, then relations, then what is computed throu
 along their waits, then the relations that were put off because they close a cycle, then releases, deletes, and last the
 blueprints to delete.  No write starts before its *begin* is in the journal, none counts before its *end* is.  What
 depends on a change that failed is skipped; the rest goes on.  A stop lets what is in flight end and starts nothing.
+
+Before anything is written, what will be deleted is kept in the journal.  At the end, writes that got no answer are
+looked up: those that were done count as done.  A run that goes on with an older one begins with that.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
-from pdsync.errors import Interrupted, TargetError
-from pdsync.model import Blueprint, Ledger, Outcome, Plan
+from pdsync.errors import Interrupted, StateError, TargetError
+from pdsync.model import Blueprint, Image, Ledger, Outcome, Plan
 from pdsync.normal import blueprint_definition
+from pdsync.plan.settle import print_of
+from pdsync.sight import look_at, look_up
 from pdsync.targets import EntityWrite
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from pdsync.model import Change, Fields, Json
+    from pdsync.plan.settle import Found
+    from pdsync.sight import Watch
     from pdsync.state.journal import Journal
     from pdsync.state.store import StateStore
-    from pdsync.targets import TargetWriter, WriteResult
+    from pdsync.targets import TargetReader, TargetWriter, WriteResult
 
     Progress = Callable[[str, int, int | None], None]
-    Watch = Callable[[Sequence[Change]], Awaitable[Mapping[int, str]]]
-    """Asked right before entities are written: number of a change that is not to be done any more -> why."""
 
 STOPPED = (TargetError, Interrupted)
 """What a request to the target ends with when it does not end well."""
@@ -46,12 +53,18 @@ STAGES = (
 
 @dataclass(frozen=True, slots=True)
 class ApplyResult:
-    """What became of a plan: an outcome for each change in its order, and the ledger as it is now."""
+    """What became of a plan: an outcome for each change in its order, and the ledger as it is now.
+
+    `run` names the journal; `problem` is why the state is not `saved`, or why the run could not go on.
+    """
 
     plan: Plan
     outcomes: tuple[Outcome, ...]
     ledger: Ledger
     interrupted: bool = False
+    run: str = ""
+    problem: StateError | None = None
+    saved: bool = True
 
     def count(self, status: str) -> int:
         """How many changes ended so."""
@@ -63,37 +76,82 @@ class ApplyResult:
         return self.count("done") == len(self.outcomes)
 
 
+@dataclass(frozen=True, slots=True)
+class Resuming:
+    """What a run goes on with: the older run and its plan.
+
+    `unknown` are changes that the older run may have done: those that turn out not to be are to be done.  `written` are
+    changes that it did and no ledger holds: those that are still so are only to be entered.  `images` are what was to
+    be deleted, as the older run saw it.
+    """
+
+    run: str = ""
+    plan: Plan | None = None
+    unknown: frozenset[int] = frozenset()
+    written: frozenset[int] = frozenset()
+    images: Mapping[int, Image] = field(default_factory=dict)
+
+
 async def apply_plan(
     plan: Plan,
     writer: TargetWriter,
     store: StateStore,
     *,
+    reader: TargetReader | None = None,
+    operation: str = "apply",
+    resuming: Resuming | None = None,
     watch: Watch | None = None,
     stop: asyncio.Event | None = None,
     progress: Progress | None = None,
 ) -> ApplyResult:
     """Write a plan to the target and its outcome to the state.
 
-    With `watch`, entities are looked at once more right before their own write, and those that have moved are skipped.
-    Raises `StalePlan`, before anything is written, when the plan was made on another ledger.  The journal is entered
-    into the ledger however the writing ends.
+    With `reader`, what is deleted can be brought back, and writes without an answer are looked up.  With `watch`,
+    entities are looked at once more right before their own write, and those that have moved are skipped.  Raises
+    `StalePlan`, before anything is written, when the plan was made on another ledger, `StateError` when there can be no
+    journal, `TargetError` when what will be deleted cannot be looked at.  The journal is entered into the ledger
+    however the writing ends.
     """
     if not plan.changes:
         return ApplyResult(plan, (), store.settle(plan))
-    journal = store.begin(plan)
+    journal = store.begin(plan, operation=operation, resumes=resuming.run if resuming else "")
     run = _Run(
         plan,
         writer,
         journal,
+        reader=reader,
+        resuming=resuming or Resuming(),
         watch=watch or _unwatched,
         stop=stop or asyncio.Event(),
-        progress=progress or (lambda *_: None),
+        progress=_both(progress, store),
     )
+    store.when_lock_lost(run.tell_lost(asyncio.get_running_loop()))
+    heeding = asyncio.create_task(run.heed_stop())
     try:
         await run.everything()
     finally:
-        ledger = store.finish(journal)
-    return ApplyResult(plan, tuple(_outcome(c.n, journal) for c in plan.changes), ledger, run.stop.is_set())
+        heeding.cancel()
+        finished = await asyncio.to_thread(store.finish, journal)
+    return ApplyResult(
+        plan,
+        tuple(_outcome(c.n, journal) for c in plan.changes),
+        finished.ledger,
+        run.stop.is_set() and run.problem is None,
+        journal.run,
+        finished.problem or run.problem,
+        finished.problem is None,
+    )
+
+
+def _both(progress: Progress | None, store: StateStore) -> Progress:
+    """Tells how far a run is to who asked for it, and to who finds the lock taken."""
+
+    def tell(what: str, done: int, total: int | None) -> None:
+        store.progress(done, total or 0)
+        if progress:
+            progress(what, done, total)
+
+    return tell
 
 
 def _outcome(number: int, journal: Journal) -> Outcome:
@@ -109,7 +167,10 @@ async def _unwatched(_changes: Sequence[Change]) -> Mapping[int, str]:
 
 
 class _Run:
-    """One apply under way: every change ends in one outcome, entered into the journal."""
+    """One apply under way: every change ends in one outcome, entered into the journal.
+
+    `problem` is why nothing more may be begun: the journal cannot be written, or the lock is lost.
+    """
 
     def __init__(
         self,
@@ -117,6 +178,8 @@ class _Run:
         writer: TargetWriter,
         journal: Journal,
         *,
+        reader: TargetReader | None,
+        resuming: Resuming,
         watch: Watch,
         stop: asyncio.Event,
         progress: Progress,
@@ -124,55 +187,123 @@ class _Run:
         self.plan = plan
         self.writer = writer
         self.journal = journal
+        self.reader = reader
+        self.resuming = resuming
         self.watch = watch
         self.stop = stop
         self.progress = progress
+        self.problem: StateError | None = None
+        self._seen = self.resuming.unknown | self.resuming.written | self.resuming.images.keys()
+        self.prints: dict[int, str] = {}
+        self.looked_up: set[int] = set()
 
     async def everything(self) -> None:
         """All phases, in order."""
         entity = [c for c in self.plan.changes if c.target == "entity"]
         blueprint = [c for c in self.plan.changes if c.target == "blueprint"]
-        self._end([Outcome(c.n, "done") for c in self.plan.changes if _only_in_the_ledger(c)])
+        await self._keep_images([c for c in self.plan.changes if c.action == "delete"])
+        await self._take_up()
+        await self._end([Outcome(c.n, "done") for c in self._open(self.plan.changes) if _only_in_the_ledger(c)])
         await self._blueprints([c for c in blueprint if c.action in ("create", "update")])
+        await self._look_up_unknown()
         await self._waves([c for c in entity if c.action in ("create", "update")], _first_write)
         await self._waves([c for c in entity if _deferred(c)], _second_write)
         await self._waves([c for c in entity if c.action == "release"], _first_write)
         await self._waves([c for c in entity if c.action == "delete"], None)
-        deletes = [c for c in blueprint if c.action == "delete"]
+        await self._blueprint_deletes([c for c in blueprint if c.action == "delete"])
+        await self._look_up_unknown()
+
+    # --- before and after
+
+    async def _keep_images(self, deletes: list[Change]) -> None:
+        """Put into the journal what will be deleted, as it is now, or as the run that is resumed saw it."""
+        for start in range(0, len(deletes), DELETE_BATCH) if self.reader else ():
+            assert self.reader is not None
+            part = deletes[start : start + DELETE_BATCH]
+            known = {c.n: self.resuming.images.get(c.n) for c in part if c.n in self._seen}
+            now = await look_at(self.reader, [c for c in part if c.n not in known])
+            images = {n: image for n, image in {**now, **known}.items() if image is not None}
+            self.prints |= {n: print_of(image) for n, image in images.items()}
+            await self.journal.keep(images)
+
+    async def _take_up(self) -> None:
+        """Look up what the run that is resumed has left open, before anything is written.  Raises `TargetError`."""
+        if self.reader is None or self.resuming.plan is None:
+            return
+        left = self.resuming.unknown | self.resuming.written
+        listed = [c for c in self.plan.changes if c.n in left or c.target == "blueprint"]
+        found = await look_up(self.reader, self.resuming.plan, listed, self.prints)
+        begun = [c for c in listed if found[c.n].begun and c.n not in self.resuming.written]
+        if begun:
+            await self._begin(begun)
+        await self._end([o for c in listed if (o := _taken_up(c, found[c.n], self.resuming)) is not None])
+
+    async def _look_up_unknown(self) -> None:
+        """Look up the writes that got no answer, each once."""
+        doubtful = {n for n, outcome in self.journal.outcomes.items() if outcome.status == "unknown"} - self.looked_up
+        if self.reader is None or self.stop.is_set() or not doubtful:
+            return
+        self.looked_up |= doubtful
+        unknown = [c for c in self.plan.changes if c.n in doubtful]
+        with suppress(*STOPPED):  # they stay unknown, and are told to be
+            found = await look_up(self.reader, self.resuming.plan or self.plan, unknown, self.prints)
+            outcomes = self.journal.outcomes
+            await self._end([o for c in unknown if (o := _looked_up(c, found[c.n], outcomes)) is not None])
+
+    # --- stopping
+
+    async def heed_stop(self) -> None:
+        """Once a stop is asked for, let the writer send nothing more."""
+        await self.stop.wait()
+        self.writer.stop()
+
+    def tell_lost(self, loop: asyncio.AbstractEventLoop) -> Callable[[StateError], None]:
+        """What another thread calls when the lock of this run is found broken."""
+        return lambda problem: _soon(loop, self._give_up, problem)
+
+    def _give_up(self, problem: StateError) -> None:
+        """Begin nothing more: what is in flight is finished."""
+        self.problem = self.problem or problem
+        self.stop.set()
+
+    # --- writing
+
+    async def _blueprint_deletes(self, deletes: list[Change]) -> None:
+        """What stands between blueprints that go first, then they themselves."""
         for change in deletes:
-            if change.fields and self._may_start(change):
+            if change.fields:
                 write = partial(self.writer.change_blueprint, change.blueprint, _part(change, 0))
                 await self._step(change, write, last=False)
         for change in deletes:
-            if self._may_start(change):
-                await self._step(change, partial(self.writer.delete_blueprint, change.blueprint), last=True)
+            await self._step(change, partial(self.writer.delete_blueprint, change.blueprint), last=True)
 
     async def _blueprints(self, changes: list[Change]) -> None:
         """Renamed parts and new blueprints bare, then what is missing of every one, stage by stage."""
         for change in changes:
-            for rename in (f for f in change.fields if f.moved_from and self._may_start(change)):
+            for rename in (each for each in change.fields if each.moved_from):
                 move = partial(self.writer.rename_part, change.blueprint, rename.moved_from, rename.path)
                 await self._step(change, move, last=False)
-            if change.action == "create" and self._may_start(change):
+            if change.action == "create":
                 bare = Blueprint(change.blueprint, blueprint_definition(change.blueprint, _part(change, 0)))
                 await self._step(change, partial(self.writer.create_blueprint, bare), last=_last_stage(change) == 0)
         for stage in range(len(STAGES)):
             for change in changes:
                 part = _part(change, stage)
-                if part and not (stage == 0 and change.action == "create") and self._may_start(change):
+                if part and not (stage == 0 and change.action == "create"):
                     write = partial(self.writer.change_blueprint, change.blueprint, part)
                     await self._step(change, write, last=_last_stage(change) == stage)
 
     async def _step(self, change: Change, write: Callable[[], Awaitable[None]], *, last: bool) -> None:
-        """One of the writes that a blueprint change takes; the change is done with its last one."""
+        """One of the writes that a blueprint change takes, if it may go on; it is done with its last one."""
         again = self._begun([change])
-        self._begin([change])
+        if not (await self._startable([change]) and await self._begin([change])):
+            return
         try:
             await write()
         except STOPPED as e:
-            self._end([_failed(change, e, again)])
+            await self._end([_failed(change, e, again)])
         else:
-            self._end([Outcome(change.n, "done")] if last else [])
+            await self._end([Outcome(change.n, "done")] if last else [])
 
     async def _waves(self, changes: list[Change], write: Callable[[Change], EntityWrite] | None) -> None:
         """Write (or with no `write` delete) the changes, each once those it waits for are done."""
@@ -181,7 +312,8 @@ class _Run:
             ready = [c for c in rest.values() if not any(n in rest for n in c.after)]
             for change in ready:
                 del rest[change.n]
-            await self._all_at_once(self._batches([c for c in ready if self._may_start(c)], write), write)
+            await self._all_at_once(self._batches(await self._startable(ready), write), write)
+            await self._look_up_unknown()
 
     def _batches(self, changes: list[Change], write: Callable[[Change], EntityWrite] | None) -> Iterator[list[Change]]:
         """Changes that go into one request each."""
@@ -214,53 +346,104 @@ class _Run:
         """Those of the changes that are still as planned; what took one write already is ours, and not asked about."""
         fresh = [change for change in changes if change.n not in self.journal.begun]
         try:
-            moved = await self.watch(fresh) if fresh else {}
+            moved = {**await self.watch(fresh), **await self._made_anew(fresh)} if fresh else {}
         except STOPPED as e:
             moved = {change.n: f"could not be looked at before it was written: {e}" for change in fresh}
-        self._end([Outcome(n, "skipped", why) for n, why in moved.items()])
+        await self._end([Outcome(n, "skipped", why) for n, why in moved.items()])
         return [change for change in changes if change.n not in moved]
+
+    async def _made_anew(self, changes: list[Change]) -> Mapping[int, str]:
+        """Of deletes that an older run has left: what is not as it was when that run began."""
+        deletes = [c for c in changes if c.action == "delete" and c.n in self.resuming.images]
+        if self.reader is None or not deletes:
+            return {}
+        found = await look_up(self.reader, self.resuming.plan or self.plan, deletes, self.prints)
+        return {n: each.why for n, each in found.items() if each.state == "other"}
 
     async def _batch(self, changes: list[Change], write: Callable[[Change], EntityWrite] | None) -> None:
         blueprint = changes[0].blueprint
         again = self._begun(changes)
-        self._begin(changes)
+        if not await self._begin(changes):
+            return
         try:
             if write is None:
                 results = await self.writer.delete(blueprint, [c.identifier for c in changes])
             else:
                 results = await self.writer.upsert(blueprint, [write(c) for c in changes])
         except STOPPED as e:
-            self._end([_failed(c, e, again) for c in changes])
+            await self._end([_failed(c, e, again) for c in changes])
         else:
             outcomes = [
                 _outcome_of(c, result, again)
                 for c, result in zip(changes, results, strict=True)
-                if result.error or not _deferred(c) or c.n in again
+                if result.error or write is _second_write or not _deferred(c)
             ]
-            self._end(outcomes)
+            await self._end(outcomes)
 
     def _begun(self, changes: list[Change]) -> set[int]:
         """Of changes that take several writes, those of which one is done already."""
         return self.journal.begun.intersection(c.n for c in changes)
 
-    def _begin(self, changes: list[Change]) -> None:
-        self.journal.begin(c.n for c in changes)
+    async def _begin(self, changes: list[Change]) -> bool:
+        """Put the begin into the journal; False, and the end of this run, when that cannot be."""
+        try:
+            await self.journal.begin(c.n for c in changes)
+        except StateError as problem:
+            self._give_up(problem)
+            return False
+        return True
 
-    def _end(self, outcomes: list[Outcome]) -> None:
+    async def _end(self, outcomes: list[Outcome]) -> None:
         if outcomes:
-            self.journal.end(outcomes)
+            try:
+                await self.journal.end(outcomes)
+            except StateError as problem:  # how they went is known here, and will be in the ledger if that can be saved
+                self._give_up(problem)
             self.progress("apply", len(self.journal.outcomes), len(self.plan.changes))
 
-    def _may_start(self, change: Change) -> bool:
-        """Whether to go on with a change: not ended, not stopped, nothing it waits for has failed."""
-        if self.stop.is_set() or change.n in self.journal.outcomes:
-            return False
+    def _open(self, changes: Iterable[Change]) -> list[Change]:
+        """Those that have not ended."""
+        return [change for change in changes if change.n not in self.journal.outcomes]
+
+    async def _startable(self, changes: list[Change]) -> list[Change]:
+        """Those to go on with: not ended, not stopped, and nothing that they wait for has failed."""
+        if self.stop.is_set():
+            return []
+        in_the_way = {c.n: n for c in self._open(changes) if (n := self._unmet(c)) is not None}
+        await self._end([Outcome(n, "skipped", f"waits for #{of}, which was not done") for n, of in in_the_way.items()])
+        return self._open(changes)
+
+    def _unmet(self, change: Change) -> int | None:
+        """The number of a change that this one waits for and that was not done."""
         for n in change.after:
             outcome = self.journal.outcomes.get(n)
-            if (outcome is None and n not in self.journal.begun) or (outcome is not None and outcome.status != "done"):
-                self._end([Outcome(change.n, "skipped", f"waits for #{n}, which was not done")])
-                return False
-        return True
+            if outcome.status != "done" if outcome else n not in self.journal.begun:
+                return n
+        return None
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[StateError], None], problem: StateError) -> None:
+    with suppress(RuntimeError):  # the run has ended, and its loop with it
+        loop.call_soon_threadsafe(call, problem)
+
+
+def _taken_up(change: Change, found: Found, resuming: Resuming) -> Outcome | None:
+    """What is known at once of a change that an older run has left; None of what is to be done."""
+    if found.state == "done":
+        return Outcome(change.n, "done", "was done already")
+    if change.n in resuming.written:
+        return Outcome(change.n, "skipped", "Port no longer holds what was written")
+    return Outcome(change.n, "skipped", found.why) if found.state == "other" else None
+
+
+def _looked_up(change: Change, found: Found, outcomes: Mapping[int, Outcome]) -> Outcome | None:
+    """What is known of a write that got no answer, once it was looked up; None when that is no more than before."""
+    message = outcomes[change.n].message
+    if found.state == "done":
+        return Outcome(change.n, "done", f"looked up: it was done ({message})")
+    if found.state == "undone" and not found.begun:
+        return Outcome(change.n, "failed", f"{message}; looked up: it was not done")
+    return None
 
 
 def _failed(change: Change, problem: TargetError | Interrupted, again: set[int]) -> Outcome:
@@ -296,7 +479,7 @@ def _only_in_the_ledger(change: Change) -> bool:
 
 
 def _deferred(change: Change) -> bool:
-    return any(field.deferred for field in change.fields)
+    return any(each.deferred for each in change.fields)
 
 
 def _first_write(change: Change) -> EntityWrite:
@@ -316,10 +499,10 @@ def _part(change: Change, stage: int) -> Fields:
 
 def _writes(change: Change) -> Iterator[tuple[int, str, Json]]:
     """The stage, path and value of each write that the fields take; a part that is made anew goes before it comes."""
-    for field in change.fields:
-        if field.replace:
-            yield 0, field.path, None
-        yield 0 if field.after is None else max(_stage_of(field.path), int(field.replace)), field.path, field.after
+    for each in change.fields:
+        if each.replace:
+            yield 0, each.path, None
+        yield 0 if each.after is None else max(_stage_of(each.path), int(each.replace)), each.path, each.after
 
 
 def _stage_of(path: str) -> int:

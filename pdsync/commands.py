@@ -34,24 +34,25 @@ from pdsync.plan.decide import constant_blueprint
 from pdsync.plan.drift import Drift, find_drift
 from pdsync.plan.migrate import paths_at_stake
 from pdsync.plan.order import relation_targets
-from pdsync.plan.saved import moved, moved_since, paths_seen, paths_to_read
+from pdsync.plan.saved import moved, paths_to_read
 from pdsync.sharing import share
+from pdsync.sight import watch
 from pdsync.snapshots import Fetching, merged, queries, query_digest, take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pdsync.apply import Watch
     from pdsync.causes import History
     from pdsync.errors import Diagnostic
-    from pdsync.model import Change, MappingRule
+    from pdsync.model import MappingRule
+    from pdsync.sight import Watch
     from pdsync.sources import Source
     from pdsync.state.store import StateStore
     from pdsync.targets import TargetReader, TargetWriter, ValidatingReader
 
     Progress = Callable[[str, int, int | None], None]
 
-__all__ = ["Fetching", "merged", "queries", "take_snapshot"]
+__all__ = ["Fetching", "merged", "queries", "take_snapshot", "watch"]
 
 _NAMED = 5
 NO_ENRICHMENT = "PD330"
@@ -160,12 +161,16 @@ async def apply(
     writer: TargetWriter,
     store: StateStore,
     *,
+    reader: TargetReader | None = None,
+    operation: str = "apply",
     watch: Watch | None = None,
     stop: asyncio.Event | None = None,
     progress: Progress | None = None,
 ) -> ApplyResult:
     """Do a plan.  Raises `StalePlan`, before anything is written, when the state has moved since it was made."""
-    return await apply_plan(plan, writer, store, watch=watch, stop=stop, progress=progress)
+    return await apply_plan(
+        plan, writer, store, reader=reader, operation=operation, watch=watch, stop=stop, progress=progress
+    )
 
 
 async def check_fresh(
@@ -210,16 +215,6 @@ def _moved_entities(plan: Plan, existing: Existing) -> str:
     named = [f"{name} ({', '.join(paths)})" if paths else name for name, paths in list(found.items())[:_NAMED]]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return f"Port: {len(found)} of {len(plan.changes)} changed since: {', '.join(named)}{more}" if found else ""
-
-
-def watch(plan: Plan, reader: TargetReader) -> Watch:
-    """For `apply`: looks at entities right before they are written, and names those the plan did not see so."""
-
-    async def look(changes: Sequence[Change]) -> Mapping[int, str]:
-        wanted = {change.key: paths_seen(change) for change in changes}
-        return moved_since(plan, changes, await reader.look(wanted))
-
-    return look
 
 
 async def drift(reader: TargetReader, store: StateStore, progress: Progress | None = None) -> tuple[Drift, ...]:

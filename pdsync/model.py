@@ -391,11 +391,12 @@ class RuleCount:
 
 @many(frozen=True, slots=True)
 class ExistingEntity:
-    """What Port holds: the fields that were asked for, in normal form; who wrote it last and when."""
+    """What Port holds: the fields that were asked for, in normal form; who wrote it last and when, and its birth."""
 
     fields: Fields
     updated_at: str = ""
     updated_by: str = ""
+    created_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -838,6 +839,44 @@ class Outcome:
     n: int
     status: OutcomeStatus
     message: str = ""
+
+
+Image = ExistingEntity | dict[str, Json]
+"""What was there before it was deleted: an entity, or a blueprint as Port's JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunHead:
+    """A run as it sets out; see `RunNote`."""
+
+    run: str
+    started: str
+    operation: str = "apply"
+    who: str = ""
+    link: str = ""
+    pull: str = ""
+    resumes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run as its journal tells it.
+
+    `statuses`, `messages` and `images` are by change number; `closed` is the serial of the ledger that holds the
+    result, None while none does.
+    """
+
+    head: RunHead
+    plan: Plan
+    statuses: Mapping[int, OutcomeStatus] = field(default_factory=dict)
+    messages: Mapping[int, str] = field(default_factory=dict)
+    images: Mapping[int, Image] = field(default_factory=dict)
+    closed: int | None = None
+
+    @property
+    def run(self) -> str:
+        """Its id."""
+        return self.head.run
 
 
 # --- doctor ----------------------------------------------------------------------------------------------------

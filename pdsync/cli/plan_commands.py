@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pdsync import commands
+from pdsync.cli.results import tell_result
+from pdsync.cli.run_commands import history_text, run_text
 from pdsync.cli.saved_plans import rebase, show_difference, show_unreviewed
 from pdsync.cli.session import Session
 from pdsync.errors import UsageError, error
@@ -20,15 +22,13 @@ from pdsync.plan.saved import to_review
 from pdsync.plan.verdict import plan_exit_code, refusal
 from pdsync.render.markdown import render_plan_markdown
 from pdsync.render.plan_text import render_plan
-from pdsync.render.result_text import render_result
 from pdsync.render.state_text import (
     render_drift,
     render_entry,
-    render_history,
     render_ledger,
-    render_run,
     render_snapshot,
 )
+from pdsync.state.runs import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -350,34 +350,33 @@ def _approve(made: Plan, *, auto: bool) -> None:
         raise click.Abort
 
 
-def do_plan(session: Session, made: Plan, *, saved: bool) -> int:
+def do_plan(session: Session, made: Plan, *, saved: bool, operation: str = "apply") -> int:
     """Apply, print what became of it, return the exit code."""
-    result = session.run(applied(session, made, saved=saved))
-    click.echo(render_result(made, result.outcomes, serial=result.ledger.serial, color=session.color), nl=False)
-    session.events([{"type": "outcome", "n": o.n, "status": o.status, "message": o.message} for o in result.outcomes])
-    if result.interrupted and not result.whole:
-        return session.interrupted_code
-    if not result.whole:
-        session.progress.note("What is left is planned again by the next run.")
-        return 6
-    return plan_exit_code(made, detailed=False)
+    return tell_result(session, session.run(applied(session, made, saved=saved, operation=operation)))
 
 
-async def applied(session: Session, made: Plan, *, saved: bool) -> ApplyResult:
+async def applied(session: Session, made: Plan, *, saved: bool, operation: str = "apply") -> ApplyResult:
     """Write a plan; a saved one is compared with all that it stands on, as a whole and entity by entity.
 
     Raises `StalePlan`.
     """
     async with AsyncExitStack() as stack:
+        reader = await stack.enter_async_context(session.reader())
         watch = None
         if saved:
-            reader = await stack.enter_async_context(session.reader())
             await commands.check_fresh(made, reader, session.store, session.catalog, session.progress)
             watch = commands.watch(made, reader)
         session.writing = True
         writer = await stack.enter_async_context(session.writer())
         return await commands.apply(
-            made, writer, session.store, watch=watch, stop=session.stop, progress=session.progress
+            made,
+            writer,
+            session.store,
+            reader=reader,
+            operation=operation,
+            watch=watch,
+            stop=session.stop,
+            progress=session.progress,
         )
 
 
@@ -402,12 +401,10 @@ def show(options: Options, *, what: str, form: str) -> int:
         made = parse_plan(session.read_file(Path(what)), what)
         click.echo(plan_in(made, form, session), nl=False)
         return 0
-    history = session.store.history()
-    run = next((record for record in history if record.run == what), None)
     if what == "history":
-        click.echo(render_history(history, form), nl=False)
-    elif run is not None:
-        click.echo(render_run(run, form), nl=False)
+        click.echo(history_text(session, form), nl=False)
+    elif RUN.fullmatch(what):
+        click.echo(run_text(session, what, form), nl=False)
     elif what == "state":
         click.echo(render_ledger(session.store.load(), session.store.load_snapshot(), form), nl=False)
     else:
@@ -467,4 +464,4 @@ def destroy(options: Options, *, auto_approve: bool, only: tuple[str, ...], excl
         if not made.changes:
             return plan_exit_code(made, detailed=False)
         _approve(made, auto=auto_approve)
-        return do_plan(session, made, saved=False)
+        return do_plan(session, made, saved=False, operation="destroy")

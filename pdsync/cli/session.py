@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import secrets
 import signal
 import socket
@@ -12,6 +13,7 @@ import sys
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -26,7 +28,6 @@ from pdsync.render.diagnostics import render_diagnostics
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
     from pdsync.catalog.history import CatalogHistory
     from pdsync.cli import Options
@@ -166,9 +167,15 @@ class Session:
         """The state behind a URL."""
         from pdsync.state.open import open_store
 
-        user = self.env.get("USER") or self.env.get("USERNAME") or "unknown"
-        who = f"{user}@{socket.gethostname()}, pid {os.getpid()}"
-        return open_store(url, self.around, now=now, new_id=new_id, who=who, link=self._run_link())
+        return open_store(
+            url,
+            self.around,
+            now=now,
+            new_id=new_id,
+            who=self._who(),
+            link=self._run_link(),
+            pull=self._pull_link(),
+        )
 
     @property
     def state_url(self) -> str:
@@ -221,6 +228,29 @@ class Session:
         run = self.env.get("GITHUB_RUN_ID")
         repository = f"{self.env.get('GITHUB_SERVER_URL', '')}/{self.env.get('GITHUB_REPOSITORY', '')}"
         return f"{repository}/actions/runs/{run}" if run else ""
+
+    def _who(self) -> str:
+        """Who runs this, and where: user and host, in a workflow whoever set it off."""
+        if self.env.get("GITHUB_ACTIONS") == "true":
+            return f"{self.env.get('GITHUB_ACTOR') or 'somebody'}@github"
+        user = self.env.get("USER") or self.env.get("USERNAME") or "unknown"
+        return f"{user}@{socket.gethostname()}"
+
+    def _pull_link(self) -> str:
+        """The pull request that this run is about, if GitHub tells: by its ref, or in the message of the commit."""
+        page = f"{self.env.get('GITHUB_SERVER_URL', '')}/{self.env.get('GITHUB_REPOSITORY', '')}/pull"
+        from pdsync.github.pulls import named_pull
+
+        ref = re.match(r"refs/pull/([0-9]+)/", self.env.get("GITHUB_REF", ""))
+        number = ref[1] if ref else named_pull(self._head_message())
+        return f"{page}/{number}" if number else ""
+
+    def _head_message(self) -> str:
+        """The message of the commit that was pushed; empty when this is no push."""
+        with suppress(OSError, ValueError, AttributeError):  # no such file, or another event
+            event = orjson.loads(Path(self.env.get("GITHUB_EVENT_PATH", "")).read_bytes())
+            return str(event["head_commit"]["message"]) if event.get("head_commit") else ""
+        return ""
 
     # -- what is said
 

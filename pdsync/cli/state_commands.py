@@ -167,7 +167,7 @@ def check(options: Options) -> int:
     store = session.store
     ledger = store.load()
     snapshot = store.load_snapshot()
-    unfinished = store.unfinished(ledger)
+    unfinished = store.unfinished()
     kept = f"serial {ledger.serial}, {len(ledger.entities)} entities, checksum matches" if ledger.serial else "none yet"
     click.echo(f"ledger    {kept}")
     click.echo(f"snapshot  {'none' if snapshot is None else f'taken {snapshot.taken_at}, checksum matches'}")
@@ -199,7 +199,8 @@ def migrate(
     if old.backend.url == new.backend.url:
         raise UsageError(error("PD816", "this is one and the same place", detail=old.backend.url))
     with old.lock("state migrate"), new.lock("state migrate"):
-        unfinished = old.unfinished(old.load())
+        old.load()
+        unfinished = old.unfinished()
         if unfinished and not with_history:
             hint = "apply once more first, or give --with-history"
             raise StateError(error("PD576", "a run was cut short", detail=unfinished[0].run, hint=hint))

@@ -26,7 +26,7 @@ def pull_of_push(github: GitHub, sha: str, branch: str, message: str) -> int | N
     request says itself that it was merged by this very commit; without a number there is one more look only.
     Raises `GitHubError`.
     """
-    expected = _named(message)
+    expected = named_pull(message)
     for wait in (*(WAITS if expected else WAITS[:1]), None):
         found = _indexed(github, sha, branch)
         if found is not None:
@@ -51,7 +51,8 @@ def _number(pull: Mapping[str, Any]) -> int:
     return int(pull["number"])
 
 
-def _named(message: str) -> int | None:
+def named_pull(message: str) -> int | None:
+    """The number of the pull request that a commit's message names as the one it merges; None when it names none."""
     found = next((matched for pattern in NUMBERS if (matched := pattern.match(message))), None)
     return int(found[1]) if found else None
 

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from pdsync.model import Blueprint, Change, PlanBase
 
-__all__ = ["Facts", "Scope", "fingerprint", "make_plan"]
+__all__ = ["Facts", "Scope", "fingerprint", "make_plan", "summary_of"]
 
 
 def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
@@ -88,7 +88,7 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
         withheld=withheld,
         held=tuple(sorted(decided.held, key=lambda h: h.key)),
         guards=(*removals.guards, *schema.guards),
-        summary=_summary(
+        summary=summary_of(
             changes,
             unchanged=unchanged - carried,
             withheld=len(withheld),
@@ -139,7 +139,8 @@ def _unproven(facts: Facts, blueprints: Mapping[str, Blueprint]) -> dict[str, st
     return unproven
 
 
-def _summary(changes: Sequence[Change], **others: int) -> Summary:
+def summary_of(changes: Sequence[Change], **others: int) -> Summary:
+    """The changes in numbers; `others` are the other counts of a summary."""
     counts = dict.fromkeys(("create", "update", "delete", "adopt", "forget", "release"), 0)
     for change in changes:
         counts[change.action] += 1

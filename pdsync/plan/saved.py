@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import orjson
 
 from pdsync.diff import diff_fields
-from pdsync.model import Change
+from pdsync.model import Change, ExistingEntity
 from pdsync.plan.migrate import entity_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pdsync.model import EntityKey, Existing, ExistingEntity, Fields, Plan
+    from pdsync.model import EntityKey, Existing, Fields, Plan
 
     Names = Mapping[tuple[str, str], str]
     """Blueprint and entity path after a plan -> the path before, for what the plan renames."""
@@ -81,6 +81,11 @@ def moved_since(plan: Plan, changes: Sequence[Change], now: Mapping[EntityKey, E
         elif have is not None and _digest(have, change, {}, anew) != change.seen:
             told[change.n] = "changed in Port since the plan"
     return told
+
+
+def saw(plan: Plan, change: Change, fields: Fields) -> bool:
+    """Whether an entity with these values is the one that the plan saw."""
+    return _digest(ExistingEntity(fields), change, {}, _made_anew(plan.changes)) == change.seen
 
 
 def _differing(

@@ -13,11 +13,16 @@ if TYPE_CHECKING:
 
     from pdsync.model import Outcome, Plan
 
-_TITLES = {"failed": "Failed", "skipped": "Skipped", "unknown": "Not known to be whole (the next run finds out)"}
+_TITLES = {"failed": "Failed", "skipped": "Skipped", "unknown": "Not known to be whole"}
 
 
-def render_result(plan: Plan, outcomes: Sequence[Outcome], *, serial: int, color: bool = False) -> str:
-    """Every change that was not done, with the reason, then the counts; the number of the state that holds it."""
+def render_result(
+    plan: Plan, outcomes: Sequence[Outcome], *, serial: int | None, run: str = "", color: bool = False
+) -> str:
+    """Every change that was not done, with the reason, then the counts; the number of the state that holds it, if any.
+
+    `run` is the run to go on with, when there is something left.
+    """
     paint = Paint(color)
     changes = {change.n: change for change in plan.changes}
     lines: list[str] = []
@@ -30,8 +35,11 @@ def render_result(plan: Plan, outcomes: Sequence[Outcome], *, serial: int, color
             lines.append(f"  #{outcome.n} {SYMBOLS[change.action]} {name} {quoted(change.title, 80)}")
             lines.append(f"       {visible(outcome.message)}")
     counts = {status: sum(o.status == status for o in outcomes) for status in ("done", *_TITLES)}
-    told = ", ".join(f"{n} {status}" for status, n in counts.items() if n or status == "done")
-    verdict = "Apply complete" if counts["done"] == len(outcomes) else "Apply incomplete"
+    whole = counts["done"] == len(outcomes)
+    told = ", ".join(f"{n} {status}" for status, n in counts.items() if status == "done" or not whole)
+    verdict = "Apply complete" if whole else "Apply incomplete"
     withheld = len(plan.withheld)
     lines += [paint("yellow", f"{withheld} deletes were withheld; `pdsync plan` names them.")] if withheld else []
-    return "\n".join([*lines, paint("bold", f"{verdict}: {told}.") + f" State saved, serial {serial}."]) + "\n"
+    state = f"State saved, serial {serial}." if serial is not None else paint("red", "The state is NOT saved.")
+    following = [f"Next: pdsync resume {run}"] if run else []
+    return "\n".join([*lines, paint("bold", f"{verdict}: {told}.") + f" {state}", *following]) + "\n"

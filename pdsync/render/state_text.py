@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 import orjson
@@ -12,38 +12,10 @@ from pdsync.render.escape import quoted, value_text, visible
 from pdsync.render.paint import Paint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from pdsync.model import Collection, Ledger, LedgerEntry, OutcomeStatus, Plan, Snapshot
+    from pdsync.model import Collection, Ledger, LedgerEntry, Snapshot
     from pdsync.plan.drift import Drift
-
-
-class RunLike(Protocol):
-    """What is shown of a run (`pdsync.state.journal.RunRecord`, which this layer does not import)."""
-
-    @property
-    def run(self) -> str:
-        """Its id."""
-
-    @property
-    def started(self) -> str:
-        """When, RFC 3339 UTC."""
-
-    @property
-    def plan(self) -> Plan:
-        """What it set out to do."""
-
-    @property
-    def statuses(self) -> Mapping[int, OutcomeStatus]:
-        """How each change that was begun ended."""
-
-    @property
-    def messages(self) -> Mapping[int, str]:
-        """What was said of a change that did not end well."""
-
-    @property
-    def closed(self) -> int | None:
-        """The serial that holds its result; None while it is unfinished."""
 
 
 def render_snapshot(snapshot: Snapshot) -> str:
@@ -78,7 +50,7 @@ def render_ledger(ledger: Ledger, snapshot: Snapshot | None, form: str) -> str:
     counts = Counter(key.blueprint for key in ledger.entities)
     adopted = Counter(key.blueprint for key, entry in ledger.entities.items() if entry.origin == "adopted")
     if form == "json":
-        return _json(
+        return as_json(
             {
                 "lineage": ledger.lineage,
                 "serial": ledger.serial,
@@ -101,49 +73,17 @@ def render_ledger(ledger: Ledger, snapshot: Snapshot | None, form: str) -> str:
 def render_entry(name: str, entry: LedgerEntry, form: str) -> str:
     """One owned entity or blueprint: where it comes from and every value we last wrote."""
     if form == "json":
-        return _json({"key": name, **msgspec.to_builtins(entry)})
+        return as_json({"key": name, **msgspec.to_builtins(entry)})
     lines = [f"{visible(name)}  {entry.origin}" + ("  protected" if entry.protect else "")]
     lines += [f"  from {visible(entry.source)} by {', '.join(map(visible, entry.rules))}"] if entry.source else []
     lines += [f"  {visible(path)}  {value_text(value)}" for path, value in sorted(entry.fields.items())]
     return "\n".join(lines) + "\n"
 
 
-def render_history(records: Sequence[RunLike], form: str) -> str:
-    """All runs, newest first."""
-    if form == "json":
-        return _json([_run_summary(record) for record in reversed(records)])
-    names = ("run", "started", "state", "changes", "done", "failed", "skipped", "unknown")
-    summaries = map(_run_summary, reversed(records))
-    rows: list[Sequence[str]] = [names, *([visible(str(summary[name])) for name in names] for summary in summaries)]
-    return table(rows) if records else "No runs yet.\n"
-
-
-def render_run(record: RunLike, form: str) -> str:
-    """One run: each change with its outcome."""
-    statuses = {c.n: record.statuses.get(c.n, "not begun") for c in record.plan.changes}
-    if form == "json":
-        listed = [
-            {
-                "n": c.n,
-                "action": c.action,
-                "key": str(c.key),
-                "status": statuses[c.n],
-                "message": record.messages.get(c.n, ""),
-            }
-            for c in record.plan.changes
-        ]
-        return _json({**_run_summary(record), "listed": listed})
-    lines = [visible(f"{record.run}, started {record.started}")]
-    for change in record.plan.changes:
-        message = f"  {visible(record.messages[change.n])}" if record.messages.get(change.n) else ""
-        lines.append(f"  #{change.n} {change.action} {visible(str(change.key))}  {statuses[change.n]}{message}")
-    return "\n".join(lines) + "\n"
-
-
 def render_drift(found: Sequence[Drift], form: str, *, color: bool = False) -> str:
     """What somebody else changed."""
     if form == "json":
-        return _json([msgspec.to_builtins(item) for item in found])
+        return as_json([msgspec.to_builtins(item) for item in found])
     if not found:
         return "No drift: Port is as we last wrote it.\n"
     paint = Paint(color)
@@ -168,16 +108,6 @@ def table(rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _run_summary(record: RunLike) -> dict[str, object]:
-    counts = Counter(record.statuses.values())
-    return {
-        "run": record.run,
-        "started": record.started,
-        "state": record.closed if record.closed is not None else "unfinished",
-        "changes": len(record.plan.changes),
-        **{status: counts[status] for status in ("done", "failed", "skipped", "unknown")},
-    }
-
-
-def _json(value: object) -> str:
+def as_json(value: object) -> str:
+    """A value as JSON for people."""
     return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE).decode()

@@ -41,7 +41,7 @@ class Holding:
         self.lost: LockLost | None = None
         self._beat = beat
         self._info = info
-        self._on_lost: Callable[[], None] = lambda: None
+        self._on_lost: Callable[[LockLost], None] = lambda _: None
         self._ended = threading.Event()
 
     @property
@@ -53,8 +53,8 @@ class Holding:
         """What the next sign of life tells of how far the work is."""
         self._info = replace(self._info, done=done, total=total)
 
-    def when_lost(self, call: Callable[[], None]) -> None:
-        """Call this, from another thread, once the lock is found broken."""
+    def when_lost(self, call: Callable[[LockLost], None]) -> None:
+        """Call this, from another thread, with the reason, once the lock is found broken."""
         self._on_lost = call
 
     def live(self) -> None:
@@ -65,7 +65,7 @@ class Holding:
                 self._beat(self._info)
             except LockLost as problem:
                 self.lost = problem
-                self._on_lost()
+                self._on_lost(problem)
                 return
             except StateError:  # who watches sees no sign of life meanwhile; the state is safe by its compare-and-swap
                 continue
@@ -90,7 +90,8 @@ def holding(beat: Beat, info: LockInfo) -> Iterator[Holding]:
 
 def holder_of(lock_id: str, operation: str, who: str, since: str, link: str, every: float) -> LockInfo:  # noqa: PLR0917
     """This process as the holder of a lock."""
-    return LockInfo(lock_id, operation, who, since, link, os.getpid(), machine(), every)
+    pid = os.getpid()
+    return LockInfo(lock_id, operation, f"{who}, pid {pid}", since, link, pid, machine(), every)
 
 
 # --- somebody else's --------------------------------------------------------------------------------------------

@@ -1,86 +1,100 @@
 """The journal: what an apply set out to do and how far it came, one JSON line per event, append-only.
 
-    {"run":"20260601T120000Z-1f0c","started":...,"plan":{...the plan's document...}}
+    {"format":"pdsync-journal","version":2,"run":"20260601T120000Z-1f0c2a","started":...,"plan":{...the plan...}}
+    {"images":[[5,{"entity":...}]]}              what will be deleted, as it is before the first write
     {"begin":[3,4,5]}                            durable before those writes start
     {"end":[[3,"done",""],[4,"failed","..."]]}   durable before they count
     {"closed":418}                               the ledger with this serial holds the result
 
-A run that is not closed is replayed when the state is opened.  A write that began and did not end may or may not have
-happened.  Creating or changing is then taken as done, deleting as not done: in either case the next plan compares with
-what Port holds and finds what is left to do, and nothing we made is ever taken for somebody else's.
+Several begins and ends that come at the same time share one write and one sync.  A run that is not closed is replayed
+when the state is opened (`pdsync.state.runs`).  Version 1 had neither format nor version, nor images.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+import threading
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
+from pdsync import files
 from pdsync.errors import StateError, error
-from pdsync.model import Change, EntityKey, Ledger, LedgerEntry, Outcome, OutcomeStatus, Plan
-from pdsync.plan import Scope
+from pdsync.model import ExistingEntity, RunHead, RunRecord
 from pdsync.plan.document import parse_plan, plan_document
 from pdsync.sealing import MAGIC, is_sealed, new_lines, read_lines
-from pdsync.state.backends.local import sync_folder
 from pdsync.state.backends.sealed import not_sealed
+from pdsync.state.header import read_header
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from pdsync.model import Image, Json, Outcome, OutcomeStatus, Plan
     from pdsync.sealing import Keyring
 
+FORMAT = "pdsync-journal"
+VERSION = 2
 TAIL = 64
 """Bytes at the end of a journal that hold its last line, when that closes the run."""
 
-Key = TypeVar("Key", str, EntityKey)
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """One run as its journal tells it; `statuses` are by change number, `closed` the serial that holds the result."""
-
-    run: str
-    started: str
-    plan: Plan
-    statuses: Mapping[int, OutcomeStatus] = field(default_factory=dict)
-    messages: Mapping[int, str] = field(default_factory=dict)
-    closed: int | None = None
-
 
 class Journal:
-    """The journal of one running apply, open for appending."""
+    """The journal of one running apply, open for appending.
 
-    def __init__(self, folder: Path, run: str, started: str, plan: Plan, keyring: Keyring | None = None) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.run = run
+    Every method that notes something raises `StateError` when that could not be made durable, and from then on always.
+    """
+
+    def __init__(self, folder: Path, head: RunHead, plan: Plan, keyring: Keyring | None = None) -> None:
+        self.head = head
         self.plan = plan
         self.begun: set[int] = set()
         self.outcomes: dict[int, Outcome] = {}
-        self.path = folder / f"{run}.jsonl"
-        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        self._file: BinaryIO = os.fdopen(handle, "ab")
+        self.path = folder / f"{head.run}.jsonl"
+        self._broken: StateError | None = None
+        self._turn = asyncio.Lock()
+        self._waiting: list[bytes] = []
+        self._asked = self._kept = 0
+        self._writing = threading.Lock()
         self._sealed = new_lines(keyring, str(self.path)) if keyring else None
         self._written = 0
-        if self._sealed:
-            self._file.write(self._sealed.head)
-        head = orjson.dumps({"run": run, "started": started})
-        self._append(head[:-1] + b',"plan":' + plan_document(plan).rstrip(b"\n") + b"}")
-        sync_folder(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._handle = files.create(self.path)
+        except OSError as e:
+            raise _unwritten(self.path, e) from e
+        try:
+            self._write([_head_line(head, plan)])
+            files.sync_folder(folder)
+        except OSError as e:
+            raise _unwritten(self.path, e) from e
 
-    def begin(self, numbers: Iterable[int]) -> None:
+    @property
+    def run(self) -> str:
+        """The run's id."""
+        return self.head.run
+
+    async def keep(self, images: Mapping[int, Image]) -> None:
+        """Note, durably, what the entities and blueprints hold that will be deleted."""
+        if images:
+            await self._note({"images": [[n, _image_out(image)] for n, image in images.items()]})
+
+    async def begin(self, numbers: Iterable[int]) -> None:
         """Note, durably, that these changes are about to be written."""
         listed = list(numbers)
-        self._append(orjson.dumps({"begin": listed}))
+        await self._note({"begin": listed})
         self.begun.update(listed)
 
-    def end(self, outcomes: Iterable[Outcome]) -> None:
-        """Note, durably, how these changes went."""
+    async def end(self, outcomes: Iterable[Outcome]) -> None:
+        """Note, durably, how these changes went; known they are in any case."""
         listed = list(outcomes)
-        self._append(orjson.dumps({"end": [[o.n, o.status, o.message] for o in listed]}))
-        self.outcomes.update({o.n: o for o in listed})
+        try:
+            await self._note({"end": [[o.n, o.status, o.message] for o in listed]})
+        finally:
+            self.outcomes.update({o.n: o for o in listed})
 
     @property
     def statuses(self) -> dict[int, OutcomeStatus]:
@@ -90,31 +104,113 @@ class Journal:
 
     def close(self, serial: int) -> None:
         """Note that the ledger with this serial holds the result."""
-        self._append(orjson.dumps({"closed": serial}))
-        self._file.close()
+        self._write([orjson.dumps({"closed": serial})])
+        self.leave()
 
-    def _append(self, line: bytes) -> None:
-        self._file.write((self._sealed.seal(self._written, line) if self._sealed else line) + b"\n")
-        self._written += 1
-        self._file.flush()
-        os.fsync(self._file.fileno())
+    def leave(self) -> None:
+        """Close the file, whatever became of the run."""
+        with self._writing:
+            if self._handle >= 0:
+                os.close(self._handle)
+            self._handle = -1
+
+    async def _note(self, event: Mapping[str, Json]) -> None:
+        """Append an event, together with all that others want to append at this time."""
+        self._waiting.append(orjson.dumps(event))
+        self._asked = ticket = self._asked + 1
+        async with self._turn:
+            if self._kept < ticket:
+                lines, self._waiting = self._waiting, []
+                upto = self._asked
+                await asyncio.to_thread(self._write, lines)
+                self._kept = upto
+
+    def _write(self, lines: list[bytes]) -> None:
+        with self._writing:
+            if self._broken:
+                raise self._broken
+            data = b"".join(self._on_paper(number, line) for number, line in enumerate(lines, self._written))
+            try:
+                files.append(self._handle, data)
+            except OSError as e:
+                self._broken = _unwritten(self.path, e)
+                raise self._broken from e
+            self._written += len(lines)
+
+    def _on_paper(self, number: int, line: bytes) -> bytes:
+        if not self._sealed:
+            return line + b"\n"
+        return (b"" if number else self._sealed.head) + self._sealed.seal(number, line) + b"\n"
+
+
+def _head_line(head: RunHead, plan: Plan) -> bytes:
+    told = {f.name: getattr(head, f.name) for f in fields(head)}
+    start = orjson.dumps(
+        {"format": FORMAT, "version": VERSION} | {name: value for name, value in told.items() if value}
+    )
+    return start[:-1] + b',"plan":' + plan_document(plan).rstrip(b"\n") + b"}"
+
+
+def _unwritten(path: Path, cause: OSError) -> StateError:
+    return StateError(
+        error(
+            "PD531",
+            "cannot write the journal",
+            detail=f"{path}: {cause.strerror or cause}",
+            hint="without it nothing is written to Port: make room there, or see who may write",
+        )
+    )
+
+
+# --- reading ---------------------------------------------------------------------------------------------------
 
 
 def read_journal(path: Path, keyring: Keyring | None = None) -> RunRecord:
     """Read one journal; a last line that was cut by a crash is left out.
 
-    Raises `StateError` when the first line is not whole (the run never began) or another one makes no sense, and for a
-    sealed journal whose key we do not have.
+    Raises `StateError` when the first line is not whole (the run never began) or another one makes no sense, for one
+    of a newer version, and for a sealed journal whose key we do not have.
     """
-    head, *lines = _plain(path, keyring).split(b"\n")
+    return parse_journal(_plain(path, keyring), str(path))
+
+
+def parse_journal(data: bytes, name: str) -> RunRecord:
+    """A journal's bytes as `read_journal` reads them."""
+    head, *lines = data.split(b"\n")
+    if head.startswith(b'{"format"'):
+        read_header(head + b"\n", name, form=FORMAT, versions=[1, VERSION])
     try:
         first = orjson.loads(head)
-        plan = parse_plan(orjson.dumps(first["plan"]), str(path))
-        record = RunRecord(first["run"], first["started"], plan)
-        return _with_events(record, map(orjson.loads, lines[:-1]))
+        plan = parse_plan(orjson.dumps(first["plan"]), name)
+        told = {f.name: str(first[f.name]) for f in fields(RunHead) if f.name in first}
+        return _with_events(RunRecord(RunHead(**told), plan), map(orjson.loads, lines[:-1]))
     except (ValueError, LookupError, TypeError, AttributeError) as e:
         hint = "keep a copy, then remove it: what that run did is planned again, as changes or as something to adopt"
-        raise StateError(error("PD530", "journal is damaged", detail=f"{path}: {e}", hint=hint)) from e
+        raise StateError(error("PD530", "journal is damaged", detail=f"{name}: {e}", hint=hint)) from e
+
+
+def _with_events(record: RunRecord, events: Iterable[Any]) -> RunRecord:
+    statuses: dict[int, OutcomeStatus] = {}
+    messages: dict[int, str] = {}
+    images: dict[int, Image] = {}
+    closed: int | None = None
+    for event in events:
+        statuses.update(dict.fromkeys(event.get("begin", ()), "unknown"))
+        images.update((n, _image_in(image)) for n, image in event.get("images", ()))
+        for n, status, message in event.get("end", ()):
+            statuses[n], messages[n] = status, message
+        closed = event.get("closed")
+    return replace(record, statuses=statuses, messages=messages, images=images, closed=closed)
+
+
+def _image_out(image: Image) -> Json:
+    return {"entity": msgspec.to_builtins(image)} if isinstance(image, ExistingEntity) else {"blueprint": image}
+
+
+def _image_in(image: Mapping[str, Json]) -> Image:
+    if "entity" in image:
+        return msgspec.convert(image["entity"], ExistingEntity)
+    return dict(image["blueprint"])
 
 
 def _plain(path: Path, keyring: Keyring | None) -> bytes:
@@ -141,75 +237,66 @@ def sealed_journal(data: bytes, keyring: Keyring, name: str) -> bytes:
     return lines.head + b"".join(lines.seal(n, line) + b"\n" for n, line in enumerate(whole))
 
 
-def _with_events(record: RunRecord, events: Iterable[Any]) -> RunRecord:
-    statuses: dict[int, OutcomeStatus] = {}
-    messages: dict[int, str] = {}
-    closed = None
-    for event in events:
-        statuses.update(dict.fromkeys(event.get("begin", ()), "unknown"))
-        for n, status, message in event.get("end", ()):
-            statuses[n], messages[n] = status, message
-        closed = event.get("closed", closed)
-    return replace(record, statuses=statuses, messages=messages, closed=closed)
+def read_open_journals(folder: Path, keyring: Keyring | None = None) -> list[RunRecord]:
+    """The runs that were not closed, oldest first; of the others only the end is looked at.
+
+    A run without a whole first line did nothing and is left out.
+    """
+    return [read_journal(path, keyring) for path in paths(folder) if not is_closed(path, keyring) and has_a_line(path)]
 
 
 def read_journals(folder: Path, keyring: Keyring | None = None) -> list[RunRecord]:
-    """All runs, oldest first; one whose first line was never finished did nothing and is left out."""
-    return [read_journal(path, keyring) for path in _paths(folder) if _has_a_line(path)]
+    """All runs, oldest first; one without a whole first line did nothing and is left out."""
+    return [read_journal(path, keyring) for path in paths(folder) if has_a_line(path)]
 
 
-def read_open_journals(folder: Path, keyring: Keyring | None = None) -> list[RunRecord]:
-    """The runs that were not closed, oldest first; of the others only the end is looked at."""
-    return [
-        read_journal(path, keyring) for path in _paths(folder) if not _is_closed(path, keyring) and _has_a_line(path)
-    ]
-
-
-def _paths(folder: Path) -> list[Path]:
+def paths(folder: Path) -> list[Path]:
+    """The journals of a folder, oldest first."""
     return sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
 
 
-def _has_a_line(path: Path) -> bool:
+def close_journal(path: Path, serial: int, keyring: Keyring | None = None) -> None:
+    """Note in the journal of a run that has ended that the ledger with this serial holds its result.
+
+    A line that a crash has cut is taken away.  Raises `StateError`.
+    """
+    try:
+        data = path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        line = orjson.dumps({"closed": serial})
+        if is_sealed(whole):
+            lines = read_lines(whole[: whole.index(b"\n") + 1], keyring, str(path))
+            line = lines.seal(whole.count(b"\n") - 1, line)
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
+        try:
+            os.ftruncate(handle, len(whole))
+            files.append(handle, line + b"\n")
+        finally:
+            os.close(handle)
+    except OSError as e:
+        raise _unwritten(path, e) from e
+
+
+def has_a_line(path: Path) -> bool:
+    """Whether a run came as far as to say what it was about to do; one that did not did nothing."""
     with path.open("rb") as file:
         first = file.readline()
         return (file.readline() if is_sealed(first) else first).endswith(b"\n")
 
 
-def _is_closed(path: Path, keyring: Keyring | None) -> bool:
+def is_closed(path: Path, keyring: Keyring | None = None) -> bool:
+    """Whether the ledger holds the result of a run, by the last line of its journal."""
     with path.open("rb") as file:
         if is_sealed(file.read(len(MAGIC))):
-            end = _plain(path, keyring)
+            file.seek(0)
+            last = _last_sealed(file.readline(), file.read(), keyring, str(path))
         else:
             file.seek(max(0, path.stat().st_size - TAIL))
-            end = file.read()
-    return end.rpartition(b"\n")[0].rpartition(b"\n")[2].startswith(b'{"closed":')
+            last = file.read().rpartition(b"\n")[0].rpartition(b"\n")[2]
+    return last.startswith(b'{"closed":')
 
 
-def after_run(ledger: Ledger, plan: Plan, statuses: Mapping[int, OutcomeStatus]) -> Ledger:
-    """The ledger once a run's outcomes are entered; what was planned but not begun is as before."""
-    blueprints, entities = dict(ledger.blueprints), dict(ledger.entities)
-    for change in plan.changes:
-        if _counts(change, statuses.get(change.n)):
-            if change.target == "blueprint":
-                _enter(blueprints, change.blueprint, change.ledger)
-            else:
-                _enter(entities, change.key, change.ledger)
-    ledger = replace(ledger, blueprints=blueprints, entities=entities, org_id=ledger.org_id or plan.base.org_id)
-    whole = all(statuses.get(change.n) == "done" for change in plan.changes)
-    if not whole or Scope.read(plan.base.scope).limited:
-        return ledger
-    base = plan.base
-    now = replace(ledger, commit=base.commit, catalog=base.catalog, tool=base.tool, expressions=plan.expressions)
-    # Another snapshot that comes to the same is no reason to write anything.
-    return replace(now, snapshot=base.snapshot) if plan.changes or now != ledger else ledger
-
-
-def _counts(change: Change, status: OutcomeStatus | None) -> bool:
-    return status == "done" or (status == "unknown" and change.action in ("create", "update", "adopt"))
-
-
-def _enter(entries: dict[Key, LedgerEntry], key: Key, entry: LedgerEntry | None) -> None:
-    if entry is None:
-        entries.pop(key, None)
-    else:
-        entries[key] = entry
+def _last_sealed(head: bytes, rest: bytes, keyring: Keyring | None, name: str) -> bytes:
+    """The last whole line of a sealed journal; empty when it has none."""
+    lines = rest.split(b"\n")[:-1]
+    return read_lines(head, keyring, name).unseal(len(lines) - 1, lines[-1]) if lines else b""

@@ -74,6 +74,7 @@ def open_store(
     new_id: Callable[[], str],
     who: str = "",
     link: str = "",
+    pull: str = "",
 ) -> StateStore:
     """The store behind `url`; an empty one means `state/` beside the catalog folder.
 
@@ -93,6 +94,7 @@ def open_store(
         new_id=new_id,
         who=who,
         link=link,
+        pull=pull,
         keyring=keyring,
         notify=around.notify,
     )

@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+import tempfile
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pdsync import files
 from pdsync.errors import Diagnostic, Locked, Severity, StalePlan, StateError, error
 from pdsync.memo import Memo, dump_memo, parse_memo
-from pdsync.model import Ledger, Plan, Snapshot
+from pdsync.model import Ledger, Plan, RunHead, RunNote, RunRecord, Snapshot
+from pdsync.sealing import seal
 from pdsync.state.holding import Verdict, holder_of, holding, in_the_way, watch
-from pdsync.state.journal import Journal, RunRecord, after_run, read_journals, read_open_journals
+from pdsync.state.journal import (
+    Journal,
+    close_journal,
+    has_a_line,
+    paths,
+    read_journal,
+    read_open_journals,
+)
 from pdsync.state.ledger_file import checksum_of, dump_ledger, parse_ledger
 from pdsync.state.moved import still_here
+from pdsync.state.runs import (
+    RUN,
+    after_run,
+    holds,
+    is_astray,
+    is_replayable,
+    next_run_id,
+    note_of,
+    prune,
+    with_note,
+)
 from pdsync.state.snapshot_file import dump_snapshot, parse_counts, parse_digest, read_snapshot
 from pdsync.state.succession import successor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
-    from pathlib import Path
 
     from pdsync.completeness import Seen
     from pdsync.model import Query
@@ -32,13 +53,31 @@ APPLIED = "applied.jsonl"
 MEMO = "memo.jsonl"
 
 
+class Overtaken(StateError):
+    """Somebody else saved while a run was at work: what it did is in its journal only."""
+
+    exit_code = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The ledger after a run, and why it could not be saved if it could not."""
+
+    ledger: Ledger
+    problem: StateError | None = None
+
+
+class Emptied(StateError):
+    """A save that would leave nothing of what is owned, and cannot explain it."""
+
+
 class StateStore:
     """The state behind one backend.
 
     `journals` is a local folder; `snapshots` keeps the snapshot, which can always be taken again; `new_id` draws a
-    random hexadecimal id, `now` the time as RFC 3339 UTC; `who` is user@host and pid, `link` the CI run, both for the
-    lock; `notify` is told, in words, what is being waited for.  `keyring` seals the journals; backend and snapshots see
-    to theirs themselves.
+    random hexadecimal id, `now` the time as RFC 3339 UTC; `who` is user@host, `link` the CI run, `pull` the pull
+    request; `notify` is told, in words, what is being waited for.  `keyring` seals the journals; backend and
+    snapshots see to theirs themselves.
     """
 
     def __init__(
@@ -51,6 +90,7 @@ class StateStore:
         new_id: Callable[[], str],
         who: str = "",
         link: str = "",
+        pull: str = "",
         keyring: Keyring | None = None,
         notify: Callable[[str], None] | None = None,
     ) -> None:
@@ -58,12 +98,13 @@ class StateStore:
         self.keyring = keyring
         self.journals = journals
         self.snapshots = snapshots
-        self._now, self._new_id, self._who, self._link = now, new_id, who, link
+        self._now, self._new_id, self._who, self._link, self._pull = now, new_id, who, link, pull
         self._notify = notify or (lambda _: None)
         self._version: str | None = None
         self._checksum = ""
         self._stored = Ledger("")
         self._ledger = self._stored
+        self._holding: Holding | None = None
 
     def load(self) -> Ledger:
         """The ledger, with the outcome of runs that were cut short entered.
@@ -78,24 +119,45 @@ class StateStore:
             ledger = parse_ledger(data, f"{self.backend.url}/{LEDGER}")
             self._version, self._checksum = stored.version, checksum_of(data)
         self._stored = ledger
-        for record in self.unfinished(ledger):
+        for record in self.unfinished():
             ledger = after_run(ledger, record.plan, record.statuses)
+            if record.statuses:
+                serial = self._stored.serial + 1
+                ledger = with_note(ledger, note_of(record.head, record.plan, record.statuses, serial))
         self._ledger = ledger
         return ledger
 
-    def unfinished(self, ledger: Ledger) -> list[RunRecord]:
-        """Runs on this ledger's serial that did not come to their end."""
-        return [
-            record
-            for record in read_open_journals(self.journals, self.keyring)
-            if record.closed is None
-            and record.plan.base.serial == ledger.serial
-            and record.plan.base.lineage == ledger.lineage
-        ]
+    def unfinished(self) -> list[RunRecord]:
+        """Runs on the ledger that was loaded that did not come to their end: it does not hold their outcome."""
+        return [record for record in self._open_runs() if is_replayable(record, self._stored)]
 
-    def history(self) -> list[RunRecord]:
-        """All runs that were journalled here, oldest first."""
-        return read_journals(self.journals, self.keyring)
+    def astray(self) -> list[RunRecord]:
+        """Runs that wrote something and could not save it, because somebody else had saved a newer ledger."""
+        return [record for record in self._open_runs() if self.is_astray(record)]
+
+    def is_astray(self, record: RunRecord) -> bool:
+        """Whether a run wrote something that neither the loaded ledger nor a replay of its journal enters."""
+        return record.closed is None and is_astray(record, self._stored)
+
+    def _open_runs(self) -> list[RunRecord]:
+        return read_open_journals(self.journals, self.keyring)
+
+    def history(self) -> list[RunNote]:
+        """All runs that the loaded ledger remembers or that were journalled here, oldest first.
+
+        Those that no ledger holds have the serial 0.
+        """
+        noted = {note.run: note for note in self._stored.runs}
+        unknown = [path.stem for path in paths(self.journals) if path.stem not in noted]
+        records = [record for run in unknown if (record := self.run(run))]
+        notes = [note_of(r.head, r.plan, r.statuses, r.closed or 0) for r in records]
+        return sorted([*noted.values(), *notes], key=lambda note: note.run)
+
+    def run(self, run: str) -> RunRecord | None:
+        """One run by its journal; None when it is not here.  Raises `StateError` when it cannot be read."""
+        path = self.journals / f"{run}.jsonl"
+        here = RUN.fullmatch(run) and path.exists() and has_a_line(path)
+        return read_journal(path, self.keyring) if here else None
 
     def save(self, ledger: Ledger, *, deletes: int) -> Ledger:
         """Store the ledger under the next serial; returns it as stored.
@@ -106,13 +168,14 @@ class StateStore:
         lost = len(self._ledger.entities) - len(ledger.entities)
         if not ledger.entities and lost > deletes:
             detail = f"{lost} entities would be forgotten although {deletes} were removed"
-            raise StateError(error("PD504", "an empty ledger would replace a full one", detail=detail))
+            raise Emptied(error("PD504", "an empty ledger would replace a full one", detail=detail))
         lineage = ledger.lineage or self._new_id()
         ledger = replace(ledger, lineage=lineage, serial=self._stored.serial + 1, parent=self._checksum)
         data = dump_ledger(ledger)
         self._version = self.backend.store(LEDGER, data, self._version)
         self._checksum = checksum_of(data)
         self._stored = self._ledger = ledger
+        self._close_runs(ledger)
         return ledger
 
     def push(self, pushed: Ledger, allowed: Collection[str] = ()) -> Ledger:
@@ -127,7 +190,16 @@ class StateStore:
             self._version = self.backend.store(LEDGER, data, self._version)
             self._checksum = checksum_of(data)
             self._stored = self._ledger = ledger
+            self._close_runs(ledger)
         return ledger
+
+    def _close_runs(self, ledger: Ledger) -> None:
+        """Close the journals of runs that the ledger holds, and of those that came to nothing."""
+        for record in self._open_runs():
+            idle = not record.statuses and record.plan.base.serial < ledger.serial
+            if idle or holds(ledger, record.run):
+                with suppress(StateError):  # the ledger says it, too: the next save closes it
+                    close_journal(self.journals / f"{record.run}.jsonl", ledger.serial, self.keyring)
 
     def settle(self, plan: Plan) -> Ledger:
         """Note that a plan without changes is done: which commit and expressions the ledger stands for.
@@ -142,12 +214,27 @@ class StateStore:
         self._keep_applied(saved)
         return saved
 
-    def begin(self, plan: Plan) -> Journal:
-        """Open the journal of a new run.  Raises `StalePlan` when the plan was made on another ledger."""
+    def begin(self, plan: Plan, *, operation: str = "apply", resumes: str = "") -> Journal:
+        """Open the journal of a new run, which may go on with an older one.
+
+        Raises `StalePlan` when the plan was made on another ledger, `StateError` when there can be no journal.
+        """
         self._check_base(plan)
         started = self._now()
-        stamp = started.replace("-", "").replace(":", "")[:15] + "Z"
-        return Journal(self.journals, f"{stamp}-{self._new_id()[:6]}", started, plan, self.keyring)
+        suffix = (self._holding.id if self._holding else self._new_id())[:6]
+        run = next_run_id(self.journals, started, suffix)
+        head = RunHead(run, started, operation, self._who, self._link, self._pull, resumes)
+        return Journal(self.journals, head, plan, self.keyring)
+
+    def when_lock_lost(self, call: Callable[[StateError], None]) -> None:
+        """Call this, from another thread, with the reason, once the lock that is held is found broken."""
+        if self._holding:
+            self._holding.when_lost(call)
+
+    def progress(self, done: int, total: int) -> None:
+        """How far a run is, for who finds the lock taken."""
+        if self._holding:
+            self._holding.progress(done, total)
 
     def _check_base(self, plan: Plan) -> None:
         base, held = plan.base, self._stored
@@ -156,15 +243,47 @@ class StateStore:
             detail += f" of {held.lineage}" if held.lineage != base.lineage else ""
             raise StalePlan(error("PD520", "the plan is stale", detail=detail, hint="plan again"))
 
-    def finish(self, journal: Journal) -> Ledger:
-        """Enter the run's outcomes into the ledger, save it, close the journal."""
+    def finish(self, journal: Journal) -> Finished:
+        """Enter the run's outcomes into the ledger, save it, close the journal.
+
+        What cannot be saved is not lost: the journal stays open, and is replayed here or taken up by `pdsync resume`.
+        A run that began nothing leaves nothing.
+        """
         statuses = journal.statuses
+        if not statuses:
+            journal.leave()
+            files.remove(journal.path)
+            return Finished(self._ledger)
         ledger = after_run(self._ledger, journal.plan, statuses)
+        ledger = with_note(ledger, note_of(journal.head, journal.plan, statuses, self._stored.serial + 1))
         removed = sum(c.ledger is None and statuses.get(c.n) == "done" for c in journal.plan.changes)
-        saved = self.save(ledger, deletes=removed)
-        journal.close(saved.serial)
-        self._keep_applied(saved)
+        try:
+            saved = Finished(self.save(ledger, deletes=removed))
+            self._keep_applied(saved.ledger)
+        except Emptied as problem:
+            saved = Finished(self._ledger, problem)
+        except StalePlan as problem:
+            saved = Finished(ledger, _overtaken(problem, journal.run))
+        except StateError as problem:
+            saved = Finished(ledger, self._rescued(ledger, problem))
+        journal.leave()
+        with suppress(OSError, StateError):  # what stays too long does no harm, and is seen to by the next run
+            prune(self.journals, self.keyring)
         return saved
+
+    def _rescued(self, ledger: Ledger, problem: StateError) -> StateError:
+        """Write what could not be saved beside the state, or wherever there is room; the error that says where."""
+        ledger = replace(ledger, lineage=ledger.lineage or self._new_id(), serial=self._stored.serial + 1)
+        data = dump_ledger(replace(ledger, parent=self._checksum))
+        chunks = seal([data], self.keyring) if self.keyring else [data]
+        kept = list(chunks)
+        for folder in (self.journals.parent, Path.cwd(), Path(tempfile.gettempdir())):
+            path = folder / f"rescued-{ledger.runs[-1].run}.jsonl"
+            with suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
+                files.replace(path, kept)
+                return _unsaved(problem, f"what it should hold is in {path}", f"`pdsync state push {path}`")
+        return _unsaved(problem, f"there was no room for it anywhere; its journal is in {self.journals}", "")
 
     def load_snapshot(self, kinds: Collection[str] | None = None) -> Snapshot | None:
         """The last snapshot, of some kinds only if they are named; None when there is none."""
@@ -235,7 +354,13 @@ class StateStore:
                 self._notify(f"taking the lock over: {verdict.why}")
                 self.backend.unlock(held.id)
                 beat = stack.enter_context(self.backend.lock(info))
-            yield stack.enter_context(holding(beat, info))
+            files.sweep(self.snapshots.folder)
+            files.sweep(self.journals)
+            self._holding = stack.enter_context(holding(beat, info))
+            try:
+                yield self._holding
+            finally:
+                self._holding = None
 
     def unlock(self, lock_id: str) -> None:
         """Break the lock with this id.  Raises `Locked` while its holder gives signs of life."""
@@ -249,3 +374,20 @@ class StateStore:
     def _look_at_holder(self) -> tuple[LockInfo | None, Verdict]:
         held = self.backend.holder()
         return held, watch(self.backend, held, self._notify) if held else Verdict(dead=False, why="it was free again")
+
+
+def _overtaken(problem: StalePlan, run: str) -> Overtaken:
+    """Somebody else saved while a run was at work: nothing is merged, nothing forced."""
+    detail = f"{problem.diagnostics[0].detail}; what this run wrote is in its journal only"
+    hint = f"`pdsync resume {run}` looks at every entity it wrote and enters what is still so"
+    return Overtaken(
+        error("PD527", "somebody else saved the state while this run was at work", detail=detail, hint=hint)
+    )
+
+
+def _unsaved(problem: StateError, where: str, push: str) -> StateError:
+    cause = problem.diagnostics[0]
+    hint = "mend the cause; on this machine the next run finds it all by itself"
+    hint += f", anywhere else {push} brings it in" if push else ""
+    detail = f"{cause.summary}: {cause.detail}; {where}"
+    return StateError(error("PD526", "the state could not be saved", detail=detail, hint=hint))

@@ -66,6 +66,10 @@ class TargetReader(Protocol):
         """The wanted paths of these entities as they are at this moment; those that do not exist are absent."""
         ...
 
+    async def whole(self, keys: Collection[EntityKey]) -> Mapping[EntityKey, ExistingEntity]:
+        """All that these entities hold at this moment, with their birth; those that do not exist are absent."""
+        ...
+
     async def known(self, keys: Collection[EntityKey]) -> frozenset[EntityKey]:
         """Those of `keys` that exist in the target."""
         ...

@@ -17,6 +17,7 @@ from pdsync.plan import Facts, Scope, make_plan
 from pdsync.plan.blueprints import blueprints_after
 from pdsync.plan.order import relation_targets
 from pdsync.plan.saved import moved, paths_to_read
+from pdsync.resume import find_run, resume
 from pdsync.sandbox.server import PORT_CLIENT_ID, PORT_CLIENT_SECRET, Sandbox
 from pdsync.sandbox.world import World
 from pdsync.state.backends.local import LocalBackend
@@ -28,8 +29,20 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
     from pathlib import Path
 
-    from pdsync.apply import Watch
-    from pdsync.model import Blueprint, Catalog, DesiredEntities, Existing, ExistingEntity, Ledger, Plan
+    from pdsync.model import (
+        Blueprint,
+        Catalog,
+        DesiredEntities,
+        Existing,
+        ExistingEntity,
+        Ledger,
+        Plan,
+        RunNote,
+        RunRecord,
+    )
+    from pdsync.sight import Watch
+
+    Progress = Callable[[str, int, int | None], None]
 
 T = TypeVar("T")
 
@@ -77,22 +90,57 @@ class Here:
         async with self._client() as client:
             return (await PortReader(client).look({key: paths})).get(key)
 
-    def apply(self, plan: Plan, *, stop_after: int | None = None, watch: Watch | None = None) -> ApplyResult:
-        """Do a plan; with `stop_after` a stop is asked for once so many changes have ended."""
+    def apply(
+        self,
+        plan: Plan,
+        *,
+        stop_after: int | None = None,
+        watch: Watch | None = None,
+        looking: bool = True,
+        progress: Progress = lambda *_: None,
+    ) -> ApplyResult:
+        """Do a plan; with `stop_after` a stop is asked for once so many changes have ended.
+
+        `looking`: what is not known is looked up.
+        """
         store = self.store()
         store.load()
 
         async def work() -> ApplyResult:
             stop = asyncio.Event()
 
-            def count(_what: str, done: int, _total: int | None) -> None:
+            def count(what: str, done: int, total: int | None) -> None:
+                progress(what, done, total)
                 if stop_after is not None and done >= stop_after:
                     stop.set()
 
             async with self._client() as client:
-                return await apply_plan(plan, PortWriter(client), store, watch=watch, stop=stop, progress=count)
+                reader = PortReader(client) if looking else None
+                return await apply_plan(
+                    plan, PortWriter(client), store, reader=reader, watch=watch, stop=stop, progress=count
+                )
 
         return asyncio.run(work())
+
+    def resume(
+        self, run: str | None = None, record: Callable[[RunRecord], RunRecord] = lambda record: record
+    ) -> ApplyResult:
+        """Go on with a run, or with the last one that did not come to its end; `record` may change what is found."""
+        store = self.store()
+        ledger = store.load()
+        found = record(find_run(store, ledger, run))
+
+        async def work() -> ApplyResult:
+            async with self._client() as client:
+                return await resume(found, ledger, PortWriter(client), PortReader(client), store)
+
+        return asyncio.run(work())
+
+    def history(self) -> list[RunNote]:
+        """All runs, oldest first."""
+        store = self.store()
+        store.load()
+        return store.history()
 
     def moved(self, plan: Plan) -> dict[str, tuple[str, ...]]:
         """What is no longer as the plan saw it."""

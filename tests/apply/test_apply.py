@@ -260,9 +260,8 @@ def test_a_port_that_refuses_everything_fails_everything(here: Here, status: int
     plan = here.plan(SERVICES, desired(want("a")))
     result = here.apply(plan)
     here.box.faults.clear()
-    trouble = status >= 500
-    assert statuses(plan, result) == {"service": "unknown" if trouble else "failed", "service/a": "skipped"}
-    assert ours(here) == ({"service": "created"} if trouble else {})
+    assert statuses(plan, result) == {"service": "failed", "service/a": "skipped"}
+    assert ours(here) == {}
     assert do(here, SERVICES, desired(want("a")))[1].whole
 
 
@@ -278,21 +277,21 @@ def test_a_lost_answer_is_asked_for_again(here: Here) -> None:
     assert here.plan(SERVICES, desired(want("a", title="A", tier="1"))).changes == ()
 
 
-@pytest.mark.parametrize("effect", ["drop", "cut"])
-def test_what_was_made_without_an_answer_is_ours(here: Here, effect: Any) -> None:
-    """The work was done and no answer ever came: it is unknown, kept as created, and never taken for somebody else's."""
+@pytest.mark.parametrize("effect", ["drop", "cut", "truncate"])
+@pytest.mark.parametrize("looking", [True, False])
+def test_what_was_made_without_an_answer_is_ours(here: Here, effect: Any, *, looking: bool) -> None:
+    """The work was done and no answer ever came: it is looked up, else unknown, and in any case kept as created."""
     create_blueprints(here, SERVICE)
     world = desired(want("a", title="A", tier="1"), want("b", title="B"))
     plan = here.plan(SERVICES, world)
     here.patience = 0.2
     here.box.faults.add(Fault(effect, api="port", path="/entities/bulk$", when="after", count=None))
-    result = here.apply(plan)
+    result = here.apply(plan, looking=looking)
     here.box.faults.clear()
     assert sorted(here.port.entities("service")) == ["a", "b"]
-    assert {k: v for k, v in statuses(plan, result).items() if k != "service"} == {
-        "service/a": "unknown",
-        "service/b": "unknown",
-    }
+    assert {k: v for k, v in statuses(plan, result).items() if k != "service"} == dict.fromkeys(
+        ["service/a", "service/b"], "done" if looking else "unknown"
+    )
     assert {k: v for k, v in ours(here).items() if k != "service"} == {"service/a": "created", "service/b": "created"}
     assert [c for c in here.plan(SERVICES, world).changes if c.target == "entity"] == []
 

@@ -33,6 +33,8 @@ _VARYING = (
     # Lists that several queries share are counted with the first one that asks.
     (re.compile(r" +\d+ +\d+\.\d +(full|incremental)"), r" <requests, seconds> \1"),
     (re.compile(r"\S+@\S+, pid \d+"), "<who>"),
+    (re.compile(r"\b(you|unknown)@\S+ *"), "<who> "),
+    (re.compile(r"\bwho +commit"), "who commit"),
     (re.compile(r"\bcommit [0-9a-f]{7,10}\b"), "commit <commit>"),
 )
 _PROGRESS = re.compile(r"(still at it: )?(working|[^\s,]+ [\d,]+(/[\d,]+)? \(\d+/s(, \d+ s left)?\)(, )?)+\n")
@@ -120,7 +122,7 @@ def pretty(printed: str, here: Stage) -> str:
     names = {here.env["PAGERDUTY_API_URL"]: "http://127.0.0.1:4020", here.env["PORT_BASE_URL"]: "http://127.0.0.1:4010"}
     for name, shown in {**names, str(here.folder): "/home/you/project"}.items():
         printed = printed.replace(name, shown)
-    return printed
+    return re.sub(r"\bunknown@\S+ *", lambda who: "you@laptop".ljust(len(who[0])), printed)
 
 
 def demo_steps() -> Iterator[Step]:

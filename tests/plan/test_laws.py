@@ -27,7 +27,7 @@ from pdsync.model import (
 from pdsync.normal import same
 from pdsync.plan import Facts
 from pdsync.plan.document import parse_plan, plan_document
-from pdsync.state.journal import after_run
+from pdsync.state.runs import after_run
 from tests.builders import blueprint, catalog, plan, relation, rule
 
 if TYPE_CHECKING:

@@ -14,22 +14,26 @@ from hypothesis import strategies as st
 from pdsync.diff import Difference
 from pdsync.errors import error
 from pdsync.mapping import evaluate_record
-from pdsync.model import Collection, EntityKey, Ledger, LedgerEntry, Outcome, Query, Record, Snapshot
+from pdsync.model import (
+    Collection,
+    EntityKey,
+    Ledger,
+    LedgerEntry,
+    Outcome,
+    Query,
+    Record,
+    RunHead,
+    RunRecord,
+    Snapshot,
+)
 from pdsync.plan.drift import Drift
 from pdsync.render.escape import LONGEST, quoted, value_text, visible
 from pdsync.render.paint import Paint
 from pdsync.render.result_text import render_result
-from pdsync.render.state_text import (
-    render_drift,
-    render_entry,
-    render_history,
-    render_ledger,
-    render_run,
-    render_snapshot,
-    table,
-)
+from pdsync.render.run_text import render_history, render_run
+from pdsync.render.state_text import render_drift, render_entry, render_ledger, render_snapshot, table
 from pdsync.render.trace_text import render_trace
-from pdsync.state.journal import RunRecord
+from pdsync.state.runs import note_of
 from tests.mapping.builders import record, rule
 from tests.render.strategies import HOSTILE, VALUES, hostile_plans
 from tests.state.runs import numbers, plan_of_each
@@ -39,9 +43,9 @@ if TYPE_CHECKING:
 
 PLAN = plan_of_each()
 N = numbers(PLAN)
-RECORD = RunRecord(
-    "r1", "2026-06-01T12:00:00Z", PLAN, {N["new"]: "done", N["old"]: "failed"}, {N["old"]: "no (422)"}, 2
-)
+HEAD = RunHead("r1", "2026-06-01T12:00:00Z", who="me@here", link="https://ci.example/9")
+RECORD = RunRecord(HEAD, PLAN, {N["new"]: "done", N["old"]: "failed"}, {N["old"]: "no (422)"}, closed=2)
+NOTE = note_of(HEAD, PLAN, RECORD.statuses, 2)
 LEDGER = Ledger(
     "ab",
     3,
@@ -130,7 +134,7 @@ def test_what_was_not_done_is_named_with_its_reason() -> None:
         "Skipped (1)",
         f'  #{N["old"]} ~ service/old "old"',
         "       waits for #1, which was not done",
-        "Not known to be whole (the next run finds out) (1)",
+        "Not known to be whole (1)",
         f'  #{N["gone"]} - service/gone "gone"',
         "       Port cannot be reached",
         "Apply incomplete: 3 done, 1 failed, 1 skipped, 1 unknown. State saved, serial 4.",
@@ -197,23 +201,42 @@ def test_a_snapshot_is_a_line_per_query() -> None:
 
 
 def test_history_is_newest_first() -> None:
-    """Each run with its counts; an unfinished one says so."""
-    later = replace(RECORD, run="r2", closed=None, statuses={N["new"]: "unknown"}, messages={})
-    lines = [line.split() for line in render_history([RECORD, later], "text").splitlines()]
-    assert lines[0][:4] == ["run", "started", "state", "changes"]
-    assert lines[1] == ["r2", "2026-06-01T12:00:00Z", "unfinished", "6", "0", "0", "0", "1"]
-    assert lines[2] == ["r1", "2026-06-01T12:00:00Z", "2", "6", "1", "1", "0", "0"]
-    assert [run["run"] for run in orjson.loads(render_history([RECORD, later], "json"))] == ["r2", "r1"]
+    """Who, for which commit, how it went, from where; a run that no ledger holds says so."""
+    later = note_of(replace(HEAD, run="r2", who="", link="", resumes="r1"), PLAN, {N["new"]: "unknown"}, 0)
+    assert render_history([NOTE, later], "text").splitlines() == [
+        "run  started               operation  who      commit  changes  done  failed  skipped  unknown  state      from",
+        (
+            "r2   2026-06-01T12:00:00Z  apply      -        c0ffee  6        0     0       0        1        not saved"
+            "  resumes r1"
+        ),
+        (
+            "r1   2026-06-01T12:00:00Z  apply      me@here  c0ffee  6        1     1       0        0        2"
+            "          https://ci.example/9"
+        ),
+    ]
+    told = orjson.loads(render_history([NOTE, later], "json"))
+    assert [(run["run"], run["state"], run["who"]) for run in told] == [("r2", "not saved", ""), ("r1", 2, "me@here")]
     assert render_history([], "text") == "No runs yet.\n"
 
 
 def test_a_run_is_shown_change_by_change() -> None:
-    """What ended, how, with its message; what was not begun is told."""
-    lines = render_run(RECORD, "text").splitlines()
+    """Who and from where; what ended, how, with its message; what was not begun is told."""
+    lines = render_run(NOTE, RECORD, "text").splitlines()
+    assert lines[:2] == [
+        "r1: apply by me@here, started 2026-06-01T12:00:00Z",
+        "catalog commit c0ffee, https://ci.example/9, state 2",
+    ]
     assert f"  #{N['old']} update service/old  failed  no (422)" in lines
     assert f"  #{N['gone']} delete service/gone  not begun" in lines
-    listed = orjson.loads(render_run(RECORD, "json"))["listed"]
+    assert lines[-1] == "6 changes: 1 done, 1 failed, 4 not begun"
+    listed = orjson.loads(render_run(NOTE, RECORD, "json"))["listed"]
     assert [item["status"] for item in listed if item["n"] == N["new"]] == ["done"]
+
+
+def test_a_run_without_its_journal_is_shown_in_numbers() -> None:
+    """What the ledger remembers, and where the rest is."""
+    assert render_run(NOTE, None, "text").splitlines()[-1] == "Its journal, which tells every change, is not here."
+    assert orjson.loads(render_run(NOTE, None, "json"))["listed"] is None
 
 
 DRIFTS = (
@@ -252,8 +275,10 @@ def test_state_does_not_steer(name: str, text: str) -> None:
 @given(hostile_plans(), HOSTILE)
 def test_runs_do_not_steer(plan: Plan, message: str) -> None:
     """Nor what stands in a journal."""
-    run = RunRecord(message, message, plan, {c.n: "failed" for c in plan.changes}, {c.n: message for c in plan.changes})
-    assert steers(render_run(run, "text") + render_history([run], "text")) == set()
+    head = RunHead(*[message] * 7)
+    run = RunRecord(head, plan, {c.n: "failed" for c in plan.changes}, {c.n: message for c in plan.changes})
+    note = note_of(head, plan, run.statuses, 0)
+    assert steers(render_run(note, run, "text") + render_history([note], "text")) == set()
 
 
 def test_tables_line_up() -> None:

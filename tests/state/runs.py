@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from tests.builders import BASE, blueprint, catalog, desired, entry, existing, h
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pdsync.model import Ledger, Plan
+    from pdsync.model import Ledger, Outcome, Plan
     from pdsync.state.backends import Backend
     from pdsync.state.journal import Journal
 
@@ -49,9 +50,17 @@ def numbers(plan: Plan) -> dict[str, int]:
     return {change.identifier: change.n for change in plan.changes}
 
 
+def begin(journal: Journal, *numbers: int) -> None:
+    asyncio.run(journal.begin(numbers))
+
+
+def end(journal: Journal, *outcomes: Outcome) -> None:
+    asyncio.run(journal.end(outcomes))
+
+
 def crash(journal: Journal) -> None:
     """End a run as a crash does: what is durable is there, and nothing more comes."""
-    journal._file.close()
+    journal.leave()
 
 
 def store_in(folder: Path, backend: Backend | None = None) -> StateStore:
@@ -63,5 +72,5 @@ def store_in(folder: Path, backend: Backend | None = None) -> StateStore:
         snapshots=local,
         now=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         new_id=lambda: secrets.token_hex(8),
-        who="me@here, pid 7",
+        who="me@here",
     )

@@ -35,7 +35,7 @@ INFO = LockInfo("id1", "apply", "ci@runner, pid 7", SINCE, "https://ci.example/9
 class Shared:
     """A folder as if it were far away: its lock is a blob that outlives its process."""
 
-    heartbeat = 0.01
+    heartbeat = 0.2
     lock_ends = False
 
     def __init__(self, inner: LocalBackend) -> None:
@@ -116,7 +116,7 @@ def test_who_loses_the_lock_is_told(store: StateStore) -> None:
     """At the next sign of life, with who has it now; the thread ends, and nobody's lock is given back at the end."""
     told = threading.Event()
     with store.lock("apply") as held:
-        held.when_lost(told.set)
+        held.when_lost(lambda _: told.set())
         store.backend.unlock(held.id)
         assert told.wait(10)
         assert isinstance(held.lost, LockLost)
@@ -196,7 +196,7 @@ def test_a_second_run_is_told_everything(tmp_path: Path) -> None:
         held.progress(2, 8)
     told = caught.value.diagnostics[0]
     assert (caught.value.exit_code, told.code, told.hint) == (5, "PD521", "wait until that run has ended")
-    assert [part in told.detail for part in ("apply by me@here, pid 7 since 20", "alive")] == [True, True]
+    assert [part in told.detail for part in (f"apply by me@here, pid {os.getpid()} since 20", "alive")] == [True, True]
 
 
 def test_the_lock_of_a_dead_run_is_broken_by_its_id(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def held_by(store: StateStore) -> LockInfo:
 
 def leave_locked(store: StateStore) -> None:
     """As a run leaves the lock that was killed after two of eight changes."""
-    info = replace(INFO, every=0.01, done=2, total=8)
+    info = replace(INFO, every=0.02, done=2, total=8)
     store.backend.store("lock.json", msgspec.json.encode(info), None)
 
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdsync.errors import StateError
-from pdsync.model import EntityKey, Outcome
-from pdsync.state.journal import Journal, after_run, read_journal, read_journals, read_open_journals
-from tests.state.runs import before, crash, numbers, plan_of_each
+from pdsync.model import EntityKey, Outcome, RunHead
+from pdsync.state.journal import Journal, read_journal, read_journals, read_open_journals
+from pdsync.state.runs import after_run
+from tests.state.runs import before, begin, crash, end, numbers, plan_of_each
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,16 +27,16 @@ STATUSES = st.dictionaries(
 
 
 def journal_of(folder: Path, run: str = "20260601T120000Z-1") -> Journal:
-    return Journal(folder, run, "2026-06-01T12:00:00Z", PLAN)
+    return Journal(folder, RunHead(run, "2026-06-01T12:00:00Z"), PLAN)
 
 
 def whole_journal(folder: Path) -> Journal:
     """Two batches, the second of which fails in part, and the close."""
     journal = journal_of(folder)
-    journal.begin([N["incident"]])
-    journal.end([Outcome(N["incident"], "done")])
-    journal.begin([N["new"], N["old"]])
-    journal.end([Outcome(N["new"], "done"), Outcome(N["old"], "failed", 'invalid: "tier"\n(422)')])
+    begin(journal, N["incident"])
+    end(journal, Outcome(N["incident"], "done"))
+    begin(journal, N["new"], N["old"])
+    end(journal, Outcome(N["new"], "done"), Outcome(N["old"], "failed", 'invalid: "tier"\n(422)'))
     journal.close(2)
     return journal
 
@@ -43,7 +44,7 @@ def whole_journal(folder: Path) -> Journal:
 def test_a_run_is_read_back(tmp_path: Path) -> None:
     """Plan, outcomes, messages and the serial that holds the result."""
     record = read_journal(whole_journal(tmp_path).path)
-    assert (record.run, record.started, record.plan) == ("20260601T120000Z-1", "2026-06-01T12:00:00Z", PLAN)
+    assert (record.run, record.head.started, record.plan) == ("20260601T120000Z-1", "2026-06-01T12:00:00Z", PLAN)
     assert dict(record.statuses) == {N["incident"]: "done", N["new"]: "done", N["old"]: "failed"}
     assert (record.messages[N["old"]], record.closed) == ('invalid: "tier"\n(422)', 2)
 
@@ -53,7 +54,7 @@ def test_a_journal_is_readable_by_its_owner_alone_and_never_overwritten(tmp_path
     journal = journal_of(tmp_path)
     journal.close(1)
     assert journal.path.stat().st_mode & 0o777 == 0o600
-    with pytest.raises(FileExistsError):
+    with pytest.raises(StateError, match="exists"):
         journal_of(tmp_path)
 
 
@@ -94,7 +95,7 @@ def test_only_runs_that_were_not_closed_are_open(tmp_path: Path) -> None:
     assert read_journals(tmp_path / "none") == []
     whole_journal(tmp_path)
     later, earlier = journal_of(tmp_path, "20260601T120002Z-3"), journal_of(tmp_path, "20260601T120001Z-2")
-    later.begin([1])
+    begin(later, 1)
     crash(later)
     crash(earlier)
     assert [record.run for record in read_journals(tmp_path)] == ["20260601T120000Z-1", earlier.run, later.run]

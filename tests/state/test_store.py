@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from pdsync.state.journal import read_journal
 from pdsync.state.ledger_file import checksum_of, dump_ledger
 from pdsync.state.open import Surroundings, open_store
 from tests.builders import BASE, catalog, desired, existing, have, plan, rule
-from tests.state.runs import SERVICE, before, crash, numbers, plan_of_each, store_in
+from tests.state.runs import SERVICE, before, begin, crash, end, numbers, plan_of_each, store_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,8 +109,8 @@ def test_a_finished_run_is_in_the_ledger_and_closed(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     made = begun_on(store)
     journal = store.begin(made)
-    journal.end([Outcome(n, "done") for n in numbers(made).values()])
-    saved = store.finish(journal)
+    end(journal, *(Outcome(n, "done") for n in numbers(made).values()))
+    saved = store.finish(journal).ledger
     assert (saved.serial, sorted(key.identifier for key in saved.entities)) == (2, ["new", "old", "same"])
     assert read_journal(journal.path).closed == 2
     assert store_in(tmp_path).load() == saved
@@ -121,13 +122,13 @@ def test_what_began_and_did_not_end_stays_ours(tmp_path: Path) -> None:
     made = begun_on(store)
     n = numbers(made)
     journal = store.begin(made)
-    journal.begin([n["new"], n["gone"]])
+    begin(journal, n["new"], n["gone"])
     crash(journal)
     again = store_in(tmp_path)
     ledger = again.load()
     assert ledger.entities[EntityKey("service", "new")].origin == "created"
     assert EntityKey("service", "gone") in ledger.entities
-    assert [record.closed for record in again.unfinished(ledger)] == [None]
+    assert [record.closed for record in again.unfinished()] == [None]
 
 
 def test_what_a_finished_run_left_open_stays_ours(tmp_path: Path) -> None:
@@ -135,8 +136,8 @@ def test_what_a_finished_run_left_open_stays_ours(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     made = begun_on(store)
     journal = store.begin(made)
-    journal.begin([numbers(made)["new"]])
-    saved = store.finish(journal)
+    begin(journal, numbers(made)["new"])
+    saved = store.finish(journal).ledger
     assert saved.entities[EntityKey("service", "new")].origin == "created"
 
 
@@ -146,12 +147,12 @@ def test_two_crashes_in_a_row_are_both_replayed(tmp_path: Path) -> None:
     made = begun_on(store)
     n = numbers(made)
     journal = store.begin(made)
-    journal.begin([n["new"]])
+    begin(journal, n["new"])
     crash(journal)
     second = store_in(tmp_path)
     second.load()
     journal = second.begin(made)
-    journal.end([Outcome(n["gone"], "done")])
+    end(journal, Outcome(n["gone"], "done"))
     crash(journal)
     ledger = store_in(tmp_path).load()
     assert EntityKey("service", "new") in ledger.entities
@@ -163,12 +164,12 @@ def test_a_run_is_replayed_until_a_save_holds_it(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     made = begun_on(store)
     journal = store.begin(made)
-    journal.begin([numbers(made)["new"]])
+    begin(journal, numbers(made)["new"])
     crash(journal)
     second = store_in(tmp_path)
     saved = second.save(second.load(), deletes=0)
     third = store_in(tmp_path)
-    assert (third.load(), third.unfinished(saved), len(third.history())) == (saved, [], 1)
+    assert (third.load(), third.unfinished(), len(third.history())) == (saved, [], 1)
 
 
 def test_a_removal_that_was_cut_short_can_be_ended(tmp_path: Path) -> None:
@@ -178,22 +179,24 @@ def test_a_removal_that_was_cut_short_can_be_ended(tmp_path: Path) -> None:
     owned = store.save(before(), deletes=0)
     from pdsync.plan import Facts, Scope, make_plan
 
+    def allowed(number: int) -> Scope:
+        return Scope(allow_deletes={"service": number})
+
     held = existing([SERVICE], {k: have(tier="1") for k in ("old", "gone", "lost")})
     base = replace(BASE, lineage=owned.lineage, serial=owned.serial)
-    made = make_plan(Facts(empty, desired(), held, owned), base, Scope(allow_deletes={"service": 3}))
+    made = make_plan(Facts(empty, desired(), held, owned), base, allowed(3))
     assert [c.action for c in made.changes] == ["delete"] * 3
     journal = store.begin(made)
-    journal.end([Outcome(1, "done"), Outcome(2, "done")])
+    end(journal, Outcome(1, "done"), Outcome(2, "done"))
     crash(journal)
     again = store_in(tmp_path)
     left = again.load()
     assert len(left.entities) == 1
-    rest = make_plan(
-        Facts(empty, desired(), existing([SERVICE], {made.changes[2].identifier: have(tier="1")}), left), made.base
-    )
+    held = existing([SERVICE], {made.changes[2].identifier: have(tier="1")})
+    rest = make_plan(Facts(empty, desired(), held, left), base, allowed(1))
     journal = again.begin(rest)
-    journal.end([Outcome(1, "done")])
-    assert again.finish(journal).entities == {}
+    end(journal, Outcome(1, "done"))
+    assert again.finish(journal).ledger.entities == {}
 
 
 def test_settling_a_plan_without_changes_moves_the_commit_once(tmp_path: Path) -> None:
@@ -227,7 +230,7 @@ def test_a_held_lock_is_refused_with_its_holder(tmp_path: Path) -> None:
     with store_in(tmp_path).lock("apply"), pytest.raises(Locked) as caught, store_in(tmp_path).lock("destroy"):
         pass
     told = str(caught.value)
-    assert (caught.value.exit_code, "me@here, pid 7" in told, "apply by" in told) == (5, True, True)
+    assert (caught.value.exit_code, f"me@here, pid {os.getpid()}" in told, "apply by" in told) == (5, True, True)
 
 
 @pytest.mark.parametrize("url", ["", "{folder}/state", "file://{folder}/state"])

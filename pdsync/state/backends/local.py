@@ -1,23 +1,20 @@
 """State in a folder: whole files, replaced atomically, under a lock that dies with its process.
 
-A write goes to a temporary file beside the old one, is synced, renamed over it, and the folder is synced: after a crash
-either the old or the new file is there, whole.  The lock is on a file of its own, so that locking and replacing do not
-get in each other's way.
+After a crash either the old or the new file is there, whole (`pdsync.files`).  The lock is on a file of its own, so
+that locking and replacing do not get in each other's way.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 import time
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from pdsync import files
 from pdsync.errors import StalePlan, StateError, error
 from pdsync.spool import Held, open_file
 from pdsync.state.backends import HEARTBEAT, LockInfo, Stored
@@ -26,6 +23,7 @@ from pdsync.state.backends.locks import locked
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from io import FileIO
+    from pathlib import Path
 
     from pdsync.spool import Readable
     from pdsync.state.backends import Beat
@@ -98,7 +96,7 @@ class LocalBackend:
         path = self._path(name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, chunks)
+            files.replace(path, chunks)
         except OSError as e:
             raise _failed("write", path, e) from e
 
@@ -106,14 +104,7 @@ class LocalBackend:
         """Keep a blob as it is now under another name as well; copied only if need be.  Raises `StateError`."""
         path = self._path(under)
         try:
-            with tempfile.TemporaryDirectory(prefix=f".{under}.", dir=self.folder) as folder:
-                linked = Path(folder) / under
-                try:
-                    linked.hardlink_to(self._path(name))
-                except OSError:
-                    shutil.copyfile(self._path(name), linked)
-                    linked.chmod(0o600)
-                linked.replace(path)
+            files.keep(self._path(name), path)
         except OSError as e:
             raise _failed("write", path, e) from e
 
@@ -130,7 +121,15 @@ class LocalBackend:
 
     def delete(self, name: str) -> None:
         """See `Backend.delete`."""
-        self._path(name).unlink(missing_ok=True)
+        path = self._path(name)
+        try:
+            files.remove(path)
+        except OSError as e:
+            raise _failed("remove", path, e) from e
+
+    def sweep(self) -> list[str]:
+        """Remove what writers that were killed have left behind; the names of the files."""
+        return files.sweep(self.folder)
 
     @contextmanager
     def lock(self, info: LockInfo) -> Iterator[Beat]:
@@ -175,32 +174,6 @@ class LocalBackend:
         if path.is_symlink():
             raise StateError(error("PD524", "state file is a symbolic link", detail=str(path)))
         return path
-
-
-def _replace(path: Path, chunks: Iterable[bytes]) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(chunks)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            Path(temporary).unlink()
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename or a new file in `folder` durable; Windows has no such call and needs none."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _version(data: bytes) -> str:

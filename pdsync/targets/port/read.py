@@ -46,6 +46,7 @@ class _Entity(msgspec.Struct, rename="camel"):
     relations: dict[str, Json] | None = None
     updated_at: str | None = None
     updated_by: str | None = None
+    created_at: str | None = None
 
 
 class _Page(msgspec.Struct):
@@ -122,6 +123,18 @@ class PortReader:
                 group.create_task(self._look(self._looked_through[name], some, wanted))
                 for name, identifiers in by_blueprint(wanted.keys()).items()
                 if name in self._looked_through
+                for some in in_parts(identifiers)
+            ]
+        return {key: entity for part in parts for key, entity in part.result().items()}
+
+    async def whole(self, keys: Collection[EntityKey]) -> dict[EntityKey, ExistingEntity]:
+        """All that these entities hold at this moment; those that do not exist are absent.  Raises `TargetError`."""
+        blueprints = await self._blueprints()
+        wanted = {key: _all_paths(blueprints[key.blueprint]) for key in keys if key.blueprint in blueprints}
+        async with tasks() as group:
+            parts = [
+                group.create_task(self._look(blueprints[name], some, wanted, alone=False))
+                for name, identifiers in by_blueprint(wanted.keys()).items()
                 for some in in_parts(identifiers)
             ]
         return {key: entity for part in parts for key, entity in part.result().items()}
@@ -234,16 +247,24 @@ class PortReader:
         return found, rows
 
     async def _look(
-        self, blueprint: Blueprint, identifiers: Collection[str], wanted: Mapping[EntityKey, Collection[str]]
+        self,
+        blueprint: Blueprint,
+        identifiers: Collection[str],
+        wanted: Mapping[EntityKey, Collection[str]],
+        *,
+        alone: bool = True,
     ) -> dict[EntityKey, ExistingEntity]:
+        """The wanted paths of some entities; with `alone`, Port is asked for no more than these."""
         name, normalise = blueprint.identifier, entity_normaliser(blueprint)
         columns = _columns(blueprint, {path for i in identifiers for path in wanted[EntityKey(name, i)]})
         found: dict[EntityKey, ExistingEntity] = {}
-        async for page in self._pages(name, {**_named(identifiers), "include": columns.include}):
+        asked = {**_named(identifiers), **({"include": columns.include} if alone else {})}
+        async for page in self._pages(name, asked):
             for entity in page:
                 if (key := EntityKey(name, entity.identifier)) in wanted:
                     fields = normalise(columns.fields(entity))
-                    found[key] = ExistingEntity(fields, entity.updated_at or "", entity.updated_by or "")
+                    stamps = (entity.updated_at, entity.updated_by, entity.created_at)
+                    found[key] = ExistingEntity(fields, *(stamp or "" for stamp in stamps))
         return found
 
     async def _pointing(
@@ -306,6 +327,11 @@ class PortReader:
         if not isinstance(counted, int):
             raise unreadable(f"GET {path}", "no count in it")
         return counted
+
+
+def _all_paths(blueprint: Blueprint) -> list[str]:
+    properties = [f"properties.{name}" for name in blueprint.properties]
+    return [*_META, *properties, *(f"relations.{name}" for name in blueprint.relations)]
 
 
 def _named(identifiers: Collection[str]) -> dict[str, Json]:

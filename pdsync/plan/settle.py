@@ -1,0 +1,124 @@
+"""What became of a write whose outcome is not known: told by what Port holds now.
+
+Writes are by identifier and say the same however often they are sent, so one look decides.  What holds all that the
+change would have written is done; what is as the plan saw it, or half-way between, is not, and may be done again;
+anything else was touched by somebody since, and is left alone.  What was to be deleted and is there is only the same
+thing when it is as it was (its birth included) right before the run: what was made anew since is not ours to delete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import orjson
+
+from pdsync.diff import diff_fields
+from pdsync.model import ExistingEntity
+from pdsync.normal import blueprint_fields, same
+from pdsync.plan.saved import saw
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pdsync.model import Change, FieldChange, Fields, Image, Json, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one look at a change's entity or blueprint tells; `why` says what is in the way of `other`.
+
+    `begun`: a part of it is done.
+    """
+
+    state: Literal["done", "undone", "other"]
+    why: str = ""
+    begun: bool = False
+
+
+DONE, UNDONE, BEGUN = Found("done"), Found("undone"), Found("undone", begun=True)
+
+
+def settled(plan: Plan, change: Change, now: Image | None, before: str = "") -> Found:
+    """What became of a change, by what Port holds `now`; `before` is the `print_of` what was to be deleted."""
+    if change.action == "delete":
+        return _deleted(now, before)
+    if change.action in ("adopt", "forget"):
+        return _noted(change, now)
+    fields = None if now is None else _fields(now)
+    return _entity(plan, change, fields) if change.target == "entity" else _blueprint(change, fields)
+
+
+def print_of(image: Image) -> str:
+    """What tells an entity or a blueprint from any other, and from itself after a change.
+
+    Relations of entities are left out: the target may clear them when what they point at is deleted.
+    """
+    kept = (item for item in _fields(image).items() if item[1] is not None)
+    if isinstance(image, ExistingEntity):
+        kept = ((path, value) for path, value in kept if not path.startswith("relations."))
+    fields = dict(kept)
+    return hashlib.blake2b(orjson.dumps([_born(image), fields], option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
+
+
+def _fields(image: Image) -> Fields:
+    return image.fields if isinstance(image, ExistingEntity) else blueprint_fields(image)
+
+
+def _born(image: Image) -> Json:
+    return image.created_at if isinstance(image, ExistingEntity) else image.get("createdAt")
+
+
+def _deleted(now: Image | None, before: str) -> Found:
+    if now is None:
+        return DONE
+    if not before:
+        return Found("other", "whether it is still the same cannot be told: nobody noted what it was")
+    return UNDONE if print_of(now) == before else Found("other", "it was changed, or made anew, since this run began")
+
+
+def _noted(change: Change, now: Image | None) -> Found:
+    """Adopting and forgetting write nothing to Port; they stand as long as Port is as they say."""
+    if change.ledger is None:
+        return DONE if now is None or change.reason != "gone-from-port" else Found("other", "it is there again")
+    if now is None:
+        return Found("other", "it is gone")
+    return Found("other", "changed in Port since the plan") if diff_fields(_fields(now), change.ledger.fields) else DONE
+
+
+def _entity(plan: Plan, change: Change, now: Fields | None) -> Found:
+    if now is None:
+        return UNDONE if change.action == "create" else Found("other", "it is gone")
+    if not diff_fields(now, {f.path: f.after for f in change.fields}):
+        return DONE
+    if change.action == "create":
+        first = {f.path: f.after for f in change.fields if not f.deferred and f.after is not None}
+        return Found("other", "it is there, but not as this run made it") if diff_fields(now, first) else BEGUN
+    if saw(plan, change, now):
+        return UNDONE
+    as_seen = {**now, **{f.path: f.before for f in change.fields}}
+    if _half_way(change.fields, now) and saw(plan, change, as_seen):
+        return BEGUN
+    return Found("other", "changed in Port since the plan")
+
+
+def _blueprint(change: Change, now: Fields | None) -> Found:
+    if now is None:
+        return UNDONE if change.action == "create" else Found("other", "it is gone")
+    target = {f.path: f.after for f in change.fields} | {f.moved_from: None for f in change.fields if f.moved_from}
+    if not diff_fields(now, target):
+        return DONE
+    if all(_on_its_way(field, now) for field in change.fields):
+        return BEGUN if change.action == "create" else UNDONE
+    return Found("other", "changed in Port since the plan")
+
+
+def _half_way(fields: Sequence[FieldChange], now: Mapping[str, Json]) -> bool:
+    return all(same(now.get(f.path), f.before) or same(now.get(f.path), f.after) for f in fields)
+
+
+def _on_its_way(field: FieldChange, now: Mapping[str, Json]) -> bool:
+    """A part of a blueprint may also be not there: under its old name, taken away to be made anew, or not yet made."""
+    value = now.get(field.path)
+    return value is None or same(value, field.before) or same(value, field.after)
