@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pdsync.kinds import KINDS, Kind, Settled, Window
+from pdsync.kinds import KINDS, Kind, Settled, Window, window_start
 from pdsync.sources.pagerduty.listing import Lister, Listing, Tally, counted
 from pdsync.sources.pagerduty.moments import Params, Span, moment, span_of, unbounded
 from pdsync.sources.pagerduty.records import FieldReader, taken_apart
@@ -18,7 +18,7 @@ from pdsync.sources.pagerduty.tasks import together
 
 if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pdsync.model import Collection, Query
     from pdsync.sources import Reuse
@@ -129,15 +129,64 @@ class Earlier:
             records |= shelf.keep((each.id, taken_apart(each.raw, names)[0]) for each in fits[0].records)
         return records
 
+    def unsettled_elsewhere(self, whole: ListKey) -> dict[str, datetime] | None:
+        """When the unsettled records were made that a list leaves out; None when no other list has them all.
 
-def may_be_settled(whole: ListKey) -> bool:
-    """Whether a list is bounded by nothing but time, so that what is settled in it stays in it."""
+        What settles meanwhile comes into the list from there.
+        """
+        kind = KINDS[whole[0]]
+        assert kind.settled is not None
+        assert kind.window is not None
+        wish = _wish(whole)
+        missing = {value for _, value in kind.settled.unsettled} - (wish or set())
+        if wish is None or not missing:
+            return {}
+        covered: set[str] = set()
+        made: dict[str, datetime] = {}
+        reader = FieldReader([kind.window.field, kind.settled.field])
+        for collection in self._collections(kind.name):
+            if collection.complete and self._spans(collection.query, whole):
+                told = _wish((kind.name, collection.query.params))
+                covered |= missing if told is None else missing & told
+                for each in collection.records:
+                    at, state = reader.read(each.raw)
+                    if state in missing:
+                        made[each.id] = moment(str(at), self.now)
+        return made if covered >= missing else None
+
+    def _spans(self, query: Query, whole: ListKey) -> bool:
+        """Whether what a query gave was bounded by nothing that bounds a list."""
+        window = KINDS[query.kind].window
+        own, mine = dict(query.params), dict(whole[1])
+        if window is None or not may_be_settled((query.kind, query.params), whatever_state=True) or window.until in own:
+            return False
+        begun = window_start(window, query.params, self.taken_at or self.now)
+        if begun is None or window.since not in own:
+            return begun is None
+        since = window_start(window, whole[1], self.now) if window.since in mine else None
+        return since is not None and begun <= since
+
+
+def may_be_settled(whole: ListKey, *, whatever_state: bool = False) -> bool:
+    """Whether a list is bounded by nothing but time and state, so that what is settled in it stays in it."""
     settled = KINDS[whole[0]].settled
     if settled is None or not {name for name, _ in without_local(whole)} <= settled.harmless:
         return False
     allowed = {param.wire: frozenset(param.allowed) for param in KINDS[whole[0]].params}
-    wanted = zip(local_filters(whole[0]), box_of(whole), strict=True)
-    return all(values is None or values == allowed[name] for name, values in wanted)
+    wanted = zip(local_filters(whole[0]).items(), box_of(whole), strict=True)
+    others = all(
+        values is None or values == allowed[name] for (name, field), values in wanted if field != settled.field
+    )
+    wish = _wish(whole)
+    return others and (whatever_state or wish is None or settled.value in wish)
+
+
+def _wish(key: ListKey) -> frozenset[str] | None:
+    """The states that a list is of; None: of all."""
+    settled = KINDS[key[0]].settled
+    assert settled is not None
+    wishes = zip(local_filters(key[0]).values(), box_of(key), strict=True)
+    return next(values for field, values in wishes if field == settled.field)
 
 
 class SettledReader:
@@ -149,6 +198,7 @@ class SettledReader:
         params: as they are sent, with all wishes that a record tells left out.
         now: the time.
         known: the records of an earlier reading of the same list.
+        elsewhere: when other unsettled records were made.
         before: when what is taken over was made at the latest.
         tally: counts what comes in.
         shelf: where records are put.
@@ -162,6 +212,7 @@ class SettledReader:
         now: datetime,
         *,
         known: Rows,
+        elsewhere: Mapping[str, datetime],
         before: datetime,
         tally: Tally,
         shelf: Shelf,
@@ -177,7 +228,8 @@ class SettledReader:
         self._tally = tally
         self._shelf = shelf
         made = FieldReader([kind.window.field, kind.settled.field])
-        self._told = {
+        self._told = {id_: (at, "") for id_, at in elsewhere.items()}
+        self._told |= {
             id_: (moment(str(at), now), state) for id_, raw in known.items() for at, state in [made.read(raw)]
         }
         self._known = known

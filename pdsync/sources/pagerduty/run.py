@@ -326,13 +326,23 @@ class Run:
         if before is None or not may_be_settled(key):
             return None
         members = [each for each, whole in self._shares.items() if whole == key] or [key]
-        known = self._earlier.records(members, self._shelf)
-        if not known:
+        known, elsewhere = self._earlier.records(members, self._shelf), self._earlier.unsettled_elsewhere(key)
+        if not known or elsewhere is None:
             return None
-        params = wire_params(row, without_local(key), self.now)
-        tally = Tally(row.name, self._progress)
-        reader = SettledReader(asker, row, params, self.now, known=known, before=before, tally=tally, shelf=self._shelf)
-        return await reader.read()
+        everything = without_local(key)
+        reader = SettledReader(
+            asker,
+            row,
+            wire_params(row, everything, self.now),
+            self.now,
+            known=known,
+            elsewhere=elsewhere,
+            before=before,
+            tally=Tally(row.name, self._progress),
+            shelf=self._shelf,
+        )
+        listing = await reader.read()
+        return self._picked(listing, picker(key, (row.name, everything), self.now)) if listing else None
 
     def _picked(self, listing: Listing, wanted: Callable[[bytes], bool] | None) -> Listing:
         if wanted is None:
