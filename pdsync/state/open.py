@@ -103,8 +103,11 @@ def open_store(
 def open_backend(url: str, around: Surroundings) -> Backend:
     """The backend behind `url`.  Raises `UsageError` for one of an unknown kind or that names nothing."""
     scheme, _, rest = url.partition(":")
-    if not rest.startswith("//") and scheme != "git":  # a path, perhaps with a drive
+    if not rest.startswith("//") and scheme not in _OPENERS:  # a path, perhaps with a drive
         return _folder(url, around)
+    if not rest.startswith("//") and scheme != "git":
+        detail = f"{scheme}: is followed by two slashes"
+        raise UsageError(error("PD802", "state URL of an unknown kind", detail=detail, hint=f"write {scheme}://..."))
     opener = _OPENERS.get(scheme)
     if opener is None:
         known = ", ".join(sorted(f"{name}:" for name in _OPENERS))

@@ -303,6 +303,8 @@ UNUSABLE = [
     "http://state.example.com/x",
     "s3://bucket?endpoint=http://minio.example.com",
     "ftp://example.com/x",
+    "s3:/bucket/x",
+    "https:state.example.com/x",
     "S3://bucket/x",
 ]
 

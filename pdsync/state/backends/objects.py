@@ -262,6 +262,7 @@ def _check_endpoint(endpoint: str) -> None:
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([^<]{1,80})</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{1,300})</Message>")
+_REQUEST = re.compile(r"^Generic \S+ error: Error performing [A-Z]+ \S+ in \S+ - ")
 _QUERY = re.compile(r"\?[^\s\"')]*")
 _PASSING = frozenset({"408", "409", "425", "429"})
 _LONGEST = 300
@@ -288,4 +289,5 @@ def _in_words(problem: Exception) -> str:
     if code:
         parts = [f"HTTP {status[1]}" if status else "", code, message[1].strip() if message else ""]
         return ", ".join(part for part in parts if part)
-    return _QUERY.sub("?...", " ".join(text.split()))[:_LONGEST]
+    told = _REQUEST.sub("", " ".join(text.split())).replace("HTTP error: error sending request", "no connection")
+    return _QUERY.sub("?...", told)[:_LONGEST]
