@@ -6,6 +6,7 @@ Only click is imported here; a command's module is imported when the command is 
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import os
 import sys
 from dataclasses import dataclass, field
@@ -161,7 +162,16 @@ def _escapes_pass(choice: str) -> bool | None:
 
 def main() -> None:
     """The console script: runs the command and ends the process with its exit code."""
+    _spare_httpx()
     sys.exit(run(sys.argv[1:]))
+
+
+def _spare_httpx() -> None:
+    """Leave out what httpx would import, or look for again and again, without a use for it: this process is ours."""
+    absent: dict[str, Any] = {"httpx._main": None}  # its own command line, with rich and pygments
+    if importlib.machinery.PathFinder.find_spec("sniffio") is None:
+        absent["sniffio"] = None  # httpcore searches the disk for it before every lock and every wait
+    sys.modules.update(absent)
 
 
 def hoisted(argv: list[str]) -> list[str]:
