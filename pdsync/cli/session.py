@@ -10,6 +10,7 @@ import secrets
 import signal
 import socket
 import sys
+import threading
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from pdsync.targets import TargetWriter, ValidatingReader
 
 T = TypeVar("T")
+
+LAST_SECONDS = 2.0
+"""What a second signal leaves for saving before the process ends, come what may."""
 
 
 class Session:
@@ -310,6 +314,9 @@ class Session:
         if self.stop.is_set() and task is not None:
             self.progress.note("stopping at once; what was in flight may or may not have happened")
             task.cancel()
+            last = threading.Timer(LAST_SECONDS, os._exit, [self.interrupted_code])  # the journal has what was begun
+            last.daemon = True
+            last.start()
             return
         self.signal = number
         self.stop.set()

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from pdsync.state.backends import Backend, Beat
 
+RESUMABLE = ("apply", "destroy", "resume")
+"""Operations that leave a journal behind."""
+
 MISSED = 2.5
 """So many times the pause between two signs of life without one: the holder looks dead."""
 
@@ -149,7 +152,8 @@ def in_the_way(backend: Backend, held: LockInfo | None, verdict: Verdict) -> Loc
 
 def _advice(backend: Backend, held: LockInfo, verdict: Verdict) -> str:
     if verdict.dead:
-        return f"break the lock: pdsync unlock {held.id}"
+        taken = "go on with its run, which takes the lock over: pdsync resume; or only "
+        return f"{taken if held.operation in RESUMABLE else ''}break the lock: pdsync unlock {held.id}"
     if backend.lock_ends:
         return "wait until that run has ended, or end it: the lock goes with its process"
     return "wait until that run has ended"

@@ -208,7 +208,7 @@ def test_the_lock_of_a_dead_run_is_broken_by_its_id(tmp_path: Path) -> None:
     told = caught.value.diagnostics[0]
     assert ("2 of 8 changes written; looks dead" in told.detail, told.hint) == (
         True,
-        "break the lock: pdsync unlock id1",
+        "go on with its run, which takes the lock over: pdsync resume; or only break the lock: pdsync unlock id1",
     )
     store.unlock("id1")
     with store.lock("apply"):
