@@ -112,7 +112,7 @@ def moto(folder: Path) -> Iterator[Place]:
             assert process.stdout is not None
             address = f"http://127.0.0.1:{int(process.stdout.readline())}"
             signed = {"authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request"}
-            httpx.put(f"{address}/acme-pdsync", headers=signed, trust_env=False).raise_for_status()
+            httpx.put(f"{address}/acme-pdsync", headers=signed, trust_env=False, timeout=60).raise_for_status()
             yield _served("s3://acme-pdsync/production?region=us-east-1", {"AWS_ENDPOINT_URL": address}, folder)
         finally:
             process.kill()
