@@ -16,7 +16,7 @@ from pdsync.errors import StalePlan, StateError
 from pdsync.model import Collection, LedgerEntry, Query, Snapshot
 from pdsync.plan import Facts
 from pdsync.plan.verdict import plan_exit_code
-from pdsync.state.journal import after_run
+from pdsync.state.runs import after_run
 from pdsync.targets.port import PortReader
 from tests.apply.running import running
 from tests.builders import blueprint, catalog, desired, entry, existing, have, key, ledger, plan, relation, rule, want

@@ -456,6 +456,7 @@ def test_a_reader_cannot_write() -> None:
     assert {name for name in vars(PortReader) if not name.startswith("_")} == {
         "read",
         "look",
+        "whole",
         "known",
         "by_integration",
         "pointing_at",
