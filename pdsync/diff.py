@@ -37,15 +37,14 @@ def diff_fields(before: Fields, after: Fields) -> list[Difference]:
 
     Paths that only `before` has were not spoken of and do not count.
     """
-    differing = [path for path, value in after.items() if _differs(before.get(path), value)]
+    differing = [
+        path
+        for path, wanted in after.items()
+        # Told at once for nearly all there is: one text, null.
+        if (held := before.get(path)) is not wanted
+        and (held != wanted if held.__class__ is str and wanted.__class__ is str else not same(held, wanted))
+    ]
     return [Difference(path, before.get(path), after[path]) for path in sorted(differing)]
-
-
-def _differs(held: Json, wanted: Json) -> bool:
-    """Not `same`, told at once for what is nearly all there is: one text, null."""
-    if held is wanted or (held.__class__ is str and wanted.__class__ is str):
-        return bool(held != wanted)
-    return not same(held, wanted)
 
 
 def inside(before: Json, after: Json) -> list[Difference]:

@@ -206,7 +206,7 @@ def _attempt(
         outcome.failed = {source_of(layout, record): f"{name}: {faults[name].reason}" for record in work.records}
     else:
         readings = _readings(pool, reader, layout, faults, work)
-        for done, (record, reading) in enumerate(zip(work.records, readings, strict=True), start=1):
+        for done, (record, reading) in enumerate(readings, start=1):
             outcome.selected += reading.selected
             outcome.entities += reading.entities
             for entity in reading.entities:
@@ -224,20 +224,21 @@ def _attempt(
 
 def _readings(
     pool: Pool, reader: Reader, layout: Layout, faults: Mapping[str, Fault], work: _Work
-) -> Iterator[Reading]:
-    """What every record gives, in order: recalled, or found out and noted.  Raises `GivenUp` and `_Unusable`."""
+) -> Iterator[tuple[Record, Reading]]:
+    """Every record with what it gives, in order: recalled, or found out and noted.  Raises `GivenUp`, `_Unusable`."""
     # What is remembered is what the whole rule gave: of no use once an expression is left out.
     recall = NoRecall(len(work.records)) if faults else work.recall
     fresh = answers(pool, layout, faults, _unknown(work.records, recall))
-    for position, (record, known) in enumerate(zip(work.records, recall.found, strict=True)):
+    for position, known in enumerate(recall.found):
         if known is not None:
-            yield _recalled(reader, record, known)
+            record = work.records[position]
+            yield record, _recalled(reader, record, known)
             continue
         answered = next(fresh)
-        reading = reader.read(record, answered.answer)
+        reading = reader.read(answered.record, answered.answer)
         if answered.freely and reading.silent:
             recall.note(position, reading.entities)
-        yield reading
+        yield answered.record, reading
 
 
 def _recalled(reader: Reader, record: Record, known: bytes) -> Reading:
@@ -249,7 +250,7 @@ def _recalled(reader: Reader, record: Record, known: bytes) -> Reading:
 
 def _unknown(records: Sequence[Record], recall: NoRecall) -> Iterator[Record]:
     """The records of which nothing is remembered."""
-    return (record for record, known in zip(records, recall.found, strict=True) if known is None)
+    return (records[position] for position, known in enumerate(recall.found) if known is None)
 
 
 class _Joined:

@@ -118,7 +118,13 @@ def entity_normaliser(blueprint: Blueprint) -> Callable[[Fields], Fields]:
         table[f"relations.{name}"] = _normal_many if definition.get("many") else _normal_single
 
     def normalise(fields: Fields) -> Fields:
-        return {path: table[path](value) if path in table else value for path, value in fields.items()}
+        made = dict(fields)
+        for path, normal in table.items():
+            value = made.get(path)
+            # Nothing changes null, and hardly anything a number: asked first, for there are many.
+            if value is not None and (value.__class__ is not int or abs(value) > LARGEST_EXACT_INTEGER):
+                made[path] = normal(value)
+        return made
 
     return normalise
 

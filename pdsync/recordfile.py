@@ -96,7 +96,7 @@ class KeptRecords(Sequence[Record]):
     def _record(self, number: int) -> Record:
         id_ = self._ids[number]
         unavailable = self._unavailable.get(number, _NOTHING)
-        begin = self._borders[number] + len(_head(id_))
+        begin = self._borders[number] + _head_size(id_)
         end = self._borders[number + 1] - len(_tail(unavailable))
         digest = bytes(self._digests[number * _DIGEST : (number + 1) * _DIGEST])
         return Record(id_, _Place(self._source, begin, end - begin), unavailable, digest)
@@ -201,6 +201,14 @@ def checksum_of(records: Iterable[Record]) -> tuple[str, int]:
 
 def _head(id_: str) -> bytes:
     return b"".join((_START, _encode(id_), _RECORD))
+
+
+def _head_size(id_: str) -> int:
+    """The size of `_head`; of an id that needs no escapes, as nearly all are, it is counted."""
+    return len(id_) + _PLAIN_HEAD if id_.isalnum() and id_.isascii() else len(_head(id_))
+
+
+_PLAIN_HEAD = len(_head(""))
 
 
 def _tail(unavailable: Mapping[str, str]) -> bytes:

@@ -38,7 +38,13 @@ class Pool:
 
     def share(self, fields: Fields) -> Fields:
         """The same fields, with texts that were seen before."""
+        seen = self._seen
         for path, value in fields.items():
-            if type(value) is str:
-                fields[path] = self.text(value)
+            if type(value) is not str:
+                continue
+            held = seen.get(value)
+            if held is not None:
+                fields[path] = held
+            elif len(seen) < MOST:
+                seen[value] = value
         return fields

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from pdsync.jq.program import Slot
     from pdsync.model import Json
 
-    Getter = Callable[[Any], Json]
-
 _EXACT = 2**53 - 1
 _Value = str | bool | Annotated[int, msgspec.Meta(ge=-_EXACT, le=_EXACT)] | None
 """What is for jq what it is as it stands."""
@@ -67,12 +65,14 @@ class Plain:
         except UNFIT:
             self._blame(raw)
             return None
-        return [get(record) for get in self._getters]
+        found: list[Json] = []
+        self._shape.collect(record, found)
+        return [*found, *self._constants.values()]
 
     def _prepare(self) -> None:
-        self._decode, found = _reader(self._paths)
-        self._getters = [*found.values(), *map(_always, self._constants.values())]
-        self.names = (*found, *self._constants)
+        self._shape = _Shape(self._paths)
+        self._decode = self._shape.decoder()
+        self.names = (*self._shape.names, *self._constants)
 
     def _blame(self, raw: bytes) -> None:
         """Note which slots cannot be read from a record; leave those to jq for which that was too often so."""
@@ -97,57 +97,66 @@ def _constant(text: str | None, word: str | None, digits: str | None) -> Json:
     return text if text is not None else _WORDS[word] if word else int(digits or 0)
 
 
-def _always(value: Json) -> Getter:
-    return lambda _: value
-
-
 def _fits(paths: Mapping[str, _Path], raw: bytes) -> bool:
     try:
-        _reader(paths)[0](raw)
+        _Shape(paths).decoder()(raw)
     except UNFIT:
         return False
     return True
 
 
-def _reader(paths: Mapping[str, _Path]) -> tuple[Callable[[bytes], Any], dict[str, Getter]]:
-    """What decodes a record as far as these paths go, and what then gets the value of each."""
-    tree: dict[str, Any] = {}
-    for path in paths.values():
-        *parents, last = path.steps
-        holder = tree
-        for parent in parents:
-            holder = holder.setdefault(parent, {})
-        holder[last] = str if str in (path.value, holder.get(last)) else path.value
-    getters = dict(_getters(tree, (), None))
-    return msgspec.json.Decoder(_struct(tree)).decode, {name: getters[path.steps] for name, path in paths.items()}
+class _Shape:
+    """An object as far as some paths go through it: what decodes it, and what then finds the value of each path.
+
+    `names` are those of the paths, in the order of the values.
+    """
+
+    def __init__(self, paths: Mapping[str, _Path], depth: int = 0) -> None:
+        here: dict[str, dict[str, _Path]] = {}
+        beyond: dict[str, dict[str, _Path]] = {}
+        for name, path in paths.items():
+            ends = len(path.steps) == depth + 1
+            (here if ends else beyond).setdefault(path.steps[depth], {})[name] = path
+        self._inner = [_Shape(inner, depth + 1) for inner in beyond.values()]
+        self.names: list[str] = [name for ending in here.values() for name in ending]
+        self.names += [name for inner in self._inner for name in inner.names]
+        attributes = [f"m{number}" for number, ending in enumerate(here.values()) for _ in ending]
+        self._get = _getter(attributes)
+        self._enter = [attrgetter(f"m{len(here) + number}") for number in range(len(beyond))]
+        self._nothing: list[Json] = [None] * len(self.names)
+        types: list[Any] = [_type_of(ending.values()) for ending in here.values()]
+        types += [(inner.type | None, None) for inner in self._inner]
+        self.type: Any = msgspec.defstruct(
+            "Record",
+            [(f"m{number}", *kind) for number, kind in enumerate(types)],
+            rename={f"m{number}": member for number, member in enumerate([*here, *beyond])},
+            kw_only=True,
+            gc=False,
+        )
+
+    def decoder(self) -> Callable[[bytes], Any]:
+        """What decodes such an object; raises `UNFIT` for any other."""
+        return msgspec.json.Decoder(self.type).decode
+
+    def collect(self, record: Any, found: list[Json]) -> None:
+        """Put the values behind those that were found."""
+        found += self._get(record)
+        for enter, inner in zip(self._enter, self._inner, strict=True):
+            value = enter(record)
+            if value is None:
+                found += inner._nothing  # noqa: SLF001
+            else:
+                inner.collect(value, found)
 
 
-def _struct(tree: Mapping[str, Any]) -> type[msgspec.Struct]:
-    """A type with a member for each branch; only what must be a text must be there."""
-    fields: list[Any] = []
-    for number, value in enumerate(tree.values()):
-        if isinstance(value, dict):
-            fields.append((f"m{number}", _struct(value) | None, None))
-        else:
-            fields.append((f"m{number}", value) if value is str else (f"m{number}", value, None))
-    names = {f"m{number}": name for number, name in enumerate(tree)}
-    return msgspec.defstruct("Record", fields, rename=names, kw_only=True, gc=False)
+def _type_of(paths: Iterable[_Path]) -> tuple[Any, ...]:
+    """Type and default of a member; only what must be a text must be there."""
+    return (str,) if any(path.value is str for path in paths) else (_Value, None)
 
 
-def _getters(
-    tree: Mapping[str, Any], steps: tuple[str, ...], outer: Getter | None
-) -> Iterable[tuple[tuple[str, ...], Getter]]:
-    for number, (name, value) in enumerate(tree.items()):
-        get = _member_of(outer, f"m{number}") if outer else attrgetter(f"m{number}")
-        if isinstance(value, dict):
-            yield from _getters(value, (*steps, name), get)
-        else:
-            yield (*steps, name), get
-
-
-def _member_of(outer: Getter, name: str) -> Getter:
-    def get(record: Any) -> Json:
-        parent = outer(record)
-        return None if parent is None else getattr(parent, name)
-
-    return get
+def _getter(attributes: list[str]) -> Callable[[Any], Iterable[Json]]:
+    """The values of some attributes, in their order."""
+    if not attributes:
+        return lambda _: ()
+    get = attrgetter(*attributes)
+    return get if len(attributes) > 1 else lambda record: (get(record),)

@@ -278,7 +278,7 @@ def identifier_of(value: Json) -> str | Unusable:
         return str(value) if abs(value) < _EXACT_INTEGER else Unusable(f"{value} is too large a number to be exact")
     if not isinstance(value, str):
         return Unusable(f"it is {_kind(value)}")
-    text = unicodedata.normalize("NFC", value)
+    text = value if value.isascii() else unicodedata.normalize("NFC", value)
     reason = _refusal(text)
     return Unusable(reason) if reason else text
 

@@ -81,7 +81,7 @@ class EntityDecisions:
         self.rules = {rule.id: rule for rule in facts.catalog.rules}
         self.normalise = {name: entity_normaliser(blueprint) for name, blueprint in blueprints.items()}
         self._paths: dict[tuple[tuple[str, ...], str], tuple[str, bool]] = {}
-        self._new: dict[tuple[tuple[str, ...], tuple[str, ...]], FieldChanges] = {}
+        self._new: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[FieldChanges, tuple[Cause, ...]]] = {}
         self.writers = writers(facts.catalog.rules)
         self.ownership = Ownership(facts)
         self.retention = Retention(facts.catalog.rules, facts.taken_at)
@@ -142,9 +142,8 @@ class EntityDecisions:
         )
         if action is None:
             return None
-        fields = self._fields(differences, want, have, last)
+        fields, causes = self._told(action, differences, want, entry, last)
         title = want.fields.get("title") or (have.fields.get("title") if have else None) or want.key.identifier
-        causes = self._causes(action, fields, entry, last)
         return Change(
             n=0,
             target="entity",
@@ -212,20 +211,24 @@ class EntityDecisions:
         before = self.facts.ledger.expressions
         return bool(want.source) and any(path in before.get(rule, {}) for rule in want.rules)
 
-    def _fields(
+    def _told(
         self,
+        action: Action,
         differences: Sequence[Difference],
         want: DesiredEntity,
-        have: ExistingEntity | None,
+        entry: LedgerEntry,
         last: LedgerEntry | None,
-    ) -> Sequence[FieldChange]:
-        """The differences with their causes; of an entity that is new these are those of its rules and paths."""
-        if have is not None or last is not None:
-            return tuple(self._field(difference, want, last) for difference in differences)
+    ) -> tuple[Sequence[FieldChange], tuple[Cause, ...]]:
+        """The field changes and the causes of all; what is new has those of its rules and paths."""
+        if action != "create" or last is not None:
+            fields = tuple(self._field(difference, want, last) for difference in differences)
+            return fields, self._causes(action, fields, entry, last)
         made = want.rules, tuple(difference.path for difference in differences)
         if made not in self._new:
-            self._new[made] = FieldChanges(self._field(difference, want, last) for difference in differences)
-        return self._new[made].from_nothing(tuple(difference.after for difference in differences))
+            like = FieldChanges(self._field(difference, want, None) for difference in differences)
+            self._new[made] = like, self._causes(action, like, entry, None)
+        like, causes = self._new[made]
+        return like.from_nothing(tuple(difference.after for difference in differences)), causes
 
     def _field(self, difference: Difference, want: DesiredEntity, last: LedgerEntry | None) -> FieldChange:
         path, before, after = difference

@@ -30,12 +30,13 @@ def relation_targets(fields: Fields, blueprint: Blueprint | None) -> list[tuple[
     """(path, key of the target) for every relation value in `fields`, sorted."""
     if blueprint is None:
         return []
-    return sorted(
-        (path, EntityKey(str(relation["target"]), identifier))
-        for name, relation in blueprint.relations.items()
-        if (value := fields.get(path := f"relations.{name}")) is not None
-        for identifier in _identifiers(value)
-    )
+    found: list[tuple[str, EntityKey]] = []
+    for name, relation in blueprint.relations.items():
+        value = fields.get(path := f"relations.{name}")
+        if value is not None:
+            found += [(path, EntityKey(str(relation["target"]), identifier)) for identifier in _identifiers(value)]
+    found.sort()
+    return found
 
 
 def in_order(
