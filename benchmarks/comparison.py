@@ -92,18 +92,24 @@ class Stage:
         self._folder = folder
         self._plan = folder / "first.pdplan"
         self._theirs = folder / "yardstick.json"
+        self._state = folder / "state"
 
     def situation(self, name: str, rounds: int) -> Situation:
-        """Both pipelines in turn, as often as there are rounds."""
+        """Both pipelines in turn, as often as there are rounds, each of ours on the state that it began with."""
         found = Situation(name)
+        before = self._folder / "state-before"
+        shutil.copytree(self._state, before, dirs_exist_ok=True) if self._state.exists() else before.mkdir()
         for number in range(rounds):
             _say(f"{name}, round {number + 1} of {rounds}")
             found.yardstick.append(self._yardstick())
+            shutil.rmtree(self._state, ignore_errors=True)
+            shutil.copytree(before, self._state)
             found.ours.append(self._ours())
             found.our_phases.append(self._our_phases())
             theirs = json.loads(self._theirs.read_bytes())
             found.yardstick_phases.append(theirs["phases"])
             found.work = _same(self._made(), theirs["plan"])
+        shutil.rmtree(before)
         return found
 
     def apply(self) -> Mapping[str, Fields]:
@@ -126,7 +132,7 @@ class Stage:
         return measured(argv, cwd=ROOT, env=self._served.env)
 
     def _our_phases(self) -> dict[str, float]:
-        argv = [sys.executable, "-m", "benchmarks.phases", str(self._catalog), str(self._folder / "state")]
+        argv = [sys.executable, "-m", "benchmarks.phases", str(self._catalog), str(self._state)]
         done = subprocess.run(argv, cwd=ROOT, env=self._served.env, stdout=subprocess.PIPE, check=True)
         seconds: dict[str, float] = json.loads(done.stdout)
         return seconds

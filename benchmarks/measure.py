@@ -20,6 +20,11 @@ _EVERY = 0.02
 _PROC = Path("/proc")
 
 
+def environment() -> dict[str, str]:
+    """This process's environment, as users have it: compiled code is kept, as it is where pdsync is installed."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 class CommandFailed(Exception):
     """A measured command ended with another code than 0: its time means nothing."""
 

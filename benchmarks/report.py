@@ -27,7 +27,8 @@ limits nobody, and must come to the same plan: the same creates with the same va
 fields, the same deletes. The straightforward one (`yardstick.py`) pages one list after the other, parses every record,
 runs one cached jq program per expression and DeepDiff on every pair; it keeps no state, shows nothing and does not
 prove that its lists are complete. Ours is the whole of `pdsync plan --out FILE`: start, catalog, state, causes, text,
-the snapshot saved."""
+the snapshot saved. The first plan starts without a state; the others with what the plan before has remembered,
+analytics of the same day among it, which the straightforward pipeline reads again."""
 _COSTS = """\
 CPU is user and system, children included; memory is the resident set of all processes of the pipeline together. The
 ratio says how many times as much the straightforward pipeline takes."""

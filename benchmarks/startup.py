@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -11,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.comparison import PDSYNC
-from benchmarks.measure import Cost, timed
+from benchmarks.measure import Cost, environment, timed
 from benchmarks.world import ROOT
 
 ROUNDS = 15
@@ -54,7 +53,7 @@ def startup(rounds: int = ROUNDS) -> list[Started]:
         shutil.copytree(ROOT / "catalog", Path(name) / "catalog")
         for number in range(rounds + 1):
             for started in found:
-                cost = timed(started.command.argv, cwd=Path(name), env=os.environ)
+                cost = timed(started.command.argv, cwd=Path(name), env=environment())
                 if number:
                     started.costs.append(cost)
     return found

@@ -7,7 +7,6 @@ points there.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from benchmarks.measure import environment
 from pdsync.sandbox.server import CONTROL, Sandbox, serve_forever
 from pdsync.sandbox.world import World
 
@@ -73,7 +73,7 @@ def serving(size: Size) -> Iterator[Served]:
             if not first:
                 raise SandboxFailed("the sandbox did not start; see what it printed above")
             pointed = json.loads(first)
-            yield Served({**os.environ, **pointed, "NO_PROXY": "127.0.0.1", "NO_COLOR": "1", "PDSYNC_STATE": ""})
+            yield Served({**environment(), **pointed, "NO_PROXY": "127.0.0.1", "NO_COLOR": "1", "PDSYNC_STATE": ""})
         finally:
             process.terminate()
 
