@@ -85,7 +85,10 @@ class _Operations:
 
         with self._session.store.lock("apply"):
             self._session.store.load()
-            return self._session.run(applied(self._session, plan, saved=False))
+            result = self._session.run(applied(self._session, plan, saved=False))
+        if not result.saved and result.problem is not None:
+            raise result.problem
+        return result
 
 
 def _credentials(settings: Settings) -> dict[str, str]:
