@@ -7,6 +7,7 @@ that whatever else the machine does falls on both.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -65,18 +66,20 @@ class Contest:
 
 def contest(size: Size, rounds: int = ROUNDS) -> Contest:
     """All three situations.  Raises `PlansDiffer`, and `CommandFailed` when a command does not end with 0."""
-    with serving(size) as served, _stage(served) as stage:
+    with serving(size) as served, staged(served) as stage:
         counts = {name: n for name, n in served.summary()["world"].items() if isinstance(n, int)}
         first = stage.situation("first plan, nothing in Port", rounds)
-        created = stage.apply()
+        created = stage.created()
+        stage.apply()
         unchanged = stage.situation("nothing changed", rounds)
-        _change(served, created, CHANGED)
+        change(served, created)
         changed = stage.situation(f"about {CHANGED:.0%} changed", rounds)
     return Contest(size, counts, [first, unchanged, changed])
 
 
 @contextmanager
-def _stage(served: Served) -> Iterator[Stage]:
+def staged(served: Served) -> Iterator[Stage]:
+    """A folder with the starter catalog for the block."""
     with tempfile.TemporaryDirectory(prefix="pdsync-benchmark-") as name:
         folder = Path(name)
         shutil.copytree(ROOT / "catalog", folder / "catalog")
@@ -100,7 +103,7 @@ class Stage:
         before = self._folder / "state-before"
         shutil.copytree(self._state, before, dirs_exist_ok=True) if self._state.exists() else before.mkdir()
         for number in range(rounds):
-            _say(f"{name}, round {number + 1} of {rounds}")
+            say(f"{name}, round {number + 1} of {rounds}")
             found.yardstick.append(self._yardstick())
             shutil.rmtree(self._state, ignore_errors=True)
             shutil.copytree(before, self._state)
@@ -112,12 +115,29 @@ class Stage:
         shutil.rmtree(before)
         return found
 
-    def apply(self) -> Mapping[str, Fields]:
-        """Make Port what the last plan says; what that creates, by blueprint and identifier."""
-        _say("apply")
-        measured([PDSYNC, "apply", str(self._plan), "--auto-approve"], cwd=self._folder, env=self._served.env)
+    def apply(self) -> Cost:
+        """Make Port what the last plan says."""
+        say("apply")
+        return measured([PDSYNC, "apply", str(self._plan), "--auto-approve"], cwd=self._folder, env=self._served.env)
+
+    def created(self) -> Mapping[str, Fields]:
+        """What the last plan creates, by blueprint and identifier."""
         created: dict[str, Fields] = _comparable(self._made())["creates"]
         return created
+
+    def work(self) -> str:
+        """How much the last plan holds."""
+        return _worded(_comparable(self._made()))
+
+    def look(self) -> None:
+        """Read PagerDuty once and keep nothing: the sandbox has shown every record then."""
+        argv = [PDSYNC, "snapshot", "--out", os.devnull]
+        subprocess.run(argv, cwd=self._folder, env=self._served.env, stdout=subprocess.DEVNULL, check=True)
+
+    def plan(self, *options: str) -> Cost:
+        """The whole of `pdsync plan`."""
+        argv = [PDSYNC, "plan", *options, "--out", str(self._plan)]
+        return measured(argv, cwd=self._folder, env=self._served.env)
 
     def _made(self) -> dict[str, Any]:
         """The last plan of pdsync."""
@@ -126,8 +146,7 @@ class Stage:
 
     def _ours(self) -> Cost:
         # The straightforward pipeline reads analytics each time: so does ours here, else the plans would differ.
-        argv = [PDSYNC, "plan", "--refresh-analytics", "--out", str(self._plan)]
-        return measured(argv, cwd=self._folder, env=self._served.env)
+        return self.plan("--refresh-analytics")
 
     def _yardstick(self) -> Cost:
         argv = [sys.executable, "-m", "benchmarks.yardstick", str(self._catalog), str(self._theirs)]
@@ -143,14 +162,14 @@ class Stage:
 # --- a changed world -------------------------------------------------------------------------------------------
 
 
-def _change(served: Served, entities: Mapping[str, Fields], share: float) -> None:
+def change(served: Served, entities: Mapping[str, Fields]) -> None:
     """Let life go on: incidents opened and resolved, services renamed, one deleted with its incidents.
 
     Others change with them: incidents name the service that raised them, services count their incidents.
     """
     services = _of("pagerdutyService", entities)
     incidents = _of("pagerdutyIncident", entities)
-    each = round(share * (len(services) + len(incidents)) / 4)
+    each = round(CHANGED * (len(services) + len(incidents)) / 4)
     renamed = max(1, each * len(services) // len(incidents))
     unresolved = [id_ for id_, fields in incidents.items() if fields["properties.status"] != "resolved"]
     for number, service in zip(range(each), cycle(services), strict=False):
@@ -177,7 +196,11 @@ def _same(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
     for part in ("creates", "updates", "deletes"):
         if mine[part] != theirs[part]:
             raise PlansDiffer(f"{part}: {_difference(mine[part], theirs[part])}")
-    return ", ".join(f"{len(mine[part])} {part}" for part in mine)
+    return _worded(mine)
+
+
+def _worded(plan: dict[str, Any]) -> str:
+    return ", ".join(f"{len(plan[part])} {part}" for part in plan)
 
 
 def _comparable(plan: dict[str, Any]) -> dict[str, Any]:
@@ -209,5 +232,6 @@ def _difference(ours: Any, theirs: Any) -> str:
     return f"{key}: {ours.get(key)} here, {theirs.get(key)} in the yardstick"
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """What is being done, to who waits for it."""
     print(text, file=sys.stderr, flush=True)

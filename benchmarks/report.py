@@ -8,19 +8,32 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.rendering import CHANGES
 from benchmarks.rendering import GOAL as MOST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from benchmarks.comparison import Contest, Situation
+    from benchmarks.figures import Kept
+    from benchmarks.measure import Cost
     from benchmarks.rendering import Rendered
+    from benchmarks.scale import Limited, Scale
     from benchmarks.startup import Started
+    from benchmarks.world import Size
 
+RESULTS = Path(__file__).parent / "RESULTS.md"
 GOAL = 10.0
+SCALE_GOALS = {"first plan, nothing in Port": (20.0, 400.0), "nothing changed": (8.0, None)}
+"""By situation: seconds of wall time, megabytes at the worst moment."""
+LIMIT_GOAL = 1.1
+_HEAD = """\
+# Benchmarks
+
+Measured by `python -m benchmarks` (`make bench`); `--only NAME` measures one part anew. This page is made of the
+figures that are kept of each part in `figures.json`."""
 _CONTEST = """\
 Catalog: the starter. Both pipelines read the same sandbox, which runs in a process of its own on the same machine and
 limits nobody, and must come to the same plan: the same creates with the same values, the same updates of the same
@@ -35,20 +48,43 @@ ratio says how many times as much the straightforward pipeline takes."""
 _PHASES = """\
 Seconds (medians). For pdsync the phases are run one after the other, to be told apart; the command itself reads
 PagerDuty and Port at the same time."""
+_SCALE = """\
+The sandbox runs in a process of its own on the same machine. *Bare* sends the requests that `pdsync plan --out FILE`
+has just sent once more with httpx, ten at a time, as if all pages were known beforehand, and throws the answers away:
+the floor for whoever reads the same over HTTP. The straightforward pipeline would take minutes for each line: its
+figures are those of the comparison above, times the ratio of the records (x{times:.1f}), not measured. pdsync runs as
+one runs it: analytics are read once a day, so by the first plan."""
+_LIMITED = """\
+Every answer takes {latency:g} s, and PagerDuty takes {per_minute} requests a minute (beyond them the sandbox answers
+429). *Least* is the time in which that many requests are given at an even pace; the limit counts by the minute, so that
+fewer than a minute's requests may come sooner."""
 _LIBRARIES = ("jq", "httpx", "msgspec", "orjson", "deepdiff")
 
 
 def machine() -> str:
-    """What it ran on, and whether something else ran, too."""
+    """What it runs on, and whether something else runs, too."""
     cores = os.cpu_count() or 1
     busy = os.getloadavg()[0]
     shared = f"shared with other work (load {busy:.1f} at the start)" if busy > cores / 4 else "otherwise idle"
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {cores} cores ({_processor()}), {platform.system()} {platform.machine()}, "
-        f"{platform.python_implementation()} {platform.python_version()}, {libraries}. The machine was {shared}: "
-        "read the ratios, they are of medians over rounds in which both took turns."
+        f"{platform.python_implementation()} {platform.python_version()}, {libraries}; the machine was {shared}"
     )
+
+
+def report(kept: Mapping[str, Kept]) -> str:
+    """The page: a section for each scenario that was measured."""
+    yardstick: Contest | None = kept["plan"].found if "plan" in kept else None
+    sections: dict[str, Callable[[Any], str]] = {
+        "startup": startup_section,
+        "rendering": rendering_section,
+        "plan": contest_section,
+        "scale": lambda found: scale_section(found, yardstick),
+        "limited": limited_section,
+    }
+    told = [f"{sections[name](kept[name].found)}\n\n*{kept[name].where}.*" for name in sections if name in kept]
+    return "\n\n".join((_HEAD, *told)) + "\n"
 
 
 def _processor() -> str:
@@ -57,6 +93,71 @@ def _processor() -> str:
     except OSError:
         return platform.machine()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+# --- 100,000 incidents ------------------------------------------------------------------------------------------
+
+
+def scale_section(found: Scale, yardstick: Contest | None) -> str:
+    """The table of a large company, the straightforward pipeline beside it where that was measured at all."""
+    times = _records(found.size) / _records(yardstick.size) if yardstick else 0.0
+    known = {situation.name: situation for situation in yardstick.situations} if yardstick else {}
+    rows: list[tuple[str, ...]] = []
+    for each in found.situations:
+        read = f"{each.work}; {each.requests} requests, {each.megabytes:.0f} MB"
+        rows.append((each.name, read, "bare", *_cost_cells(each.bare), ""))
+        if each.name in known:
+            costs = known[each.name].yardstick
+            wall, cpu, memory = (median(getattr(c, w) for c in costs) * times for w in ("wall", "cpu", "memory"))
+            told = (f"({wall:.0f} s)", f"({cpu:.0f} s)", f"({memory:.0f} MB)")
+            rows.append(("", "", "straightforward, scaled", *told, ""))
+        rows.append(("", "", "**pdsync**", *_cost_cells(each.ours), _goals(each.name, each.ours)))
+    rows.append(("apply, all of the first plan", "", "pdsync", *_cost_cells(found.apply), ""))
+    return "\n\n".join(
+        (
+            f"## {found.size.incidents:,} incidents and {found.size.services:,} services",
+            _SCALE.format(times=times),
+            _table(("situation", "the plan", "", "wall", "CPU", "peak memory", "goals"), rows),
+        )
+    )
+
+
+def limited_section(found: Limited) -> str:
+    """The table of a plan under a limit."""
+    ratio = found.cost.wall / found.least
+    row = (
+        found.name,
+        str(found.requests),
+        f"{found.least:.1f} s",
+        *_cost_cells(found.cost),
+        f"**x{ratio:.2f}** (goal x{LIMIT_GOAL}: {_kept(ratio <= LIMIT_GOAL)})",
+    )
+    return "\n\n".join(
+        (
+            f"## {found.size.incidents:,} incidents under PagerDuty's limit",
+            _LIMITED.format(latency=found.pace.latency, per_minute=found.pace.per_minute),
+            _table(("situation", "requests", "least", "wall", "CPU", "peak memory", "against least"), [row]),
+        )
+    )
+
+
+def _records(size: Size) -> int:
+    return size.incidents + size.services
+
+
+def _cost_cells(cost: Cost) -> tuple[str, str, str]:
+    return f"{cost.wall:.1f} s", f"{cost.cpu:.1f} s", f"{cost.memory:.0f} MB"
+
+
+def _goals(name: str, cost: Cost) -> str:
+    seconds, megabytes = SCALE_GOALS.get(name, (None, None))
+    told = [f"< {seconds:g} s: {_kept(cost.wall < seconds)}"] if seconds else []
+    told += [f"< {megabytes:g} MB: {_kept(cost.memory < megabytes)}"] if megabytes else []
+    return ", ".join(told)
+
+
+def _kept(is_kept: bool) -> str:  # noqa: FBT001
+    return "kept" if is_kept else "**missed**"
 
 
 # --- start-up --------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The sandbox in a process of its own, so that its work is not counted as anybody else's.
 
-`python -m benchmarks.world INCIDENTS SERVICES` serves until it is told to stop; its first line is the environment that
-points there.
+`python -m benchmarks.world INCIDENTS SERVICES PER_MINUTE LATENCY` serves until it is told to stop; its first line is
+the environment that points there.
 """
 
 from __future__ import annotations
@@ -61,11 +61,30 @@ class Served:
         told: dict[str, Any] = reply.json()
         return told
 
+    def requests(self) -> list[dict[str, Any]]:
+        """The requests that came since `forget_requests`."""
+        reply = httpx.get(f"{self.env['PAGERDUTY_API_URL']}{CONTROL}/requests", timeout=60)
+        found: list[dict[str, Any]] = reply.raise_for_status().json()
+        return found
+
+    def forget_requests(self) -> None:
+        """Begin the log of requests anew."""
+        httpx.delete(f"{self.env['PAGERDUTY_API_URL']}{CONTROL}/requests", timeout=60).raise_for_status()
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many requests a minute PagerDuty takes, and how many seconds each answer of either API takes."""
+
+    per_minute: int = NO_LIMIT
+    latency: float = 0.0
+
 
 @contextmanager
-def serving(size: Size) -> Iterator[Served]:
+def serving(size: Size, pace: Pace = Pace()) -> Iterator[Served]:
     """A sandbox of that size for the block."""
-    argv = [sys.executable, "-m", "benchmarks.world", str(size.incidents), str(size.services)]
+    numbers = (size.incidents, size.services, pace.per_minute, pace.latency)
+    argv = [sys.executable, "-m", "benchmarks.world", *map(str, numbers)]
     with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -78,8 +97,8 @@ def serving(size: Size) -> Iterator[Served]:
             process.terminate()
 
 
-def main(incidents: int, services: int) -> None:
-    """Serve, without a limit on requests: what is measured is the work, not the waiting."""
+def main(incidents: int, services: int, pace: Pace) -> None:
+    """Serve."""
     world = World(
         services=services,
         users=200,
@@ -89,9 +108,9 @@ def main(incidents: int, services: int) -> None:
         incidents=incidents,
         now=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
-    sandbox = Sandbox(world, pagerduty_limit=NO_LIMIT, port_limit=NO_LIMIT)
+    sandbox = Sandbox(world, pagerduty_limit=pace.per_minute, port_limit=NO_LIMIT, latency=pace.latency)
     serve_forever(sandbox, ready=lambda box: print(json.dumps(box.env()), flush=True))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), Pace(int(sys.argv[3]), float(sys.argv[4])))

@@ -30,7 +30,7 @@ _PORT_READS = re.compile(r"GET .*|POST /v1/(auth/access_token|entities/(search|a
 
 
 class Request(NamedTuple):
-    """One request as it came in: raw path, raw query, status (0: no answer was sent), epoch seconds."""
+    """One request as it came in: raw path, raw query, status (0: no answer was sent), epoch seconds, body."""
 
     api: str
     method: str
@@ -38,6 +38,7 @@ class Request(NamedTuple):
     query: str
     status: int
     at: float
+    body: str = ""
 
 
 class RequestLog:
@@ -275,15 +276,22 @@ def observed(app: ASGIApp, api: str, log: RequestLog, faults: Faults) -> ASGIApp
             return
         path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
         method, at = scope["method"], time.time()
+        query = scope["query_string"].decode("latin-1")
         recorded = False
+        body = bytearray()
+
+        async def received() -> Message:
+            message = await receive()
+            body.extend(message.get("body", b""))
+            return message
 
         def record(status: int) -> None:
             nonlocal recorded
             if not recorded:
                 recorded = True
-                log.add(Request(api, method, path, scope["query_string"].decode("latin-1"), status, at))
+                log.add(Request(api, method, path, query, status, at, body.decode(errors="replace")))
 
-        exchange = Exchange(app, scope, receive, send, record)
+        exchange = Exchange(app, scope, received, send, record)
         fault = faults.take(api, method, path)
         try:
             await (exchange.run() if fault is None else EFFECTS[fault.effect](fault, exchange))

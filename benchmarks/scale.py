@@ -1,0 +1,110 @@
+"""A plan of 100,000 incidents and 5,000 services against a bare download of the same bytes; and one under a limit.
+
+The straightforward pipeline would take minutes in each situation: its figures are those of `plan`, scaled by the number
+of records (see `report`).
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from benchmarks.bare import Asked, write
+from benchmarks.comparison import CHANGED, Stage, change, say, staged
+from benchmarks.measure import Cost, measured
+from benchmarks.world import ROOT, Pace, Size, serving
+
+if TYPE_CHECKING:
+    from benchmarks.world import Served
+
+LARGE = Size(100_000, 5_000)
+LIMITED = Pace(per_minute=960, latency=0.3)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One situation: what the plan holds, its requests, the megabytes that came, what it costs and what they alone."""
+
+    name: str
+    work: str
+    requests: int
+    megabytes: float
+    ours: Cost
+    bare: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """All situations of one company, and what it cost to create it all."""
+
+    size: Size
+    situations: list[Measured]
+    apply: Cost
+
+
+def scale(size: Size = LARGE) -> Scale:
+    """The three situations of `comparison`, as one meets them: analytics are read once a day."""
+    with serving(size) as served, staged(served) as stage:
+        first = _measured(stage, served, "first plan, nothing in Port")
+        created = stage.created()
+        applied = stage.apply()
+        unchanged = _measured(stage, served, "nothing changed")
+        change(served, created)
+        changed = _measured(stage, served, f"about {CHANGED:.0%} changed")
+    return Scale(size, [first, unchanged, changed], applied)
+
+
+def _measured(stage: Stage, served: Served, name: str) -> Measured:
+    say(name)
+    stage.look()
+    served.forget_requests()
+    ours = stage.plan()
+    asked = _asked(served)
+    with TemporaryDirectory(prefix="pdsync-benchmark-") as folder:
+        requests, size = Path(folder) / "requests", Path(folder) / "size"
+        write(requests, asked)
+        argv = [sys.executable, "-m", "benchmarks.bare", str(requests), str(size)]
+        bare = measured(argv, cwd=ROOT, env=served.env)
+        megabytes = int(size.read_text(encoding="ascii")) / 1e6
+    return Measured(name, stage.work(), len(asked), megabytes, ours, bare)
+
+
+def _asked(served: Served) -> list[Asked]:
+    """The requests that brought something, without that for a token."""
+    return [
+        Asked(one["api"], one["method"], one["path"], one["query"], one["body"])
+        for one in served.requests()
+        if one["status"] == 200 and not one["path"].endswith("/access_token")
+    ]
+
+
+# --- under a limit ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """A plan against slow answers of which PagerDuty gives so many a minute; `requests` are those to PagerDuty."""
+
+    name: str
+    size: Size
+    pace: Pace
+    requests: int
+    cost: Cost
+
+    @property
+    def least(self) -> float:
+        """The seconds in which PagerDuty gives so many answers at an even pace."""
+        return self.requests / self.pace.per_minute * 60
+
+
+def limited(size: Size | None = None) -> Limited:
+    """A first plan under PagerDuty's documented limit."""
+    size = size or Size()
+    with serving(size, LIMITED) as served, staged(served) as stage:
+        served.forget_requests()
+        cost = stage.plan()
+        sent = sum(one["api"] == "pagerduty" for one in served.requests())
+    return Limited("first plan, nothing in Port", size, LIMITED, sent, cost)
