@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 BLOCK = 1 << 20
 """So much is written, or read in passing, at a time."""
 
+_AHEAD = 1 << 16
+"""So much is read at once where the last reading ended: records are mostly asked for in the order they stand in."""
+
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -59,11 +62,24 @@ class OpenFile:
     def __init__(self, handle: int) -> None:
         self._handle = handle
         self._turn = threading.Lock()
+        self._near = 0, b""
         self.size = os.fstat(handle).st_size
         weakref.finalize(self, os.close, handle)
 
     def read(self, offset: int, size: int) -> bytes:
         """See `Readable.read`.  Raises `OSError`."""
+        start, block = self._near  # taken together, so that no thread sees one without the other
+        inside, end = offset - start, start + len(block)
+        if inside >= 0 and offset + size <= end:
+            return block[inside : inside + size]
+        if size >= _AHEAD or not 0 <= offset - end + size <= _AHEAD:
+            self._near = offset + size, b""
+            return self._read(offset, size)
+        block = self._read(offset, _AHEAD)
+        self._near = offset, block
+        return block[:size]
+
+    def _read(self, offset: int, size: int) -> bytes:
         if hasattr(os, "pread"):
             return os.pread(self._handle, size, offset)
         with self._turn:  # pragma: no cover  (Windows)

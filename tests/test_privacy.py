@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,10 +28,25 @@ def cleaned(value: Any, **fields: str) -> Any:
     return json.loads(Cleaner([made]).clean(made.kind, json.dumps(value).encode()))
 
 
+def left(name: str) -> dict[str, int]:
+    """What is there under the beginning of a name, unless that is a name as well."""
+    return {} if name[:-1] in KEYS else {name[:-1]: 3}
+
+
 def keys_of(value: Any) -> set[str]:
     if isinstance(value, list):
         return set().union(*map(keys_of, value))
     return set(value).union(*map(keys_of, value.values())) if isinstance(value, dict) else set()
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_each_key_goes(name: str) -> None:
+    """Every one of the names is found by itself, and none that only begins or ends like it."""
+    assert cleaned({name: "x", f"{name}_": 1, f"_{name}": 2, name[:-1]: 3}) == {
+        f"{name}_": 1,
+        f"_{name}": 2,
+        **left(name),
+    }
 
 
 @given(VALUES)

@@ -32,6 +32,19 @@ def test_what_was_put_comes_back(pieces: list[bytes], data: st.DataObject) -> No
     assert spool.size == sum(map(len, pieces))
 
 
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 250_000), st.integers(0, 100_000) | st.integers(0, 300)), max_size=20))
+def test_reading_ahead_changes_nothing(tmp_path_factory: pytest.TempPathFactory, asked: list[tuple[int, int]]) -> None:
+    """In order, backwards, across what was read before and beyond the end: always the bytes of the file."""
+    data = bytes(number * number % 251 for number in range(200_000))
+    path = tmp_path_factory.mktemp("read") / "file"
+    path.write_bytes(data)
+    file = open_file(path)
+    for offset, size in asked:
+        assert file.read(offset, size) == data[offset : offset + size]
+        assert file.read(offset + size, 7) == data[offset + size :][:7]
+
+
 @given(st.binary(max_size=60).map(lambda text: text.replace(b"\r", b"\n")))
 def test_lines_are_those_of_the_bytes(text: bytes) -> None:
     """Every line with its end, the last one with what it has."""

@@ -153,6 +153,9 @@ def _items(tree: Tree, prefix: str) -> Iterator[tuple[str, Blob]]:
 
 def revision(root: Path) -> tuple[str | None, bool]:
     """The commit checked out where `root` is, and whether a file under `root` differs from it or is new."""
+    if not any((folder / ".git").exists() for folder in (root.resolve(), *root.resolve().parents)):
+        return None, False  # without asking git, which takes longer than all else about a catalog
+
     from git.exc import GitError
 
     try:
