@@ -62,12 +62,15 @@ class Evidence:
     digests: Digests
 
 
-async def told_causes(plan: Plan, found: Evidence, reader: TargetReader) -> Plan:
-    """The plan with the causes of its changes, as exact as they can be had, and who is behind them."""
+async def told_causes(plan: Plan, found: Evidence, reader: TargetReader | None) -> Plan:
+    """The plan with the causes of its changes, as exact as they can be had, and who is behind them.
+
+    Without a reader the target is not asked who wrote in it.
+    """
     if not plan.changes:
         return plan
     plan = await asyncio.to_thread(_attributed, plan, found)
-    return await _edited(plan, reader)
+    return await _edited(plan, reader) if reader is not None else plan
 
 
 def _attributed(plan: Plan, found: Evidence) -> Plan:

@@ -35,6 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.apply",),
     ("pdsync.resume",),
     ("pdsync.commands", "pdsync.examination"),
+    ("pdsync.explanation",),
     ("pdsync.github",),
     ("pdsync.cli",),
     ("pdsync.__main__",),

@@ -22,6 +22,7 @@ COMMANDS = {
     "validate": ("catalog_commands:validate", "Check the catalog offline, all problems at once."),
     "schema": ("catalog_commands:schema", "Print the JSON Schemas of catalog and plan files."),
     "eval": ("catalog_commands:eval_", "Show how one record is mapped, value by value."),
+    "explain": ("explain_command:explain", "Say why an entity is as it is, or why a record gave none."),
     "snapshot": ("plan_commands:snapshot", "Fetch what the mappings read from PagerDuty."),
     "plan": ("plan_commands:plan", "Show what apply would do, and change nothing."),
     "apply": ("plan_commands:apply", "Do a plan: the one given, or a new one after asking."),

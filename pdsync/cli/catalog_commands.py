@@ -67,13 +67,14 @@ def validate(options: Options, *, form: str, ref: str | None) -> int:
 @click.argument("name", metavar="[NAME]", required=False)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write one file for each there.")
 def schema(*, name: str | None, out: Path | None) -> int:
-    """Print the JSON Schema NAME (project, blueprint, mapping, webhook, test, plan), or list them."""
+    """Print the JSON Schema NAME (project, blueprint, mapping, webhook, test, plan, explanation), or list them."""
     import orjson
 
     from pdsync.catalog.schema import json_schemas
     from pdsync.plan.document import plan_schema
+    from pdsync.render.explanation import explanation_schema
 
-    schemas = {**json_schemas(), "plan": plan_schema()}
+    schemas = {**json_schemas(), "plan": plan_schema(), "explanation": explanation_schema()}
     if name is not None and name not in schemas:
         raise UsageError(error("PD807", "no such schema", detail=name, hint="one of " + ", ".join(sorted(schemas))))
     wanted = {name: schemas[name]} if name else schemas

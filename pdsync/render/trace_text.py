@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pdsync.render.escape import value_text, visible
 from pdsync.render.paint import Paint
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from pdsync.jq.tracing import RecordTrace, RowTrace, SlotTrace
+
+    Below = Callable[[int, SlotTrace], Iterable[str]]
+    """The number of a row and one of its expressions -> more to say of it."""
 
 _COLORS = {"value": "green", "null": "dim", "none": "yellow", "several": "yellow", "error": "red", "unknown": "yellow"}
 
 
-def render_trace(trace: RecordTrace, *, color: bool = False) -> str:
-    """Selector, then every expression with its place, what it gave and what that means; then the entities."""
+def render_trace(trace: RecordTrace, *, color: bool = False, below: Below = lambda *_: ()) -> str:
+    """Selector, then every expression with its place, what it gave and what that means; then the entities.
+
+    `below` gives more lines for an expression of a row.
+    """
     paint = Paint(color)
     lines = [paint("bold", f"{visible(trace.record)} under {visible(trace.rule)}")]
     lines += [paint("red", f"  {visible(trace.failure)}")] if trace.failure else []
     lines += _slot(trace.items, paint) if trace.items else []
     for number, row in enumerate(trace.rows, start=1):
         lines += [f"  item {number}"] if len(trace.rows) > 1 else []
-        lines += _row(row, paint)
+        lines += _row(row, paint, partial(below, number - 1))
     for entity in trace.entities:
         lines.append(paint("green", f"  = {visible(str(entity.key))}"))
         lines += [f"      {visible(path)}  {value_text(value)}" for path, value in sorted(entity.fields.items())]
@@ -29,11 +38,13 @@ def render_trace(trace: RecordTrace, *, color: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(row: RowTrace, paint: Paint) -> list[str]:
-    lines = _slot(row.selector, paint)
+def _row(row: RowTrace, paint: Paint, below: Callable[[SlotTrace], Iterable[str]]) -> list[str]:
+    lines = [*_slot(row.selector, paint), *(f"      {line}" for line in below(row.selector))]
     if not row.selected:
         return [*lines, paint("yellow", "  not selected: no entity comes of it")]
-    return lines + [line for slot in row.slots for line in _slot(slot, paint)]
+    for slot in row.slots:
+        lines += [*_slot(slot, paint), *(f"      {line}" for line in below(slot))]
+    return lines
 
 
 def _slot(slot: SlotTrace, paint: Paint) -> list[str]:

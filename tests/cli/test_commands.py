@@ -117,7 +117,7 @@ def test_a_missing_catalog_is_said(here: Workspace) -> None:
 def test_schemas_are_schemas(here: Workspace, tmp_path: Path) -> None:
     """Listed, printed one by one, and written as files; each is valid JSON Schema."""
     names = here.ok("schema").out.split()
-    assert names == sorted(["blueprint", "mapping", "plan", "project", "test", "webhook"])
+    assert names == sorted(["blueprint", "explanation", "mapping", "plan", "project", "test", "webhook"])
     for name in names:
         Draft202012Validator.check_schema(here.ok("schema", name).json)
     here.ok("schema", "--out", "schemas")

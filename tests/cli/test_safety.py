@@ -21,6 +21,7 @@ READ_COMMANDS = (
     ["plan", "--offline", "--detailed-exitcode"],
     ["snapshot"],
     ["drift"],
+    ["explain", "person/nobody"],
     ["show"],
     ["show", "history"],
     ["state", "list"],
@@ -153,13 +154,14 @@ def test_no_secret_is_ever_written_or_printed(tmp_path: Path, monkeypatch: pytes
                 ["show", "history"],
                 ["drift"],
                 ["eval", "users", min(box.world.users)],
+                ["explain", f"users:{min(box.world.users)}", "--format", "json"],
                 ["snapshot", "--out", "snapshot.jsonl"],
                 ["destroy", "--auto-approve"],
             )
         ]
         told += [here.run("-v", "--catalog", "starter", "plan", PORT_CLIENT_SECRET=PORT_CLIENT_SECRET + "x")]
         hidden = secrets_of(box)
-    assert [ran.code for ran in told] == [0] * 9 + [1]
+    assert [ran.code for ran in told] == [0] * 10 + [1]
     assert len(hidden) > 2
     everything = {f"{n}": ran.out + ran.err for n, ran in enumerate(told)}
     everything |= {name: data.decode(errors="replace") for name, data in here.files().items()}

@@ -1,0 +1,142 @@
+"""Why an entity is as it is, as text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pdsync.jq.inputs import WHOLE
+from pdsync.normal import same
+from pdsync.render.escape import quoted, value_text, visible
+from pdsync.render.paint import Paint
+from pdsync.render.plan_text import COLORS, REASONS, SYMBOLS
+from pdsync.render.trace_text import render_trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pdsync.jq.tracing import SlotTrace
+    from pdsync.model import FieldChange, Json
+    from pdsync.plan.account import Account, FieldAccount, LastChange, NextChange
+    from pdsync.render.explanation import Explanation, Reading
+
+_COLORS = {"managed": "green", "held": "red", "withheld": "red", "protected": "cyan"}
+_READ = 60
+"""Characters of a value that was read."""
+
+
+def render_explanation(told: Explanation, *, color: bool = False) -> str:
+    """Each entity: whose it is, what Port holds, what was done last, what a plan would do; then how its records map."""
+    paint = Paint(color)
+    fields = {path: field for account in told.entities for path, field in account.fields.items()}
+    alone = len(told.entities) == 1
+    mapped = {slot.name for reading in told.readings for row in reading.trace.rows for slot in row.slots}
+    blocks = [_account(account, mapped if alone else set(), paint) for account in told.entities]
+    asked = alone and told.entities[0].live is not None
+    blocks += [_reading(reading, fields if alone else {}, color=color, asked=asked) for reading in told.readings]
+    blocks += ["".join(f"{visible(record)}: {visible(why)}\n" for record, why in told.failed.items())]
+    blocks += ["".join(f"({visible(note)})\n" for note in told.notes)]
+    taken = f"(records of the snapshot taken {visible(told.snapshot)})\n"
+    return "\n".join([block for block in blocks if block]) + taken
+
+
+def _account(account: Account, mapped: set[str], paint: Paint) -> str:
+    """One entity; of its fields those that no expression below speaks of."""
+    head = f"{paint('bold', visible(str(account.key)))} {quoted(account.title, 80) if account.title else ''}".rstrip()
+    standing = paint(_COLORS.get(account.standing, "yellow"), account.standing)
+    lines = [head, f"  owner   {standing}: {visible(account.why)}"]
+    lines += [f"          {visible(more)}" for more in account.also]
+    rules = f" by {', '.join(map(visible, account.rules))}" if account.rules else ""
+    lines += [f"  source  {visible(account.source)}{rules}"] if account.source else []
+    lines += [f"  Port    {_live(account)}"]
+    lines += [f"  {'' if n else 'last':<6}  {visible(text)}" for n, text in enumerate(_last(account.last))]
+    lines += _next(account.next, paint)
+    rest = [field for path, field in account.fields.items() if path not in mapped]
+    asked = account.live is not None and account.live.fields is not None
+    lines += [line for field in rest for line in _field(field, asked=asked)]
+    return "\n".join(lines) + "\n"
+
+
+def _live(account: Account) -> str:
+    if account.live is None:
+        return "was not asked"
+    if account.live.fields is None:
+        return "does not have it"
+    who = " ".join(part for part in (account.live.edited_by, account.live.edited_at) if part)
+    return visible(f"has it, last written by {who}" if who else "has it")
+
+
+def _last(last: LastChange | None) -> Iterator[str]:
+    if last is None:
+        yield "no journal here tells of it"
+        return
+    why = REASONS.get(last.reason, last.reason)
+    done = f"{last.action}{f' ({why})' if why else ''}: {last.status} {last.message}".rstrip()
+    yield f"{done}  [{' '.join(last.causes)}]"
+    commit = f", catalog commit {last.commit[:10]}" if last.commit else ""
+    link = f", {last.link}" if last.link else ""
+    yield f"in {last.run}: {last.operation} by {last.who or 'somebody'} at {last.started}{commit}{link}"
+    if last.action == "update":
+        yield from (f"  {field.path}  {_change(field)}" for field in last.fields)
+
+
+def _next(change: NextChange | None, paint: Paint) -> Iterator[str]:
+    if change is None:
+        yield "  next    nothing to do"
+        return
+    why = REASONS.get(change.reason, change.reason)
+    symbol = paint(COLORS[change.action], f"{SYMBOLS[change.action]} {change.action}")
+    yield f"  next    {symbol}{f' ({visible(why)})' if why else ''}  [{' '.join(change.causes)}]"
+    yield from (
+        f"            {visible(field.path)}  {_change(field)}  [{' '.join(field.causes or (field.cause,))}]"
+        for field in change.fields
+    )
+
+
+def _change(field: FieldChange) -> str:
+    return f"{value_text(field.before, _READ)} -> {value_text(field.after, _READ)}"
+
+
+def _field(field: FieldAccount, *, asked: bool) -> Iterator[str]:
+    yield f"  {visible(field.path)}"
+    if field.unknown:
+        yield f"      unknown: {visible(field.unknown)}"
+    yield from (f"      {line}" for line in _held(field, asked=asked))
+
+
+def _held(field: FieldAccount, *, asked: bool) -> Iterator[str]:
+    """What we wrote and what Port holds, once where it is the same."""
+    if asked and same(field.applied, field.live):
+        yield f"in Port, as we wrote it: {value_text(field.live)}"
+        return
+    if field.applied is not None:
+        yield f"we wrote: {value_text(field.applied)}"
+    if asked:
+        yield f"in Port: {value_text(field.live)}"
+
+
+def _reading(reading: Reading, fields: Mapping[str, FieldAccount], *, color: bool, asked: bool) -> str:
+    def below(row: int, slot: SlotTrace) -> Iterable[str]:
+        reads = reading.reads[row].get(slot.name, {}) if row < len(reading.reads) else {}
+        yield from _reads(reads, slot)
+        if slot.name in fields:
+            yield from _beside(fields[slot.name], slot, asked=asked)
+
+    return render_trace(replace(reading.trace, entities=()), color=color, below=below)
+
+
+def _reads(reads: Mapping[str, Json], slot: SlotTrace) -> Iterator[str]:
+    """What an expression read, unless it is that and nothing else that it gave."""
+    for path, value in reads.items():
+        if path == WHOLE:
+            yield "reads the whole record"
+        elif path != slot.expression.text.strip() or not same(value, slot.value):
+            yield f"reads {visible(path)}: {value_text(value, _READ)}"
+
+
+def _beside(field: FieldAccount, slot: SlotTrace, *, asked: bool) -> Iterator[str]:
+    """What we wrote and what Port holds, where that is not what the expression gives."""
+    if asked and same(field.applied, field.live) and same(field.live, slot.value):
+        yield "Port has the same"
+    elif asked or not same(field.applied, slot.value):
+        yield from _held(field, asked=asked)
