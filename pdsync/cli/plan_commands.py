@@ -17,7 +17,7 @@ from pdsync.cli.saved_plans import rebase, show_difference, show_unreviewed
 from pdsync.cli.session import Session
 from pdsync.errors import UsageError, error
 from pdsync.plan import Scope
-from pdsync.plan.document import parse_plan, plan_document
+from pdsync.plan.document import parse_plan, plan_chunks, plan_document
 from pdsync.plan.saved import to_review
 from pdsync.plan.verdict import plan_exit_code, refusal
 from pdsync.render.markdown import render_plan_markdown
@@ -213,7 +213,7 @@ def plan(
     session.tell((*made.diagnostics, *refusal(made)))
     session.events([{"type": "plan", "fingerprint": made.fingerprint, "changes": len(made.changes)}])
     if out is not None:
-        session.write_file(out, [plan_document(made)])
+        session.write_file(out, plan_chunks(made))
         session.progress.note(f"Saved to {out}; `pdsync apply {out}` does exactly this.")
     return plan_exit_code(made, detailed=detailed_exitcode)
 

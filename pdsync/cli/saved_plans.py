@@ -9,7 +9,7 @@ import click
 
 from pdsync.errors import UsageError, error
 from pdsync.plan import Scope
-from pdsync.plan.document import parse_plan, plan_document, read_plan
+from pdsync.plan.document import parse_plan, plan_chunks, read_plan
 from pdsync.plan.saved import Comparison, compare, rebased, to_review
 from pdsync.render.comparison_text import comparison_json, render_comparison, render_rebase
 from pdsync.render.plan_text import render_plan
@@ -42,7 +42,7 @@ def rebase(session: Session, file: Path, form: str, make: Callable[[Scope], Plan
     if out is None:
         session.progress.note("Nothing was kept: give --out FILE to save the rebased plan.")
     else:
-        session.write_file(out, [plan_document(made)])
+        session.write_file(out, plan_chunks(made))
         session.progress.note(f"Saved to {out}; `pdsync apply {out}` does exactly this.")
     return made
 

@@ -6,22 +6,49 @@ Schema is generated from the same types (`plan_schema`).
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import orjson
 
 from pdsync.errors import StateError, error
 from pdsync.model import Plan
 from pdsync.plan import fingerprint
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pdsync.model import Change
+
 FORMAT_VERSION = "1.0"
+_AT_ONCE = 200
 
 
 def plan_document(plan: Plan) -> bytes:
     """The plan as canonical JSON: sorted keys, no white space, one trailing newline."""
-    value = {"format_version": FORMAT_VERSION} | {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
-    return encoded(value) + b"\n"
+    return b"".join(plan_chunks(plan))
+
+
+def plan_chunks(plan: Plan) -> Iterator[bytes]:
+    """`plan_document` piece by piece: of a large plan, it is several times as much as the plan itself."""
+    values = {"format_version": FORMAT_VERSION} | {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
+    for number, (name, value) in enumerate(sorted(values.items())):
+        yield (b"," if number else b"{") + encoded(name) + b":"
+        if name == "changes":
+            yield from _listed(value)
+        else:
+            yield encoded(value)
+    yield b"}\n"
+
+
+def _listed(changes: Sequence[Change]) -> Iterator[bytes]:
+    """Changes as a list, some at a time: each piece but the first begins with a comma."""
+    following = iter(changes)
+    opening = b"["
+    while some := list(islice(following, _AT_ONCE)):
+        yield opening + encoded(some)[1:-1]
+        opening = b","
+    yield b"]" if changes else b"[]"
 
 
 def encoded(value: Any) -> bytes:
@@ -38,21 +65,28 @@ def parse_plan(data: bytes, name: str = "plan") -> Plan:
     return plan
 
 
+class _Versioned(msgspec.Struct):
+    """What is looked at before anything else of a plan."""
+
+    format_version: Any = None
+
+
 def read_plan(data: bytes, name: str = "plan") -> Plan:
     """Read a plan document to be shown.  Raises `StateError` when it is none, or of another major version."""
     try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError as e:
+        version = msgspec.json.decode(data, type=_Versioned).format_version
+    except msgspec.ValidationError:
+        version = None
+    except msgspec.DecodeError as e:
         raise StateError(error("PD510", "not a plan", detail=f"{name} is not JSON: {e}")) from e
-    version = value.get("format_version") if isinstance(value, dict) else None
     if not isinstance(version, str):
         raise StateError(error("PD510", "not a plan", detail=f"{name} has no format_version"))
     if version.split(".")[0] != FORMAT_VERSION.split(".", maxsplit=1)[0]:
         detail = f"{name} has format {version}, this pdsync reads {FORMAT_VERSION}"
         raise StateError(error("PD511", "plan of another format", detail=detail, hint="plan again with this pdsync"))
     try:
-        return msgspec.convert({k: v for k, v in value.items() if k != "format_version"}, Plan)
-    except msgspec.ValidationError as e:
+        return msgspec.json.decode(data, type=Plan)
+    except msgspec.DecodeError as e:
         raise StateError(error("PD510", "not a plan", detail=f"{name}: {e}")) from e
 
 
