@@ -14,11 +14,11 @@ from pdsync.plan.rename import successors
 from pdsync.targets import EntityWrite
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
     from pdsync.errors import Diagnostic
-    from pdsync.model import Blueprint, FieldChange, Plan
+    from pdsync.model import Blueprint, Change, FieldChange, Plan
     from pdsync.plan import Facts
     from pdsync.targets import TargetReader, ValidatingReader
 
@@ -29,18 +29,31 @@ async def look_around(facts: Facts, reader: TargetReader) -> Facts:
     adopted, going = to_adopt(facts), leaving(facts)
     by_integration = await reader.by_integration(adopted) if adopted else frozenset()
     notes = (_not_told(len(adopted)),) if by_integration is None else ()
-    judged = {key.blueprint for key in going} | removed_parts(blueprint_drafts(facts)).keys()
-    dependents, not_told = await _dependents(going, facts, reader)
-    cards = {name: await reader.scorecards(name) for name in sorted(judged & facts.existing.blueprints.keys())}
-    around = Surroundings(
-        by_integration or frozenset(),
-        await _teams(going, facts, reader),
-        dependents,
-        {name: found for name, found in cards.items() if found is not None},
-        (*not_told, *(f"scorecards of {name}" for name, found in cards.items() if found is None)),
-        notes,
-    )
+    around = await ask_around(going, blueprint_drafts(facts), facts, reader)
+    around = replace(around, by_integration=by_integration or frozenset(), diagnostics=notes)
     return replace(facts, around=around)
+
+
+async def ask_around(
+    going: Sequence[EntityKey],
+    drafts: Iterable[Change],
+    facts: Facts,
+    reader: TargetReader,
+    listed: Existing | None = None,
+) -> Surroundings:
+    """What is there around entities that may go, and blueprints that change.  Raises `TargetError`.
+
+    `listed` are the blueprints of which all entities were read, where that is not so of all in `facts`.
+    """
+    judged = {key.blueprint for key in going} | removed_parts(drafts).keys()
+    dependents, not_told = await _dependents(going, replace(facts, existing=listed or facts.existing), reader)
+    cards = {name: await reader.scorecards(name) for name in sorted(judged & facts.existing.blueprints.keys())}
+    return Surroundings(
+        teams=await _teams(going, facts, reader),
+        dependents=dependents,
+        scorecards={name: found for name, found in cards.items() if found is not None},
+        unknown=(*not_told, *(f"scorecards of {name}" for name, found in cards.items() if found is None)),
+    )
 
 
 async def _teams(going: Sequence[EntityKey], facts: Facts, reader: TargetReader) -> dict[EntityKey, tuple[str, ...]]:

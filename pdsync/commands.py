@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = ["Fetching", "merged", "queries", "take_snapshot", "watch"]
 
 _NAMED = 5
+_NEW_SNAPSHOT = "PagerDuty: another snapshot has been taken since"
 NO_ENRICHMENT = "PD330"
 NO_LIMIT = DeleteLimit(count=2**62, percent=100.0, empty="allow")
 
@@ -178,18 +179,21 @@ async def check_fresh(
 ) -> None:
     """See that all that a saved plan stands on is as it was: catalog, state, snapshot, organisation, each entity.
 
+    A revert stands on neither catalog nor snapshot.
+
     Raises `StalePlan` naming everything that has moved; writes nothing.
     """
     ledger = store.load()
     existing = await reader.read(paths_to_read(plan), progress)
     base, digest = plan.base, store.last_digest()
+    mapped = not Scope.read(base.scope).reverts
     state = (ledger.serial, ledger.lineage)
     made_from = _version(base.commit, base.catalog)
     found = [
         base.org_id != existing.org_id and f"organisation: {base.org_id} -> {existing.org_id}",
-        base.catalog != catalog.tree and f"catalog: {made_from} -> {_catalog_version(catalog)}",
+        mapped and base.catalog != catalog.tree and f"catalog: {made_from} -> {_catalog_version(catalog)}",
         (base.serial, base.lineage) != state and f"state: serial {base.serial} -> {ledger.serial}{_fork(base, ledger)}",
-        base.snapshot and digest and base.snapshot != digest and "PagerDuty: another snapshot has been taken since",
+        mapped and "" not in (base.snapshot, digest) and base.snapshot != digest and _NEW_SNAPSHOT,
         _moved_entities(plan, existing),
     ]
     hint = "`pdsync plan --rebase PLAN` says what that changes; nothing was written"
@@ -287,7 +291,7 @@ async def _decide(
     validating: ValidatingReader | None = None,
 ) -> Plan:
     catalog, snapshot = sides.catalog, sides.snapshot
-    _same_organisation(ledger, existing)
+    same_organisation(ledger, existing)
     for key in existing.entities.keys() & ledger.entities.keys():
         share(existing.entities[key].fields, ledger.entities[key].fields)
     desired = await asyncio.to_thread(_mapped, catalog, snapshot, store, ledger, progress)
@@ -361,7 +365,7 @@ def _mapped_anew(catalog: Catalog, snapshot: Snapshot) -> DesiredEntities:
     return map_entities(catalog.rules, snapshot)
 
 
-def _same_organisation(ledger: Ledger, existing: Existing) -> None:
+def same_organisation(ledger: Ledger, existing: Existing) -> None:
     """Refuse a state that belongs to another Port organisation than the one just read."""
     if ledger.org_id and existing.org_id and ledger.org_id != existing.org_id:
         detail = f"the state belongs to organisation {ledger.org_id}, the credentials to {existing.org_id}"

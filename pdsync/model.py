@@ -464,7 +464,8 @@ class RunNote:
     """What the ledger remembers of a run whose outcome it holds; `serial` is that of the first ledger that does.
 
     `operation` is the command, `who` user@host, `link` the CI run, `pull` the pull request, as a link or `#12`;
-    `resumes` is the run that it went on with, `changes` how many the plan had, the counts how many of them ended so.
+    `resumes` is the run that it went on with, `reverts` the one that it put back, `changes` how many the plan had, the
+    counts how many of them ended so.
     """
 
     run: str
@@ -476,6 +477,7 @@ class RunNote:
     link: str = ""
     pull: str = ""
     resumes: str = ""
+    reverts: str = ""
     changes: int = 0
     done: int = 0
     failed: int = 0
@@ -512,7 +514,7 @@ class Ledger:
 # --- plan ------------------------------------------------------------------------------------------------------
 
 Action = Literal["create", "update", "delete", "adopt", "release", "forget"]
-Cause = Literal["catalog", "source", "drift", "tool"]
+Cause = Literal["catalog", "source", "drift", "tool", "revert"]
 
 
 @many(frozen=True, slots=True)
@@ -856,6 +858,22 @@ class RunHead:
     link: str = ""
     pull: str = ""
     resumes: str = ""
+    reverts: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerBefore:
+    """The ledger as a run found it, as far as the run's plan does not tell.
+
+    `entries` are by change number (`pdsync.plan.revert.entry_before` tells the others); the rest is as in `Ledger`.
+    """
+
+    commit: str = ""
+    catalog: str = ""
+    snapshot: str = ""
+    tool: str = ""
+    expressions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    entries: Mapping[int, LedgerEntry] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -863,7 +881,7 @@ class RunRecord:
     """One run as its journal tells it.
 
     `statuses`, `messages` and `images` are by change number; `closed` is the serial of the ledger that holds the
-    result, None while none does.
+    result, None while none does.  `before` is None in journals of older versions.
     """
 
     head: RunHead
@@ -872,6 +890,7 @@ class RunRecord:
     messages: Mapping[int, str] = field(default_factory=dict)
     images: Mapping[int, Image] = field(default_factory=dict)
     closed: int | None = None
+    before: LedgerBefore | None = None
 
     @property
     def run(self) -> str:

@@ -35,7 +35,7 @@ def find_run(store: StateStore, ledger: Ledger, run: str | None) -> RunRecord:
     record = store.run(wanted)
     if record is None:
         known = any(note.run == wanted for note in history)
-        raise _elsewhere(wanted) if known else _no_such(wanted)
+        raise journal_elsewhere(wanted) if known else no_such_run(wanted)
     if record.plan.base.lineage not in ("", ledger.lineage):
         detail = f"it was made on the state {record.plan.base.lineage}, this is {ledger.lineage or 'none yet'}"
         raise StateError(
@@ -62,11 +62,13 @@ def _left_open(store: StateStore, history: list[RunNote]) -> str:
     raise UsageError(error("PD532", "there is nothing to resume", detail="the last run is whole", hint=hint))
 
 
-def _no_such(run: str) -> UsageError:
+def no_such_run(run: str) -> UsageError:
+    """That there is no run of this name."""
     return UsageError(error("PD532", "there is no such run", detail=run, hint="`pdsync history` lists all runs"))
 
 
-def _elsewhere(run: str) -> StateError:
+def journal_elsewhere(run: str) -> StateError:
+    """That only the ledger knows this run."""
     hint = "resume it on the machine that ran it; or plan again: what was done is found in Port"
     return StateError(error("PD533", "the journal of this run is not here", detail=run, hint=hint))
 

@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.sight", "pdsync.around", "pdsync.causes", "pdsync.snapshots"),
     ("pdsync.apply",),
     ("pdsync.resume",),
+    ("pdsync.revert",),
     ("pdsync.commands", "pdsync.examination"),
     ("pdsync.explanation",),
     ("pdsync.github",),

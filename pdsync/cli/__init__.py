@@ -27,6 +27,7 @@ COMMANDS = {
     "plan": ("plan_commands:plan", "Show what apply would do, and change nothing."),
     "apply": ("plan_commands:apply", "Do a plan: the one given, or a new one after asking."),
     "resume": ("run_commands:resume", "Go on with a run that did not come to its end."),
+    "revert": ("revert_command:revert", "Show what would put back what a run did, and save it."),
     "history": ("run_commands:history", "List the runs, or one of them change by change."),
     "show": ("plan_commands:show", "Show a saved plan, the state, the history, or one entity."),
     "drift": ("plan_commands:drift", "Show what somebody else changed in Port."),

@@ -42,7 +42,8 @@ MARKDOWN_BUDGET = 60_000
 FORMATS = ("text", "json", "markdown", "html")
 
 
-def _scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that limit a plan."""
     for option in (
         click.option("--only", multiple=True, metavar="GLOB", help="Limit to blueprint/identifier, or a blueprint."),
         click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these out."),
@@ -61,7 +62,7 @@ def _scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _scope(
+def scope_of(
     only: tuple[str, ...],
     exclude: tuple[str, ...],
     allow_deletes: tuple[str, ...],
@@ -69,6 +70,7 @@ def _scope(
     *,
     no_delete: bool,
 ) -> Scope:
+    """The scope that these options ask for.  Raises `UsageError`."""
     return Scope(
         only=only,
         exclude=exclude,
@@ -150,7 +152,7 @@ def snapshot(
 
 @click.command()
 @click.argument("words", metavar="[diff A B]", nargs=-1)
-@_scope_options
+@scope_options
 @click.option(
     "--rebase",
     "old",
@@ -196,7 +198,7 @@ def plan(
     session = Session(options)
     if words:
         return show_difference(session, words, form, detailed=detailed_exitcode)
-    scope = _scope(only, exclude, allow_deletes, allow_breaking, no_delete=no_delete)
+    scope = scope_of(only, exclude, allow_deletes, allow_breaking, no_delete=no_delete)
     how = commands.Fetching((), accept_shrink, full=full, refresh_analytics=refresh_analytics)
     make = partial(
         make_plan, session, snapshot_file=snapshot_file, offline=offline, how=how, validate_remote=validate_remote
@@ -296,7 +298,7 @@ def plan_in(made: Plan, form: str, session: Session) -> str:
 @click.option("--prove", is_flag=True, help="Plan again afterwards and fail unless that is empty.")
 @_fetching_options
 @VALIDATE_REMOTE
-@_scope_options
+@scope_options
 @click.pass_obj
 def apply(
     options: Options,
@@ -316,7 +318,7 @@ def apply(
 ) -> int:
     """Do a plan: the saved one, exactly, or a new one after showing it and asking."""
     session = Session(options)
-    scope = _scope(only, exclude, allow_deletes, allow_breaking, no_delete=no_delete)
+    scope = scope_of(only, exclude, allow_deletes, allow_breaking, no_delete=no_delete)
     with session.store.lock("apply"):
         if plan_file is None:
             how = commands.Fetching((), accept_shrink, full=full, refresh_analytics=refresh_analytics)
@@ -332,7 +334,8 @@ def apply(
             if made.unreviewed:
                 show_unreviewed(session, made)
                 _approve(to_review(made), auto=auto_approve)
-        code = do_plan(session, made, saved=plan_file is not None)
+        operation = "revert" if made.base.scope.get("reverts") else "apply"
+        code = do_plan(session, made, saved=plan_file is not None, operation=operation)
         return _prove(session, scope) if prove and code == 0 else code
 
 

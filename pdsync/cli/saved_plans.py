@@ -37,6 +37,9 @@ def show_difference(session: Session, words: tuple[str, ...], form: str, *, deta
 def rebase(session: Session, file: Path, form: str, make: Callable[[Scope], Plan], out: Path | None) -> Plan:
     """`plan --rebase FILE`: the same scope planned anew, and only what differs is to be looked at again."""
     old = parse_plan(session.read_file(file), str(file))
+    if run := Scope.read(old.base.scope).reverts:
+        hint = f"make it again: pdsync revert {run} --out {file}"
+        raise UsageError(error("PD853", "a revert has no new base", detail=str(file), hint=hint))
     made, compared = rebased(old, make(Scope.read(old.base.scope)))
     _show(compared, form, render_rebase(compared, color=session.color))
     if out is None:

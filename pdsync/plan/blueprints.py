@@ -52,10 +52,10 @@ def plan_blueprints(facts: Facts, scope: Scope, used: AbstractSet[str]) -> Bluep
             migration = migrated(draft.blueprint, draft.fields, facts, scope)
             migrations[draft.blueprint] = migration
             guards += migration.guards
-            change = _settled_for(draft, migration, facts)
+            change = settled_for(draft, migration, facts)
         if change.fields or change.action != "update":
             changes.append(change)
-    return BlueprintPlan(tuple(changes), tuple(guards), migrations, _after(facts.existing.blueprints, changes))
+    return BlueprintPlan(tuple(changes), tuple(guards), migrations, in_force(facts.existing.blueprints, changes))
 
 
 def blueprint_drafts(facts: Facts) -> Iterator[Change]:
@@ -72,7 +72,7 @@ def blueprints_after(facts: Facts) -> Mapping[str, Blueprint]:
     return plan_blueprints(facts, Scope(), frozenset()).after
 
 
-def _after(blueprints: Mapping[str, Blueprint], changes: Iterable[Change]) -> dict[str, Blueprint]:
+def in_force(blueprints: Mapping[str, Blueprint], changes: Iterable[Change]) -> dict[str, Blueprint]:
     """The blueprints in force once the changes are done; one that is deleted stays, for what still speaks of it."""
     after = dict(blueprints)
     for change in changes:
@@ -86,7 +86,7 @@ def _after(blueprints: Mapping[str, Blueprint], changes: Iterable[Change]) -> di
     return after
 
 
-def _settled_for(draft: Change, migration: Migration, facts: Facts) -> Change:
+def settled_for(draft: Change, migration: Migration, facts: Facts) -> Change:
     """The draft with the fields that may be written; the ledger keeps what Port keeps of the others."""
     assert draft.ledger is not None
     told = {each.path: each.after for each in migration.fields}

@@ -64,7 +64,8 @@ class Scope:
 
     `only` and `exclude` are globs over `blueprint/identifier` and over the blueprint's name; `allow_deletes` lifts the
     delete limit of a blueprint for exactly that number, `allow_breaking` (`blueprint.part`) lets exactly that many
-    entities lose what they hold of a blueprint's part, or lack what it will require.
+    entities lose what they hold of a blueprint's part, or lack what it will require.  `reverts` is the run that the
+    plan undoes.
     """
 
     only: tuple[str, ...] = ()
@@ -72,6 +73,7 @@ class Scope:
     no_delete: bool = False
     allow_deletes: Mapping[str, int] = field(default_factory=dict)
     allow_breaking: Mapping[str, int] = field(default_factory=dict)
+    reverts: str = ""
 
     @property
     def limited(self) -> bool:

@@ -226,6 +226,7 @@ REASONS = {
     "unmapped": "nothing in the catalog makes it any more",
     "identifier-changed": "its record has another identifier",
     "follows": "",
+    "reverted": "as before that run",
 }
 """What people read for a change's reason."""
 

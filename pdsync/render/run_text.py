@@ -35,7 +35,8 @@ def _row(note: RunNote) -> list[str]:
 
 
 def _place(note: RunNote) -> str:
-    parts = (f"resumes {note.resumes}" if note.resumes else "", note.pull, note.link)
+    earlier = (f"{verb} {run}" for verb, run in (("resumes", note.resumes), ("reverts", note.reverts)) if run)
+    parts = (*earlier, note.pull, note.link)
     return ", ".join(part for part in parts if part)
 
 

@@ -1,13 +1,15 @@
 """The journal: what an apply set out to do and how far it came, one JSON line per event, append-only.
 
-    {"format":"pdsync-journal","version":2,"run":"20260601T120000Z-1f0c2a","started":...,"plan":{...the plan...}}
+    {"format":"pdsync-journal","version":3,"run":"20260601T120000Z-1f0c2a","started":...,"plan":{...the plan...}}
+    {"before":{"commit":...,"entries":[[5,{...}]]}}  the ledger that the run found, where the plan does not tell
     {"images":[[5,{"entity":...}]]}              what will be deleted, as it is before the first write
     {"begin":[3,4,5]}                            durable before those writes start
     {"end":[[3,"done",""],[4,"failed","..."]]}   durable before they count
     {"closed":418}                               the ledger with this serial holds the result
 
 Several begins and ends that come at the same time share one write and one sync.  A run that is not closed is replayed
-when the state is opened (`pdsync.state.runs`).  Version 1 had neither format nor version, nor images.
+when the state is opened (`pdsync.state.runs`).  Version 1 had neither format nor version, nor images; version 2 did not
+tell of the ledger before.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import orjson
 
 from pdsync import files
 from pdsync.errors import StateError, error
-from pdsync.model import ExistingEntity, RunHead, RunRecord
+from pdsync.model import ExistingEntity, LedgerBefore, RunHead, RunRecord
 from pdsync.plan.document import parse_plan, plan_document
 from pdsync.sealing import MAGIC, is_sealed, new_lines, read_lines
 from pdsync.state.backends.sealed import not_sealed
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from pdsync.sealing import Keyring
 
 FORMAT = "pdsync-journal"
-VERSION = 2
+VERSION = 3
 TAIL = 64
 """Bytes at the end of a journal that hold its last line, when that closes the run."""
 
@@ -48,7 +50,14 @@ class Journal:
     Every method that notes something raises `StateError` when that could not be made durable, and from then on always.
     """
 
-    def __init__(self, folder: Path, head: RunHead, plan: Plan, keyring: Keyring | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        head: RunHead,
+        plan: Plan,
+        keyring: Keyring | None = None,
+        before: LedgerBefore | None = None,
+    ) -> None:
         self.head = head
         self.plan = plan
         self.begun: set[int] = set()
@@ -67,7 +76,7 @@ class Journal:
         except OSError as e:
             raise _unwritten(self.path, e) from e
         try:
-            self._write([_head_line(head, plan)])
+            self._write([_head_line(head, plan), *([_before_line(before)] if before else [])])
             files.sync_folder(folder)
         except OSError as e:
             raise _unwritten(self.path, e) from e
@@ -151,6 +160,11 @@ def _head_line(head: RunHead, plan: Plan) -> bytes:
     return start[:-1] + b',"plan":' + plan_document(plan).rstrip(b"\n") + b"}"
 
 
+def _before_line(before: LedgerBefore) -> bytes:
+    told = {f.name: getattr(before, f.name) for f in fields(before)} | {"entries": list(before.entries.items())}
+    return msgspec.json.encode({"before": told})
+
+
 def _unwritten(path: Path, cause: OSError) -> StateError:
     return StateError(
         error(
@@ -178,7 +192,7 @@ def parse_journal(data: bytes, name: str) -> RunRecord:
     """A journal's bytes as `read_journal` reads them."""
     head, *lines = data.split(b"\n")
     if head.startswith(b'{"format"'):
-        read_header(head + b"\n", name, form=FORMAT, versions=[1, VERSION])
+        read_header(head + b"\n", name, form=FORMAT, versions=range(1, VERSION + 1))
     try:
         first = orjson.loads(head)
         plan = parse_plan(orjson.dumps(first["plan"]), name)
@@ -193,14 +207,20 @@ def _with_events(record: RunRecord, events: Iterable[Any]) -> RunRecord:
     statuses: dict[int, OutcomeStatus] = {}
     messages: dict[int, str] = {}
     images: dict[int, Image] = {}
+    before: LedgerBefore | None = None
     closed: int | None = None
     for event in events:
         statuses.update(dict.fromkeys(event.get("begin", ()), "unknown"))
         images.update((n, _image_in(image)) for n, image in event.get("images", ()))
         for n, status, message in event.get("end", ()):
             statuses[n], messages[n] = status, message
+        before = _before_in(event["before"]) if "before" in event else before
         closed = event.get("closed")
-    return replace(record, statuses=statuses, messages=messages, images=images, closed=closed)
+    return replace(record, statuses=statuses, messages=messages, images=images, closed=closed, before=before)
+
+
+def _before_in(told: Mapping[str, Json]) -> LedgerBefore:
+    return msgspec.convert({**told, "entries": dict(told["entries"])}, LedgerBefore)
 
 
 def _image_out(image: Image) -> Json:

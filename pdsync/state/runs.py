@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from pdsync import files
-from pdsync.model import EntityKey, RunNote
+from pdsync.model import EntityKey, LedgerBefore, RunNote
 from pdsync.plan import Scope
+from pdsync.plan.revert import entry_before
 from pdsync.state.journal import has_a_line, is_closed, paths
 
 if TYPE_CHECKING:
@@ -56,6 +57,18 @@ def after_run(ledger: Ledger, plan: Plan, statuses: Mapping[int, OutcomeStatus])
     return replace(now, snapshot=base.snapshot) if plan.changes or now != ledger else ledger
 
 
+def before_run(ledger: Ledger, plan: Plan) -> LedgerBefore:
+    """What the ledger says before a run and the plan does not tell: what a revert needs to put it back."""
+    found = ((change, _entry_of(ledger, change)) for change in plan.changes)
+    entries = {c.n: entry for c, entry in found if entry is not None and entry != entry_before(c)}
+    return LedgerBefore(ledger.commit, ledger.catalog, ledger.snapshot, ledger.tool, ledger.expressions, entries)
+
+
+def _entry_of(ledger: Ledger, change: Change) -> LedgerEntry | None:
+    blueprint = change.target == "blueprint"
+    return ledger.blueprints.get(change.blueprint) if blueprint else ledger.entities.get(change.key)
+
+
 def _counts(change: Change, status: OutcomeStatus | None) -> bool:
     return status == "done" or (status == "unknown" and change.action in ("create", "update", "adopt"))
 
@@ -86,6 +99,7 @@ def note_of(head: RunHead, plan: Plan, statuses: Mapping[int, OutcomeStatus], se
         link=head.link,
         pull=head.pull,
         resumes=head.resumes,
+        reverts=head.reverts,
         changes=len(plan.changes),
         done=counts["done"],
         failed=counts["failed"],

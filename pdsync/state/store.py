@@ -12,6 +12,7 @@ from pdsync import files
 from pdsync.errors import Diagnostic, Locked, Severity, StalePlan, StateError, error
 from pdsync.memo import Memo, dump_memo, parse_memo
 from pdsync.model import Ledger, Plan, RunHead, RunNote, RunRecord, Snapshot
+from pdsync.plan import Scope
 from pdsync.sealing import seal
 from pdsync.state.holding import Verdict, holder_of, holding, in_the_way, watch
 from pdsync.state.journal import (
@@ -27,6 +28,7 @@ from pdsync.state.moved import still_here
 from pdsync.state.runs import (
     RUN,
     after_run,
+    before_run,
     holds,
     is_astray,
     is_replayable,
@@ -223,8 +225,9 @@ class StateStore:
         started = self._now()
         suffix = (self._holding.id if self._holding else self._new_id())[:6]
         run = next_run_id(self.journals, started, suffix)
-        head = RunHead(run, started, operation, self._who, self._link, self._pull, resumes)
-        return Journal(self.journals, head, plan, self.keyring)
+        reverts = Scope.read(plan.base.scope).reverts
+        head = RunHead(run, started, operation, self._who, self._link, self._pull, resumes, reverts)
+        return Journal(self.journals, head, plan, self.keyring, before_run(self._ledger, plan))
 
     def when_lock_lost(self, call: Callable[[StateError], None]) -> None:
         """Call this, from another thread, with the reason, once the lock that is held is found broken."""

@@ -18,12 +18,14 @@ from pdsync.plan.blueprints import blueprints_after
 from pdsync.plan.order import relation_targets
 from pdsync.plan.saved import moved, paths_to_read
 from pdsync.resume import find_run, resume
+from pdsync.revert import find_done, plan_revert
 from pdsync.sandbox.server import PORT_CLIENT_ID, PORT_CLIENT_SECRET, Sandbox
 from pdsync.sandbox.world import World
 from pdsync.state.backends.local import LocalBackend
 from pdsync.state.store import StateStore
 from pdsync.targets.port import PortAuth, PortReader, PortWriter
 from pdsync.transport import PORT_LIMITS, ApiClient
+from tests.builders import catalog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
@@ -135,6 +137,15 @@ class Here:
                 return await resume(found, ledger, PortWriter(client), PortReader(client), store)
 
         return asyncio.run(work())
+
+    def revert(self, run: str | None = None, **scope: Any) -> Plan:
+        """What would put back a run, or the last one."""
+        store = self.store()
+        ledger = store.load()
+        record = find_done(store, run or store.history()[-1].run)
+        return self.reading(
+            lambda reader: plan_revert(record, catalog([], []), reader, ledger, target="port", scope=Scope(**scope))
+        )
 
     def history(self) -> list[RunNote]:
         """All runs, oldest first."""
