@@ -309,7 +309,7 @@ class Collection:
     many such readings there were, this one included, since all of them were read.  `as_of` tells when what was taken
     over was read (RFC 3339 UTC), by enrichment, under the empty name for the records themselves; what it does not name
     was read for this snapshot.  `private` are the private fields that were left in, because a mapping reads them
-    (`pdsync.privacy`).
+    (`pdsync.privacy`).  `sharing` says in words what was read together with other queries of the kind, and why not.
     """
 
     query: Query
@@ -323,6 +323,7 @@ class Collection:
     since_full: int = 0
     as_of: Mapping[str, str] = field(default_factory=dict)
     private: tuple[str, ...] = ()
+    sharing: str = ""
 
     @property
     def complete(self) -> bool:

@@ -2,6 +2,7 @@
 
 shape      what a row is made of
 table      the lists, one row each
+includes   what `include` changes in a record
 analytics  the lists of analytics, which are asked for with POST
 names      kinds by any spelling, the scopes that reading them takes
 moments    what moments in a query mean
@@ -9,6 +10,7 @@ values     the value of one selector key
 selectors  a whole selector
 """
 
+from pdsync.kinds.includes import ADDED, INCLUDES
 from pdsync.kinds.moments import moment, window_start
 from pdsync.kinds.names import KINDS, KindTable, parents_of, scopes_for, suggest
 from pdsync.kinds.selectors import SelectorProblem, read_selector
@@ -31,7 +33,9 @@ from pdsync.kinds.shape import (
 from pdsync.kinds.values import hours_in
 
 __all__ = [
+    "ADDED",
     "DAYS_PER_MONTH",
+    "INCLUDES",
     "KINDS",
     "PARENT",
     "PARENT_PREFIX",

@@ -32,7 +32,8 @@ class Param(NamedTuple):
     POST.  `also` are other spellings of the key.  `default` is sent when `apiQueryParams` is there but the key is
     not; `minimum` and `maximum` bound numbers and months (below is an error, above a warning: PagerDuty would refuse
     or cut it).  `past` marks a bound in time that nothing lies beyond.  `local` is the field of a record that a
-    filter is about, where a record in hand tells whether it fits.
+    filter is about, where a record in hand tells whether it fits; `near` the same where the reference does not say so
+    plainly ("related to these teams") that PagerDuty need not be asked, too; `[]` ends a step that leads to many.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Param(NamedTuple):
     required: bool = False
     past: bool = False
     local: str = ""
+    near: str = ""
     also: tuple[str, ...] = ()
 
 

@@ -22,6 +22,8 @@ _ENTITY_TYPE = Param("entity_type", "{entity_type}", "choices", _TAGGED)
 _ALLOW_LISTS = (("x-early-access", "ip-allow-lists"),)
 _STATES = "prepared|created|sent|queued|running|aborted|completed|error|unknown"
 
+_TEAMS = "team_ids[]~teams[].id"
+
 _INCIDENT_FILTERS = (
     Param("date_range", "date_range", "choice", ("all",)),
     *filters(
@@ -29,13 +31,7 @@ _INCIDENT_FILTERS = (
         "include[]=acknowledgers|agents|assignees|conference_bridge|escalation_policies|first_trigger_log_entries"
         "|priorities|services|teams|users",
     ),
-    Param("service_ids", "service_ids[]", "texts", local="service.id"),
-    *filters(
-        "team_ids[]",
-        "user_ids[]",
-        "since",
-        "until<",
-    ),
+    *filters("service_ids[]@service.id", _TEAMS, "user_ids[]~assignments[].assignee.id", "since", "until<"),
     Param("sort_by", "sort_by", "sorting", ("incident_number", "created_at", "resolved_at", "urgency")),
     Param("statuses", "statuses[]", "choices", ("triggered", "acknowledged", "resolved"), local="status"),
     Param("urgencies", "urgencies[]", "choices", ("high", "low"), local="urgency"),
@@ -50,7 +46,7 @@ _MAIN = (
         "classic",
         "include[]=escalation_policies|teams|integrations|auto_pause_notifications_parameters",
         _BY_NAME,
-        "team_ids[]",
+        _TEAMS,
         "time_zone",
         "query",
         "name",
@@ -107,7 +103,7 @@ _MAIN = (
         "until",
         "time_zone",
         "query",
-        "team_ids[]",
+        _TEAMS,
         "include_next_oncall_for_user",
         scope="schedules.read",
         enrichments=(Enrichment("__email", kinds=("users",)),),
@@ -120,8 +116,8 @@ _MAIN = (
         "oncalls",
         "classic",
         "time_zone",
-        "user_ids[]",
-        "escalation_policy_ids[]",
+        "user_ids[]@user.id",
+        "escalation_policy_ids[]@escalation_policy.id",
         "schedule_ids[]",
         "earliest:flag",
         scope="oncalls.read",
@@ -140,7 +136,7 @@ _MAIN = (
         "escalation_policies",
         "classic",
         "include[]=services|teams|targets|escalation_rule_assignment_strategies",
-        "team_ids[]",
+        _TEAMS,
         "user_ids[]",
         "query",
         _BY_NAME,
@@ -154,7 +150,7 @@ _MAIN = (
         "users",
         "classic",
         "include[]=contact_methods|notification_rules|teams|subdomains",
-        "team_ids[]",
+        _TEAMS,
         "query",
         scope="users.read",
     ),
@@ -251,7 +247,7 @@ _ACCOUNT = (
         "until<",
         "is_overview:flag",
         "include[]=incidents|services|channels|teams",
-        "team_ids[]",
+        _TEAMS,
         scope="incidents.read",
         unless_given=UTC,
         window=HISTORY,
@@ -262,8 +258,8 @@ _ACCOUNT = (
         "maintenance_windows",
         "classic",
         "query",
-        "team_ids[]",
-        "service_ids[]",
+        _TEAMS,
+        "service_ids[]~services[].id",
         "include[]=teams|services|users",
         "filter=past|future|ongoing|open|all",
         scope="services.read",

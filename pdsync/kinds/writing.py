@@ -18,12 +18,15 @@ def filters(*texts: str) -> tuple[Param, ...]:
 
     `name` takes a text, `name[]` several, `name=a|b` one of these, `name[]=a|b` some of these, `name:flag` and
     `name:number` what they say.  `since` and `until` are moments; an `until` of what only lies in the past is
-    written `until<`.  A leading `!` marks what must be given.
+    written `until<`.  A leading `!` marks what must be given.  `@field` ends a filter that is `local`, `~field`
+    one that is `near`.
     """
     return tuple(map(_filter, texts))
 
 
 def _filter(text: str) -> Param:
+    text, _, near = text.partition("~")
+    text, _, local = text.partition("@")
     left, _, values = text.removeprefix("!").partition("=")
     wire, _, type_ = left.removesuffix("<").partition(":")
     name = wire.removesuffix("[]")
@@ -35,6 +38,8 @@ def _filter(text: str) -> Param:
         allowed,
         required=text.startswith("!"),
         past=left.endswith("<"),
+        local=local,
+        near=near,
     )
 
 

@@ -37,10 +37,11 @@ def render_snapshot(snapshot: Snapshot) -> str:
 
 
 def _reading(collection: Collection) -> str:
-    """Whether all of it was read, and as of when it is what was not."""
+    """Whether all of it was read, together with what, and as of when it is what was not."""
     parts = ["full"]
     if collection.incremental:
         parts = [f"incremental, {collection.taken:,} taken over, full {collection.since_full} before"]
+    parts += [collection.sharing] if collection.sharing else []
     parts += [f"{name or 'records'} of {when}" for name, when in sorted(collection.as_of.items())]
     return ", ".join(parts)
 

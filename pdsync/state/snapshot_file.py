@@ -70,6 +70,7 @@ def _head(collection: Collection) -> dict[str, Any]:
         "since_full": collection.since_full,
         "as_of": dict(collection.as_of),
         "private": collection.private,
+        "sharing": collection.sharing,
         "requests": collection.requests,
         "seconds": round(collection.seconds, 3),
     }
@@ -203,6 +204,7 @@ def _collection(header: dict[str, Any], records: Sequence[Record]) -> Collection
         since_full=header.get("since_full", 0),
         as_of=header.get("as_of", {}),
         private=tuple(header.get("private", ())),
+        sharing=header.get("sharing", ""),
         requests=header["requests"],
         seconds=header["seconds"],
     )

@@ -165,3 +165,26 @@ def dropping(drops: int) -> Iterator[tuple[str, list[bytes]]]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(10)
+
+
+@dataclass
+class Reworded:
+    """An application whose answers have another word in the place of one."""
+
+    app: Asgi
+    word: bytes
+    instead: bytes
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        parts: list[dict[str, Any]] = []
+
+        async def collect(message: dict[str, Any]) -> None:
+            parts.append(message)
+
+        await self.app(
+            {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"accept-encoding"]}, receive, collect
+        )
+        body = b"".join(part.get("body", b"") for part in parts).replace(self.word, self.instead)
+        kept = [pair for pair in parts[0]["headers"] if pair[0].lower() != b"content-length"]
+        await send({**parts[0], "headers": [*kept, (b"content-length", str(len(body)).encode())]})
+        await send({"type": "http.response.body", "body": body})

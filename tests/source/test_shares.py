@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from itertools import product
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pdsync.sandbox.world import World
-from pdsync.sources.pagerduty.shares import picker, shared_lists
+from pdsync.sources.pagerduty.picking import picker
+from pdsync.sources.pagerduty.shares import shared_lists
 from tests.source.asking import fetch, only, parsed, query
-from tests.source.loopback import Script, staging
+from tests.source.loopback import Reworded, Script, staging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,33 +45,9 @@ def cost(stage: Stage, *queries: Query) -> tuple[Snapshot, int]:
     return snapshot, len(stage.tape.requests) - before
 
 
-@pytest.fixture(scope="module")
-def alone(stage: Stage) -> dict[Query, tuple[dict[str, Any], int]]:
-    """What every query gives, and costs, when it is the only one."""
-    found = {}
-    for statuses, urgencies in product(_SETS, _URGENT):
-        asked = incidents(statuses, urgencies)
-        snapshot, requests = cost(stage, asked)
-        found[asked] = parsed(only(snapshot)), requests
-    return found
-
-
 _SETS = [(), ("triggered",), ("acknowledged",), ("resolved",), ("triggered", "acknowledged"), STATUSES]
 _URGENT = [(), ("high",), ("low",)]
 _WISHES = st.lists(st.tuples(st.sampled_from(_SETS), st.sampled_from(_URGENT)), min_size=1, max_size=4, unique=True)
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(_WISHES)
-def test_reading_together_changes_nothing_and_costs_no_more(
-    stage: Stage, alone: dict[Query, tuple[dict[str, Any], int]], wishes: list[tuple[Any, Any]]
-) -> None:
-    """Whatever filters some mappings have: each gets its own records, in no more requests than one by one."""
-    queries = [incidents(*wish) for wish in wishes]
-    snapshot, requests = cost(stage, *queries)
-    assert [parsed(snapshot.collections[each]) for each in queries] == [alone[each][0] for each in queries]
-    assert all(collection.complete for collection in snapshot.collections.values())
-    assert requests <= sum(alone[each][1] for each in dict.fromkeys(queries))
 
 
 def test_open_and_resolved_incidents_are_one_list(stage: Stage) -> None:
@@ -92,30 +69,33 @@ def test_a_whole_holds_its_parts_and_nothing_else(wishes: list[tuple[Any, Any]],
         wanted = [{value for name, value in key[1] if name == filter_} for filter_ in ("statuses[]", "urgencies[]")]
         return all(not values or word in values for values, word in zip(wanted, record, strict=True))
 
-    for key, whole in shares.items():
-        pick = picker(key, whole, NOW)
-        assert takes(key) == ((pick is None or pick(raw)) and takes(whole))
-    assert {takes(whole) for whole in shares.values()} <= {False} or any(takes(key) for key in keys)
+    for key in keys:
+        assert takes(key) == (picker(key, shares.root(key), NOW)(raw) and takes(shares.root(key)))
+    assert {takes(shares.root(key)) for key in keys} <= {False} or any(takes(key) for key in keys)
 
 
-def test_lists_that_differ_otherwise_stay_apart() -> None:
-    """Other teams, other includes, windows that overlap or that nobody names: other lists."""
-    keys = [
-        ("incidents", (("statuses[]", "resolved"),)),
-        ("incidents", (("team_ids[]", "PT1"), ("statuses[]", "triggered"))),
-        ("incidents", (("include[]", "services"), ("statuses[]", "triggered"))),
-        ("incidents", (("since", "-90d"), ("statuses[]", "triggered"))),
-        ("incidents", (("since", "-120d"), ("until", "-10d"), ("statuses[]", "triggered"))),
-        ("incidents", (("since", "-200d"), ("statuses[]", "acknowledged"))),
-        ("services", (("query", "x"),)),
-    ]
-    assert shared_lists(keys, NOW) == {key: key for key in keys}
+def apart(keys: list[Any]) -> bool:
+    return not shared_lists(keys, NOW).taken
 
 
-def test_so_many_services_do_not_stand_in_one_address() -> None:
-    """A list can only be asked for by so many."""
-    keys = [("incidents", tuple(("service_ids[]", f"PS{start + n}") for n in range(60))) for start in (0, 100)]
-    assert shared_lists(keys, NOW) == {key: key for key in keys}
+APART: list[list[tuple[str, tuple[tuple[str, str], ...]]]] = [
+    [("incidents", (("team_ids[]", "PT1"),)), ("incidents", (("team_ids[]", "PT2"),))],
+    [("incidents", (("include[]", "services"),)), ("incidents", (("include[]", "users"),))],
+    [("incidents", (("since", "-90d"), ("until", "-40d"))), ("incidents", (("since", "-20d"),))],
+    [("incidents", (("since", "-90d"),)), ("incidents", ())],
+    [("incidents", (("time_zone", "Europe/Paris"),)), ("incidents", ())],
+    [("services", (("query", "x"),)), ("services", ())],
+    [("audit.records", (("since", "-90d"),)), ("audit.records", (("since", "-20d"),))],
+    [("oncalls", (("schedule_ids[]", "PS1"),)), ("oncalls", ())],
+    [("users", (("include[]", "teams"),)), ("users", (("include[]", "subdomains"),))],
+    [("incidents", tuple(("service_ids[]", f"PS{start + n}") for n in range(60))) for start in (0, 100)],
+]
+
+
+@pytest.mark.parametrize("keys", APART)
+def test_lists_that_records_do_not_tell_apart_stay_apart(keys: list[Any]) -> None:
+    """Other teams, includes that are not described, windows that do not touch, filters that are searches."""
+    assert apart(keys)
 
 
 # --- stretches of time -----------------------------------------------------------------------------------------
@@ -150,6 +130,162 @@ def test_a_shorter_time_is_taken_from_a_longer(history: Stage, params: dict[str,
         assert parsed(snapshot.collections[short]) == parsed(only(alone))
         assert snapshot.collections[short].complete
         assert requests - whole <= 2
+
+
+# --- whatever there is to differ in ----------------------------------------------------------------------------
+
+LAW = World(services=130, users=150, incidents=900, incident_days=400)
+TEAMS, SOME = sorted(LAW.teams), sorted(LAW.services)[:2]
+WINDOWS: list[dict[str, str]] = [
+    {},
+    {"date_range": "all"},
+    {"since": "60d"},
+    {"since": "300d"},
+    {"since": "300d", "until": "-50d"},
+    {"since": "150d", "until": "-20d"},
+    {"since": "200d", "until": "-100d"},
+]
+
+
+def some_of(*values: str) -> st.SearchStrategy[list[str]]:
+    return st.one_of(st.just([]), st.lists(st.sampled_from(values), max_size=3, unique=True))
+
+
+INCIDENT_WISHES = st.builds(
+    lambda window, **lists: window | lists,
+    st.sampled_from(WINDOWS),
+    statuses=some_of(*STATUSES),
+    urgencies=some_of(*URGENCIES),
+    team_ids=some_of(*TEAMS[:2]),
+    service_ids=st.sampled_from([[], [], SOME]),
+    include=some_of("services", "assignees", "priorities", "teams", "conference_bridge", "users"),
+)
+KIND_WISHES = {
+    "incidents": INCIDENT_WISHES,
+    "services": st.fixed_dictionaries(
+        {
+            "team_ids": some_of(*TEAMS[:3]),
+            "include": some_of("teams", "integrations", "escalation_policies", "auto_pause_notifications_parameters"),
+        }
+    ),
+    "users": st.fixed_dictionaries(
+        {"team_ids": some_of(*TEAMS[:3]), "include": some_of("teams", "contact_methods", "notification_rules")}
+    ),
+    "escalation_policies": st.fixed_dictionaries(
+        {"team_ids": some_of(*TEAMS[:3]), "include": some_of("teams", "targets", "services")}
+    ),
+    "oncalls": st.fixed_dictionaries(
+        {"include": some_of("users", "schedules"), "escalation_policy_ids": some_of(*sorted(LAW.policies)[:3])}
+    ),
+}
+
+
+def wish(kind: str, params: dict[str, Any]) -> Query:
+    plain = {"serviceAnalytics": False} if kind == "services" else {}
+    plain |= {"attachOncallUsers": False} if kind == "escalation_policies" else {}
+    return query(kind, apiQueryParams={name: value for name, value in params.items() if value}, **plain)
+
+
+SEVERAL = st.sampled_from([*sorted(KIND_WISHES), "incidents", "incidents"]).flatmap(
+    lambda kind: st.lists(st.builds(partial(wish, kind), KIND_WISHES[kind]), min_size=2, max_size=3, unique=True)
+)
+
+
+@pytest.fixture(scope="module")
+def law() -> Iterator[tuple[Stage, dict[Query, tuple[list[tuple[str, bytes]], int]]]]:
+    with staging(LAW, limit_per_minute=10**6) as staged:
+        yield staged, {}
+
+
+def told(snapshot: Snapshot, asked: Query) -> list[tuple[str, bytes]]:
+    assert snapshot.collections[asked].complete
+    return [(record.id, bytes(record.raw)) for record in snapshot.collections[asked].records]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SEVERAL)
+def test_whatever_mappings_differ_in_each_gets_the_bytes_it_would_get_alone(
+    law: tuple[Stage, dict[Query, tuple[list[tuple[str, bytes]], int]]], queries: list[Query]
+) -> None:
+    """And all together cost no more requests than one by one.
+
+    Lists that become one share their pages: those of a hundred rows each, full to the last, would not have had a row
+    twice, and so may cost one request less.
+    """
+    staged, alone = law
+    for each in queries:
+        if each not in alone:
+            snapshot, requests = cost(staged, each)
+            alone[each] = told(snapshot, each), requests
+    snapshot, requests = cost(staged, *queries)
+    assert [told(snapshot, each) for each in queries] == [alone[each][0] for each in queries]
+    full = any(len(alone[each][0]) % 99 in {0, 1} for each in queries)
+    assert requests <= sum(alone[each][1] for each in queries) + full
+
+
+PAIRS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("incidents", {"date_range": "all", "include": ["services"]}, {"date_range": "all", "include": ["priorities"]}),
+    ("incidents", {"date_range": "all", "team_ids": TEAMS[:1]}, {"date_range": "all"}),
+    ("incidents", {"since": "170d", "until": "-20d"}, {"since": "150d"}),
+    ("users", {"include": ["contact_methods"]}, {}),
+]
+
+
+@pytest.mark.parametrize(("kind", "one", "other"), PAIRS)
+def test_what_overlaps_is_read_once(
+    law: tuple[Stage, Any], kind: str, one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    """The pages of both lists, but for the first of each, come but once."""
+    staged, queries = law[0], [wish(kind, one), wish(kind, other)]
+    apart_ = sum(cost(staged, each)[1] for each in queries)
+    snapshot, requests = cost(staged, *queries)
+    assert requests < apart_
+    assert {snapshot.collections[each].sharing for each in queries} == {"shared"}
+
+
+def test_a_wider_list_that_fails_takes_nothing_from_a_narrower(law: tuple[Stage, Any]) -> None:
+    """Each list stands on its own proof: what others asked for besides is not a reason to be incomplete."""
+    staged = law[0]
+    narrow = wish("incidents", {"date_range": "all", "include": ["services"]})
+    wide = wish("incidents", {"date_range": "all", "include": ["priorities"]})
+    alone = told(fetch(staged, narrow), narrow)
+    timeout = Script([(400, {}, b'{"error":{"message":"no"}}')])
+    staged.tape.before = lambda r: timeout if "priorities" in r.all("include[]") else None
+    try:
+        snapshot = fetch(staged, narrow, wide)
+    finally:
+        staged.tape.before = lambda _: None
+    assert told(snapshot, narrow) == alone
+    assert not snapshot.collections[wide].complete
+
+
+def test_a_server_that_refers_otherwise_is_asked_for_each(law: tuple[Stage, Any]) -> None:
+    """Should a reference have something that the object has not, nothing is cut."""
+    staged = law[0]
+    plain, full = (wish("users", {"include": include}) for include in ([], ["teams"]))
+
+    def otherwise(request: Any) -> Any:
+        return None if request.all("include[]") else Reworded(staged.tape.app, b"team_reference", b"squad_reference")
+
+    staged.tape.before = otherwise
+    try:
+        snapshot = fetch(staged, plain, full)
+    finally:
+        staged.tape.before = lambda _: None
+    assert b"squad_reference" in b"".join(raw for _, raw in told(snapshot, plain))
+    assert snapshot.collections[plain].sharing == "apart: other include"
+
+
+def test_analytics_of_some_services_do_not_hide_those_of_others(stage: Stage) -> None:
+    """Mappings that are read together narrow the rows of analytics only to what all of them want."""
+    queries = [
+        query("incidents", apiQueryParams={"service_ids": [service]}, incidentAnalytics=True)
+        for service in sorted(stage.world.services)[:2]
+    ]
+    alone = [parsed(only(fetch(stage, each))) for each in queries]
+    snapshot = fetch(stage, *queries)
+    assert [parsed(snapshot.collections[each]) for each in queries] == alone
+    assert all(any(record["__analytics"] for record in each.values()) for each in alone)
 
 
 def test_another_count_means_that_it_is_read_on_its_own(history: Stage) -> None:

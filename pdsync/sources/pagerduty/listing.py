@@ -14,33 +14,35 @@ did not give as much as it ever gives.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pdsync.errors import Diagnostic, Interrupted, PdsyncError
 from pdsync.sources.pagerduty.moments import Params, Span, body_of, moment, span_of, unbounded, wire_params
 from pdsync.sources.pagerduty.problems import REACH, cut_short, moved, too_long, unreadable
 from pdsync.sources.pagerduty.records import FieldReader, Malformed, Page, PageReader, malformed
-from pdsync.sources.pagerduty.shelf import IN_MEMORY
+from pdsync.sources.pagerduty.shelf import IN_MEMORY, Rows
 from pdsync.sources.pagerduty.tasks import together
 from pdsync.sources.pagerduty.trail import OWN_ID, Trail
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable
 
     from pdsync.kinds import Kind, Paging, Window
     from pdsync.model import Json
     from pdsync.sources import Progress
-    from pdsync.sources.pagerduty.shelf import Kept, Rows, Shelf
+    from pdsync.sources.pagerduty.shelf import Kept, Shelf
     from pdsync.transport import Reply
 
 _SHORTEST_SLICE = timedelta(seconds=2)
 _LOOK_BACK = (30, 90, 365, 3 * 365)
 """Days within which the beginning of a list that cannot be sorted is looked for, before ten years are taken."""
+
+T = TypeVar("T")
 
 ListKey = tuple[str, Params]
 """A list: kind and parameters, as in a query."""
@@ -106,6 +108,24 @@ class Place:
     reader: PageReader
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """The first page of a list, or of each part that it is to be cut into by time.
+
+    `total` is how many rows there are in all, `to_come` how many requests the rest takes.
+    """
+
+    pages: Sequence[Page]
+    rows: Rows
+    total: int | None
+    to_come: int
+
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing follows."""
+        return len(self.pages) == 1 and not self.pages[0].more
+
+
 class Lister:
     """Reads one list of one kind, with parameters as they are sent, onto a shelf.
 
@@ -129,10 +149,23 @@ class Lister:
         self._place = place or Place(kind.path, PageReader(kind))
         self._shelf = shelf
 
-    async def read(self, now: datetime) -> Listing:
-        """The whole list, or as much as could be had with the reason in `problem`.  Raises only `Interrupted`."""
+    async def read(self, now: datetime, begun: Beginning | None = None) -> Listing:
+        """The whole list, or as much as could be had with the reason in `problem`.  Raises only `Interrupted`.
+
+        It is read on from where it was begun, if it was and is not to be cut.
+        """
+        if begun and len(begun.pages) == 1:
+            return await self._told(self._onwards(begun.pages[0], now))
+        return await self._told(_WAYS[self._kind.paging](self, now))
+
+    async def begin(self, now: datetime) -> Beginning | Listing:
+        """The beginning of a list that is paged by offset; a listing with the reason if it could not be had."""
+        return await self._told(self._begun(now))
+
+    async def _told(self, job: Awaitable[T]) -> T | Listing:
+        """What `job` gives; or why it gives nothing."""
         try:
-            return await _WAYS[self._kind.paging](self, now)
+            return await job
         except Interrupted:
             raise
         except PdsyncError as failure:
@@ -239,7 +272,29 @@ class Lister:
         """A list paged by `offset` and `limit`, cut by time if it is too long or its span too wide."""
         if parts := self._too_wide(now):
             return await self._in_slices(*parts, None, now)
-        first = await self._at(0, self._kind.page_size, ("total", "true"))
+        return await self._onwards(await self.first_page(), now)
+
+    async def first_page(self) -> Page:
+        """The first page of a list that is paged by offset.  Raises what `send` raises."""
+        return await self._at(0, self._kind.page_size, ("total", "true"))
+
+    async def _begun(self, now: datetime) -> Beginning:
+        wide = self._too_wide(now)
+        parts = wide[1].cut(timedelta(days=wide[0].widest_days)) if wide else []
+        listers = [self._within(wide[0], part) for part in parts] if wide else [self]
+        pages = await together(lister.first_page() for lister in listers)
+        totals = [page.total for page in pages if page.total is not None]
+        whole = len(totals) == len(pages)
+        to_come = sum(self.requests(total) - 1 for total in totals)
+        return Beginning(pages, self._merged(pages), sum(totals) if whole else None, to_come)
+
+    def requests(self, total: int) -> int:
+        """How many requests it takes to read so many rows: each page but the first has one of the page before."""
+        size = self._kind.page_size
+        return 1 + max(0, -(-(total - size) // (size - 1)))
+
+    async def _onwards(self, first: Page, now: datetime) -> Listing:
+        """The whole list, from its first page on."""
         self._tally.expect(first.total)
         if first.total is None or first.total <= REACH:
             self._tally.add(len(first.ids))

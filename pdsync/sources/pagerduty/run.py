@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from dataclasses import replace
 from functools import partial
@@ -17,12 +16,14 @@ from pdsync.sources.pagerduty import v3
 from pdsync.sources.pagerduty.details import read_details
 from pdsync.sources.pagerduty.earlier import Earlier, SettledReader, cut_off, may_be_settled
 from pdsync.sources.pagerduty.enrich import Extra, Setting, enriched, needed_lists, read_extra, shortcomings
-from pdsync.sources.pagerduty.listing import Lister, Listing, Tally, counted
+from pdsync.sources.pagerduty.listing import Lister, Listing, Tally
 from pdsync.sources.pagerduty.moments import wire_params
 from pdsync.sources.pagerduty.nested import Nest, is_nested, lists_needed
+from pdsync.sources.pagerduty.picking import picker
 from pdsync.sources.pagerduty.problems import not_granted
-from pdsync.sources.pagerduty.shares import is_shorter, picker, shared_lists, without_local
+from pdsync.sources.pagerduty.shares import shared_lists, without_local
 from pdsync.sources.pagerduty.shelf import Shelf
+from pdsync.sources.pagerduty.taking import Hands, Once, Taker
 from pdsync.sources.pagerduty.tasks import together
 from pdsync.spool import Spool
 from pdsync.transport import ApiError
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from pdsync.model import Json, Query
     from pdsync.privacy import Cleaner
     from pdsync.sources import Progress
-    from pdsync.sources.pagerduty.listing import Asker, ListKey
+    from pdsync.sources.pagerduty.listing import Asker, Beginning, ListKey
     from pdsync.sources.pagerduty.moments import Params
     from pdsync.sources.pagerduty.shelf import Rows
     from pdsync.transport import Reply
@@ -114,19 +115,29 @@ class Run:
         self._cleaner = cleaner
         self._shelf = Shelf(Spool(folder), partial(cleaner.clean, ANY))
         self._records = Spool(folder)
-        self._shares: dict[ListKey, ListKey] = {}
-        self._listings: dict[ListKey, asyncio.Future[Listing]] = {}
+        self._listings: Once[ListKey, Listing] = Once()
+        self._queried: list[ListKey] = []
+        self._share(())
 
     async def collect(self, queries: Sequence[Query]) -> list[tuple[Collection, Exception | None]]:
         """The collection of each query, and what stopped the reading of its list."""
         known = [query for query in queries if query.kind in KINDS]
-        self._shares = shared_lists((key for query in known for key in _lists_of(query)), self.now)
+        self._queried = [(query.kind, query.params) for query in known]
+        self._share(key for query in known for key in _lists_of(query))
         together_read: dict[ListKey, list[Query]] = defaultdict(list)
         for query in known:
-            together_read[self._shares[query.kind, query.params]].append(query)
+            together_read[self._shares.root((query.kind, query.params))].append(query)
         groups = await together(self._collect(group) for group in together_read.values())
         done = {collection.query: (collection, failure) for group in groups for collection, failure in group}
         return [done.get(query) or (_unknown(query), None) for query in queries]
+
+    def _share(self, keys: Iterable[ListKey]) -> None:
+        """Say which lists are to be read, so that some are taken from others."""
+        before = cut_off(self._earlier)
+        self._asked = tuple(dict.fromkeys(keys))
+        self._shares = shared_lists(self._asked, self.now, lambda key: before is None or not may_be_settled(key))
+        hands = Hands(self._taken, self._apart, self._lister, self._shelf)
+        self._taker = Taker(self._shares, hands, self.now)
 
     # --- queries that are read together
 
@@ -171,6 +182,7 @@ class Run:
             since_full=self._earlier.since_full(query) + 1 if listing.taken else 0,
             as_of={name: as_of[name, argument] for name, argument in query.enrich if as_of.get((name, argument))},
             private=self._cleaner.left_in(query.kind),
+            sharing=self._taker.told((query.kind, query.params), self._queried),
         )
 
     # --- enrichments
@@ -184,7 +196,7 @@ class Run:
             for wish in query.enrich:
                 wishes[wish] += [index] if wish[0] != PARENT else []
         jobs = {
-            wish: self._extra(askers[who[0]], group[who[0]], wish, [listings[index] for index in who])
+            wish: self._extra(askers[who[0]], [group[index] for index in who], wish, [listings[index] for index in who])
             for wish, who in wishes.items()
             if who
         }
@@ -192,26 +204,27 @@ class Run:
         return {wish: extra for wish, (extra, _) in done.items()}, {wish: at for wish, (_, at) in done.items()}
 
     async def _extra(
-        self, asker: Counting, query: Query, wish: tuple[str, str], listings: Sequence[Listing]
+        self, asker: Counting, queries: Sequence[Query], wish: tuple[str, str], listings: Sequence[Listing]
     ) -> tuple[Extra, str]:
         """One enrichment: what is known already, and the rest from PagerDuty."""
         name, argument = wish
+        kind = queries[0].kind
         raws = self._shelf.rows()
         for listing in listings:
             raws |= listing.records
-        values, read_at = self._known(query.kind, wish, listings)
+        values, read_at = self._known(kind, wish, listings)
         setting = Setting(
             asker=asker,
             listing=partial(self._listing, asker),
             now=self.now,
-            kind=query.kind,
-            params=query.params,
+            kind=kind,
+            params=_widest(queries),
             argument=argument,
-            tally=Tally(f"{query.kind} {name}", self._progress),
+            tally=Tally(f"{kind} {name}", self._progress),
             shelf=self._shelf,
         )
         extra = await read_extra(setting, name, raws.only(id_ for id_ in raws if id_ not in values))
-        return Extra(values | extra.values, self._reasons(query.kind, name, extra.unavailable)), read_at
+        return Extra(values | extra.values, self._reasons(kind, name, extra.unavailable)), read_at
 
     def _known(self, kind: str, wish: tuple[str, str], listings: Sequence[Listing]) -> tuple[Rows, str]:
         """Values that need not be read: of settled records, and of the day."""
@@ -278,44 +291,34 @@ class Run:
 
     async def _listing(self, asker: Asker, kind: str, params: Params) -> Listing:
         """A list, read by whoever asks first."""
-        key = kind, params
-        if key not in self._listings:
-            self._listings[key] = asyncio.get_running_loop().create_future()
-            await self._fill(self._listings[key], asker, key)
-        return await asyncio.shield(self._listings[key])
+        return await self._taken(asker, (kind, params))
 
-    async def _fill(self, listing: asyncio.Future[Listing], asker: Asker, key: ListKey) -> None:
-        """Read a list; who else waits for it stops waiting when this is cancelled or interrupted."""
-        try:
-            shared = await self._from_whole(asker, key, self._shares.get(key, key))
-            listing.set_result(shared or await self._without_settled(asker, key) or await self._read(asker, key))
-        except BaseException:
-            listing.cancel()
-            raise
+    async def _taken(self, asker: Asker, key: ListKey) -> Listing:
+        return await self._listings.get(key, partial(self._taker.take, asker, key))
 
-    async def _from_whole(self, asker: Asker, key: ListKey, whole: ListKey) -> Listing | None:
-        """What a list that is read with another one has of it; None where it is to be read on its own."""
-        if key == whole:
-            return None
-        picked = self._picked(await self._listing(asker, *whole), picker(key, whole, self.now))
-        if not is_shorter(key, whole):
-            return picked
-        count = await counted(asker, KINDS[key[0]], key[1], self.now) if picked.problem is None else None
-        return picked if len(picked.records) == count else None
+    async def _apart(self, asker: Asker, key: ListKey, begun: Beginning | None) -> Listing:
+        """A list on its own, without what of it is settled and known."""
+        settled = await self._without_settled(asker, key)
+        return settled or await self._read(asker, key, begun)
 
-    async def _read(self, asker: Asker, key: ListKey) -> Listing:
-        """A list, whether it was read before or not."""
+    def _lister(self, asker: Asker, key: ListKey) -> Lister:
+        """Who reads a list that is not nested."""
+        row = KINDS[key[0]]
+        tally = Tally(row.name, self._progress)
+        return Lister(asker, row, wire_params(row, key[1], self.now), tally, shelf=self._shelf)
+
+    async def _read(self, asker: Asker, key: ListKey, begun: Beginning | None = None) -> Listing:
+        """A list, whether it was read before or not, from where it was begun."""
         kind, params = key
         row = KINDS[kind]
-        tally = Tally(kind, self._progress)
         if not is_nested(row):
-            lister = Lister(asker, row, wire_params(row, params, self.now), tally, shelf=self._shelf)
-            return await lister.read(self.now)
+            return await self._lister(asker, key).read(self.now, begun)
 
         async def afresh(kind: str, params: Params) -> Listing:
             return await self._read(asker, (kind, params))
 
         lists = partial(self._listing, asker)
+        tally = Tally(kind, self._progress)
         nest = Nest(asker, row, params, self.now, lists=lists, afresh=afresh, tally=tally, shelf=self._shelf)
         return await nest.read()
 
@@ -325,7 +328,8 @@ class Run:
         before = cut_off(self._earlier)
         if before is None or not may_be_settled(key):
             return None
-        members = [each for each, whole in self._shares.items() if whole == key] or [key]
+        parts = self._shares.parts(key)
+        members = [key, *parts] if key in self._asked or not parts else parts
         known, elsewhere = self._earlier.records(members, self._shelf), self._earlier.unsettled_elsewhere(key)
         if not known or elsewhere is None:
             return None
@@ -344,9 +348,7 @@ class Run:
         listing = await reader.read()
         return self._picked(listing, picker(key, (row.name, everything), self.now)) if listing else None
 
-    def _picked(self, listing: Listing, wanted: Callable[[bytes], bool] | None) -> Listing:
-        if wanted is None:
-            return listing
+    def _picked(self, listing: Listing, wanted: Callable[[bytes], bool]) -> Listing:
         picked = [id_ for id_, raw in listing.records.items() if wanted(raw)]
         records = (self._shelf.rows() | listing.records).only(picked)
         return replace(listing, records=records, counted=None, taken=listing.taken.intersection(picked))
@@ -356,6 +358,13 @@ def _lists_of(query: Query) -> list[ListKey]:
     """All lists that a query needs."""
     own = (query.kind, query.params)
     return [key for each in (own, *needed_lists(query.kind, query.enrich)) for key in lists_needed(each)]
+
+
+def _widest(queries: Sequence[Query]) -> Params:
+    """The parameters that hold for the records of all of some queries: a filter only where each of them has it."""
+    names = [{name for name, _ in query.params} for query in queries]
+    every = set[str].intersection(*names)
+    return tuple(dict.fromkeys(pair for query in queries for pair in query.params if pair[0] in every))
 
 
 def _unknown(query: Query) -> Collection:

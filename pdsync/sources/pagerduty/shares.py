@@ -1,10 +1,13 @@
-"""One list for several queries: those that differ only in what a record in hand tells are read together.
+"""One list for several queries: which list each is taken from, and which are read on their own.
 
 Two mappings of incidents, one of the open and one of the resolved ones, cost one list of both; each query then takes
-its own.  Lists are put together only where that asks for no row twice and for none that nobody wants.
+its own.  What a record plainly tells (`Param.local`) is put together without asking anybody: one list of just what is
+wanted, no row twice and none that nobody wants.
 
-A list of a shorter stretch of time is taken from one of a longer.  What bounds in time are about is not said as plainly
-as what a status is, so that PagerDuty is asked how many there are: another number means that it is read on its own.
+Everything else is taken out of another list only where PagerDuty agrees (see `taking`): a shorter stretch of time, some
+teams, fewer `include`.  Of these, only two are put together to something that nobody asked for as it is: lists that
+differ in `include` become one with all of it, and of stretches of time that partly overlap the later is read from where
+the earlier ends.  Lists of other teams stay apart: nothing tells beforehand how many records are of both.
 """
 
 from __future__ import annotations
@@ -14,12 +17,11 @@ from datetime import UTC, datetime
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
-from pdsync.kinds import KINDS
-from pdsync.sources.pagerduty.moments import moment, unbounded
-from pdsync.sources.pagerduty.records import FieldReader
+from pdsync.kinds import INCLUDES, KINDS
+from pdsync.sources.pagerduty.moments import in_utc, moment, unbounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from pdsync.sources.pagerduty.listing import ListKey
     from pdsync.sources.pagerduty.moments import Params
@@ -27,19 +29,73 @@ if TYPE_CHECKING:
 Box = tuple[frozenset[str] | None, ...]
 """What is wanted of a list, by filter: some values, or None for all."""
 
+INCLUDE = "include[]"
 
 _MOST_VALUES = 100
 """As many values of a filter are put together in one list: they stand in its address."""
 
 
-def shared_lists(keys: Iterable[ListKey], now: datetime) -> dict[ListKey, ListKey]:
-    """For every list the one that it is read with, which may be itself."""
+class Share(NamedTuple):
+    """Where a list is taken from.
+
+    `whole` is a list that holds it, and that is all there is to it when `plain`: every record tells whether it belongs.
+    Otherwise PagerDuty is asked, too.  `rest` is a list of what the whole lacks.
+    """
+
+    whole: ListKey
+    plain: bool = True
+    rest: ListKey | None = None
+
+
+class Shares(NamedTuple):
+    """What is taken from what; a list that is not in `taken` is read on its own.
+
+    `widened` are lists that nobody asked for, each with the one that is read instead if they are not worth it.
+    """
+
+    taken: Mapping[ListKey, Share]
+    widened: Mapping[ListKey, ListKey]
+
+    def root(self, key: ListKey) -> ListKey:
+        """The list that a list comes from in the end."""
+        while key in self.taken:
+            key = self.taken[key].whole
+        return key
+
+    def parts(self, whole: ListKey) -> list[ListKey]:
+        """The lists that are plainly parts of this one."""
+        return [key for key, share in self.taken.items() if share.plain and share.whole == whole]
+
+    def rivals(self, widened: ListKey) -> list[ListKey]:
+        """The lists for whose sake another one was widened."""
+        own = self.widened[widened]
+        return [key for key, share in self.taken.items() if share.whole == widened and key != own]
+
+
+def shared_lists(
+    keys: Iterable[ListKey], now: datetime, may_widen: Callable[[ListKey], bool] = lambda _: True
+) -> Shares:
+    """Where each list is taken from; `may_widen` tells of a list whether another one may be read in its place."""
     alike: dict[ListKey, list[ListKey]] = defaultdict(list)
     for key in dict.fromkeys(keys):
         alike[key[0], without_local(key)].append(key)
-    shares = {key: whole for group in alike.values() for key, whole in _in_boxes(group).items()}
-    longer = _longer(dict.fromkeys(shares.values()), now)
-    return {key: longer.get(whole, whole) for key, whole in shares.items()}
+    boxes = {key: whole for group in alike.values() for key, whole in _in_boxes(group).items()}
+    plan = _Plan([_Reach.of(key, now) for key in dict.fromkeys(boxes.values())])
+    plan.put_under_longer()
+    plan.widen(may_widen)
+    plan.join_overlapping()
+    plain = {key: Share(whole) for key, whole in boxes.items() if key != whole}
+    return Shares(plain | plan.taken, plan.widened)
+
+
+def differences(key: ListKey, others: Iterable[ListKey]) -> tuple[str, ...]:
+    """The names of the parameters in which a list differs from others of its kind and that records do not tell."""
+    pairs = {pair for other in others if other[0] == key[0] for pair in {*key[1]} ^ {*other[1]}}
+    wires = {name for name, _ in pairs}
+    return tuple(param.name for param in KINDS[key[0]].params if param.wire in wires and not param.local)
+
+
+# --- what records tell plainly ---------------------------------------------------------------------------------
 
 
 def without_local(key: ListKey) -> Params:
@@ -53,12 +109,21 @@ def local_filters(kind: str) -> dict[str, str]:
     return {param.wire: param.local for param in KINDS[kind].params if param.local}
 
 
+def near_filters(kind: str) -> dict[str, str]:
+    """The filters of a kind that records tell, but not for certain."""
+    return {param.wire: param.near for param in KINDS[kind].params if param.near}
+
+
 def box_of(key: ListKey) -> Box:
     """What a list asks for, by local filter."""
+    return _wishes(key, local_filters(key[0]))
+
+
+def _wishes(key: ListKey, names: Iterable[str]) -> Box:
     given: dict[str, set[str]] = defaultdict(set)
     for name, value in key[1]:
         given[name].add(value)
-    return tuple(frozenset(given[name]) if name in given else None for name in local_filters(key[0]))
+    return tuple(frozenset(given[name]) if name in given else None for name in names)
 
 
 def _in_boxes(group: list[ListKey]) -> dict[ListKey, ListKey]:
@@ -97,78 +162,146 @@ def _key_of(box: Box, members: list[ListKey]) -> ListKey:
     return kind, without_local(members[0]) + local
 
 
-def picker(key: ListKey, whole: ListKey, now: datetime) -> Callable[[bytes], bool] | None:
-    """Whether a record of the whole list belongs to this one; None when all do."""
-    if key == whole:
-        return None
-    fields = local_filters(key[0])
-    wishes = [(field, values) for field, values in zip(fields.values(), box_of(key), strict=True) if values is not None]
-    reader = FieldReader(field for field, _ in wishes)
-    fits_in = _by_time(key, now) if is_shorter(key, whole) else lambda _: True
-    return lambda raw: (
-        fits_in(raw) and all(value in values for value, (_, values) in zip(reader.read(raw), wishes, strict=True))
-    )
+# --- what PagerDuty is asked about, too ------------------------------------------------------------------------
 
 
-# --- stretches of time -----------------------------------------------------------------------------------------
-
-
-def is_shorter(key: ListKey, whole: ListKey) -> bool:
-    """Whether a list is taken from one with other bounds in time."""
-    return without_local(key) != without_local(whole)
-
-
-def _longer(wholes: Iterable[ListKey], now: datetime) -> dict[ListKey, ListKey]:
-    """For lists that lie within a longer one: the longest of these."""
-    alike: dict[ListKey, list[tuple[ListKey, _Bounds]]] = defaultdict(list)
-    for key in wholes:
-        window = KINDS[key[0]].window
-        if window and (bounds := _bounds(key, now)):
-            alike[key[0], unbounded(window, without_local(key))].append((key, bounds))
-    found: dict[ListKey, ListKey] = {}
-    for group in alike.values():
-        longest_first = sorted(
-            sorted(group, key=lambda each: each[1].until, reverse=True), key=lambda each: each[1].since
-        )
-        for key, bounds in group:
-            around = (each for each, other in longest_first if other.around(bounds))
-            if whole := next((each for each in around if _holds(box_of(each), box_of(key))), None):
-                found[key] = whole
-    return found
-
-
-class _Bounds(NamedTuple):
+class Bounds(NamedTuple):
     """The stretch of time that a list spans."""
 
     since: datetime
     until: datetime
 
-    def around(self, other: _Bounds) -> bool:
-        """Whether it is longer than another one, and spans it."""
-        return self != other and self.since <= other.since and self.until >= other.until
+    def around(self, other: Bounds) -> bool:
+        """Whether it spans another one."""
+        return self.since <= other.since and self.until >= other.until
 
 
 _EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
-def _bounds(key: ListKey, now: datetime) -> _Bounds | None:
-    """The bounds of a list; None where nobody says from when, or records do not tell their time, or are not counted."""
-    kind, given = KINDS[key[0]], dict(key[1])
-    window = kind.window
-    if window is None or not window.field or kind.paging != "classic" or not kind.counted:
+def bounds_of(key: ListKey, now: datetime) -> Bounds | None:
+    """The bounds of a list; None where nobody says from when, or records do not tell their time."""
+    window, given = KINDS[key[0]].window, dict(key[1])
+    if window is None or not window.field:
         return None
     if window.everything and given.get(window.everything[0]) == window.everything[1]:
-        return _Bounds(*_EVER)
+        return Bounds(*_EVER)
     if window.since not in given:
         return None
     until = given.get(window.until)
-    return _Bounds(moment(given[window.since], now), moment(until, now) if until else _EVER[1])
+    return Bounds(moment(given[window.since], now), moment(until, now) if until else _EVER[1])
 
 
-def _by_time(key: ListKey, now: datetime) -> Callable[[bytes], bool]:
-    window, bounds = KINDS[key[0]].window, _bounds(key, now)
+class _Reach(NamedTuple):
+    """How far a list reaches: what must be the same, and what may be wider or narrower.
+
+    `same` is None for a list of which PagerDuty does not say how much there is of it.
+    """
+
+    key: ListKey
+    same: Params | None
+    box: Box
+    near: Box
+    include: frozenset[str]
+    bounds: Bounds | None
+
+    @classmethod
+    def of(cls, key: ListKey, now: datetime) -> _Reach:
+        kind, bounds, near = KINDS[key[0]], bounds_of(key, now), near_filters(key[0])
+        left = unbounded(kind.window, key[1]) if kind.window and bounds else key[1]
+        told = {*local_filters(key[0]), *near, INCLUDE}
+        comparable = kind.paging == "classic" and kind.counted and not (kind.parents or kind.detail)
+        same = tuple(sorted(pair for pair in left if pair[0] not in told))
+        include = frozenset(value for name, value in key[1] if name == INCLUDE)
+        return cls(key, same if comparable else None, box_of(key), _wishes(key, near), include, bounds)
+
+    def is_about(self, other: _Reach) -> bool:
+        """Whether what is there of the other's records is here, as far as filters go."""
+        alike = self.same is not None and (self.key[0], self.same) == (other.key[0], other.same)
+        timed = (self.bounds is None) == (other.bounds is None)
+        return alike and timed and _holds(self.box, other.box) and _holds(self.near, other.near)
+
+    def is_around(self, other: _Reach) -> bool:
+        """Whether all of the other's records are here, in whatever form."""
+        return self.is_about(other) and (
+            self.bounds is None or other.bounds is None or self.bounds.around(other.bounds)
+        )
+
+    def has_form(self, other: _Reach) -> bool:
+        """Whether the other's form of a record can be made of that here."""
+        return self.include >= other.include and self.may_differ(other)
+
+    def may_differ(self, other: _Reach) -> bool:
+        """Whether it is known what the includes are that only one of two has."""
+        either = self.include | other.include
+        return self.include == other.include or either <= INCLUDES.get(self.key[0], {}).keys()
+
+    def overlaps(self, earlier: _Reach) -> bool:
+        """Whether the beginning of this one, and no more, is the end of an earlier one."""
+        mine, its = self.bounds, earlier.bounds
+        return bool(mine and its and its.since < mine.since < its.until < mine.until)
+
+
+class _Plan:
+    """Decides, among lists that would each be read, which are taken from which."""
+
+    def __init__(self, reaches: list[_Reach]) -> None:
+        self._reaches = reaches
+        self.taken: dict[ListKey, Share] = {}
+        self.widened: dict[ListKey, ListKey] = {}
+
+    def _left(self) -> list[_Reach]:
+        return [each for each in self._reaches if each.key not in self.taken]
+
+    def put_under_longer(self) -> None:
+        """A list is taken from one that has all of it; of two that have the same, from the first."""
+        for at, each in enumerate(self._reaches):
+            holding = (
+                other
+                for where, other in enumerate(self._reaches)
+                if where != at and _holds_all(other, each) and (where < at or not _holds_all(each, other))
+            )
+            if (longest := max(holding, key=self._held_by, default=None)) is not None:
+                self.taken[each.key] = Share(longest.key, plain=False)
+
+    def _held_by(self, holder: _Reach) -> int:
+        return sum(_holds_all(holder, other) for other in self._reaches)
+
+    def widen(self, may_widen: Callable[[ListKey], bool]) -> None:
+        """Lists that differ in `include` are taken from one that has all of it."""
+        for each in self._left():
+            rivals = [other for other in self._left() if other is not each and _may_be_cut_from(each, other)]
+            if not rivals or each.key in self.taken or not all(may_widen(one.key) for one in (each, *rivals)):
+                continue
+            include = each.include.union(*(other.include for other in rivals))
+            others = tuple(pair for pair in each.key[1] if pair[0] != INCLUDE)
+            widened = each.key[0], (*others, *((INCLUDE, value) for value in sorted(include)))
+            self.widened[widened] = each.key
+            for one in (each, *rivals):
+                self.taken[one.key] = Share(widened, plain=False)
+
+    def join_overlapping(self) -> None:
+        """Of stretches of time that overlap, the later is taken from the earlier as far as that goes."""
+        in_time = sorted((each for each in self._left() if each.bounds), key=lambda each: each.bounds or _EVER)
+        for at, each in enumerate(in_time):
+            for earlier in in_time[:at]:
+                if each.overlaps(earlier) and earlier.is_about(each) and earlier.has_form(each):
+                    self.taken[each.key] = Share(earlier.key, plain=False, rest=_from(each, earlier))
+                    break
+
+
+def _holds_all(a: _Reach, b: _Reach) -> bool:
+    return a.is_around(b) and a.has_form(b)
+
+
+def _may_be_cut_from(a: _Reach, b: _Reach) -> bool:
+    return a.is_around(b) and a.may_differ(b)
+
+
+def _from(later: _Reach, earlier: _Reach) -> ListKey:
+    """What an earlier list lacks of a later one."""
+    window = KINDS[later.key[0]].window
     assert window is not None
-    assert bounds is not None
-    since, until = (end.replace(microsecond=0) for end in bounds)
-    reader = FieldReader([window.field])
-    return lambda raw: since <= moment(str(reader.read(raw)[0]), now) < until
+    assert earlier.bounds is not None
+    since = (window.since, in_utc(earlier.bounds.until))
+    return later.key[0], tuple(since if pair[0] == window.since else pair for pair in later.key[1])

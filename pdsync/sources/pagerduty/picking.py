@@ -1,0 +1,134 @@
+"""What of a longer list belongs to a shorter one, and in which form: records as bytes."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pdsync.kinds import ADDED, INCLUDES, KINDS
+from pdsync.sources.pagerduty.moments import moment
+from pdsync.sources.pagerduty.records import FieldReader, array
+from pdsync.sources.pagerduty.shares import INCLUDE, bounds_of, local_filters, near_filters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from pdsync.sources.pagerduty.listing import ListKey
+
+    Test = Callable[[bytes], bool]
+    Change = Callable[[bytes], bytes]
+
+_Object = dict[str, msgspec.Raw]
+_REFERENCE = ("id", "type", "summary", "self", "html_url")
+"""What a reference has (PagerDuty REST API, References)."""
+
+_SUFFIX = "_reference"
+
+
+def picker(key: ListKey, whole: ListKey, now: datetime) -> Test:
+    """Whether a record of the whole list belongs to this one."""
+    tests = [*_by_local(key, whole), *_by_near(key, whole), *_by_time(key, whole, now)]
+    return lambda raw: all(test(raw) for test in tests)
+
+
+def _given(key: ListKey, name: str) -> frozenset[str]:
+    return frozenset(value for wire, value in key[1] if wire == name)
+
+
+def _narrower(key: ListKey, whole: ListKey, filters: dict[str, str]) -> dict[str, frozenset[str]]:
+    """The values that a list is about, by field, where the whole is about others, too."""
+    wishes = {field: (_given(key, name), _given(whole, name)) for name, field in filters.items()}
+    return {field: mine for field, (mine, its) in wishes.items() if mine and mine != its}
+
+
+def _by_local(key: ListKey, whole: ListKey) -> Iterator[Test]:
+    if wishes := _narrower(key, whole, local_filters(key[0])):
+        reader, wanted = FieldReader(wishes), [*wishes.values()]
+        yield lambda raw: all(value in values for value, values in zip(reader.read(raw), wanted, strict=True))
+
+
+def _by_near(key: ListKey, whole: ListKey) -> Iterator[Test]:
+    for field, values in _narrower(key, whole, near_filters(key[0])).items():
+        yield partial(_has_any, field.split("."), values)
+
+
+def _has_any(steps: list[str], values: frozenset[str], raw: bytes) -> bool:
+    return not values.isdisjoint(_leaves(steps, raw))
+
+
+def _leaves(steps: list[str], raw: bytes | msgspec.Raw) -> Iterator[str]:
+    """The texts at the end of a path, `[]` meaning each item of a list."""
+    if not steps:
+        value: Any = msgspec.json.decode(raw)
+        yield str(value)
+        return
+    found = (_parts(raw) or {}).get(steps[0].removesuffix("[]"), msgspec.Raw(b"null"))
+    if steps[0].endswith("[]"):
+        for item in msgspec.json.decode(found, type=list[msgspec.Raw] | None) or ():
+            yield from _leaves(steps[1:], item)
+    else:
+        yield from _leaves(steps[1:], found)
+
+
+def _by_time(key: ListKey, whole: ListKey, now: datetime) -> Iterator[Test]:
+    window, bounds = KINDS[key[0]].window, bounds_of(key, now)
+    if window and bounds and bounds != bounds_of(whole, now):
+        since, until = (end.replace(microsecond=0) for end in bounds)
+        reader = FieldReader([window.field])
+        yield lambda raw: since <= moment(str(reader.read(raw)[0]), now) < until
+
+
+# --- includes --------------------------------------------------------------------------------------------------
+
+
+def cutter(key: ListKey, whole: ListKey) -> Change | None:
+    """Makes a record of the whole list into what this one has, which includes less; None when it includes the same."""
+    more = _given(whole, INCLUDE) - _given(key, INCLUDE)
+    if not more:
+        return None
+    cuts: dict[str, Any] = {}
+    for value in sorted(more):
+        steps = INCLUDES[key[0]][value].split(".")
+        inner = cuts
+        for step in steps[:-1]:
+            inner = inner.setdefault(step, {})
+        inner[steps[-1]] = None
+    return partial(_cut, cuts)
+
+
+def _cut(cuts: dict[str, Any], raw: bytes) -> bytes:
+    """The object with what is at the end of some paths cut: fields taken out, objects made references."""
+    parts = _parts(raw)
+    if parts is None:
+        return raw
+    for step, below in cuts.items():
+        name = step.removesuffix("[]").removesuffix(ADDED)
+        if step.endswith(ADDED):
+            parts.pop(name, None)
+        elif name in parts:
+            change = partial(_cut, below) if below else _referred
+            one = partial(_each, change) if step.endswith("[]") else change
+            parts[name] = msgspec.Raw(one(bytes(parts[name])))
+    return msgspec.json.encode(parts)
+
+
+def _each(change: Change, raw: bytes) -> bytes:
+    items = msgspec.json.decode(raw, type=list[msgspec.Raw] | None)
+    return raw if items is None else array(change(bytes(item)) for item in items)
+
+
+def _referred(raw: bytes) -> bytes:
+    """A reference to an object."""
+    parts = _parts(raw)
+    type_: Any = msgspec.json.decode(parts["type"]) if parts and "type" in parts else None
+    if parts is None or not isinstance(type_, str) or type_.endswith(_SUFFIX):
+        return raw
+    parts["type"] = msgspec.Raw(msgspec.json.encode(type_ + _SUFFIX))
+    return msgspec.json.encode({name: parts[name] for name in _REFERENCE if name in parts})
+
+
+def _parts(raw: bytes | msgspec.Raw) -> _Object | None:
+    return msgspec.json.decode(raw, type=_Object | None)
