@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -15,7 +17,7 @@ from pdsync.sandbox.server import Sandbox
 from pdsync.sandbox.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 INTRO = """\
 PagerDuty knows services, on-calls and incidents. Port is a portal that shows a company's software catalog.
@@ -24,6 +26,21 @@ Both run here, on this machine only, as a sandbox; every line after a $ is a rea
 """
 MAPPED = "summary: .summary"
 REMAPPED = 'summary: .summary + " (" + (.escalation_rules | length | tostring) + " levels)"'
+
+_GIT = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    **{
+        f"GIT_{who}_{what}": value
+        for who in ("AUTHOR", "COMMITTER")
+        for what, value in (
+            ("NAME", "You"),
+            ("EMAIL", "you@example.com"),
+            ("DATE", "2026-06-01T12:00:00Z"),
+        )
+    },
+}
+"""Git as it is where nobody has set it up, with the same commits every time."""
 
 
 class DemoFailed(Exception):
@@ -36,16 +53,24 @@ class _Stage:
     def __init__(self, folder: Path, box: Sandbox, env: Mapping[str, str]) -> None:
         self.folder = folder
         self.box = box
-        self.env = {**env, **box.env(), "PDSYNC_STATE": ""}
+        self.env = {**env, **box.env(), **_GIT, "PDSYNC_STATE": ""}
 
     def say(self, text: str) -> None:
         click.echo(click.style(f"\n# {text}", bold=True))
 
     def run(self, *args: str, expect: int = 0) -> str:
         """Run one command and show it with what it printed; another exit code than `expect` ends the demo."""
-        click.echo(click.style(f"$ pdsync {' '.join(args)}", fg="cyan"))
-        done = subprocess.run(  # noqa: S603  (our own command line, arguments from this file)
-            [sys.executable, "-m", "pdsync", "--quiet", *args],
+        return self._command("pdsync", [sys.executable, "-m", "pdsync", "--quiet"], args, expect)
+
+    def git(self, *args: str) -> None:
+        """The same of git."""
+        self._command("git", ["git"], args, 0)
+
+    def _command(self, name: str, program: Sequence[str], args: Sequence[str], expect: int) -> str:
+        line = shlex.join([name, *args])
+        click.echo(click.style(f"$ {line}", fg="cyan"))
+        done = subprocess.run(  # noqa: S603  (our own command line and git, arguments from this file)
+            [*program, *args],
             cwd=self.folder,
             env=self.env,
             capture_output=True,
@@ -55,7 +80,7 @@ class _Stage:
         )
         click.echo(done.stdout + done.stderr, nl=False)
         if done.returncode != expect:
-            raise DemoFailed(f"pdsync {' '.join(args)} ended with {done.returncode}, not {expect}")
+            raise DemoFailed(f"{line} ended with {done.returncode}, not {expect}")
         return done.stdout
 
 
@@ -82,8 +107,11 @@ def run_demo(*, env: Mapping[str, str], keep: bool) -> int:
 
 def _play(stage: _Stage) -> None:
     stage.say("A fresh catalog: blueprints (what Port shows) and mappings (where it comes from).")
+    stage.git("init", "--quiet", "--initial-branch=main")
     stage.run("init")
     stage.run("validate")
+    stage.git("add", "--all")
+    stage.git("commit", "--quiet", "--message=Start the catalog")
     stage.say("What would happen? Plan only reads.")
     stage.run("plan", "--out", "first.pdplan")
     stage.say("Do exactly that, and look again: nothing is left to do.")
@@ -116,13 +144,14 @@ def _change_everything(stage: _Stage) -> None:
     box.mutate({"action": "delete_service", "id": deleted, "keep_incidents": False})
     stage.say("In Port somebody edits an entity by hand.")
     box.store.put_entity("pagerdutyService", {"identifier": edited, "properties": {"status": "disabled"}})
-    stage.say("And in git one line of the mapping is changed:")
+    stage.say("And one line of the mapping is changed:")
     mapping = stage.folder / "catalog" / "mappings" / "pagerduty.yaml"
     text = mapping.read_text(encoding="utf-8")
     if text.count(MAPPED) != 1:
         raise DemoFailed(f"{MAPPED!r} is not in the starter mapping exactly once")
     mapping.write_text(text.replace(MAPPED, REMAPPED), encoding="utf-8")
     click.echo(click.style(f"- {MAPPED}", fg="red") + "\n" + click.style(f"+ {REMAPPED}", fg="green"))
+    stage.git("commit", "--quiet", "--all", "--message=Say how many levels a policy has")
 
 
 def _expect(shown: str, words: str) -> None:

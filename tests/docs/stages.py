@@ -142,13 +142,14 @@ def _empty(stage: Stage) -> None:
 
 
 def _started(stage: Stage) -> None:
-    """The starter catalog; nothing applied."""
-    stage.must("pdsync init")
+    """The starter catalog, committed; nothing applied."""
+    stage.must("git init -q", "pdsync init", "git add -A", "git commit -qm 'Start a catalog'")
 
 
 def _applied(stage: Stage) -> None:
     """The starter catalog, applied."""
-    stage.must("pdsync init", "pdsync -q apply --auto-approve")
+    _started(stage)
+    stage.must("pdsync -q apply --auto-approve")
 
 
 def _changed(stage: Stage) -> None:
@@ -175,6 +176,7 @@ def _guarded(stage: Stage) -> None:
     text = project.read_text(encoding="utf-8")
     limit = "  deletes:\n    pagerdutyService: {count: 0, percent: 0}\n"
     project.write_text(text.replace("  deletes:\n", limit, 1), encoding="utf-8")
+    stage.must("git commit -qam 'Let no service go'")
     stage.box.mutate({"action": "delete_service", "id": max(stage.box.store.entities("pagerdutyService"))})
 
 
