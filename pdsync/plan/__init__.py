@@ -42,16 +42,16 @@ from pdsync.plan.blueprints import blueprints_that_stay, plan_blueprints
 from pdsync.plan.checks import check_upserts
 from pdsync.plan.decide import Facts, Scope, constant_blueprint
 from pdsync.plan.entities import EntityDecisions, with_stubs
-from pdsync.plan.guards import Situation, guard_removals
+from pdsync.plan.guards import Removals, Situation, guard_removals
 from pdsync.plan.migrate import between, with_carried
 from pdsync.plan.order import in_order
-from pdsync.plan.rename import Decided, unlinked, with_renames
+from pdsync.plan.rename import FOLLOWS, Decided, unlinked, with_renames
 from pdsync.plan.saved import with_seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pdsync.model import Blueprint, Change, PlanBase
+    from pdsync.model import Blueprint, Change, EntityKey, PlanBase
 
 __all__ = ["Facts", "Scope", "fingerprint", "make_plan", "summary_of"]
 
@@ -70,11 +70,9 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
     removed, left = decisions.removals()
     checked = check_upserts(filter(scope.covers, upserts), facts, blueprints)
     decided = Decided(checked.changes, tuple(filter(scope.covers, removed)), (*held, *left, *checked.held))
-    decided = with_renames(decided, decisions.successors, facts, blueprints, decisions.keeps)
-    updates = {change.key: change for change in decided.upserts if change.action == "update"}
     needed = desired.keys() - facts.desired.entities.keys()
-    situation = Situation(facts, scope, unproven, updates, needed, blueprints)
-    removals = guard_removals(decided.removals, situation)
+    situation = Situation(facts, scope, unproven, {}, needed, blueprints)
+    decided, removals = _guarded(decided, decisions, situation)
     upserts = unlinked(decided.upserts, removals.allowed)
     drafts, staying = blueprints_that_stay(schema.changes, removals.allowed, blueprints, facts)
     changes = in_order([*drafts, *upserts, *removals.allowed], blueprints, facts.existing.entities)
@@ -110,6 +108,27 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
         ignored=ignored,
         blast=blast_radius(changes, withheld, facts, blueprints),
     )
+
+
+def _guarded(decided: Decided, decisions: EntityDecisions, situation: Situation) -> tuple[Decided, Removals]:
+    """The decisions with renames made, and the removals that may happen.
+
+    What is withheld stays, and so follows what it points at to its new identifier; by that, less may be withheld.
+    """
+    staying: frozenset[EntityKey] = frozenset()
+    while True:
+        renamed = with_renames(
+            decided, decisions.successors, situation.facts, situation.blueprints, decisions, staying=staying
+        )
+        updates = {change.key: change for change in renamed.upserts if change.action == "update"}
+        removals = guard_removals(renamed.removals, replace(situation, updates=updates))
+        stays = staying.union(change.key for change in removals.withheld)
+        if stays == staying or not decisions.successors:
+            break
+        staying = stays
+    going = {change.key for change in removals.allowed if change.action == "delete"}
+    upserts = [change for change in renamed.upserts if change.reason != FOLLOWS or change.key not in going]
+    return replace(renamed, upserts=upserts), removals
 
 
 def fingerprint(changes: Iterable[Change]) -> str:

@@ -16,7 +16,7 @@ from pdsync.plan.rename import successors
 from pdsync.plan.retention import Retention
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from pdsync.errors import Diagnostic
     from pdsync.model import Action, Blueprint, Cause, ExistingEntity, Fields, MappingRule
@@ -192,17 +192,21 @@ class EntityDecisions:
     def keeps(self, new: EntityKey, old: EntityKey, path: str) -> bool:
         """Whether what an entity holds under a path stays as it is when it becomes another one.
 
-        As if it kept its identifier: what is mapped is written, unless it is left alone; what left the mapping goes;
-        what nobody maps stays, unless a mapping replaces whole entities.
+        As if it kept its identifier: what is left alone stays, mapped or not; what is mapped is written; what left the
+        mapping goes; what nobody maps stays, unless a mapping replaces whole entities.
         """
         want, last = self.desired[new], self.facts.ledger.entities[old]
-        if path in want.fields:
-            return self.ownership.leaves_alone(want.rules, path)
-        if path in want.unknown:
+        if path in want.unknown or self.ownership.leaves_alone(want.rules, path):
             return True
+        if path in want.fields:
+            return False
         if "." in path and any(not self.rules[rule].merge for rule in want.rules if rule in self.rules):
             return False
         return path not in last.fields or not self._leaves(path, want)
+
+    def remembers(self, new: EntityKey, old: EntityKey) -> Collection[str]:
+        """The paths that nothing maps at the moment, and that are ours all the same, as if it kept its identifier."""
+        return self._target(self.desired[new], self.facts.ledger.entities[old])[1].keys()
 
     def _leaves(self, path: str, want: DesiredEntity) -> bool:
         """Whether a path that we wrote has left the mapping, and not just been written by another rule before."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import orjson
 
@@ -27,7 +27,8 @@ from pdsync.plan.decide import main_cause
 from pdsync.plan.order import relation_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from pdsync.model import Blueprint, DesiredEntity, Fields, Json, LedgerEntry
     from pdsync.plan.decide import Facts
@@ -35,10 +36,20 @@ if TYPE_CHECKING:
     Moves = Mapping[EntityKey, EntityKey]
     """The key of what goes -> the key of what comes in its place."""
 
-    Keeps = Callable[[EntityKey, EntityKey, str], bool]
-    """Whether what an entity (the second key) holds under a path stays as it is on its successor (the first)."""
-
 RENAMED = "identifier-changed"
+FOLLOWS = "follows"
+
+
+class Inheritance(Protocol):
+    """What an entity hands down to its successor."""
+
+    def keeps(self, new: EntityKey, old: EntityKey, path: str) -> bool:
+        """Whether what the old one holds under a path stays as it is on the new one."""
+        ...
+
+    def remembers(self, new: EntityKey, old: EntityKey) -> Collection[str]:
+        """The paths that nothing maps at the moment, and that are ours all the same."""
+        ...
 
 
 class _Claim(NamedTuple):
@@ -110,28 +121,39 @@ def with_renames(
     moves: Moves,
     facts: Facts,
     blueprints: Mapping[str, Blueprint],
-    keeps: Keeps,
+    inheritance: Inheritance,
+    *,
+    staying: AbstractSet[EntityKey] = frozenset(),
 ) -> Decided:
     """The same with what goes linked to what comes in its place, and with what points at it following.
 
-    `moves` are the `successors`, `blueprints` those in force after the plan.  What is to go stays for now while its
+    `moves` are the `successors`, `blueprints` those in force after the plan, `staying` those of the removals that are
+    known to be withheld.  What is to go stays for now while its
     successor is neither there nor among the upserts: it is held when that is held, else (the successor is out of scope)
     not spoken of.
     """
     if not moves:
         return decided
-    renames = _Renames(decided, facts, blueprints, keeps)
+    renames = _Renames(decided, facts, blueprints, inheritance, staying)
     return renames.planned({old: new for old, new in moves.items() if old in renames.going})
 
 
 class _Renames:
     """The renames of one plan under way."""
 
-    def __init__(self, decided: Decided, facts: Facts, blueprints: Mapping[str, Blueprint], keeps: Keeps) -> None:
+    def __init__(
+        self,
+        decided: Decided,
+        facts: Facts,
+        blueprints: Mapping[str, Blueprint],
+        inheritance: Inheritance,
+        staying: AbstractSet[EntityKey],
+    ) -> None:
         self.decided = decided
         self.facts = facts
         self.blueprints = blueprints
-        self.keeps = keeps
+        self.inheritance = inheritance
+        self.staying = staying
         self.made = {change.key: change for change in decided.upserts}
         # What is only forgotten stays in Port, under its old identifier.
         self.going = {change.key: change for change in decided.removals if change.action != "forget"}
@@ -173,17 +195,16 @@ class _Renames:
         carried = {
             path: value
             for path, value in sorted(holds.items())
-            if path not in spoken and value is not None and self.keeps(new, old, path)
+            if path not in spoken and value is not None and self.inheritance.keeps(new, old, path)
         }
         fields += [FieldChange(path, value, value, going.cause, note="carried over") for path, value in carried.items()]
-        wanted, last = self.facts.desired.entities[new].fields, self.facts.ledger.entities[old].fields
-        ours = {path: value for path, value in carried.items() if path in last and path not in wanted}
+        ours = {path: carried[path] for path in self.inheritance.remembers(new, old) if path in carried}
         entry = change.ledger and replace(change.ledger, fields=dict(sorted({**change.ledger.fields, **ours}.items())))
         twin = old.identifier if going.action == "delete" else ""
         return replace(change, fields=tuple(fields), reason=RENAMED, cause=going.cause, ledger=entry, twin=twin)
 
     def _after(self, each: FieldChange, before: Json, new: EntityKey, old: EntityKey) -> FieldChange:
-        if before is not None and self.keeps(new, old, each.path):
+        if before is not None and self.inheritance.keeps(new, old, each.path):
             return replace(each, before=before, after=before, note="left alone")
         return replace(each, before=before)
 
@@ -211,16 +232,17 @@ class _Renames:
         return left if isinstance(value, list) else next(iter(left), None)
 
     def _goes(self, key: EntityKey) -> bool:
-        return key in self.going and self.going[key].action == "delete"
+        return key in self.going and key not in self.staying and self.going[key].action == "delete"
 
     def _follow(self) -> None:
         """What is ours, stays, and is not desired at the moment (its record is not listed) points at what comes."""
         owned, existing = self.facts.ledger.entities, self.facts.existing.entities
-        staying = (owned.keys() & existing.keys()) - self.facts.desired.entities.keys() - self.going.keys()
-        for key in sorted(staying):
+        going = self.going.keys() - self.staying
+        for key in sorted((owned.keys() & existing.keys()) - self.facts.desired.entities.keys() - going):
             blueprint = self.blueprints.get(key.blueprint)
             ours = {path: existing[key].fields.get(path) for path in owned[key].fields}
-            moved = {path for path, target in relation_targets(ours, blueprint) if target in self.moves}
+            # What is withheld itself is not made to point at its own successor.
+            moved = {path for path, target in relation_targets(ours, blueprint) if target in self.moves.keys() - {key}}
             if moved and blueprint:
                 self.made[key] = self._follower(key, sorted(moved), blueprint)
 
@@ -244,7 +266,7 @@ class _Renames:
             identifier=key.identifier,
             title=title,
             fields=spoken,
-            reason="follows",
+            reason=FOLLOWS,
             cause=main_cause(spoken, "catalog"),
             source=last.source,
             ledger=replace(entry, fields={**entry.fields, **{each.path: each.after for each in fields}}),

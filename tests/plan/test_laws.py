@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pdsync.commands import expressions
@@ -23,18 +23,20 @@ from pdsync.model import (
     Lifecycle,
     Plan,
     Surroundings,
+    Withheld,
 )
 from pdsync.normal import same
 from pdsync.plan import Facts
 from pdsync.plan.document import parse_plan, plan_document
+from pdsync.plan.rename import successors
 from pdsync.state.runs import after_run
-from tests.builders import blueprint, catalog, plan, relation, rule
+from tests.builders import blueprint, catalog, entry, have, key, ledger, plan, relation, rule, want
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
-    from pdsync.model import Blueprint, Catalog, Fields, OutcomeStatus
+    from pdsync.model import Blueprint, Catalog, Fields, LedgerEntry, OutcomeStatus
 
 TEAM = blueprint("team")
 SERVICE = blueprint("service", team=relation("team"), next=relation("service"), users=relation("team", many=True))
@@ -188,8 +190,50 @@ def test_apply_then_plan_is_empty(
     assert plan(facts(of, world, port, owned)).changes == ()
 
 
+def history_of(
+    wanted: Collection[DesiredEntity], port: Mapping[str, ExistingEntity], last: Mapping[str, LedgerEntry], **more: Any
+) -> tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger]:
+    """A history written out: rules that map the title of every blueprint, now as before."""
+    rules = [rule(name, ("title",), kind=f"{name}s", **more.get(name, {})) for name in PATHS]
+    world = DesiredEntities({entity.key: entity for entity in wanted})
+    owned = ledger(last, ALL, expressions=expressions(rules))
+    return catalog(ALL, rules), world, {key(k): entity for k, entity in port.items()}, owned
+
+
+NOT_MAPPED_AND_LEFT_ALONE = history_of(
+    [want("B", source="services/b")],
+    {"b": have(tier="two")},
+    {"b": entry(tier="two", source="services/b")},
+    service={"lifecycle": Lifecycle(ignore_changes=("properties.tier",))},
+)
+"""What left the mapping, and is left alone, is with the new one too."""
+
+PROTECTED_AND_NOT_LISTED = history_of(
+    [want("D", "team", source="teams/d", rules=("mappings/test.yaml#teams[0]",))],
+    {"b": have(to_users=["d"]), "team/d": have()},
+    {
+        "b": entry(to_users=["d"], source="services/b", protect=True),
+        "team/d": entry(source="teams/d", rules=("mappings/test.yaml#teams[0]",)),
+    },
+)
+"""What is only withheld from being deleted stays, and points at what comes."""
+
+THERE_ALREADY = history_of(
+    [
+        want("c", source="services/c"),
+        want("A", "incident", to_service="b", source="incidents/a", rules=("mappings/test.yaml#incidents[0]",)),
+    ],
+    {"b": have(to_next="C"), "C": have(), "c": have(tier="one")},
+    {"b": entry(to_next="C", source="services/b", protect=True), "C": entry(source="services/c")},
+)
+"""The new one is there before."""
+
+
 @settings(max_examples=80, deadline=None)
 @given(histories())
+@example(NOT_MAPPED_AND_LEFT_ALONE)
+@example(PROTECTED_AND_NOT_LISTED)
+@example(THERE_ALREADY)
 def test_a_rename_loses_nothing(
     history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
 ) -> None:
@@ -205,8 +249,7 @@ def test_a_rename_loses_nothing(
         len(made.renames),
         sum(c.action == "create" for c in made.changes),
     )
-    moved = {changes[go].key: changes[come].key for come, go in made.renames.items()}
-    for old, new in moved.items():
+    for old, new in {changes[go].key: changes[come].key for come, go in made.renames.items()}.items():
         assert (old in after, new in after) == (False, True)
         wanted = world.entities[new]
         alone = {path for r in of.rules if r.id in wanted.rules for path in r.lifecycle.ignore_changes}
@@ -217,13 +260,16 @@ def test_a_rename_loses_nothing(
             if kept and not path.startswith("relations.") and old.blueprint != "team":
                 assert same(after[new].fields.get(path), value)
     assert all(come in changes[go].after for come, go in made.renames.items())
+    # A successor may also be there already, and what was renamed may be kept from going.
+    asked = {c.key for c in (*made.changes, *made.withheld) if isinstance(c, Withheld) or c.target == "entity"}
+    moved = {old: new for old, new in successors(facts(of, world, port, owned)).items() if old in asked}
     touched = {c.key for c in made.changes if c.reason != "follows"} | world.entities.keys()
     for key in owned.entities.keys() & port.keys() & after.keys() - touched:
         for path in owned.entities[key].fields:
             if path.startswith("relations.") and port[key].fields.get(path) != after[key].fields.get(path):
-                gone = targets(path, port[key].fields.get(path), BY_NAME[key.blueprint])
-                now = targets(path, after[key].fields.get(path), BY_NAME[key.blueprint])
-                assert now == {moved.get(target, target) for target in gone if target in moved or target in after}
+                was, now = (targets(path, e[key].fields.get(path), BY_NAME[key.blueprint]) for e in (port, after))
+                gone = {target for target in was if target in port and target not in after}
+                assert now == {moved.get(target, target) for target in was if target in moved or target not in gone}
 
 
 @settings(max_examples=80, deadline=None)
