@@ -23,14 +23,14 @@ from pdsync.model import (
     Lifecycle,
     Plan,
     Surroundings,
-    Withheld,
 )
 from pdsync.normal import same
 from pdsync.plan import Facts
 from pdsync.plan.document import parse_plan, plan_document
 from pdsync.plan.rename import successors
 from pdsync.state.runs import after_run
-from tests.builders import blueprint, catalog, entry, have, key, ledger, plan, relation, rule, want
+from tests import builders
+from tests.builders import blueprint, catalog, entry, have, ledger, plan, relation, rule, want
 
 if TYPE_CHECKING:
     import random
@@ -197,7 +197,7 @@ def history_of(
     rules = [rule(name, ("title",), kind=f"{name}s", **more.get(name, {})) for name in PATHS]
     world = DesiredEntities({entity.key: entity for entity in wanted})
     owned = ledger(last, ALL, expressions=expressions(rules))
-    return catalog(ALL, rules), world, {key(k): entity for k, entity in port.items()}, owned
+    return catalog(ALL, rules), world, {builders.key(k): entity for k, entity in port.items()}, owned
 
 
 NOT_MAPPED_AND_LEFT_ALONE = history_of(
@@ -261,7 +261,7 @@ def test_a_rename_loses_nothing(
                 assert same(after[new].fields.get(path), value)
     assert all(come in changes[go].after for come, go in made.renames.items())
     # A successor may also be there already, and what was renamed may be kept from going.
-    asked = {c.key for c in (*made.changes, *made.withheld) if isinstance(c, Withheld) or c.target == "entity"}
+    asked = {c.key for c in made.changes if c.target == "entity"} | {w.key for w in made.withheld}
     moved = {old: new for old, new in successors(facts(of, world, port, owned)).items() if old in asked}
     touched = {c.key for c in made.changes if c.reason != "follows"} | world.entities.keys()
     for key in owned.entities.keys() & port.keys() & after.keys() - touched:
