@@ -15,6 +15,7 @@ from pdsync.around import look_around, remote_refusals
 from pdsync.causes import Evidence, told_causes
 from pdsync.completeness import taken_over
 from pdsync.errors import StalePlan, StateError, error, warning
+from pdsync.lacking import NO_ENRICHMENT, unavailable_in
 from pdsync.mapping import jq_version, map_entities
 from pdsync.model import (
     Catalog,
@@ -56,7 +57,6 @@ __all__ = ["Fetching", "merged", "queries", "take_snapshot", "watch"]
 
 _NAMED = 5
 _NEW_SNAPSHOT = "PagerDuty: another snapshot has been taken since"
-NO_ENRICHMENT = "PD330"
 NO_LIMIT = DeleteLimit(count=2**62, percent=100.0, empty="allow")
 
 
@@ -306,6 +306,7 @@ async def _decide(
         expressions(catalog.rules),
         tool,
         not_read=_not_read(ledger, desired, snapshot),
+        lacking=unavailable_in(catalog.rules, snapshot),
     )
     facts = replace(facts, existing=await with_values_at_stake(facts, reader, progress))
     known = await reader.known(_outside_targets(facts))

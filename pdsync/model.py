@@ -675,6 +675,27 @@ class Withheld:
 
 
 @dataclass(frozen=True, slots=True)
+class Unavailable:
+    """An enrichment that could not be read of some `records` of the `of` records of a kind, and why.
+
+    What is mapped from it keeps the value it has in Port: `paths` are what of the mappings reads it, their own parts
+    (such as the selector) under `$` names.
+    """
+
+    kind: str
+    enrichment: str
+    reason: str
+    records: int
+    of: int
+    paths: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        kept = ", ".join(f"entities (by their {p[1:]})" if p.startswith("$") else p for p in self.paths)
+        what = f"{self.enrichment} of {self.records} of {self.of} {self.kind}: {self.reason}"
+        return f"{what}; kept as in Port: {kept}" if kept else what
+
+
+@dataclass(frozen=True, slots=True)
 class Guard:
     """A guard that fired: its name, the blueprint, what it counted and what it allows."""
 
@@ -798,7 +819,8 @@ class Plan:
     `expressions` is what the ledger's `expressions` will be.  `fingerprint` is a digest of the changes alone:
     equal for equal work.  `unreviewed` are the numbers of changes that nobody has looked at yet, in a saved plan that
     was put on a new base.  `commits` tells by catalog line (as in `origin`) which commit brought the change;
-    `inexact` why the causes are not exact, empty when they are.
+    `inexact` why the causes are not exact, empty when they are.  `unavailable` is what could not be read of PagerDuty,
+    so that the plan leaves what is mapped from it.
     """
 
     base: PlanBase
@@ -815,6 +837,7 @@ class Plan:
     unreviewed: tuple[int, ...] = ()
     commits: Mapping[str, Commit] = field(default_factory=dict)
     inexact: str = ""
+    unavailable: tuple[Unavailable, ...] = ()
 
     @property
     def renames(self) -> dict[int, int]:

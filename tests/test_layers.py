@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.errors",),
     ("pdsync.model",),
     ("pdsync.kinds", "pdsync.normal", "pdsync.sharing", "pdsync.jq", "pdsync.memo"),
-    ("pdsync.diff", "pdsync.mapping", "pdsync.privacy", "pdsync.completeness"),
+    ("pdsync.diff", "pdsync.mapping", "pdsync.privacy", "pdsync.completeness", "pdsync.lacking"),
     ("pdsync.plan",),
     ("pdsync.render",),
     ("pdsync.spool", "pdsync.files"),

@@ -263,7 +263,7 @@ class Reader:
                 slot: Cell("unknown", code=UNAVAILABLE, reason=f"{name} could not be read: {why}")
                 for name, why in names
                 for slot, text in self._spellings.items()
-                if _mention(name).search(text)
+                if mention(name).search(text)
             }
         return found
 
@@ -339,5 +339,6 @@ def _kind(value: Json) -> str:
     return names[type(value)]
 
 
-def _mention(name: str) -> re.Pattern[str]:
+def mention(name: str) -> re.Pattern[str]:
+    """Finds an enrichment by its name in a jq expression."""
     return re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")

@@ -19,6 +19,7 @@ from pdsync.model import (
     Existing,
     Ledger,
     Surroundings,
+    Unavailable,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Facts:
     a digest of the expression (of its own parts under `$query`, `$selector`, `$identifier`, `$blueprint`, `$items`);
     `tool` is the version of what evaluates them; `around` what was asked of Port about single entities; `taken_at` the
     moment of the snapshot; `not_read` are source records, as `incidents/PX1`, that an incremental reading took over
-    from an earlier one; `refused` are entities that the target, asked, says it would refuse, with its message.
+    from an earlier one; `refused` are entities that the target, asked, says it would refuse, with its message;
+    `lacking` is what could not be read of the source.
     """
 
     catalog: Catalog
@@ -56,6 +58,7 @@ class Facts:
     taken_at: str = ""
     not_read: frozenset[str] = frozenset()
     refused: Mapping[EntityKey, str] = field(default_factory=dict)
+    lacking: tuple[Unavailable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,7 @@ def _notes(plan: Plan) -> Iterator[str]:
     yield from _listed("Guards", [f"{g.name} {g.blueprint}: {g.detail} {g.flag}".rstrip() for g in plan.guards])
     if plan.blast is not None:
         yield from _listed("Blast radius", [blast_line(plan.blast), *blast_names(plan.blast)])
+    yield from _listed("Unknown", [str(each) for each in plan.unavailable])
     yield from _listed("Left as they are", [f"{h.key}: {h.reason}" for h in plan.held])
 
 

@@ -57,6 +57,7 @@ def render_plan_markdown(plan: Plan, *, budget: int, title: str) -> str:
         "blast": _blast(plan),
         "guards": _listed("Guards", [_guard(g) for g in plan.guards]),
         "held": _listed("Left as they are", [f"{code(str(h.key))}: {code(h.reason)}" for h in plan.held]),
+        "unknown": _listed("Unknown (could not be read)", [code(str(each)) for each in plan.unavailable]),
         "ignored": _listed(
             "Left alone (`lifecycle.ignore_changes`)",
             [f"{code(i.blueprint)} {code(i.path)}: {i.count} entities differ" for i in plan.ignored],
@@ -68,7 +69,7 @@ def render_plan_markdown(plan: Plan, *, budget: int, title: str) -> str:
         "quiet": _quiet(plan),
         "creates": _changes(plan, "create", "To create"),
     }
-    first = ("deletes", "withheld", "blast", "guards", "held", "ignored", "blueprints")
+    first = ("deletes", "withheld", "blast", "guards", "held", "unknown", "ignored", "blueprints")
     shown = (*first, "renames", "updates", "releases", "creates", "quiet")
     texts = _fitted(parts, budget - len(head.encode()) - 200)
     body = "\n".join(texts[name] for name in shown if texts[name])

@@ -54,6 +54,7 @@ def render_plan(plan: Plan, *, color: bool = False, everything: bool = False) ->
         _section("Blueprints", _blueprints(plan, paint)),
         _section("Entities", _entities(plan, paint, everything=everything)),
         _section("Left as they are", [f"  {visible(str(h.key))}: {visible(h.reason)}" for h in plan.held]),
+        _section("Unknown", [f"  {visible(str(each))}" for each in plan.unavailable]),
         _section("Ignored", _ignored(plan)),
         _section("Guards", _guards(plan)),
         _section(f"Deletes withheld ({len(plan.withheld)})", _withheld(plan, paint)),

@@ -44,6 +44,35 @@ def test_a_markdown_plan_is_markdown(here: Workspace) -> None:
     assert ("16 to create" in html.loose, html.stack) == (True, [])
 
 
+ON_CALL = MAPPING.replace(
+    "url: .html_url", "url: .html_url\n            note: '.__oncall_user | map(.user.name) | join(\", \")'"
+)
+
+
+def test_what_could_not_be_read_stands_in_every_form_of_a_plan(here: Workspace) -> None:
+    """Which enrichment, of how many records, why, and what it is mapped to; nothing in Port is erased for it."""
+    here.write("catalog/mappings/pagerduty.yaml", ON_CALL)
+    here.ok("-q", "apply", "--auto-approve")
+    here.box.mutate({"action": "plan_missing", "kind": "oncalls"})
+    saved = here.ok("plan", "--format", "json", "--out", "saved.pdplan").json
+    assert list(Draft202012Validator(plan_schema()).iter_errors(saved)) == []
+    (told,) = saved["unavailable"]
+    count = len(here.box.world.services)
+    assert {**told, "reason": ""} == {
+        "kind": "services",
+        "enrichment": "__oncall_user",
+        "reason": "",
+        "records": count,
+        "of": count,
+        "paths": ["properties.note"],
+    }
+    assert ("402" in told["reason"], saved["changes"]) == (True, [])
+    for command in (("show", "saved.pdplan"), *(("plan", "--format", form) for form in ("text", "markdown", "html"))):
+        document = here.ok(*command).out
+        assert f"__oncall_user of {count} of {count} services: " in document
+        assert "kept as in Port: properties.note" in document
+
+
 def test_quiet_leaves_only_documents(here: Workspace) -> None:
     """-q: nothing but the document and errors."""
     assert here.ok("-q", "plan", "--out", "saved.pdplan").err == ""

@@ -12,6 +12,7 @@
     expressions     whether the last apply knew the expressions of the rules (default), or these rules only
     policy, scope   arguments of `Policy` and `Scope`
     unproven        blueprint -> why its listing is not whole
+    lacking         what could not be read of PagerDuty: arguments of `Unavailable`
     held, failed    as in `DesiredEntities`
     tool            the version that the last apply ran under
     by_integration  keys that Port's own integration wrote
@@ -37,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from pdsync.commands import expressions
-from pdsync.model import Blueprint, DeleteLimit, Expression, Lifecycle, Scorecard, Surroundings
+from pdsync.model import Blueprint, DeleteLimit, Expression, Lifecycle, Scorecard, Surroundings, Unavailable
 from pdsync.plan import Facts
 from tests.builders import BASE, HERE, blueprint, catalog, desired, entry, existing, have, key, ledger, plan, rule, want
 
@@ -111,6 +112,7 @@ def plan_of(case: Mapping[str, Any]) -> Plan:
         tool="jq",
         around=_around(case),
         taken_at=BASE.taken_at,
+        lacking=tuple(Unavailable(**{**each, "paths": tuple(each["paths"])}) for each in case.get("lacking") or ()),
     )
     return plan(facts, **{k: tuple(v) if isinstance(v, list) else v for k, v in (case.get("scope") or {}).items()})
 
