@@ -249,6 +249,7 @@ def test_unknown_blueprint(port: Port) -> None:
     assert "not_found" in result.error
     assert read(port, "nowhere") == {}
     assert port.read(lambda reader: reader.known([EntityKey("nowhere", "a")])) == frozenset()
+    assert port.read(lambda reader: reader.edits([EntityKey("nowhere", "a")])) == {}
 
 
 def test_known(port: Port) -> None:

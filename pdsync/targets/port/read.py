@@ -288,20 +288,25 @@ class PortReader:
     async def _known(self, blueprint: str, identifiers: Collection[str]) -> set[EntityKey]:
         question = {**_named(identifiers), "include": ["identifier"]}
         found: set[str] = set()
-        try:
-            async for page in self._pages(blueprint, question):
-                found.update(entity.identifier for entity in page)
-        except TargetError as problem:
-            if not is_absent(problem):
-                raise
+        async for page in self._pages_if_any(blueprint, question):
+            found.update(entity.identifier for entity in page)
         return {EntityKey(blueprint, identifier) for identifier in found.intersection(identifiers)}
 
     async def _edits(self, blueprint: str, identifiers: Collection[str]) -> dict[EntityKey, Edit]:
         return {
             EntityKey(blueprint, entity.identifier): Edit(entity.updated_by or "", entity.updated_at or "")
-            async for page in self._pages(blueprint, _named(identifiers))
+            async for page in self._pages_if_any(blueprint, _named(identifiers))
             for entity in page
         }
+
+    async def _pages_if_any(self, blueprint: str, question: Mapping[str, Json]) -> AsyncIterator[list[_Entity]]:
+        """The same, of a blueprint that need not exist."""
+        try:
+            async for page in self._pages(blueprint, question):
+                yield page
+        except TargetError as problem:
+            if not is_absent(problem):
+                raise
 
     async def _pages(self, blueprint: str, question: Mapping[str, Json]) -> AsyncIterator[list[_Entity]]:
         path = search_path(blueprint)
