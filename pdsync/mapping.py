@@ -144,7 +144,7 @@ class _Work:
     @property
     def unknown(self) -> int:
         """Of how many records nothing is remembered."""
-        return sum(known is None for known in self.recall.found)
+        return self.recall.unknown
 
 
 def _works(rules: Sequence[MappingRule], snapshot: Snapshot, limits: JqLimits, memo: Memo | None) -> list[_Work]:
@@ -229,10 +229,10 @@ def _readings(
     # What is remembered is what the whole rule gave: of no use once an expression is left out.
     recall = NoRecall(len(work.records)) if faults else work.recall
     fresh = answers(pool, layout, faults, _unknown(work.records, recall))
-    for position, known in enumerate(recall.found):
-        if known is not None:
+    for position in range(len(work.records)):
+        if recall.knows(position):
             record = work.records[position]
-            yield record, _recalled(reader, record, known)
+            yield record, _recalled(reader, record, recall.outcome(position))
             continue
         answered = next(fresh)
         reading = reader.read(answered.record, answered.answer)
@@ -250,7 +250,7 @@ def _recalled(reader: Reader, record: Record, known: bytes) -> Reading:
 
 def _unknown(records: Sequence[Record], recall: NoRecall) -> Iterator[Record]:
     """The records of which nothing is remembered."""
-    return (records[position] for position, known in enumerate(recall.found) if known is None)
+    return (record for position, record in enumerate(records) if not recall.knows(position))
 
 
 class _Joined:

@@ -15,14 +15,16 @@ order of the header, sorted.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from binascii import hexlify, unhexlify
+from collections.abc import Mapping
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pdsync.model import DesiredEntity, Json, Record
 
@@ -37,29 +39,112 @@ _KEY_END = len(_HEAD) + 2 * _DIGEST
 _BODY_START = _KEY_END + len(_BETWEEN)
 
 
+class Room(Protocol):
+    """Where outcomes are put and read back by their places; there may be one for every record there is."""
+
+    def append(self, data: bytes) -> int:
+        """Put bytes at the end; where they begin."""
+        ...
+
+    def read(self, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset`; fewer where they end before."""
+        ...
+
+
+class InMemory:
+    """A room in memory."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def append(self, data: bytes) -> int:
+        """See `Room.append`."""
+        offset = len(self._data)
+        self._data += data
+        return offset
+
+    def read(self, offset: int, size: int) -> bytes:
+        """See `Room.read`."""
+        return bytes(self._data[offset : offset + size])
+
+
+Index = dict[bytes, int]
+"""Record digest -> place: where an outcome begins, and in the lowest bits its size."""
+
+_SIZE_BITS = 24
+_LARGEST = (1 << _SIZE_BITS) - 1
+UNKNOWN = -1
+"""The place of what is not remembered."""
+
+
+class Outcomes(Mapping[bytes, bytes]):
+    """Outcomes by record digest, read as they are looked at."""
+
+    def __init__(self, memo: Memo, index: Index) -> None:
+        self._memo = memo
+        self._index = index
+
+    def __getitem__(self, record: bytes) -> bytes:
+        return self._memo.outcome(self._index[record])
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._index)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
 class Memo:
     """Remembered outcomes by rule fingerprint and record digest, each as JSON bytes that are read when they are needed.
 
-    A memo that was asked about no rule at all keeps everything.
+    A memo that was asked about no rule at all keeps everything.  The outcomes are put into `room`.
     """
 
-    def __init__(self, remembered: Mapping[bytes, Mapping[bytes, bytes]] | None = None) -> None:
-        self._remembered = remembered or {}
-        self._used: dict[bytes, dict[bytes, bytes]] = {}
+    def __init__(
+        self, remembered: Mapping[bytes, Mapping[bytes, bytes]] | None = None, room: Room | None = None
+    ) -> None:
+        self._room = room or InMemory()
+        self._remembered = {rule: self._put_all(outcomes.items()) for rule, outcomes in (remembered or {}).items()}
+        self._used: dict[bytes, Index] = {}
         self._noted = False
 
-    def recall(self, rule: bytes, records: Iterable[bytes]) -> list[bytes | None]:
-        """What is remembered of each record (digests) under a rule (fingerprint); it counts as used."""
+    def remember(self, rule: bytes, outcomes: Iterable[tuple[bytes, bytes]]) -> None:
+        """Remember outcomes of an earlier run."""
+        self._remembered[rule] = self._put_all(outcomes)
+
+    def _put_all(self, outcomes: Iterable[tuple[bytes, bytes]]) -> Index:
+        return {record: self._put(outcome) for record, outcome in outcomes}
+
+    def _put(self, outcome: bytes) -> int:
+        return self._room.append(outcome) << _SIZE_BITS | len(outcome)
+
+    def recall(self, rule: bytes, records: Iterable[bytes]) -> array[int]:
+        """The place of what is remembered of each record (digests) under a rule (fingerprint), `UNKNOWN` for none.
+
+        It counts as used.
+        """
         remembered = self._remembered.get(rule, {})
-        found = [remembered.get(record) for record in records]
         used = self._used.setdefault(rule, {})
-        used.update((record, kept) for record, kept in zip(records, found, strict=True) if kept is not None)
-        return found
+        places = array("q")
+        for record in records:
+            place = remembered.get(record, UNKNOWN)
+            places.append(place)
+            if place != UNKNOWN:
+                used[record] = place
+        return places
+
+    def outcome(self, place: int) -> bytes:
+        """What is remembered at a place."""
+        return self._room.read(place >> _SIZE_BITS, place & _LARGEST)
 
     def note(self, rule: bytes, record: bytes, outcome: bytes) -> None:
-        """Remember what came of a record under a rule."""
-        self._used.setdefault(rule, {})[record] = outcome
-        self._noted = True
+        """Remember what came of a record under a rule; one that is far too large is left to jq again."""
+        if len(outcome) <= _LARGEST:
+            self._used.setdefault(rule, {})[record] = self._put(outcome)
+            self._noted = True
 
     def forget(self, rule: bytes) -> None:
         """Remember nothing of a rule: what was remembered turned out to be unusable."""
@@ -68,15 +153,19 @@ class Memo:
     @property
     def changed(self) -> bool:
         """Whether it is not what it was when it was made."""
-        return self._noted or _sizes(self.kept) != _sizes(self._remembered)
+        return self._noted or _sizes(self._kept) != _sizes(self._remembered)
 
     @property
     def kept(self) -> Mapping[bytes, Mapping[bytes, bytes]]:
         """What is worth keeping: what was recalled or noted."""
+        return {rule: Outcomes(self, index) for rule, index in self._kept.items()}
+
+    @property
+    def _kept(self) -> dict[bytes, Index]:
         return self._used or self._remembered
 
 
-def _sizes(entries: Mapping[bytes, Mapping[bytes, bytes]]) -> dict[bytes, int]:
+def _sizes(entries: Mapping[bytes, Index]) -> dict[bytes, int]:
     return {rule: len(outcomes) for rule, outcomes in entries.items() if outcomes}
 
 
@@ -84,25 +173,46 @@ class NoRecall:
     """What is known of one rule's records without a memo: nothing, and nothing is learnt."""
 
     def __init__(self, records: int) -> None:
-        self.found: Sequence[bytes | None] = [None] * records
+        self._places = array("q", [UNKNOWN]) * records
+
+    def __len__(self) -> int:
+        """How many records there are."""
+        return len(self._places)
+
+    @property
+    def unknown(self) -> int:
+        """Of how many records nothing is remembered."""
+        return self._places.count(UNKNOWN)
+
+    def knows(self, position: int) -> bool:
+        """Whether anything is remembered of the record at this position."""
+        return self._places[position] != UNKNOWN
+
+    def outcome(self, position: int) -> bytes:
+        """What is remembered of the record at this position, of which something is."""
+        raise LookupError(position)
 
     def note(self, position: int, entities: Sequence[DesiredEntity]) -> None:
         """Remember that the record at this position gave these entities, without a word."""
 
     def forget(self) -> None:
         """Know nothing more of these records."""
-        self.found = [None] * len(self.found)
+        self._places = array("q", [UNKNOWN]) * len(self._places)
 
 
 class Recall(NoRecall):
-    """What a memo knows of one rule's records; `found` holds per record the remembered outcome, None for none."""
+    """What a memo knows of one rule's records."""
 
     def __init__(self, memo: Memo, rule: bytes, records: Sequence[bytes]) -> None:
         super().__init__(0)
-        self.found = memo.recall(rule, records)
+        self._places = memo.recall(rule, records)
         self._memo = memo
         self._rule = rule
         self._records = records
+
+    def outcome(self, position: int) -> bytes:
+        """See `NoRecall.outcome`."""
+        return self._memo.outcome(self._places[position])
 
     def note(self, position: int, entities: Sequence[DesiredEntity]) -> None:
         """See `NoRecall.note`."""
@@ -110,8 +220,7 @@ class Recall(NoRecall):
             written = orjson.dumps([[e.key.identifier, e.key.blueprint, *e.fields.values()] for e in entities])
         except TypeError:  # nested more deeply than orjson writes: left to jq again
             return
-        # What orjson returns has room for more than it holds: a copy is a tenth of the size.
-        self._memo.note(self._rule, self._records[position], bytes(memoryview(written)))
+        self._memo.note(self._rule, self._records[position], written)
 
     def forget(self) -> None:
         """See `NoRecall.forget`; the memo forgets as well."""
@@ -164,22 +273,29 @@ def _checksum(rules: Json, lines: Iterable[bytes | memoryview]) -> str:
 
 
 def parse_memo(data: bytes) -> Memo:
-    """A memo from its file; an empty one when that is not a whole memo of this version."""
-    start = data.find(b"\n") + 1
+    """A memo from the bytes of its file; see `read_memo`."""
+    return read_memo(data.splitlines(keepends=True))
+
+
+def read_memo(lines: Iterable[bytes], room: Room | None = None) -> Memo:
+    """A memo from the lines of its file; an empty one when that is not a whole one of this version."""
+    memo, following = Memo(room=room), iter(lines)
     try:
-        header = orjson.loads(memoryview(data)[:start])
+        header = orjson.loads(next(following, b""))
         if (header["format"], header["version"]) != (FORMAT, VERSION):
-            return Memo()
-        if header["checksum"] != _checksum(header["rules"], [memoryview(data)[start:]]):
-            return Memo()
-        outcomes = _outcomes(data, start)
-        return Memo({unhexlify(rule): dict(islice(outcomes, count)) for rule, count in header["rules"]})
+            return Memo(room=room)
+        checksum = hashlib.blake2b(orjson.dumps(header["rules"]), digest_size=_DIGEST)
+        outcomes = _outcomes(following, checksum.update)
+        for rule, count in header["rules"]:
+            memo.remember(unhexlify(rule), islice(outcomes, count))
+        is_whole = next(outcomes, None) is None and header["checksum"] == checksum.hexdigest()
     except (ValueError, TypeError, LookupError):
-        return Memo()
+        is_whole = False
+    return memo if is_whole else Memo(room=room)
 
 
-def _outcomes(data: bytes, start: int) -> Iterator[tuple[bytes, bytes]]:
-    """Digest and outcome of each line; nothing else is copied, since there may be a line for every record there is."""
-    while (end := data.find(b"\n", start)) >= 0:
-        yield unhexlify(data[start + len(_HEAD) : start + _KEY_END]), data[start + _BODY_START : end - len(_TAIL)]
-        start = end + 1
+def _outcomes(lines: Iterable[bytes], seen: Callable[[bytes], None]) -> Iterator[tuple[bytes, bytes]]:
+    """Digest and outcome of each line; `seen` is given each line."""
+    for line in lines:
+        seen(line)
+        yield unhexlify(line[len(_HEAD) : _KEY_END]), line[_BODY_START : -len(_TAIL) - 1]

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from pdsync import files
 from pdsync.errors import Diagnostic, Locked, Severity, StalePlan, StateError, error
-from pdsync.memo import Memo, dump_memo, parse_memo
+from pdsync.memo import Memo, dump_memo, read_memo
 from pdsync.model import Ledger, Plan, RunHead, RunNote, RunRecord, Snapshot
 from pdsync.plan import Scope
 from pdsync.sealing import seal
+from pdsync.spool import Spool, lines
 from pdsync.state.holding import Verdict, holder_of, holding, in_the_way, watch
 from pdsync.state.journal import (
     Journal,
@@ -324,10 +325,11 @@ class StateStore:
     def load_memo(self) -> Memo:
         """What mapping remembers; empty when there is nothing, or nothing that can be used."""
         try:
-            stored = self.snapshots.load(MEMO)
+            room = Spool(self.snapshots.folder)
+            held = self.snapshots.open(MEMO)
+            return read_memo(lines(held), room) if held else Memo(room=room)
         except StateError:  # the records are mapped again; that they cannot be remembered is told by save_memo
             return Memo()
-        return parse_memo(stored.data) if stored else Memo()
 
     def save_memo(self, memo: Memo) -> Diagnostic | None:
         """Keep what mapping remembers, unless it is kept already; a note when that cannot be: it only saves time."""
