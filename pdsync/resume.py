@@ -69,7 +69,7 @@ def no_such_run(run: str) -> UsageError:
 
 def journal_elsewhere(run: str) -> StateError:
     """That only the ledger knows this run."""
-    hint = "resume it on the machine that ran it; or plan again: what was done is found in Port"
+    hint = "only those of the last runs are kept, and of some on the machine that ran them alone; or plan again"
     return StateError(error("PD533", "the journal of this run is not here", detail=run, hint=hint))
 
 

@@ -37,9 +37,11 @@ if TYPE_CHECKING:
 
     from pdsync.model import Image, Json, Outcome, OutcomeStatus, Plan
     from pdsync.sealing import Keyring
+    from pdsync.state.carried import Carried, Carrier
 
 FORMAT = "pdsync-journal"
 VERSION = 3
+BEGIN = b'{"begin"'
 TAIL = 64
 """Bytes at the end of a journal that hold its last line, when that closes the run."""
 
@@ -56,7 +58,9 @@ class Journal:
         head: RunHead,
         plan: Plan,
         keyring: Keyring | None = None,
+        *,
         before: LedgerBefore | None = None,
+        carrier: Carrier | None = None,
     ) -> None:
         self.head = head
         self.plan = plan
@@ -68,6 +72,7 @@ class Journal:
         self._waiting: list[bytes] = []
         self._asked = self._kept = 0
         self._writing = threading.Lock()
+        self._carrier = carrier
         self._sealed = new_lines(keyring, str(self.path)) if keyring else None
         self._written = 0
         try:
@@ -111,6 +116,13 @@ class Journal:
         open_ones: dict[int, OutcomeStatus] = dict.fromkeys(self.begun, "unknown")
         return open_ones | {n: outcome.status for n, outcome in self.outcomes.items()}
 
+    def arrive(self) -> Carried | None:
+        """Let the last lines of a journal that travels arrive, as far as that can be; what is to be told of it."""
+        if self._carrier is None:
+            return None
+        self._carrier.end()
+        return self._carrier.told
+
     def close(self, serial: int) -> None:
         """Note that the ledger with this serial holds the result."""
         self._write([orjson.dumps({"closed": serial})])
@@ -145,6 +157,18 @@ class Journal:
                 self._broken = _unwritten(self.path, e)
                 raise self._broken from e
             self._written += len(lines)
+            if self._carrier:
+                self._carry(self._carrier, lines)
+
+    def _carry(self, carrier: Carrier, lines: list[bytes]) -> None:
+        """Let lines travel; what comes with the first begin, and all before, is to have arrived before that counts."""
+        carrier.add(lines)
+        if not carrier.begun and any(line.startswith(BEGIN) for line in lines):
+            try:
+                carrier.begin()
+            except StateError as e:
+                self._broken = e
+                raise
 
     def _on_paper(self, number: int, line: bytes) -> bytes:
         if not self._sealed:
@@ -255,6 +279,12 @@ def sealed_journal(data: bytes, keyring: Keyring, name: str) -> bytes:
     lines = new_lines(keyring, name)
     whole = data.split(b"\n")[:-1]
     return lines.head + b"".join(lines.seal(n, line) + b"\n" for n, line in enumerate(whole))
+
+
+def closed_by(data: bytes) -> int | None:
+    """The serial of the ledger that holds the outcome, as the last line of a plain journal tells."""
+    last = data.rpartition(b"\n")[0].rpartition(b"\n")[2]
+    return int(orjson.loads(last)["closed"]) if last.startswith(b'{"closed":') else None
 
 
 def read_open_journals(folder: Path, keyring: Keyring | None = None) -> list[RunRecord]:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 from pdsync.errors import StateError, error
 from pdsync.model import Ledger
 from pdsync.sealing import seal
-from pdsync.state.backends.sealed import opened
-from pdsync.state.journal import sealed_journal, unsealed_journal
+from pdsync.state.backends.sealed import SealedBackend, opened
+from pdsync.state.carried import CarriedJournals
+from pdsync.state.journal import closed_by, sealed_journal, unsealed_journal
 from pdsync.state.ledger_file import parse_ledger
 from pdsync.state.moved import marker, split_marker, still_here
 from pdsync.state.store import LEDGER, SNAPSHOT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pdsync.sealing import Keyring
     from pdsync.state.backends import Stored
     from pdsync.state.open import Places
@@ -100,11 +103,37 @@ def _check_arrived(target: Places, data: bytes, keyring: Keyring | None) -> None
 
 
 def _copy_journals(source: Places, target: Places, keyring: Keyring | None) -> int:
-    paths = sorted(source.journals.folder.glob("*.jsonl"))
-    for path in paths:
-        plain = unsealed_journal(path.read_bytes(), keyring, str(path))
-        target.journals.replace(path.name, [sealed_journal(plain, keyring, path.name) if keyring else plain])
-    return len(paths)
+    """The journals of this machine and, where other machines share a state, those that are kept with it."""
+    found = {run: (data, whole, closed) for run, data, whole, closed in _carried_journals(source, keyring)}
+    for path in sorted(source.journals.folder.glob("*.jsonl")):
+        data = unsealed_journal(path.read_bytes(), keyring, str(path))
+        found[path.stem] = data, True, closed_by(data)
+    for run, (data, whole, closed) in sorted(found.items()):
+        name = f"{run}.jsonl"
+        if whole:
+            target.journals.replace(name, [sealed_journal(data, keyring, name) if keyring else data])
+        if target.backend is not target.local:
+            _carried_by(target, keyring).put(run, data, closed, whole=whole)
+        elif not whole:
+            raise _not_whole(run)
+    return len(found)
+
+
+def _carried_journals(source: Places, keyring: Keyring | None) -> Iterator[tuple[str, bytes, bool, int | None]]:
+    journals = _carried_by(source, keyring)
+    for each in journals.listed() if source.backend is not source.local else ():
+        if (found := journals.read(each.run)) is not None:
+            yield each.run, found[0], found[1] or each.closed is not None, each.closed
+
+
+def _carried_by(place: Places, keyring: Keyring | None) -> CarriedJournals:
+    return CarriedJournals(SealedBackend(place.backend.runs(), keyring))
+
+
+def _not_whole(run: str) -> StateError:
+    hint = f"go on with it first, where the state is now: pdsync resume {run}"
+    detail = f"{run} ran on another machine, which did not tell all of it"
+    return StateError(error("PD538", "a run was cut short elsewhere", detail=detail, hint=hint))
 
 
 def _copy_snapshot(source: Places, target: Places, keyring: Keyring | None) -> bool:

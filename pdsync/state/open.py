@@ -22,6 +22,7 @@ from pdsync.state.backends import Backend
 from pdsync.state.backends.local import LocalBackend
 from pdsync.state.backends.sealed import SealedBackend, SealedFolder
 from pdsync.state.backends.shared import SharedFolder
+from pdsync.state.carried import CarriedJournals
 from pdsync.state.store import APPLIED, SNAPSHOT, StateStore
 
 
@@ -78,16 +79,17 @@ def open_store(
 ) -> StateStore:
     """The store behind `url`; an empty one means `state/` beside the catalog folder.
 
-    A remote backend keeps the ledger, and the snapshot if that is to be shared; journal and snapshot are in a folder of
-    this machine.  All are encrypted when the environment holds a key.  Raises `UsageError` for a scheme that is not
-    known, or a key that is none.
+    A remote backend keeps the ledger, the journals, and the snapshot if that is to be shared; journals and snapshot are
+    in a folder of this machine, too.  All are encrypted when the environment holds a key.  Raises `UsageError` for a
+    scheme that is not known, or a key that is none.
     """
     keyring = read_keys(around.environment)
     places = open_places(url, around)
     here = SealedFolder(places.local, keyring)
     share = around.share_snapshot and places.backend is not places.local
+    backend = SealedBackend(places.backend, keyring)
     return StateStore(
-        SealedBackend(places.backend, keyring),
+        backend,
         journals=places.journals.folder,
         snapshots=SharedFolder(here, places.backend, (SNAPSHOT, APPLIED), around.notify) if share else here,
         now=now,
@@ -97,6 +99,7 @@ def open_store(
         pull=pull,
         keyring=keyring,
         notify=around.notify,
+        carried=CarriedJournals(backend.runs()) if places.backend is not places.local else None,
     )
 
 

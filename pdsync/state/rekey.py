@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pdsync.sealing import is_sealed, seal, unseal
+from pdsync.state.backends.sealed import SealedBackend
+from pdsync.state.carried import CarriedJournals
 from pdsync.state.journal import sealed_journal, unsealed_journal
 from pdsync.state.ledger_file import parse_ledger
 from pdsync.state.moved import split_marker
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pdsync.sealing import Keyring
-    from pdsync.state.backends import Backend
+    from pdsync.state.backends import Backend, Stored
     from pdsync.state.backends.local import LocalBackend
     from pdsync.state.open import Places
 
@@ -27,7 +30,19 @@ def rekey(places: Places, have: Keyring | None, want: Keyring | None) -> list[st
     """
     done = [*_journals(places.journals, have, want), *_cached(places.local, have, want)]
     shared = () if places.backend is places.local else (SNAPSHOT, APPLIED)
+    if shared:
+        runs = places.backend.runs()
+        done += _kept(runs, list(CarriedJournals(_Either(runs, have)).names()), have, want)
     return [*done, *_kept(places.backend, (*shared, LEDGER), have, want)]
+
+
+class _Either(SealedBackend):
+    """A backend of which what is sealed is read, and what is plain."""
+
+    def load(self, name: str) -> Stored | None:
+        """See `Backend.load`."""
+        stored = self.inner.load(name)
+        return stored and replace(stored, data=_plain(stored.data, self.keyring, f"{self.url}/{name}"))
 
 
 def _kept(backend: Backend, names: Iterable[str], have: Keyring | None, want: Keyring | None) -> Iterator[str]:
@@ -37,7 +52,7 @@ def _kept(backend: Backend, names: Iterable[str], have: Keyring | None, want: Ke
             plain = _plain(stored.data, have, f"{backend.url}/{name}")
             if name == LEDGER:
                 parse_ledger(split_marker(plain)[1], f"{backend.url}/{name}")
-            backend.store(name, _whole(plain, want, packed=name == LEDGER), stored.version)
+            backend.store(name, _whole(plain, want, packed=name not in (SNAPSHOT, APPLIED)), stored.version)
             yield f"{backend.url}/{name}"
 
 

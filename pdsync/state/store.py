@@ -15,11 +15,13 @@ from pdsync.model import Ledger, Plan, RunHead, RunNote, RunRecord, Snapshot
 from pdsync.plan import Scope
 from pdsync.sealing import seal
 from pdsync.spool import Spool, lines
+from pdsync.state.carried import all_unknown
 from pdsync.state.holding import Verdict, holder_of, holding, in_the_way, watch
 from pdsync.state.journal import (
     Journal,
     close_journal,
     has_a_line,
+    parse_journal,
     paths,
     read_journal,
     read_open_journals,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from pdsync.model import Query
     from pdsync.sealing import Keyring
     from pdsync.state.backends import Backend, Cache, LockInfo
+    from pdsync.state.carried import Carried, CarriedJournals
     from pdsync.state.holding import Holding
 
 LEDGER = "ledger.jsonl"
@@ -80,7 +83,7 @@ class StateStore:
     `journals` is a local folder; `snapshots` keeps the snapshot, which can always be taken again; `new_id` draws a
     random hexadecimal id, `now` the time as RFC 3339 UTC; `who` is user@host, `link` the CI run, `pull` the pull
     request; `notify` is told, in words, what is being waited for.  `keyring` seals the journals; backend and
-    snapshots see to theirs themselves.
+    snapshots see to theirs themselves.  `carried` are the journals of a state that several machines share.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class StateStore:
         pull: str = "",
         keyring: Keyring | None = None,
         notify: Callable[[str], None] | None = None,
+        carried: CarriedJournals | None = None,
     ) -> None:
         self.backend = backend
         self.keyring = keyring
@@ -108,6 +112,9 @@ class StateStore:
         self._stored = Ledger("")
         self._ledger = self._stored
         self._holding: Holding | None = None
+        self._carried = carried
+        self._elsewhere: list[RunRecord] = []
+        self._told: dict[str, Carried] = {}
 
     def load(self) -> Ledger:
         """The ledger, with the outcome of runs that were cut short entered.
@@ -122,6 +129,7 @@ class StateStore:
             ledger = parse_ledger(data, f"{self.backend.url}/{LEDGER}")
             self._version, self._checksum = stored.version, checksum_of(data)
         self._stored = ledger
+        self._elsewhere = self._runs_elsewhere()
         for record in self.unfinished():
             ledger = after_run(ledger, record.plan, record.statuses)
             if record.statuses:
@@ -143,7 +151,34 @@ class StateStore:
         return record.closed is None and is_astray(record, self._stored)
 
     def _open_runs(self) -> list[RunRecord]:
-        return read_open_journals(self.journals, self.keyring)
+        here = read_open_journals(self.journals, self.keyring)
+        return sorted([*here, *self._elsewhere], key=lambda record: record.run)
+
+    def _runs_elsewhere(self) -> list[RunRecord]:
+        """The open runs of other machines, as far as they were told.
+
+        With the lock in our hands they are dead, and what they did not tell is unknown; else they may be at work.
+        """
+        listed = self._carried.listed() if self._carried else []
+        wanted = [
+            e.run for e in listed if e.closed is None and not (self._is_here(e.run) or holds(self._stored, e.run))
+        ]
+        records = [record for run in wanted if (record := self._carried_run(run)) is not None]
+        for record in records if self._holding is None else ():
+            self._notify(f"run {record.run} of another machine has not come to its end: wait for it, or pdsync resume")
+        return records
+
+    def _carried_run(self, run: str) -> RunRecord | None:
+        """A run of another machine; where its journal did not arrive whole, what is not known is unknown."""
+        found = self._carried.read(run) if self._carried else None
+        if found is None:
+            return None
+        record = parse_journal(found[0], f"{self.backend.url}/{run}")
+        return record if found[1] or self._holding is None else all_unknown(record)
+
+    def _is_here(self, run: str) -> bool:
+        path = self.journals / f"{run}.jsonl"
+        return path.exists() and has_a_line(path)
 
     def history(self) -> list[RunNote]:
         """All runs that the loaded ledger remembers or that were journalled here, oldest first.
@@ -153,14 +188,16 @@ class StateStore:
         noted = {note.run: note for note in self._stored.runs}
         unknown = [path.stem for path in paths(self.journals) if path.stem not in noted]
         records = [record for run in unknown if (record := self.run(run))]
+        records += [record for record in self._elsewhere if record.run not in noted]
         notes = [note_of(r.head, r.plan, r.statuses, r.closed or 0) for r in records]
         return sorted([*noted.values(), *notes], key=lambda note: note.run)
 
     def run(self, run: str) -> RunRecord | None:
-        """One run by its journal; None when it is not here.  Raises `StateError` when it cannot be read."""
-        path = self.journals / f"{run}.jsonl"
-        here = RUN.fullmatch(run) and path.exists() and has_a_line(path)
-        return read_journal(path, self.keyring) if here else None
+        """One run by its journal; None when nothing has it.  Raises `StateError` when it cannot be read."""
+        if not RUN.fullmatch(run):
+            return None
+        here = self._is_here(run)
+        return read_journal(self.journals / f"{run}.jsonl", self.keyring) if here else self._carried_run(run)
 
     def save(self, ledger: Ledger, *, deletes: int) -> Ledger:
         """Store the ledger under the next serial; returns it as stored.
@@ -198,11 +235,14 @@ class StateStore:
 
     def _close_runs(self, ledger: Ledger) -> None:
         """Close the journals of runs that the ledger holds, and of those that came to nothing."""
-        for record in self._open_runs():
+        for record in read_open_journals(self.journals, self.keyring):
             idle = not record.statuses and record.plan.base.serial < ledger.serial
             if idle or holds(ledger, record.run):
                 with suppress(StateError):  # the ledger says it, too: the next save closes it
                     close_journal(self.journals / f"{record.run}.jsonl", ledger.serial, self.keyring)
+        if self._carried:
+            with suppress(StateError):
+                self._carried.close(lambda run: holds(ledger, run), ledger.serial, self._told)
 
     def settle(self, plan: Plan) -> Ledger:
         """Note that a plan without changes is done: which commit and expressions the ledger stands for.
@@ -228,7 +268,9 @@ class StateStore:
         run = next_run_id(self.journals, started, suffix)
         reverts = Scope.read(plan.base.scope).reverts
         head = RunHead(run, started, operation, self._who, self._link, self._pull, resumes, reverts)
-        return Journal(self.journals, head, plan, self.keyring, before_run(self._ledger, plan))
+        carrier = self._carried.carrier(run) if self._carried else None
+        before = before_run(self._ledger, plan)
+        return Journal(self.journals, head, plan, self.keyring, before=before, carrier=carrier)
 
     def when_lock_lost(self, call: Callable[[StateError], None]) -> None:
         """Call this, from another thread, with the reason, once the lock that is held is found broken."""
@@ -258,6 +300,8 @@ class StateStore:
             journal.leave()
             files.remove(journal.path)
             return Finished(self._ledger)
+        if told := journal.arrive():
+            self._told[told.run] = told
         ledger = after_run(self._ledger, journal.plan, statuses)
         ledger = with_note(ledger, note_of(journal.head, journal.plan, statuses, self._stored.serial + 1))
         removed = sum(c.ledger is None and statuses.get(c.n) == "done" for c in journal.plan.changes)

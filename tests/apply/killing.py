@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pdsync import files
+from pdsync.state.backends.remote import RemoteBackend
+from pdsync.state.carried import Carrier
 from pdsync.transport import ApiClient
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ def killed_at(fatal: int | str | None) -> Iterator[Moments]:
         for name in ("create", "append", "replace", "remove"):
             patch.setattr(files, name, _around(moments, name, getattr(files, name)))
         patch.setattr(ApiClient, "_transfer", _around_request(moments, ApiClient._transfer))
+        patch.setattr(RemoteBackend, "store", _around_store(moments, RemoteBackend.store))
+        patch.setattr(Carrier, "_live", lambda _self: None)  # what it would send later, the dead do not
         try:
             yield moments
         except Killed:
@@ -66,6 +70,16 @@ def _around(moments: Moments, name: str, call: Callable[..., Any]) -> Callable[.
     def wrapped(*args: Any, **options: Any) -> Any:
         moments.pass_by(f"before {name}")
         return call(*args, **options)
+
+    return wrapped
+
+
+def _around_store(moments: Moments, call: Callable[..., str]) -> Callable[..., str]:
+    def wrapped(self: RemoteBackend, name: str, data: bytes, expected: str | None) -> str:
+        moments.pass_by(f"before storing {name}")
+        version = call(self, name, data, expected)
+        moments.pass_by(f"after storing {name}")
+        return version
 
     return wrapped
 

@@ -129,14 +129,15 @@ class Here:
     ) -> ApplyResult:
         """Go on with a run, or with the last one that did not come to its end; `record` may change what is found."""
         store = self.store()
-        ledger = store.load()
-        found = record(find_run(store, ledger, run))
+        with store.lock("resume", over=True):
+            ledger = store.load()
+            found = record(find_run(store, ledger, run))
 
-        async def work() -> ApplyResult:
-            async with self._client() as client:
-                return await resume(found, ledger, PortWriter(client), PortReader(client), store)
+            async def work() -> ApplyResult:
+                async with self._client() as client:
+                    return await resume(found, ledger, PortWriter(client), PortReader(client), store)
 
-        return asyncio.run(work())
+            return asyncio.run(work())
 
     def revert(self, run: str | None = None, **scope: Any) -> Plan:
         """What would put back a run, or the last one."""

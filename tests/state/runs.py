@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pdsync.plan import Facts
 from pdsync.state.backends.local import LocalBackend
+from pdsync.state.carried import CarriedJournals
 from pdsync.state.store import StateStore
 from tests.builders import BASE, blueprint, catalog, desired, entry, existing, have, ledger, relation, rule, want
 
@@ -70,6 +71,7 @@ def store_in(folder: Path, backend: Backend | None = None) -> StateStore:
         backend or local,
         journals=folder / "journal",
         snapshots=local,
+        carried=CarriedJournals(backend.runs()) if backend else None,
         now=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         new_id=lambda: secrets.token_hex(8),
         who="me@here",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from pdsync.state.backends import Beat
+    from pdsync.state.backends import Backend, Beat
     from pdsync.state.store import StateStore
 
 SINCE = "2026-06-01T12:00:00Z"
@@ -43,6 +43,9 @@ class Shared:
         self.url = inner.url
         self.load, self.store, self.delete = inner.load, inner.store, inner.delete
         self.version = inner.version
+
+    def runs(self) -> Backend:
+        return self
 
     def lock(self, info: LockInfo) -> AbstractContextManager[Beat]:
         return hold(self, info)

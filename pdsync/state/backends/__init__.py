@@ -86,6 +86,10 @@ class Backend(Protocol):
         """Remove the blob; one that is not there is fine."""
         ...
 
+    def runs(self) -> Backend:
+        """Where journals of runs are kept: here, or beside where they do not get in the way of the rest."""
+        ...
+
     def lock(self, info: LockInfo) -> AbstractContextManager[Beat]:
         """Hold the lock for the block, which is given what says anew who holds it.  Raises `Locked`."""
         ...

@@ -23,6 +23,7 @@ from __future__ import annotations
 import gzip
 import re
 import secrets
+from copy import copy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -47,6 +48,9 @@ COMPRESS_ABOVE = 32 * 1024 * 1024
 
 KEPT, LONGEST = 50, 200
 """How many commits are left when history is cut, and how many there may be."""
+
+RUNS_LONGEST = 20
+"""How many commits the history of journals has at most: all of them are in the last one."""
 
 ATTEMPTS = 5
 """How often a commit is rebuilt when other files keep moving the branch."""
@@ -155,6 +159,14 @@ class GitBackend:
                 continue
             return
         raise self._restless(name)
+
+    def runs(self) -> GitBackend:
+        """See `Backend.runs`: a ref of its own, as for the lock, whose history tells nobody anything."""
+        beside = copy(self)
+        beside._ref = f"refs/pdsync/runs/{self._branch}"  # noqa: SLF001
+        beside._kept = f"refs/pdsync/ran/{self._branch}"  # noqa: SLF001
+        beside._longest = RUNS_LONGEST  # noqa: SLF001
+        return beside
 
     def lock(self, info: LockInfo) -> AbstractContextManager[Beat]:
         """See `Backend.lock`."""

@@ -131,6 +131,10 @@ class LocalBackend:
         """Remove what writers that were killed have left behind; the names of the files."""
         return files.sweep(self.folder)
 
+    def runs(self) -> LocalBackend:
+        """See `Backend.runs`."""
+        return self
+
     @contextmanager
     def lock(self, info: LockInfo) -> Iterator[Beat]:
         """See `Backend.lock`."""

@@ -133,6 +133,10 @@ class RemoteBackend:
         self._prove()
         self._patiently(f"remove {name}", attempt)
 
+    def runs(self) -> RemoteBackend:
+        """See `Backend.runs`."""
+        return self
+
     def lock(self, info: LockInfo) -> AbstractContextManager[Beat]:
         """See `Backend.lock`: the lock is an object of its own, which `unlock` frees when its holder is dead."""
         return hold(self, info)

@@ -54,6 +54,10 @@ class SealedBackend:
         """See `Backend.delete`."""
         self.inner.delete(name)
 
+    def runs(self) -> SealedBackend:
+        """See `Backend.runs`."""
+        return SealedBackend(self.inner.runs(), self.keyring)
+
     def lock(self, info: LockInfo) -> AbstractContextManager[Beat]:
         """See `Backend.lock`."""
         return self.inner.lock(info)
