@@ -196,6 +196,7 @@ class _Run:
         self._seen = self.resuming.unknown | self.resuming.written | self.resuming.images.keys()
         self.prints: dict[int, str] = {}
         self.looked_up: set[int] = set()
+        self.first_done: set[int] = set()
 
     async def everything(self) -> None:
         """All phases, in order."""
@@ -206,7 +207,8 @@ class _Run:
         await self._end([Outcome(c.n, "done") for c in self._open(self.plan.changes) if _only_in_the_ledger(c)])
         await self._blueprints([c for c in blueprint if c.action in ("create", "update")])
         await self._look_up_unknown()
-        await self._waves([c for c in entity if c.action in ("create", "update")], _first_write)
+        written = [c for c in entity if c.action in ("create", "update")]
+        await self._waves([c for c in written if c.n not in self.first_done], _first_write)
         await self._waves([c for c in entity if _deferred(c)], _second_write)
         await self._waves([c for c in entity if c.action == "release"], _first_write)
         await self._waves([c for c in entity if c.action == "delete"], None)
@@ -233,6 +235,7 @@ class _Run:
         left = self.resuming.unknown | self.resuming.written
         listed = [c for c in self.plan.changes if c.n in left or c.target == "blueprint"]
         found = await look_up(self.reader, self.resuming.plan, listed, self.prints)
+        self.first_done = {c.n for c in listed if found[c.n].first}
         begun = [c for c in listed if found[c.n].begun and c.n not in self.resuming.written]
         if begun:
             await self._begin(begun)

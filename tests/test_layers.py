@@ -48,7 +48,7 @@ ANYWHERE = ("pdsync",)
 
 SANDBOX = "pdsync.sandbox"
 SANDBOX_IMPORTS = ("pdsync.model", SANDBOX)
-USES_SANDBOX = ("pdsync.sandbox*", "pdsync.cli.demo", "pdsync.cli.sandbox_commands")
+USES_SANDBOX = ("pdsync.sandbox*", "pdsync.cli.demo", "pdsync.cli.sandbox_commands", "pdsync.cli.selftest*")
 
 PURE = (
     "pdsync.errors",

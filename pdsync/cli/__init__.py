@@ -37,6 +37,10 @@ COMMANDS = {
     "doctor": ("doctor_command:doctor", "Say what the credentials can read, and the least scopes."),
     "sandbox": ("sandbox_commands:sandbox", "Run a local PagerDuty and Port to try things on."),
     "demo": ("sandbox_commands:demo", "Watch the whole cycle against the sandbox."),
+    "selftest": (
+        "selftest_command:selftest",
+        "Check that pdsync works here; with --faults, that it cannot lose state.",
+    ),
     "action": ("action_commands:action", "What the GitHub Action runs."),
 }
 HIDDEN = frozenset({"action"})
@@ -165,6 +169,10 @@ def _escapes_pass(choice: str) -> bool | None:
 def main() -> None:
     """The console script: runs the command and ends the process with its exit code."""
     _spare_httpx()
+    if fault := os.environ.get("PDSYNC_FAULT"):  # internal: `pdsync selftest --faults`
+        from pdsync.cli.injected import install
+
+        install(fault)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -29,15 +29,17 @@ if TYPE_CHECKING:
 class Found:
     """What one look at a change's entity or blueprint tells; `why` says what is in the way of `other`.
 
-    `begun`: a part of it is done.
+    `begun`: a part of it is done; `first`: of an entity that takes two writes, all of the first one.
     """
 
     state: Literal["done", "undone", "other"]
     why: str = ""
     begun: bool = False
+    first: bool = False
 
 
 DONE, UNDONE, BEGUN = Found("done"), Found("undone"), Found("undone", begun=True)
+FIRST = Found("undone", begun=True, first=True)
 
 
 def settled(plan: Plan, change: Change, now: Image | None, before: str = "") -> Found:
@@ -94,12 +96,12 @@ def _entity(plan: Plan, change: Change, now: Fields | None) -> Found:
         return DONE
     if change.action == "create":
         first = {f.path: f.after for f in change.fields if not f.deferred and f.after is not None}
-        return Found("other", "it is there, but not as this run made it") if diff_fields(now, first) else BEGUN
+        return Found("other", "it is there, but not as this run made it") if diff_fields(now, first) else FIRST
     if saw(plan, change, now):
         return UNDONE
     as_seen = {**now, **{f.path: f.before for f in change.fields}}
     if _half_way(change.fields, now) and saw(plan, change, as_seen):
-        return BEGUN
+        return BEGUN if diff_fields(now, {f.path: f.after for f in change.fields if not f.deferred}) else FIRST
     return Found("other", "changed in Port since the plan")
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
@@ -119,9 +120,14 @@ def rate_limited(retry_after: float = 1, **which: Any) -> Fault:
 
 
 class Faults:
-    """The faults that are set; the first one that fits a request strikes.  Safe to use from several threads."""
+    """The faults that are set; the first one that fits a request strikes.  Safe to use from several threads.
+
+    `struck` is called, on the thread of the server, at the very moment: before the request takes effect or after it
+    did, and before anything of an answer is sent.
+    """
 
     def __init__(self) -> None:
+        self.struck: Callable[[Fault], None] = lambda _: None
         self._lock = threading.Lock()
         self._set: list[tuple[Fault, re.Pattern[str]]] = []
         self._seen: list[int] = []
@@ -162,13 +168,17 @@ class Faults:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request on its way to an app and the answer on its way back; `record` notes the status, once."""
+    """One request on its way to an app and the answer on its way back; `record` notes the status, once.
+
+    `struck` is to be told once the request has taken effect, or been taken off the wire without any.
+    """
 
     app: ASGIApp
     scope: Scope
     receive: Receive
     connection: Send
     record: Callable[[int], None]
+    struck: Callable[[], None] = lambda: None
 
     async def send(self, message: Message) -> None:
         """Pass a part of the answer on."""
@@ -188,12 +198,14 @@ class Exchange:
             messages.append(message)
 
         await self.app(self.scope, self.receive, keep)
+        self.struck()
         return messages[0], b"".join(message.get("body", b"") for message in messages[1:])
 
     async def swallow(self) -> None:
         """Take the request's body off the wire."""
         while (await self.receive()).get("more_body", False):
             pass
+        self.struck()
 
     async def answer(self, start: Message, body: bytes) -> None:
         """Send an answer."""
@@ -291,8 +303,10 @@ def observed(app: ASGIApp, api: str, log: RequestLog, faults: Faults) -> ASGIApp
                 recorded = True
                 log.add(Request(api, method, path, query, status, at, body.decode(errors="replace")))
 
-        exchange = Exchange(app, scope, received, send, record)
         fault = faults.take(api, method, path)
+        exchange = Exchange(app, scope, received, send, record)
+        if fault is not None:
+            exchange.struck = partial(faults.struck, fault)
         try:
             await (exchange.run() if fault is None else EFFECTS[fault.effect](fault, exchange))
         finally:

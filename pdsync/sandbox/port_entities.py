@@ -54,6 +54,11 @@ class EntityRules:
         self._behaviour = behaviour
         self._sequence = 0
 
+    def continue_after(self, data: PortData) -> None:
+        """Create what is created next after all that `data` holds."""
+        held = (entity.sequence for entities in data.entities.values() for entity in entities.values())
+        self._sequence = max(self._sequence, max(held, default=0))
+
     # --- writing ---
 
     def write(self, blueprint: CompiledBlueprint, body: Mapping[str, Json], how: Write) -> tuple[Entity, Entity | None]:

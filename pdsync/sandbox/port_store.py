@@ -88,6 +88,14 @@ def _entity_diff(entity: Entity | None) -> Json:
     }
 
 
+class Checkpoint(NamedTuple):
+    """What a store held at one moment; nothing in it is ever changed."""
+
+    blueprints: Mapping[str, CompiledBlueprint]
+    entities: Mapping[str, Mapping[str, Entity]]
+    events: tuple[Event, ...]
+
+
 class PortStore:
     """Blueprints, entities, audit log and integrations of one organisation.
 
@@ -176,6 +184,22 @@ class PortStore:
                     },
                 }
             )
+
+    def checkpoint(self) -> Checkpoint:
+        """Blueprints, entities and audit log as they are now, to come back to."""
+        with self.lock:
+            held = {blueprint: dict(entities) for blueprint, entities in self.data.entities.items()}
+            return Checkpoint(dict(self.data.blueprints), held, tuple(self._events))
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Be again as at a checkpoint, of this store or of another one, audit log included."""
+        with self.lock:
+            self.data.blueprints = dict(checkpoint.blueprints)
+            self.data.entities = {blueprint: dict(held) for blueprint, held in checkpoint.entities.items()}
+            self.data.reindex()
+            self._entities.continue_after(self.data)
+            self._events = deque(checkpoint.events, maxlen=_AUDIT_EVENTS)
+            self._event_count = len(checkpoint.events)
 
     # --- blueprints ---
 
