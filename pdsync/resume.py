@@ -91,9 +91,9 @@ def rest_of(record: RunRecord, ledger: Ledger, *, astray: bool) -> tuple[Plan, R
         fingerprint=fingerprint(changes),
         unreviewed=(),
     )
-    if newer:  # an older plan does not tell any more which commit the ledger stands for
-        base = replace(rest.base, commit=ledger.commit, tool=ledger.tool)
-        rest = replace(rest, base=base, expressions=ledger.expressions)
+    if newer:  # an older plan does not tell any more which catalog and snapshot the ledger stands for
+        base = replace(rest.base, commit=ledger.commit, catalog=ledger.catalog, tool=ledger.tool)
+        rest = replace(rest, base=replace(base, snapshot=ledger.snapshot), expressions=ledger.expressions)
     return rest, Resuming(
         run=record.run,
         plan=plan,
@@ -101,6 +101,15 @@ def rest_of(record: RunRecord, ledger: Ledger, *, astray: bool) -> tuple[Plan, R
         written=frozenset(c.n for c in left if statuses.get(c.n) == "done"),
         images={n: image for n, image in record.images.items() if n in numbers},
     )
+
+
+def enter(record: RunRecord, rest: Plan, store: StateStore) -> Ledger | None:
+    """Save the outcome of a run that has nothing left to do; None when the ledger holds it already.
+
+    Raises `StateError` when it cannot be saved.
+    """
+    open_ones = {each.run for each in store.unfinished()}
+    return store.settle(rest) if record.run in open_ones else None
 
 
 def _only_noted(change: Change) -> bool:

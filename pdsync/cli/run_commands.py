@@ -11,7 +11,7 @@ from pdsync.cli.results import tell_result
 from pdsync.cli.session import Session
 from pdsync.errors import UsageError, error
 from pdsync.render.run_text import render_history, render_run
-from pdsync.resume import find_run, rest_of
+from pdsync.resume import enter, find_run, rest_of
 from pdsync.resume import resume as go_on
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ def resume(options: Options, *, run: str | None) -> int:
         done = len(record.plan.changes) - len(rest.changes)
         click.echo(f"Resuming {record.run}: {done} changes are done, {len(rest.changes)} are left.", err=True)
         if not rest.changes:
-            click.echo(f"Nothing is left of {record.run}.")
+            saved = enter(record, rest, store)
+            told = f"  State saved, serial {saved.serial}." if saved else ""
+            click.echo(f"Nothing is left of {record.run}.{told}")
             return 0
 
         async def work() -> ApplyResult:

@@ -260,9 +260,13 @@ class StateStore:
     def begin(self, plan: Plan, *, operation: str = "apply", resumes: str = "") -> Journal:
         """Open the journal of a new run, which may go on with an older one.
 
-        Raises `StalePlan` when the plan was made on another ledger, `StateError` when there can be no journal.
+        Raises `StalePlan` when the plan was made on another ledger, or somebody else has saved since `load`: better now
+        than when all is written.  Raises `StateError` when there can be no journal.
         """
         self._check_base(plan)
+        if self.backend.version(LEDGER) != self._version:
+            detail = f"{LEDGER} in {self.backend.url} was changed by somebody else; nothing was written"
+            raise StalePlan(error("PD520", "state has moved", detail=detail, hint="plan again"))
         started = self._now()
         suffix = (self._holding.id if self._holding else self._new_id())[:6]
         run = next_run_id(self.journals, started, suffix)

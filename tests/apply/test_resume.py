@@ -238,7 +238,8 @@ def overtaken(here: Here, plan: Plan) -> ApplyResult:
 
     def save(_what: str, done: int, _total: int | None) -> None:
         if held and done > 1:
-            other.save(replace(held.pop(), commit="theirs"), deletes=0)
+            theirs = replace(held.pop(), commit="theirs", catalog="their files", snapshot="their records")
+            other.save(theirs, deletes=0)
 
     return here.apply(plan, progress=save)
 
@@ -255,7 +256,8 @@ def test_a_run_that_is_overtaken_is_entered_by_resume(here: Here, uninterrupted:
     assert (astray.run, astray.serial) == (result.run, 0)
     here.box.log.clear()
     resumed = here.resume()
-    assert (resumed.whole, resumed.ledger.commit) == (True, "theirs")
+    stands_for = (resumed.ledger.commit, resumed.ledger.catalog, resumed.ledger.snapshot)
+    assert (resumed.whole, stands_for) == (True, ("theirs", "their files", "their records"))
     assert here.box.log.port_writes() == []
     port, blueprints, entities, *_ = uninterrupted[1]
     assert (here.port.snapshot(), here.ledger().blueprints, here.ledger().entities) == (port, blueprints, entities)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.apply.killing import killed_at
+
 if TYPE_CHECKING:
     from tests.cli.workspace import Workspace
 
@@ -95,3 +97,14 @@ def test_what_cannot_be_compared_is_said(renamed: Workspace, words: tuple[str, .
     """One error, no trace."""
     ran = renamed.ok("plan", *words, code=1)
     assert (ran.err.count("error["), "Traceback" in ran.err) == (1, False)
+
+
+def test_resume_saves_what_only_had_not_been_saved(here: Workspace) -> None:
+    """Killed after the last write and before the ledger was there: nothing is left to write, all is left to save."""
+    here.ok("-q", "plan", "--out", "saved.pdplan")
+    with killed_at("^before replace$"):
+        here.run("-q", "apply", "saved.pdplan")
+    assert not (here.folder / "state" / "ledger.jsonl").exists()
+    assert here.ok("resume").out.endswith("State saved, serial 1.\n")
+    assert "0 cut short" in here.ok("state", "check").out
+    assert here.run("resume").code == 1

@@ -62,7 +62,9 @@ def test_the_quick_selftest_is_one_whole_cycle() -> None:
 
 def test_the_sample_has_every_fault() -> None:
     """And the page tells of every one, in order, and that none failed."""
-    rows = re.findall(r"^\| `([a-z-]+)` \| (.*?) \|.*\| (\d+) \| \d+ \| (\d+) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `([a-z-]+)` \| (.*?) \|.*\| (\d+) \| \d+ \| (\d+) \|$", PAGE.read_text("utf-8"), re.MULTILINE
+    )
     assert list(SAMPLE) == list(FAULTS)
     assert rows == [(fault.name, fault.says, "0", "0") for fault in FAULTS.values()]
 
@@ -137,7 +139,9 @@ def test_a_failed_point_is_named_with_the_command_that_shows_it_again(monkeypatc
     """And the exit code is 1."""
     monkeypatch.setattr(matrices, "judge", lambda *_: Judgement(("Port: service/a differs",), 0, 0))
     ran = CliRunner().invoke(
-        cli, ["-q", "selftest", "--faults", "--only", "kill-before", "--points", "9", "--lanes", "1"], standalone_mode=False
+        cli,
+        ["-q", "selftest", "--faults", "--only", "kill-before", "--points", "9", "--lanes", "1"],
+        standalone_mode=False,
     )
     assert ran.return_value == 1
     assert "failed: kill-before at point 9, GET /v1/organization" in ran.stderr

@@ -96,6 +96,16 @@ def test_a_plan_made_on_another_serial_is_stale(tmp_path: Path) -> None:
     assert ("serial" in str(caught.value), list(tmp_path.glob("journal/*"))) == (True, [])
 
 
+def test_a_ledger_that_has_moved_since_it_was_loaded_begins_nothing(tmp_path: Path) -> None:
+    """Somebody else saved while this run was reading: it is said before the first write, not after the last."""
+    store, other = store_in(tmp_path), store_in(tmp_path)
+    made = begun_on(store)
+    other.save(other.load(), deletes=0)
+    with pytest.raises(StalePlan, match="nothing was written"):
+        store.begin(made)
+    assert list(tmp_path.glob("journal/*")) == []
+
+
 def test_a_plan_of_another_lineage_is_stale(tmp_path: Path) -> None:
     """A state of the same age that began elsewhere is another state."""
     store = store_in(tmp_path)
