@@ -250,6 +250,34 @@ def test_a_client_that_gives_up_on_a_delay_may_find_the_work_done(sandbox: Sandb
     assert list(sandbox.store.entities("service")) == ["late"]
 
 
+@pytest.mark.parametrize(("when", "made"), [("before", False), ("after", True)])
+def test_who_listens_is_told_when_a_fault_strikes(sandbox: Sandbox, port: httpx.Client, when: Any, made: bool) -> None:
+    """At the very moment: with the effect or without it, and before the client has an answer."""
+    held: list[bool] = []
+    sandbox.faults.struck = lambda _: held.append("e" in sandbox.store.entities("service"))
+    sandbox.faults.add(Fault("answer", when=when, path="/entities$"))
+    create(port)
+    sandbox.faults.struck = lambda _: None
+    assert held == [made]
+
+
+def test_port_comes_back_to_a_checkpoint_of_its_own_or_of_another_store() -> None:
+    """Entities, blueprints, audit log; what is made afterwards comes after all that is there, in lists too."""
+    first, second = PortStore(), PortStore()
+    first.create_blueprint({"identifier": "service", "title": "S", "schema": {"properties": {}}})
+    for name in "ba":
+        first.put_entity("service", {"identifier": name})
+    kept = first.checkpoint()
+    held, events = first.snapshot(), first.events()
+    first.delete_entity("service", "a")
+    first.create_blueprint({"identifier": "other", "title": "O", "schema": {"properties": {}}})
+    for store in (first, second):
+        store.restore(kept)
+        assert (store.snapshot(), store.events()) == (held, events)
+        store.put_entity("service", {"identifier": "c"})
+        assert [entity.identifier for entity in store.page("service", None, 9, None)[0]] == ["b", "a", "c"]
+
+
 def test_a_rate_limit_says_how_long_to_wait(sandbox: Sandbox, port: httpx.Client) -> None:
     sandbox.faults.add(rate_limited(3, api="port", path="/blueprints$"))
     refused = port.get("/v1/blueprints")
