@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import random
-import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -28,6 +27,7 @@ import httpx
 import msgspec
 
 from pdsync.errors import Diagnostic, Interrupted, PdsyncError, UsageError, error
+from pdsync.trust import HINT, is_untrusted, trusted_certificates, why_untrusted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -718,7 +718,7 @@ class ApiClient:
             f"{self._codes}1",
             f"{self.name} did not answer" if sent else f"{self.name} cannot be reached",
             detail=f"{call.method} {call.path} at {host}: {what}",
-            hint="set SSL_CERT_FILE to the certificates of your proxy" if hopeless else "check base URL and network",
+            hint=HINT if hopeless else "check base URL and network",
         )
         return Unreachable(diagnostic, sent=sent, hopeless=hopeless)
 
@@ -779,25 +779,6 @@ def _open_http(base_url: str, headers: Mapping[str, str], connections: int, time
     )
 
 
-def trusted_certificates() -> ssl.SSLContext:
-    """The system's certificates; those that come with httpx where Python finds none."""
-    context = ssl.create_default_context()
-    paths = ssl.get_default_verify_paths()
-    if not (context.get_ca_certs() or paths.cafile or paths.capath):
-        return httpx.create_ssl_context()
-    return context
-
-
-def is_untrusted(problem: BaseException) -> bool:
-    """Whether the other side's certificate was refused, at the bottom of it."""
-    link: BaseException | None = problem
-    while link is not None:
-        if isinstance(link, ssl.SSLCertVerificationError):
-            return True
-        link = link.__cause__ or link.__context__
-    return False
-
-
 _WORDS: tuple[tuple[type[httpx.RequestError], str], ...] = (
     (httpx.ConnectTimeout, "no connection in time"),
     (httpx.ProxyError, "the proxy refused"),
@@ -811,9 +792,8 @@ _WORDS: tuple[tuple[type[httpx.RequestError], str], ...] = (
 
 def in_words(problem: httpx.RequestError) -> str:
     """What went wrong, without the library's text: it may quote what was sent."""
-    if is_untrusted(problem):
-        return "its certificate is not trusted"
-    return next((words for kind, words in _WORDS if isinstance(problem, kind)), type(problem).__name__)
+    known = (words for kind, words in _WORDS if isinstance(problem, kind))
+    return why_untrusted(problem) or next(known, type(problem).__name__)
 
 
 def _phrase(status: int) -> str:

@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.diff", "pdsync.mapping", "pdsync.privacy", "pdsync.completeness", "pdsync.lacking"),
     ("pdsync.plan",),
     ("pdsync.render",),
-    ("pdsync.spool", "pdsync.files"),
+    ("pdsync.spool", "pdsync.files", "pdsync.trust"),
     ("pdsync.recordfile",),
     ("pdsync.transport", "pdsync.init_files", "pdsync.sealing"),
     ("pdsync.catalog", "pdsync.sources", "pdsync.targets", "pdsync.state.backends"),

@@ -13,6 +13,7 @@ import httpx
 from pdsync.errors import PdsyncError, error
 from pdsync.github.text import clip
 from pdsync.render.escape import visible
+from pdsync.trust import HINT, trusted_certificates, why_untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -110,7 +111,9 @@ class GitHub:
             "User-Agent": user_agent,
             "X-GitHub-Api-Version": API_VERSION,
         }
-        self._client = httpx.Client(headers=headers, timeout=httpx.Timeout(20.0, connect=10.0))
+        timeout = httpx.Timeout(20.0, connect=10.0)
+        verify = trusted_certificates() if self._api.startswith("https:") else False
+        self._client = httpx.Client(headers=headers, timeout=timeout, verify=verify)
 
     def __enter__(self) -> Self:
         return self
@@ -162,6 +165,8 @@ class GitHub:
         try:
             answer = self._client.request(method, url, json=body)
         except httpx.HTTPError as problem:
+            if reason := why_untrusted(problem):
+                raise GitHubError(error("PD710", "GitHub cannot be reached", detail=reason, hint=HINT)) from None
             return None, Try(method, 0, {}, type(problem).__name__)
         return answer, Try(method, answer.status_code, answer.headers, _message(answer))
 

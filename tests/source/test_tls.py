@@ -1,19 +1,24 @@
-"""Whom the client trusts: what the system trusts, and what the environment adds to that."""
+"""Whom the client trusts: what the system trusts, or what the environment names in its stead."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ipaddress
 import ssl
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+import truststore
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, FixedHeaders, Unreachable, trusted_certificates
+from pdsync import trust
+from pdsync.errors import UsageError
+from pdsync.github.api import GitHub, GitHubError
+from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, FixedHeaders, Unreachable
 from tests.source.loopback import OK, FakeTime, Script, Tape, serving
 
 if TYPE_CHECKING:
@@ -21,30 +26,54 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, Tape]]:
-    """A server whose certificate nobody else has signed: its URL, the certificate, what it was asked."""
-    folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a proxy that looks into what it passes on")])
+class Server(NamedTuple):
+    """A server whose certificate a CA has signed that nobody knows."""
+
+    url: str
+    authority: Path
+    tape: Tape
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+
+
+def _signed(
+    subject: str, key: ec.EllipticCurvePrivateKey, by: ec.EllipticCurvePrivateKey, *, authority: bool
+) -> x509.Certificate:
     now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    return (
+        x509.CertificateBuilder(_name("ca of a proxy"), _name(subject), key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
+        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        .add_extension(key_id, critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by.public_key()), critical=False)
+        .sign(by, hashes.SHA256())
     )
-    public, private = folder / "certificate.pem", folder / "key.pem"
-    public.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("tls")
+    above, own = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    authority, public, private = (folder / name for name in ("ca.pem", "certificate.pem", "key.pem"))
+    pem = serialization.Encoding.PEM
+    authority.write_bytes(_signed("ca of a proxy", above, above, authority=True).public_bytes(pem))
+    public.write_bytes(_signed("127.0.0.1", own, above, authority=False).public_bytes(pem))
     plain = serialization.NoEncryption()
-    private.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, plain)
-    )
+    private.write_bytes(own.private_bytes(pem, serialization.PrivateFormat.TraditionalOpenSSL, plain))
     tape = Tape(Script([OK]))
     with serving(tape, ssl_certfile=public, ssl_keyfile=private) as url:
-        yield url, public, tape
+        yield Server(url, authority, tape)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in trust.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
 
 
 def status_of(url: str) -> int:
@@ -61,28 +90,76 @@ def status_of(url: str) -> int:
     return asyncio.run(main())
 
 
-def test_who_is_not_trusted_gets_nothing(server: tuple[str, Path, Tape]) -> None:
-    """Not one request, no second try, and what to do about it."""
-    url, _, tape = server
+@pytest.mark.parametrize("by_python", [True, False])
+def test_who_is_not_trusted_gets_nothing(server: Server, monkeypatch: pytest.MonkeyPatch, *, by_python: bool) -> None:
+    """Not one request, no second try, why, and what to do about it; where Python cannot ask the system, too."""
+    monkeypatch.setattr(trust, "_READ_BY_PYTHON", by_python)
+    server.tape.requests.clear()
     with pytest.raises(Unreachable) as caught:
-        status_of(url)
+        status_of(server.url)
     told = caught.value.diagnostics[0]
-    assert (caught.value.hopeless, tape.requests) == (True, [])
-    assert ("its certificate is not trusted" in told.detail, "SSL_CERT_FILE" in told.hint) == (True, True)
+    assert (caught.value.hopeless, server.tape.requests) == (True, [])
+    assert "its certificate is not trusted (unable to get local issuer certificate)" in told.detail
+    assert "SSL_CERT_FILE" in told.hint
 
 
-def test_whom_the_environment_trusts_is_trusted(
-    server: tuple[str, Path, Tape], monkeypatch: pytest.MonkeyPatch
+def test_who_is_named_in_a_file_is_trusted(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SSL_CERT_FILE names the certificates."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(server.authority))
+    assert status_of(server.url) == 200
+
+
+def test_who_is_in_a_folder_is_trusted(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """SSL_CERT_DIR is a folder as OpenSSL has it: files are found by a digest of the name that they certify."""
+    # OpenSSL's digest is of the name in lower case without its outermost frame, the first four bytes reversed.
+    inner = _name("ca of a proxy").public_bytes()[2:]
+    digest = hashlib.sha1(inner, usedforsecurity=False).digest()[:4][::-1].hex()
+    (tmp_path / f"{digest}.0").write_bytes(server.authority.read_bytes())
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    assert status_of(server.url) == 200
+
+
+@pytest.mark.parametrize("name", trust.VARIABLES)
+def test_certificates_that_are_not_there_are_said(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Server
 ) -> None:
-    """SSL_CERT_FILE names the certificates, as it does for everything that uses the system's."""
-    url, certificate, _ = server
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    assert status_of(url) == 200
+    """Not that PagerDuty is not trusted: what is wrong is the variable."""
+    monkeypatch.setenv(name, str(tmp_path / "absent"))
+    with pytest.raises(UsageError) as caught:
+        status_of(server.url)
+    assert caught.value.diagnostics[0].detail == f"{name}: they are not there"
 
 
-def test_the_certificates_are_the_systems() -> None:
-    """They are those that Python takes from the system, not a list that comes with a package."""
-    ours, systems = trusted_certificates(), ssl.create_default_context()
+def test_a_file_without_certificates_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Server) -> None:
+    """A key, say, or a certificate in another form."""
+    (tmp_path / "empty.pem").write_text("nothing\n", encoding="utf-8")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "empty.pem"))
+    with pytest.raises(UsageError) as caught:
+        status_of(server.url)
+    assert "SSL_CERT_FILE: they cannot be read" in caught.value.diagnostics[0].detail
+
+
+def test_github_is_asked_in_the_same_way(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Untrusted it is not asked again and again; named in the environment it is trusted."""
+    waits: list[float] = []
+
+    def ask() -> object:
+        with GitHub(server.url, "a/b", "t", sleep=waits.append, now=lambda: 0.0, jitter=lambda: 0.0) as client:
+            return client.get("/x")
+
+    with pytest.raises(GitHubError) as caught:
+        ask()
+    told = caught.value.diagnostics[0]
+    assert ("not trusted" in told.detail, "SSL_CERT_FILE" in told.hint, waits) == (True, True, [])
+    monkeypatch.setenv("SSL_CERT_FILE", str(server.authority))
+    assert ask() is not None
+
+
+def test_the_certificates_are_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are those that Python takes from the system, not a list that comes with a package; or the system is asked."""
+    ours, systems = trust.trusted_certificates(), ssl.create_default_context()
     assert (ours.verify_mode, ours.check_hostname) == (ssl.CERT_REQUIRED, True)
     paths = ssl.get_default_verify_paths()
     assert ours.get_ca_certs() == systems.get_ca_certs() or not (paths.cafile or paths.capath)
+    monkeypatch.setattr(trust, "_READ_BY_PYTHON", False)
+    assert isinstance(trust.trusted_certificates(), truststore.SSLContext)

@@ -28,9 +28,9 @@ from pdsync.transport import (
     Unreachable,
     _Gate,
     check_url,
-    is_untrusted,
     read_complaint,
 )
+from pdsync.trust import is_untrusted
 from tests.source.loopback import OK, FakeTime, Request, Script, Tape, dropping, serving
 
 if TYPE_CHECKING:

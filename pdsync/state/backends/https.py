@@ -20,7 +20,8 @@ from pdsync.errors import StateError, UsageError, error
 from pdsync.state.backends import Stored
 from pdsync.state.backends.patience import NoAnswer
 from pdsync.state.backends.remote import Conflict, Seen
-from pdsync.transport import check_url, in_words, is_loopback, is_untrusted, trusted_certificates
+from pdsync.transport import check_url, in_words, is_loopback
+from pdsync.trust import is_untrusted, trusted_certificates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

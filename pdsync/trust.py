@@ -1,0 +1,73 @@
+"""Whose certificates are trusted: the system's, or those that the environment names in their stead."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+from pathlib import Path
+
+from pdsync.errors import UsageError, error
+
+VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Where OpenSSL looks for certificates; here they count on every system."""
+
+HINT = "if it is a proxy of yours that answers, set SSL_CERT_FILE to its CA certificate (a PEM file)"
+"""What to do about a certificate that is not trusted."""
+
+_READ_BY_PYTHON = sys.platform not in {"darwin", "win32"}
+"""Whether Python's own OpenSSL reads the system's certificates from where the system keeps them."""
+
+
+def trusted_certificates() -> ssl.SSLContext:
+    """A context for clients.  Raises `UsageError` when the environment names certificates that are not there."""
+    file, folder = (os.environ.get(name) or None for name in VARIABLES)
+    if file or folder:
+        return _named(file, folder)
+    if _READ_BY_PYTHON:
+        context = ssl.create_default_context()
+        paths = ssl.get_default_verify_paths()
+        if context.get_ca_certs() or paths.cafile or paths.capath:
+            return context  # just what truststore would use, but read once instead of for every connection
+    import truststore
+
+    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _named(file: str | None, folder: str | None) -> ssl.SSLContext:
+    absent = [name for name, path in zip(VARIABLES, (file, folder), strict=True) if path and not Path(path).exists()]
+    try:
+        if absent:
+            raise FileNotFoundError
+        return ssl.create_default_context(cafile=file, capath=folder)
+    except OSError as problem:  # an SSLError is one, too
+        what = "they are not there" if absent else f"they cannot be read: {problem.strerror or 'no certificates'}"
+        names = absent or [name for name, path in zip(VARIABLES, (file, folder), strict=True) if path]
+        raise UsageError(
+            error(
+                "PD306",
+                "the certificates to trust cannot be used",
+                detail=f"{' and '.join(names)}: {what}",
+                hint="name a file of certificates in PEM form, or a folder of them with hashed names (openssl rehash)",
+            )
+        ) from None
+
+
+def is_untrusted(problem: BaseException) -> bool:
+    """Whether the other side's certificate was refused, at the bottom of it."""
+    return _refusal(problem) is not None
+
+
+def why_untrusted(problem: BaseException) -> str:
+    """In words, why the other side's certificate was refused; empty when it was not."""
+    refusal = _refusal(problem)
+    return "" if refusal is None else f"its certificate is not trusted ({refusal.verify_message or 'no reason given'})"
+
+
+def _refusal(problem: BaseException) -> ssl.SSLCertVerificationError | None:
+    link: BaseException | None = problem
+    while link is not None:
+        if isinstance(link, ssl.SSLCertVerificationError):
+            return link
+        link = link.__cause__ or link.__context__
+    return None
