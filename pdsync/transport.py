@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from types import MappingProxyType
@@ -58,17 +59,19 @@ _TRACE_HEADERS = ("x-request-id", "x-trace-id", "x-amzn-trace-id", "cf-ray")
 class LimitHeaders:
     """Names of the headers that tell the request budget: its size, what is left, when it starts anew.
 
-    `daily` names a longer budget that is not worth waiting for: a 429 with nothing left of it is final.
+    `daily` names what is left of a longer budget that is not worth waiting for, and `renewed` when it starts anew: once
+    nothing is left of it, nothing is asked for any more of what it is for.
     """
 
     limit: str
     remaining: str
     reset: str
     daily: str = ""
+    renewed: str = ""
 
 
 PAGERDUTY_LIMITS = LimitHeaders(
-    "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "daily-ratelimit-remaining"
+    "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "daily-ratelimit-remaining", "daily-ratelimit-reset"
 )
 """PagerDuty REST API, Rate limits; the daily budget is that of the analytics endpoints."""
 
@@ -157,6 +160,10 @@ class ApiError(PdsyncError):
         self.message = message
         self.trace_id = trace_id
         self.details = details
+
+
+class Spent(ApiError):
+    """Nothing is left of a longer budget: what would need it is not sent, and was not done."""
 
 
 class Unreachable(PdsyncError):
@@ -438,6 +445,7 @@ class ApiClient:
         self._hints = {**_HINTS, **hints}
         self._timing = timing or Timing()
         self._pacer = _Pacer()
+        self._spent: dict[str, float | None] = {}
         self._gate = _Gate(concurrency)
         self._renewing = asyncio.Lock()
         self._scopes: dict[asyncio.Timeout, float] = {}
@@ -519,6 +527,8 @@ class ApiClient:
         try:
             call.credentials = await self._auth.headers(self._http)
             reply = await self._exchange(call)
+        except Spent:
+            raise
         except Unreachable as problem:
             await self._after_silence(call, problem)
             return None
@@ -540,6 +550,8 @@ class ApiClient:
         try:
             async with self._interruptible(grace=0.0):
                 await self._turn(call.path)
+            if _area(call.path) in self._spent:
+                raise self._used_up(call)
             reply = await self._transfer(call)
         finally:
             self._gate.leave()
@@ -591,6 +603,9 @@ class ApiClient:
         limit = _number(reply.headers.get(self._limits.limit))
         reset = self._seconds(reply.headers.get(self._limits.reset))
         now = self._timing.clock()
+        if self._spent_for_today(reply):
+            again = self._seconds(reply.headers.get(self._limits.renewed))
+            self._spent[_area(path)] = None if again is None else self._timing.wall() + again
         if left is not None and limit is not None and reset is not None:
             # What is in flight was not counted yet when the server wrote this.
             self._pacer.told(path, int(limit), max(0.0, left - self._in_flight), now + reset, now)
@@ -625,7 +640,9 @@ class ApiClient:
         call.doubtful = call.doubtful or reply.status == HTTPStatus.REQUEST_TIMEOUT or reply.status >= _TROUBLE
         if reply.status == HTTPStatus.UNAUTHORIZED and await self._renewed(call):
             return
-        if reply.status == HTTPStatus.TOO_MANY_REQUESTS and not self._spent_for_today(reply):
+        if reply.status == HTTPStatus.TOO_MANY_REQUESTS and self._spent_for_today(reply):
+            raise self._used_up(call)
+        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
             wait = self._asked_wait(reply, self._limits.reset) or self._back_off(call)
             self._pacer.refused(call.path, self._timing.clock(), wait)
             await self._wait(call, wait, problem, "the rate limit is reached")
@@ -722,6 +739,18 @@ class ApiClient:
         )
         return Unreachable(diagnostic, sent=sent, hopeless=hopeless)
 
+    def _used_up(self, call: _Call) -> Spent:
+        area = _area(call.path)
+        again = self._spent[area]
+        until = "" if again is None else datetime.fromtimestamp(again, UTC).strftime(", until %Y-%m-%d %H:%M UTC")
+        diagnostic = error(
+            "PD307",
+            f"the daily quota of {self.name} is used up",
+            detail=f"nothing under {area} is asked for any more{until}",
+            hint="what is known of today is read from the last snapshot; ask for less, or for a larger quota",
+        )
+        return Spent(diagnostic, status=int(HTTPStatus.TOO_MANY_REQUESTS), method=call.method, path=call.path)
+
     def _api_error(self, call: _Call, reply: Reply) -> ApiError:
         told = read_complaint(reply.content)
         message = _without(told.message, call.credentials)
@@ -745,6 +774,11 @@ class ApiClient:
             trace_id=trace_id,
             details=told.details,
         )
+
+
+def _area(path: str) -> str:
+    """The part of the API that a path is in, for which there may be a budget of its own: its first step."""
+    return "/" + path.lstrip("/").partition("/")[0]
 
 
 def check_url(url: str, name: str, *, allow_plain_http: bool = False, codes: str = "PD30") -> None:

@@ -760,10 +760,29 @@ def test_a_spent_daily_quota_makes_metrics_unavailable_at_once(stage: Stage) -> 
     time = FakeTime()
     collection = only(fetch(stage, query("services"), timing=time.timing()))
     assert {record.unavailable["__analytics"].partition(":")[0] for record in collection.records} == {
-        "PagerDuty answered 429"
+        "the daily quota of PagerDuty is used up"
     }
     assert stage.tape.count("/analytics/metrics/incidents/services") == 1
     assert time.slept == []
+
+
+def test_the_last_of_the_daily_quota_is_noticed_before_it_is_missed(stage: Stage) -> None:
+    """What the last request gave is used; no other is sent, and the reason says until when."""
+    stage.world.mutate({"action": "analytics_quota", "remaining": 1})
+    time, asked = FakeTime(), [query("services"), query("services", {"analyticsMonthsPeriod": 1})]
+    snapshot = fetch(stage, *asked, timing=time.timing(), concurrency=1)
+    lacking = [
+        [record.unavailable.get("__analytics") for record in each.records] for each in _in_order(snapshot, asked)
+    ]
+    assert stage.tape.count("/analytics/metrics/incidents/services") == 1
+    assert [set(map(bool, each)) for each in lacking] in ([{False}, {True}], [{True}, {False}])
+    until = datetime.fromtimestamp(time.timing().wall(), UTC) + timedelta(days=1, seconds=-(stage.world.clock % 86400))
+    (reason,) = {why for each in lacking for why in each if why}
+    assert reason.endswith(f"nothing under /analytics is asked for any more, until {until:%Y-%m-%d %H:%M} UTC")
+
+
+def _in_order(snapshot: Snapshot, asked: list[Query]) -> list[Collection]:
+    return [snapshot.collections[each] for each in asked]
 
 
 def test_one_record_that_fails_does_not_touch_the_others(stage: Stage) -> None:

@@ -199,6 +199,25 @@ def test_a_spent_daily_budget_is_final() -> None:
     assert (problem.status, requests, time.slept) == (429, 1, [])
 
 
+def test_what_is_left_of_a_day_is_known_before_it_is_asked_for() -> None:
+    """After an answer that says that it was the last: no request to that part of the API, the others as ever."""
+    last = plain(200, daily_ratelimit_remaining="0", daily_ratelimit_reset="60")
+    tape = Tape(Script([last, OK]))
+
+    async def body() -> ApiError:
+        async with client(url, FakeTime()) as api:
+            await api.send("POST", "/analytics/raw/incidents")
+            with pytest.raises(ApiError) as caught:
+                await api.send("POST", "/analytics/metrics/incidents/all")
+            await api.send("GET", "/services")
+            return caught.value
+
+    with serving(tape) as url:
+        problem = run(body)
+    assert [request.path for request in tape.requests] == ["/analytics/raw/incidents", "/services"]
+    assert (problem.status, problem.diagnostics[0].code, problem.doubtful) == (429, "PD307", False)
+
+
 def test_long_waits_are_told_and_short_ones_are_not() -> None:
     """People hear why nothing happens, once."""
     told: list[str] = []
