@@ -93,8 +93,9 @@ IMPURE_MODULES = frozenset(
 PURE_BUT_FOR = {"pdsync.mapping": frozenset({"importlib"})}
 """mapping asks for the version of the jq package; what it runs jq in is `pdsync.jq`."""
 
-ENVIRONMENT = ("pdsync.cli*", "pdsync.jq.pool", "pdsync.jq.worker")
-"""The worker of jq is started with an emptied environment, which is not reading it."""
+ENVIRONMENT = ("pdsync.cli*", "pdsync.jq.pool", "pdsync.jq.worker", "pdsync.trust")
+"""The worker of jq is started with an emptied environment, which is not reading it; trust looks at the variables that
+OpenSSL itself reads."""
 
 
 class Import(NamedTuple):
