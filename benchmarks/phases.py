@@ -53,7 +53,7 @@ async def _snapshot(catalog: Catalog, store: StateStore) -> Snapshot:
 async def _existing(catalog: Catalog, ledger: Ledger) -> Existing:
     credentials = os.environ["PORT_CLIENT_ID"], os.environ["PORT_CLIENT_SECRET"]
     async with open_port_reader(os.environ["PORT_BASE_URL"], *credentials, user_agent="pdsync/benchmark") as reader:
-        return await reader.read(commands.wanted_paths(catalog, ledger))
+        return await reader.read(commands.wanted_paths(catalog, ledger), None, ledger.entities)
 
 
 def main(catalog_folder: Path, state: str) -> None:

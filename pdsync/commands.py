@@ -36,7 +36,6 @@ from pdsync.plan.drift import Drift, find_drift
 from pdsync.plan.migrate import paths_at_stake
 from pdsync.plan.order import relation_targets
 from pdsync.plan.saved import moved, paths_to_read
-from pdsync.sharing import share
 from pdsync.sight import watch
 from pdsync.snapshots import Fetching, merged, queries, query_digest, take_snapshot
 
@@ -90,7 +89,7 @@ async def plan_online(
     ledger = store.load()
     async with asyncio.TaskGroup() as group:
         fetching = group.create_task(take_snapshot(catalog, source, store, how=how, progress=progress))
-        reading = group.create_task(reader.read(wanted_paths(catalog, ledger), progress))
+        reading = group.create_task(reader.read(wanted_paths(catalog, ledger), progress, ledger.entities))
     snapshot = fetching.result()
     async with asyncio.TaskGroup() as group:
         keeping = group.create_task(asyncio.to_thread(_kept, store, snapshot))
@@ -133,7 +132,7 @@ async def plan_from(
 ) -> Plan:
     """Plan from a snapshot that was taken before; `validating` as in `plan_online`."""
     ledger = store.load()
-    existing = await reader.read(wanted_paths(sides.catalog, ledger), progress)
+    existing = await reader.read(wanted_paths(sides.catalog, ledger), progress, ledger.entities)
     return await _decide(
         sides,
         existing,
@@ -292,8 +291,6 @@ async def _decide(
 ) -> Plan:
     catalog, snapshot = sides.catalog, sides.snapshot
     same_organisation(ledger, existing)
-    for key in existing.entities.keys() & ledger.entities.keys():
-        share(existing.entities[key].fields, ledger.entities[key].fields)
     desired = await asyncio.to_thread(_mapped, catalog, snapshot, store, ledger, progress)
     existing = await _with_computed_blueprints(desired, existing, reader, catalog, progress)
     tool = f"jq {jq_version()}"

@@ -118,7 +118,7 @@ def entity_normaliser(blueprint: Blueprint) -> Callable[[Fields], Fields]:
         table[f"relations.{name}"] = _normal_many if definition.get("many") else _normal_single
 
     def normalise(fields: Fields) -> Fields:
-        made = dict(fields)
+        made = fields.copy()
         for path, normal in table.items():
             value = made.get(path)
             # Nothing changes null, and hardly anything a number: asked first, for there are many.

@@ -22,7 +22,8 @@ ROOT = Path(pdsync.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.errors",),
     ("pdsync.model",),
-    ("pdsync.kinds", "pdsync.normal", "pdsync.sharing", "pdsync.jq", "pdsync.memo"),
+    ("pdsync.sharing",),
+    ("pdsync.kinds", "pdsync.normal", "pdsync.jq", "pdsync.memo"),
     ("pdsync.diff", "pdsync.mapping", "pdsync.privacy", "pdsync.completeness", "pdsync.lacking"),
     ("pdsync.plan",),
     ("pdsync.render",),

@@ -23,6 +23,7 @@ from pdsync.jq.problems import (
 )
 from pdsync.jq.program import BLUEPRINT, IDENTIFIER, ITEMS, SELECTOR
 from pdsync.model import DesiredEntity, EntityKey
+from pdsync.sharing import filled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -108,7 +109,7 @@ class Reader:
         entities = []
         for values in rows:
             self._share(values)
-            fields = dict(zip(self._layout.paths, values[2:], strict=True))
+            fields = filled(self._layout.paths, values[2:])
             key = EntityKey(values[1], values[0])
             entities.append(DesiredEntity(key, fields, self._rules, source, self._nothing_unknown))
         return Reading(len(entities), entities, silent=True)
@@ -198,7 +199,7 @@ class Reader:
         return self._built(EntityKey(str(blueprint), str(identifier)), values[2:], source)
 
     def _built(self, key: EntityKey, values: list[Json], source: str) -> DesiredEntity:
-        fields = dict(zip(self._layout.paths, values, strict=True))
+        fields = filled(self._layout.paths, values)
         unknown = {path: value.reason for path, value in fields.items() if value.__class__ is Unknown}
         if not unknown:
             return DesiredEntity(key, fields, self._rules, source, self._nothing_unknown)

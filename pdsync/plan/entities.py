@@ -14,6 +14,7 @@ from pdsync.plan.order import relation_targets
 from pdsync.plan.ownership import Ownership
 from pdsync.plan.rename import successors
 from pdsync.plan.retention import Retention
+from pdsync.sharing import filled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -171,7 +172,9 @@ class EntityDecisions:
         protect = (last is not None and last.protect) or protected(want.key, self.policy)
         origin = self.ownership.origin(want.key, have, last)
         end = self.ownership.on_remove(want.rules)
-        return LedgerEntry(dict(sorted(fields.items())), origin, want.rules, want.source, protect, end)
+        paths = tuple(sorted(fields))
+        held = filled(paths, map(fields.__getitem__, paths))
+        return LedgerEntry(held, origin, want.rules, want.source, protect, end)
 
     def _target(self, want: DesiredEntity, last: LedgerEntry | None) -> tuple[Fields, Fields]:
         """What Port's fields shall be (None clears), and what the ledger keeps without it being compared."""

@@ -21,7 +21,7 @@ import msgspec
 import orjson
 
 from pdsync.model import EntityKey, EntityOrigin, Ledger, LedgerEntry, Removal, RunNote
-from pdsync.sharing import Pool
+from pdsync.sharing import Pool, filled
 from pdsync.spool import Held, blocks, lines
 from pdsync.state.header import CUT, damage, damaged, read_header
 
@@ -115,7 +115,7 @@ def _entries(body: Iterable[bytes], name: str) -> tuple[dict[str, LedgerEntry], 
     rules: dict[tuple[str, ...], tuple[str, ...]] = {}
     pool = Pool()
     for line in map(msgspec.json.Decoder(_Line).decode, body):
-        fields = pool.share(line.f)
+        fields = pool.share(filled(tuple(line.f), line.f.values()))
         entry = LedgerEntry(fields, line.o, rules.setdefault(line.r, line.r), line.s, line.p, line.x)
         known = len(blueprints) + len(entities)
         if line.k is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from pdsync.model import Fields
@@ -10,7 +11,7 @@ from pdsync.model import Fields
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from pdsync.model import Blueprint, EntityKey, Existing, ExistingEntity, Scorecard
+    from pdsync.model import Blueprint, EntityKey, Existing, ExistingEntity, LedgerEntry, Scorecard
 
     Progress = Callable[[str, int, int | None], None]
     """Called with (what, done so far, total if known): `("pagerdutyService", 1000, 4812)`."""
@@ -53,12 +54,17 @@ class TargetReader(Protocol):
 
     name: str
 
-    async def read(self, wanted: Mapping[str, Collection[str]], progress: Progress | None = None) -> Existing:
+    async def read(
+        self,
+        wanted: Mapping[str, Collection[str]],
+        progress: Progress | None = None,
+        like: Mapping[EntityKey, LedgerEntry] = MappingProxyType({}),
+    ) -> Existing:
         """Read organisation, all blueprints, and the entities of the wanted ones.
 
         `wanted` maps a blueprint to the paths to read (`properties.url`, `relations.service`, `title`, ...);
-        a blueprint that does not exist yields no entities.  Fields come in normal form.  Raises `TargetError`
-        rather than return a part.
+        a blueprint that does not exist yields no entities.  Fields come in normal form; a text that `like` has at the
+        same place may be held once for both.  Raises `TargetError` rather than return a part.
         """
         ...
 

@@ -7,6 +7,7 @@ mirrored, calculated and aggregated values out (Port API reference, Search a blu
 from __future__ import annotations
 
 from operator import itemgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -14,7 +15,7 @@ import msgspec
 from pdsync.errors import TargetError
 from pdsync.model import Blueprint, EntityKey, Existing, ExistingEntity, Json
 from pdsync.normal import entity_normaliser
-from pdsync.sharing import Pool
+from pdsync.sharing import Pool, empty, share
 from pdsync.targets import Edit
 from pdsync.targets.port.around import by_blueprint, by_integration, in_parts, is_refusal, scorecards
 from pdsync.targets.port.paths import BLUEPRINTS, ORGANIZATION, count_path, search_path
@@ -25,7 +26,7 @@ from pdsync.targets.port.validate import refusals
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
-    from pdsync.model import Fields, Scorecard
+    from pdsync.model import Fields, LedgerEntry, Scorecard
     from pdsync.targets import EntityWrite, Progress
     from pdsync.transport import ApiClient
 
@@ -60,19 +61,46 @@ class _Columns(NamedTuple):
     meta: tuple[str, ...]
     properties: tuple[tuple[str, str], ...]
     relations: tuple[tuple[str, str], ...]
+    paths: tuple[str, ...]
 
     @property
     def include(self) -> list[str]:
         """What the search is asked to return."""
-        return ["identifier", *self.meta, *(path for _, path in (*self.properties, *self.relations))]
+        return ["identifier", *self.paths]
 
     def fields(self, entity: _Entity) -> Fields:
         """The wanted paths of an entity, None where Port has nothing."""
         properties, relations = entity.properties or {}, entity.relations or {}
-        fields: Fields = {path: getattr(entity, path) for path in self.meta}
-        fields |= {path: properties.get(name) for name, path in self.properties}
-        fields |= {path: relations.get(name) for name, path in self.relations}
+        fields = empty(self.paths).copy()
+        for path in self.meta:
+            fields[path] = getattr(entity, path)
+        for held, columns in ((properties, self.properties), (relations, self.relations)):
+            for name, path in columns:
+                if (value := held.get(name)) is not None:
+                    fields[path] = value
         return fields
+
+
+class _Reading:
+    """How all entities of one blueprint are read: what of them, and what texts they share with others."""
+
+    def __init__(self, blueprint: Blueprint, paths: Collection[str], like: Mapping[EntityKey, LedgerEntry]) -> None:
+        self.blueprint = blueprint.identifier
+        self.columns = _columns(blueprint, paths)
+        self._normalise = entity_normaliser(blueprint)
+        self._like = like
+        self._pool = Pool()
+
+    def entity(self, entity: _Entity) -> ExistingEntity:
+        """An entity in normal form."""
+        fields = self._normalise(self.columns.fields(entity))
+        known = self._like.get(EntityKey(self.blueprint, entity.identifier))
+        if known is None:
+            self._pool.share(fields)
+        else:
+            share(fields, known.fields)
+        at, by = self._pool.text(entity.updated_at or ""), self._pool.text(entity.updated_by or "")
+        return ExistingEntity(fields, at, by)
 
 
 class PortReader:
@@ -88,11 +116,17 @@ class PortReader:
         self._decoder = msgspec.json.Decoder(_Page)
         self.name = client.base_url
 
-    async def read(self, wanted: Mapping[str, Collection[str]], progress: Progress | None = None) -> Existing:
+    async def read(
+        self,
+        wanted: Mapping[str, Collection[str]],
+        progress: Progress | None = None,
+        like: Mapping[EntityKey, LedgerEntry] = MappingProxyType({}),
+    ) -> Existing:
         """Read organization, all blueprints, and the wanted paths of the entities of the wanted blueprints.
 
-        A path that Port's blueprint does not have is absent from the fields; one that it has and the entity leaves
-        empty is None.  Raises `TargetError` rather than return a part.
+        A text that `like` has at the same place is held once for both.  A path that Port's blueprint does not have is
+        absent from the fields; one that it has and the entity leaves empty is None.  Raises `TargetError` rather than
+        return a part.
         """
         async with tasks() as group:
             organization = group.create_task(self._organization())
@@ -100,7 +134,7 @@ class PortReader:
         blueprints = listing.result()
         async with tasks() as group:
             parts = {
-                name: group.create_task(self._entities(blueprints[name], wanted[name], progress))
+                name: group.create_task(self._entities(_Reading(blueprints[name], wanted[name], like), progress))
                 for name in sorted(wanted)
                 if name in blueprints
             }
@@ -209,41 +243,33 @@ class PortReader:
             raise unreadable(f"GET {BLUEPRINTS}", "no blueprints in it")
         return {b["identifier"]: Blueprint(b["identifier"], b) for b in sorted(found, key=itemgetter("identifier"))}
 
-    async def _entities(
-        self, blueprint: Blueprint, paths: Collection[str], progress: Progress | None
-    ) -> dict[str, ExistingEntity]:
+    async def _entities(self, reading: _Reading, progress: Progress | None) -> dict[str, ExistingEntity]:
         """Every entity of a blueprint by identifier.
 
         A row that shows up twice means that rows moved between two pages, so that another one may have been missed:
         then the number of entities must be the one that Port counts, or all is read anew.
         """
-        name = blueprint.identifier
-        columns = _columns(blueprint, paths)
+        name = reading.blueprint
         found: dict[str, ExistingEntity] = {}
         counted = 0
         for _ in range(READ_ATTEMPTS):
-            found, rows = await self._read_through(blueprint, columns, progress)
+            found, rows = await self._read_through(reading, progress)
             counted = rows if rows == len(found) else await self._count(name)
             if counted == len(found):
                 return found
         raise unsettled(name, len(found), counted)
 
     async def _read_through(
-        self, blueprint: Blueprint, columns: _Columns, progress: Progress | None
+        self, reading: _Reading, progress: Progress | None
     ) -> tuple[dict[str, ExistingEntity], int]:
         """All pages once: the entities, and the number of rows they came from."""
-        normalise = entity_normaliser(blueprint)
         found: dict[str, ExistingEntity] = {}
-        pool = Pool()
         rows = 0
-        async for page in self._pages(blueprint.identifier, {"include": columns.include}):
+        async for page in self._pages(reading.blueprint, {"include": reading.columns.include}):
             rows += len(page)
-            for entity in page:
-                fields = pool.share(normalise(columns.fields(entity)))
-                at, by = pool.text(entity.updated_at or ""), pool.text(entity.updated_by or "")
-                found[entity.identifier] = ExistingEntity(fields, at, by)
+            found.update((entity.identifier, reading.entity(entity)) for entity in page)
             if progress:
-                progress(blueprint.identifier, len(found), None)
+                progress(reading.blueprint, len(found), None)
         return found, rows
 
     async def _look(
@@ -352,8 +378,6 @@ def _columns(blueprint: Blueprint, paths: Collection[str]) -> _Columns:
     def of(part: str, names: Iterable[str]) -> tuple[tuple[str, str], ...]:
         return tuple((name, f"{part}.{name}") for name in sorted(names) if f"{part}.{name}" in wanted)
 
-    return _Columns(
-        tuple(path for path in _META if path in wanted),
-        of("properties", blueprint.properties),
-        of("relations", blueprint.relations),
-    )
+    meta = tuple(path for path in _META if path in wanted)
+    properties, relations = of("properties", blueprint.properties), of("relations", blueprint.relations)
+    return _Columns(meta, properties, relations, (*meta, *(path for _, path in (*properties, *relations))))
