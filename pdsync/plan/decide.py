@@ -100,7 +100,7 @@ class Scope:
 
     def covers_key(self, key: EntityKey) -> bool:
         """Whether an entity is in scope; with an empty identifier, its blueprint."""
-        return (not self.only or matches(key, self.only)) and not matches(key, self.exclude)
+        return not self.limited or ((not self.only or matches(key, self.only)) and not matches(key, self.exclude))
 
 
 def matches(key: EntityKey, globs: Iterable[str]) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from pdsync.errors import Diagnostic
-    from pdsync.model import Action, Blueprint, Cause, ExistingEntity, Fields, MappingRule
+    from pdsync.model import Action, Blueprint, Cause, ExistingEntity, Fields, MappingRule, Removal
     from pdsync.plan.decide import Facts
 
 
@@ -83,6 +83,7 @@ class EntityDecisions:
         self.normalise = {name: entity_normaliser(blueprint) for name, blueprint in blueprints.items()}
         self._paths: dict[tuple[tuple[str, ...], str], tuple[str, bool]] = {}
         self._new: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[FieldChanges, tuple[Cause, ...]]] = {}
+        self._plain: dict[tuple[tuple[str, ...], str, tuple[str, ...], Removal | None], bool] = {}
         self.writers = writers(facts.catalog.rules)
         self.ownership = Ownership(facts)
         self.retention = Retention(facts.catalog.rules, facts.taken_at)
@@ -105,7 +106,8 @@ class EntityDecisions:
                 held.append(Held(*key, f"there is no blueprint {key.blueprint}, neither in the catalog nor in Port"))
                 continue
             have, last = self.facts.existing.entities.get(key), self.facts.ledger.entities.get(key)
-            change = self._wanted(want, have, last)
+            settled = have is not None and last is not None and self._is_settled(want, have, last)
+            change = None if settled else self._wanted(want, have, last)
             if change is None:
                 unchanged += 1
             elif last is None and have is not None and change.fields and self.policy.adopt == "refuse":
@@ -131,6 +133,34 @@ class EntityDecisions:
                 action = self.ownership.removal(key, last) if have else "forget"
                 changes.append(self._unwanted(key, action, last, have, left=age == "left"))
         return changes, held
+
+    def _is_settled(self, want: DesiredEntity, have: ExistingEntity, last: LedgerEntry) -> bool:
+        """Whether Port and ledger hold every value as it shall be, told at once for nearly all of what is unchanged.
+
+        For what has more to it - something unknown, left alone, left the mapping - it is not told, and False.
+        """
+        if want.rules != last.rules or want.source != last.source or want.unknown or not self._is_plain(want, last):
+            return False
+        held, applied, left = have.fields, last.fields, len(last.fields)
+        for path, value in self.normalise[want.key.blueprint](want.fields).items():
+            before, there = applied.get(path), held.get(path)
+            if (before is not value and not same(before, value)) or (there is not value and not same(there, value)):
+                return False
+            left -= value is not None
+        return not left
+
+    def _is_plain(self, want: DesiredEntity, last: LedgerEntry) -> bool:
+        """Whether what is to be is what is mapped, and the ledger says all but the values as it would say it anew."""
+        shape = want.rules, want.key.blueprint, tuple(want.fields), last.on_remove
+        plain = self._plain.get(shape)
+        if plain is None:
+            rules = [self.rules[rule] for rule in want.rules if rule in self.rules]
+            plain = self._plain[shape] = (
+                all(rule.merge and not rule.lifecycle.ignore_changes for rule in rules)
+                and self.managed_paths[want.key.blueprint].issuperset(want.fields)
+                and self.ownership.on_remove(want.rules) == last.on_remove
+            )
+        return plain and (last.protect or not protected(want.key, self.policy))
 
     def _wanted(self, want: DesiredEntity, have: ExistingEntity | None, last: LedgerEntry | None) -> Change | None:
         target, kept = self._target(want, last)
