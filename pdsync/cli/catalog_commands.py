@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pdsync.cli import Options
     from pdsync.model import MappingRule, Record, Snapshot
 
+PROJECT = "pdsync.yaml"
 FORMATS = ("text", "json", "github", "sarif")
 
 
@@ -22,7 +24,10 @@ FORMATS = ("text", "json", "github", "sarif")
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 @click.pass_obj
 def init(options: Options, *, folder: Path) -> int:
-    """Start a catalog in DIR: blueprints, mappings, a workflow.  Files that exist are left alone."""
+    """Start a catalog in DIR: blueprints, mappings, a workflow.  Files that exist are left alone.
+
+    With --state, or where the project names one, that the state can be kept there is seen to as well.
+    """
     from pdsync.catalog.starter import starter_files
     from pdsync.init_files import init_files
 
@@ -40,8 +45,20 @@ def init(options: Options, *, folder: Path) -> int:
         click.echo(f"wrote  {name}")
     for name in kept:
         click.echo(f"kept   {name} (it was there)")
+    _prove_state(replace(options, catalog=folder / options.catalog))
     click.echo("\nNext: set PORT_CLIENT_ID, PORT_CLIENT_SECRET and PAGERDUTY_TOKEN, then run `pdsync plan`.")
     return 0
+
+
+def _prove_state(options: Options) -> None:
+    """See that the place of the state, where one is named, honours what it is asked.  Raises `StateError`."""
+    from pdsync.cli.session import Session
+
+    session = Session(options)
+    if url := session.state_url:
+        session.tell(session.store.backend.prove())
+        place = "" if session.catalog.project.state_url == url else f"; for all commands, state.url in {PROJECT}"
+        click.echo(f"\nThe state can be kept at {session.store.backend.url}{place}.")
 
 
 @click.command()

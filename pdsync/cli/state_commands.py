@@ -198,6 +198,7 @@ def migrate(
     old, new = session.open_state(source), session.open_state(target)
     if old.backend.url == new.backend.url:
         raise UsageError(error("PD816", "this is one and the same place", detail=old.backend.url))
+    session.tell(new.backend.prove())
     with old.lock("state migrate"), new.lock("state migrate"):
         old.load()
         unfinished = old.unfinished()

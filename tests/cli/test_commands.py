@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from pdsync.cli import COMMANDS, HIDDEN
 from pdsync.state.snapshot_file import parse_snapshot
 from tests.cli.workspace import MAPPING
+from tests.state.servers import Web, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,6 +85,20 @@ def test_init_leaves_what_is_there(here: Workspace) -> None:
     assert "kept   catalog/pdsync.yaml (it was there)" in ran.out
     assert {name: here.files()[name] for name in before} == before
     assert "wrote" not in here.ok("init").out
+
+
+def test_init_sees_to_the_place_of_the_state(here: Workspace, tmp_path: Path) -> None:
+    """One that honours conditions is fine, and told of; one that does not is refused, with what was written kept."""
+    with serving(Web(), "pdsync") as (address, shelf):
+        shelf.token = "Bearer t"
+        ran = here.ok("init", "--state", f"{address}/pdsync/production", PDSYNC_STATE_HTTP_TOKEN="t")
+        assert "The state can be kept at" in ran.out
+        assert (shelf.unconditional(), list(shelf.objects)) == ([], ["/pdsync/production/pdsync-probe"])
+        shelf.honours_match = False
+        url = f"{address}/pdsync/production"
+        assert "PD551" in here.ok("init", "new", "--state", url, code=1, PDSYNC_STATE_HTTP_TOKEN="t").err
+        assert (tmp_path / "new/catalog/pdsync.yaml").exists()
+    assert "The state can be kept" not in here.ok("init").out
 
 
 def test_validate_says_all_problems_at_once(here: Workspace) -> None:

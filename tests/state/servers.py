@@ -41,7 +41,7 @@ class Shelf:
 
     `faults` are taken one by one by the requests for objects: a status to answer with instead of doing anything,
     `lost` to do it and break the connection off, `broken` to break it off before.  `etags` may be weak or none,
-    `silent_writes` leaves them out of answers to writes.
+    `silent_writes` leaves them out of answers to writes; with `versioning`, S3 names the version of an object.
     """
 
     containers: set[str] = field(default_factory=set)
@@ -52,6 +52,7 @@ class Shelf:
     honours_match: bool = True
     etags: str = "strong"
     silent_writes: bool = False
+    versioning: bool = False
     retry_after: str = ""
     token: str = ""
     writes: int = 0
@@ -108,7 +109,8 @@ class S3(Dialect):
         return headers.get("authorization", "").startswith("AWS4-HMAC-SHA256 ")
 
     def versions(self, shelf: Shelf, kept: Kept) -> dict[str, str]:
-        return {"etag": f'"{hashlib.md5(kept.data).hexdigest()}"'}
+        told = {"x-amz-version-id": f"v{kept.number}"} if shelf.versioning else {}
+        return {"etag": f'"{hashlib.md5(kept.data).hexdigest()}"', **told}
 
 
 class Gcs(Dialect):

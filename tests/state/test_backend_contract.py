@@ -58,6 +58,17 @@ def test_a_version_can_be_had_without_the_bytes(place: Place) -> None:
     assert place.open().version("ledger.jsonl") is None
 
 
+def test_a_place_is_proven_before_anything_is_kept(place: Place) -> None:
+    """It answers and honours conditions; S3 without versioning is worth a word, and with it none."""
+    told = [problem.code for problem in place.open().prove()]
+    assert told == (["PD553"] if place.url.startswith("s3:") else [])
+    assert kept(place.open()) is None
+    place.shelf.versioning = True
+    if place.shelf.objects:  # a server of ours
+        assert place.open().prove() == ()
+        place.shelf.versioning = False
+
+
 def test_at_first_there_is_nothing(place: Place) -> None:
     """A place that nobody has used is empty, which is no error."""
     assert place.open().load("ledger.jsonl") is None

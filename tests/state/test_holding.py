@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from pdsync.errors import Diagnostic
     from pdsync.state.backends import Backend, Beat
     from pdsync.state.store import StateStore
 
@@ -46,6 +47,9 @@ class Shared:
 
     def runs(self) -> Backend:
         return self
+
+    def prove(self) -> tuple[Diagnostic, ...]:
+        return ()
 
     def lock(self, info: LockInfo) -> AbstractContextManager[Beat]:
         return hold(self, info)

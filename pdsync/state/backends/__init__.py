@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from pdsync.errors import Diagnostic
     from pdsync.spool import Readable
 
 HEARTBEAT = 15.0
@@ -84,6 +85,13 @@ class Backend(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove the blob; one that is not there is fine."""
+        ...
+
+    def prove(self) -> tuple[Diagnostic, ...]:
+        """See that the place answers and honours what it is asked; what should better be otherwise there.
+
+        Raises `StateError` when it does not.
+        """
         ...
 
     def runs(self) -> Backend:

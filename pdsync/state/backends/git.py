@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from pdsync.errors import Diagnostic
     from pdsync.state.backends import Beat, LockInfo
     from pdsync.state.backends.patience import Patience
 
@@ -159,6 +160,11 @@ class GitBackend:
                 continue
             return
         raise self._restless(name)
+
+    def prove(self) -> tuple[Diagnostic, ...]:
+        """See `Backend.prove`: the remote answers; git itself refuses what overtakes somebody."""
+        self._tip()
+        return ()
 
     def runs(self) -> GitBackend:
         """See `Backend.runs`: a ref of its own, as for the lock, whose history tells nobody anything."""

@@ -104,6 +104,10 @@ class HttpBucket:
             raise self._refused("PUT", name, status)
         return self._etag(name, headers) if "etag" in headers else self._version_of(name, data)
 
+    def keeps_older(self, _name: str) -> bool | None:
+        """See `Bucket.keeps_older`: a web server does not tell."""
+        return None
+
     def remove(self, name: str, expected: str) -> None:
         """See `Bucket.remove`."""
         status, _, _ = self._send("DELETE", name, headers={"if-match": expected})

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from io import FileIO
     from pathlib import Path
 
+    from pdsync.errors import Diagnostic
     from pdsync.spool import Readable
     from pdsync.state.backends import Beat
 
@@ -130,6 +131,13 @@ class LocalBackend:
     def sweep(self) -> list[str]:
         """Remove what writers that were killed have left behind; the names of the files."""
         return files.sweep(self.folder)
+
+    def prove(self) -> tuple[Diagnostic, ...]:
+        """See `Backend.prove`: a file can be written there, and is taken away again."""
+        name = f"{files.TEMPORARY}probe"
+        self.replace(name, [b"pdsync tries here whether it may write.\n"])
+        self.delete(name)
+        return ()
 
     def runs(self) -> LocalBackend:
         """See `Backend.runs`."""

@@ -78,6 +78,7 @@ class _Provider:
     stale: str
     example: str
     credentials: str
+    tells_versioning: bool = False
 
 
 PROVIDERS = {
@@ -92,6 +93,7 @@ PROVIDERS = {
         example="s3://acme-pdsync/production?region=eu-west-1",
         credentials="AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or a role; "
         "it needs s3:GetObject and s3:PutObject on the prefix and s3:ListBucket on the bucket",
+        tells_versioning=True,
     ),
     "gs": _Provider(
         name="Google Cloud Storage",
@@ -180,6 +182,15 @@ class ObjectBucket:
             self._check_container(missing)
             raise Conflict from None
         return self._version(written)
+
+    def keeps_older(self, name: str) -> bool | None:
+        """See `Bucket.keeps_older`: S3 names the version of an object in a bucket with versioning.
+
+        Amazon S3 API reference, HeadObject: `x-amz-version-id`.  The other clouds tell of the bucket alone.
+        """
+        if not self._provider.tells_versioning:
+            return None
+        return self._ask(name, lambda: obstore.head(self._store, name)).get("version") is not None
 
     def remove(self, name: str, expected: str) -> None:
         """See `Bucket.remove`: the object is emptied, which needs no permission beyond that to write."""

@@ -17,7 +17,7 @@ import gzip
 import zlib
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from pdsync.errors import StalePlan, StateError, error
+from pdsync.errors import StalePlan, StateError, error, warning
 from pdsync.sealing import is_sealed
 from pdsync.state.backends import HEARTBEAT, Stored
 from pdsync.state.backends.locks import LOCK, break_lock, hold, read_lock
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from pdsync.errors import Diagnostic
     from pdsync.state.backends import Beat, LockInfo
 
 T = TypeVar("T")
@@ -69,6 +70,10 @@ class Bucket(Protocol):
 
         Raises `Conflict` when it is not, `NoAnswer` or `StateError`.
         """
+        ...
+
+    def keeps_older(self, name: str) -> bool | None:
+        """Whether older versions of this object are kept, by what the server tells; None when it never does."""
         ...
 
     def remove(self, name: str, expected: str) -> None:
@@ -132,6 +137,12 @@ class RemoteBackend:
 
         self._prove()
         self._patiently(f"remove {name}", attempt)
+
+    def prove(self) -> tuple[Diagnostic, ...]:
+        """See `Backend.prove`: it honours conditions on a write; whether it keeps what is written over."""
+        self._prove()
+        keeps = self._patiently(f"look at {PROBE}", lambda: self._bucket.keeps_older(PROBE))
+        return (_keeping_nothing(self.url),) if keeps is False else ()
 
     def runs(self) -> RemoteBackend:
         """See `Backend.runs`."""
@@ -250,6 +261,15 @@ class RemoteBackend:
                 hint="Keep the state where conditional writes are honoured, or on a branch: git+branch://pdsync-state.",
             )
         )
+
+
+def _keeping_nothing(url: str) -> Diagnostic:
+    return warning(
+        "PD553",
+        "the bucket does not say that it keeps older versions of its objects",
+        detail=f"{url}: who removes the state, or overwrites it by hand, has removed it for good",
+        hint="switch versioning on for the bucket; a rule may remove versions that are older than some weeks",
+    )
 
 
 def _object(name: str) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from pdsync.errors import Diagnostic
     from pdsync.sealing import Keyring
     from pdsync.spool import Readable
     from pdsync.state.backends import Backend, Beat, LockInfo
@@ -53,6 +54,10 @@ class SealedBackend:
     def delete(self, name: str) -> None:
         """See `Backend.delete`."""
         self.inner.delete(name)
+
+    def prove(self) -> tuple[Diagnostic, ...]:
+        """See `Backend.prove`."""
+        return self.inner.prove()
 
     def runs(self) -> SealedBackend:
         """See `Backend.runs`."""
