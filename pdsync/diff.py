@@ -37,6 +37,8 @@ def diff_fields(before: Fields, after: Fields) -> list[Difference]:
 
     Paths that only `before` has were not spoken of and do not count.
     """
+    if not before:
+        return [Difference(path, None, after[path]) for path in sorted(after) if after[path] is not None]
     differing = [
         path
         for path, wanted in after.items()

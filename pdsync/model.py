@@ -587,6 +587,10 @@ class FieldChanges(Sequence[FieldChange]):
     def __repr__(self) -> str:
         return repr(tuple(self))
 
+    def rows(self) -> Iterable[tuple[str, Json, Json, tuple[Any, ...]]]:
+        """Path, values before and after, and the rest of each field, which `ALIKE` names."""
+        return zip(self._paths, self._befores, self._afters, self._told, strict=True)
+
     def afters(self) -> Iterable[tuple[str, Json]]:
         """Path and value after."""
         return zip(self._paths, self._afters, strict=True)
@@ -596,7 +600,10 @@ class FieldChanges(Sequence[FieldChange]):
         return zip(self._paths, self._befores, strict=True)
 
 
-_told = attrgetter("cause", "origin", "drift", "deferred", "moved_from", "replace", "note", "causes")
+ALIKE = ("cause", "origin", "drift", "deferred", "moved_from", "replace", "note", "causes")
+"""What of a field change is the same for many."""
+
+_told = attrgetter(*ALIKE)
 
 
 @lru_cache(maxsize=4096)

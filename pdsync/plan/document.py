@@ -6,19 +6,20 @@ Schema is generated from the same types (`plan_schema`).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pdsync.errors import StateError, error
-from pdsync.model import Plan
+from pdsync.model import ALIKE, Plan
 from pdsync.plan import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pdsync.model import Change
+    from pdsync.model import Change, FieldChanges, Json
 
 FORMAT_VERSION = "1.0"
 _AT_ONCE = 200
@@ -53,7 +54,27 @@ def _listed(changes: Sequence[Change]) -> Iterator[bytes]:
 
 def encoded(value: Any) -> bytes:
     """Parts of a plan as JSON with sorted keys; the fields of a change are a list of what one sees of them."""
-    return msgspec.json.encode(value, order="sorted", enc_hook=list)
+    return msgspec.json.encode(value, order="sorted", enc_hook=_fields)
+
+
+def _fields(changes: FieldChanges) -> msgspec.Raw:
+    """The fields of a change, without making them: there are more of them than of all else in a plan."""
+    return msgspec.Raw(b"[" + b",".join(map(_field, changes.rows())) + b"]")
+
+
+def _field(row: tuple[str, Json, Json, tuple[Any, ...]]) -> bytes:
+    path, before, after, told = row
+    was = b"null" if before is None else _encode(before)
+    return b'{"after":%b,"before":%b%b' % (_encode(after), was, _rest(path, told))
+
+
+@lru_cache(maxsize=4096)
+def _rest(path: str, told: tuple[Any, ...]) -> bytes:
+    """What follows the values, which the alphabet puts first."""
+    return b"," + _encode({"path": path, **dict(zip(ALIKE, told, strict=True))})[1:]
+
+
+_encode = msgspec.json.Encoder(order="sorted").encode
 
 
 def parse_plan(data: bytes, name: str = "plan") -> Plan:

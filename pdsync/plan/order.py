@@ -73,16 +73,12 @@ def _upserts(changes: list[Change], blueprints: Mapping[str, Blueprint]) -> tupl
     found = (
         (change.key, path, target)
         for change in changes
-        for path, target in relation_targets(_relations(change.afters()), blueprints.get(change.blueprint))
+        for path, target in relation_targets(dict(change.afters()), blueprints.get(change.blueprint))
         if target in by_key and by_key[target].action == "create"
     )
     edges = _edges(by_key, found)
     order, deferred = _waves(edges, lambda key, path: not _required(blueprints.get(key.blueprint), path))
     return [_defer(by_key[key], deferred.get(key, frozenset())) for key in order], edges
-
-
-def _relations(fields: Iterable[tuple[str, Json]]) -> Fields:
-    return {path: value for path, value in fields if path.startswith("relations.")}
 
 
 def _edges(keys: Iterable[EntityKey], found: Iterable[_Wait]) -> Edges:
@@ -215,7 +211,7 @@ def _moved_away(updates: list[Change], blueprints: Mapping[str, Blueprint]) -> d
     """Target of a relation before the plan -> the updates that point elsewhere after it."""
     moved: dict[EntityKey, list[EntityKey]] = {}
     for change in updates:
-        for _, target in relation_targets(_relations(change.befores()), blueprints.get(change.blueprint)):
+        for _, target in relation_targets(dict(change.befores()), blueprints.get(change.blueprint)):
             moved.setdefault(target, []).append(change.key)
     return moved
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pdsync.errors import StateError
+from pdsync.model import FieldChange, FieldChanges
 from pdsync.plan import Facts
-from pdsync.plan.document import parse_plan, plan_document, read_plan
+from pdsync.plan.document import encoded, parse_plan, plan_document, read_plan
 from tests.builders import blueprint, catalog, desired, existing, ledger, plan, rule, want
 
 SERVICE = blueprint()
@@ -23,6 +27,33 @@ MADE = plan(
 def test_nested_values_keep_the_fingerprint() -> None:
     """The order of keys inside a value does not count: what was saved can be applied."""
     assert parse_plan(plan_document(MADE)) == MADE
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    max_leaves=5,
+)
+FIELDS = st.builds(
+    FieldChange,
+    path=st.text(max_size=4),
+    before=JSON,
+    after=JSON,
+    cause=st.sampled_from(["catalog", "source"]),
+    origin=st.text(max_size=3),
+    drift=st.booleans(),
+    deferred=st.booleans(),
+    moved_from=st.text(max_size=3),
+    replace=st.booleans(),
+    note=st.text(max_size=3),
+    causes=st.sampled_from([(), ("catalog",), ("source", "drift")]),
+)
+
+
+@given(st.lists(FIELDS, max_size=4))
+def test_fields_are_written_as_what_they_are(fields: list[FieldChange]) -> None:
+    """Whatever is done for speed: the bytes are those of each field as an object with sorted keys."""
+    assert encoded(FieldChanges(fields)) == msgspec.json.encode(fields, order="sorted")
 
 
 def test_an_edited_plan_is_refused() -> None:
