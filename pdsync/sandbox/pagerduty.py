@@ -36,7 +36,18 @@ from pdsync.sandbox.pagerduty_links import LINKS
 from pdsync.sandbox.pagerduty_lists import analytics_kind
 from pdsync.sandbox.pagerduty_oauth import PATH as TOKEN_PATH
 from pdsync.sandbox.pagerduty_oauth import OAuth, Refused, TokenOffice
-from pdsync.sandbox.pagerduty_page import Find, Served, Show, View, as_is, check_parents, disturbed, listing, single
+from pdsync.sandbox.pagerduty_page import (
+    Body,
+    Find,
+    Served,
+    Show,
+    View,
+    as_is,
+    check_parents,
+    disturbed,
+    listing,
+    single,
+)
 from pdsync.sandbox.pagerduty_query import (
     ACCEPT,
     ApiError,
@@ -544,13 +555,17 @@ def _route(served: Served, view: View, limiters: Sequence[Limiter], settings: Se
             operation = view.spec.operation(served.method, served.path)
             _check_access(served, operation, view.world, request, scopes)
             headers.update(_spend_analytics(served, view.world))
-            body = read_body(operation, await request.body()) if operation.body is not None else {}
+            content = await request.body()
+            body = read_body(operation, content) if operation.body is not None else {}
             _check_team_filter(served, body, settings)
             values = read_query(operation, request.query_params.multi_items())
-            found = served.answer(view, Asked(operation, request.path_params, values, view.world.clock, body))
+            asked = Asked(operation, request.path_params, values, view.world.clock, body)
+            compress = settings.gzip and _takes_gzip(request)
+            key = request.method, request.url.path, request.url.query, content, compress
+            told = view.body(key, lambda: _body(served.answer(view, asked), compress=compress))
         except ApiError as problem:
             return _json(problem.body, problem.status, {**headers, **problem.headers}, request, compress=settings.gzip)
-        return _json(found, 200, headers, request, compress=settings.gzip)
+        return _response(told, 200, headers)
 
     return Route(served.path, endpoint, methods=[served.method])
 
@@ -628,8 +643,20 @@ async def _not_served(request: Request, problem: Exception) -> Response:
 
 
 def _json(found: Json, status: int, headers: dict[str, str], request: Request, *, compress: bool) -> Response:
-    body = orjson.dumps(found)
-    if compress and len(body) > 1_000 and "gzip" in request.headers.get("accept-encoding", ""):
-        body = gzip_module.compress(body, 1, mtime=0)
-        headers = {**headers, "content-encoding": "gzip", "vary": "Accept-Encoding"}
-    return Response(body, status, headers, media_type="application/json")
+    return _response(_body(found, compress=compress and _takes_gzip(request)), status, headers)
+
+
+def _body(found: Json, *, compress: bool) -> Body:
+    content = orjson.dumps(found)
+    if compress and len(content) > 1_000:
+        return Body(gzip_module.compress(content, 1, mtime=0), packed=True)
+    return Body(content, packed=False)
+
+
+def _takes_gzip(request: Request) -> bool:
+    return "gzip" in request.headers.get("accept-encoding", "")
+
+
+def _response(body: Body, status: int, headers: Mapping[str, str]) -> Response:
+    packed = {"content-encoding": "gzip", "vary": "Accept-Encoding"} if body.packed else {}
+    return Response(body.content, status, {**headers, **packed}, media_type="application/json")

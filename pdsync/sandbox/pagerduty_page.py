@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 from pdsync.model import Json
@@ -39,11 +39,19 @@ PAGING = frozenset({"limit", "offset", "total", "cursor", "after", "before", "in
 """Parameters that do not say which rows a list has."""
 
 KEPT_QUESTIONS = 16
+KEPT_BYTES = 1 << 26
 
 Fields = dict[str, Json]
 
 
 # --- what is kept between requests -------------------------------------------------------------------------------
+
+
+class Body(NamedTuple):
+    """What is sent of an answer, and whether it is packed by gzip."""
+
+    content: bytes
+    packed: bool
 
 
 class View:
@@ -56,6 +64,8 @@ class View:
         self._records: dict[str, Records] = {}
         self._rows: OrderedDict[object, Sequence[Any]] = OrderedDict()
         self._generic = Generic(world, spec)
+        self._bodies: OrderedDict[object, Body] = OrderedDict()
+        self._room = KEPT_BYTES
 
     def _refresh(self) -> None:
         now = (self.world.version, self.world.clock)
@@ -63,6 +73,8 @@ class View:
             self._seen = now
             self._records.clear()
             self._rows.clear()
+            self._bodies.clear()
+            self._room = KEPT_BYTES
             self._generic = Generic(self.world, self.spec)
 
     @property
@@ -87,6 +99,22 @@ class View:
             found = self._rows[key] = make()
             if len(self._rows) > KEPT_QUESTIONS:
                 self._rows.popitem(last=False)
+        return found
+
+    def body(self, key: object, make: Callable[[], Body]) -> Body:
+        """The body of an answer, as it was the last time where nothing has changed since; the last ones are kept.
+
+        Records that move while they are listed do so with every question: then nothing is kept.
+        """
+        self._refresh()
+        if self.world.moving or self.world.moved:
+            return make()
+        found = self._bodies.get(key)
+        if found is None:
+            found = self._bodies[key] = make()
+            self._room -= len(found.content)
+            while self._room < 0:
+                self._room += len(self._bodies.popitem(last=False)[1].content)
         return found
 
 

@@ -571,6 +571,19 @@ def test_rows_can_move_between_pages(kind: str) -> None:
     assert rested == [row["id"] for row in api.everything(one, one.path, 10)]
 
 
+def test_what_is_kept_of_an_answer_goes_with_a_change(api: Api) -> None:
+    """The same question has the same answer until the world or its clock moves; another question has its own."""
+    one, other = (next(iter(api.world.services)), list(api.world.services)[1])
+    before = api.get(f"/services/{one}")
+    assert api.get(f"/services/{one}") == before != api.get(f"/services/{other}")
+    assert len(api.get("/services", limit="1")["services"]) == 1 < len(api.get("/services", limit="2")["services"])
+    api.world.change("rename_service", id=one, name="Renamed")
+    assert api.get(f"/services/{one}")["service"]["name"] == "Renamed"
+    on_call = api.get("/oncalls")
+    api.world.change("advance", hours=24 * 30)
+    assert api.get("/oncalls") != on_call
+
+
 # --- how records hang together -----------------------------------------------------------------------------------
 
 
