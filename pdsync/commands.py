@@ -37,7 +37,7 @@ from pdsync.plan.migrate import paths_at_stake
 from pdsync.plan.order import relation_targets
 from pdsync.plan.saved import moved, paths_to_read
 from pdsync.sight import watch
-from pdsync.snapshots import Fetching, merged, queries, query_digest, take_snapshot
+from pdsync.snapshots import Fetching, merged, queries, query_digest, take_snapshot, to_remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -328,7 +328,8 @@ async def _decide(
     if history is not None:
         evidence = Evidence(facts, snapshot, store, history, _mapped_anew, expressions)
         plan = await told_causes(plan, evidence, reader)
-    return replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics))
+    listed = to_remember(catalog, snapshot, ledger)
+    return replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics), listed=listed)
 
 
 def _not_read(ledger: Ledger, desired: DesiredEntities, snapshot: Snapshot) -> frozenset[str]:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from pdsync.errors import error
 from pdsync.kinds import KINDS
+from pdsync.model import Listed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
     from collections.abc import Collection as AbstractCollection
-    from collections.abc import Iterable, Mapping
 
     from pdsync.model import Collection, Ledger, MappingRule, Query, Snapshot
 
@@ -77,6 +78,32 @@ def _shrank(kind: str, believed: int, count: int) -> bool:
     by_time = kind in KINDS and KINDS[kind].window is not None
     emptied = count == 0 and believed >= (SMALLEST_PASSED if by_time else SMALLEST_EMPTIED)
     return emptied or (believed >= SMALLEST_HALVED and count * 2 <= believed)
+
+
+def noted(
+    snapshot: Snapshot, owned: Mapping[Query, Seen], before: Mapping[str, Listed], name: Callable[[Query], str]
+) -> dict[str, Listed]:
+    """What is to be remembered of a snapshot that nobody keeps: lists that are shorter than what is owned tells.
+
+    `owned` is what there was at least when the ledger was written, `before` what was remembered so far, by the `name`
+    of each query.  A list that is incomplete for another reason tells nothing new.
+    """
+    kept = {}
+    for query, collection in snapshot.collections.items():
+        key, count = name(query), len(collection.records)
+        suspicious = collection.problem is not None and collection.problem.code == SUSPICIOUS
+        least = owned[query].believed if query in owned else 0
+        if suspicious or (collection.complete and _shrank(query.kind, least, count)):
+            believed = collection.believed if suspicious else count
+            kept[key] = Listed(query.kind, str(query), count, believed, snapshot.taken_at, suspicious)
+        elif not collection.complete and key in before:
+            kept[key] = before[key]
+    return dict(sorted(kept.items()))
+
+
+def remembered(listed: Listed) -> Seen:
+    """What was seen of a list."""
+    return Seen(listed.count, listed.believed, suspicious=listed.suspicious)
 
 
 def seen_in(ledger: Ledger, rules: Iterable[MappingRule]) -> dict[Query, Seen]:

@@ -487,6 +487,22 @@ class RunNote:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """How long a list was that had shrunk: `count` records came `when` a snapshot was taken.
+
+    `believed` were believed last, the count itself unless it is `suspicious` (`pdsync.completeness`); `filter` is the
+    query in words.
+    """
+
+    kind: str
+    filter: str
+    count: int
+    believed: int
+    when: str
+    suspicious: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """What pdsync owns: the precious half of the state.
 
@@ -494,7 +510,8 @@ class Ledger:
     the ledger before this one; `org_id` the Port organisation; `commit` the catalog commit last applied, `catalog` the
     digest of its files and `snapshot` that of the snapshot (a plan that was limited leaves all three as they are);
     `expressions` maps rule id to path to a digest of the jq expression that was last applied; `runs` are the last runs
-    whose outcomes it holds, the newest last.
+    whose outcomes it holds, the newest last; `listed` are lists that are shorter than what is owned tells, by query, so
+    that a second snapshot can say the same where none is kept.
     Blueprints are kept under their identifier in `blueprints`, entities under their key.
     """
 
@@ -510,6 +527,7 @@ class Ledger:
     runs: tuple[RunNote, ...] = ()
     blueprints: Mapping[str, LedgerEntry] = field(default_factory=dict)
     entities: Mapping[EntityKey, LedgerEntry] = field(default_factory=dict)
+    listed: Mapping[str, Listed] = field(default_factory=dict)
 
 
 # --- plan ------------------------------------------------------------------------------------------------------
@@ -827,7 +845,7 @@ class Plan:
     equal for equal work.  `unreviewed` are the numbers of changes that nobody has looked at yet, in a saved plan that
     was put on a new base.  `commits` tells by catalog line (as in `origin`) which commit brought the change;
     `inexact` why the causes are not exact, empty when they are.  `unavailable` is what could not be read of PagerDuty,
-    so that the plan leaves what is mapped from it.
+    so that the plan leaves what is mapped from it; `listed` what the ledger is to say of lists (None: what it says).
     """
 
     base: PlanBase
@@ -845,6 +863,7 @@ class Plan:
     commits: Mapping[str, Commit] = field(default_factory=dict)
     inexact: str = ""
     unavailable: tuple[Unavailable, ...] = ()
+    listed: Mapping[str, Listed] | None = None
 
     @property
     def renames(self) -> dict[int, int]:

@@ -93,7 +93,8 @@ def rest_of(record: RunRecord, ledger: Ledger, *, astray: bool) -> tuple[Plan, R
     )
     if newer:  # an older plan does not tell any more which catalog and snapshot the ledger stands for
         base = replace(rest.base, commit=ledger.commit, catalog=ledger.catalog, tool=ledger.tool)
-        rest = replace(rest, base=replace(base, snapshot=ledger.snapshot), expressions=ledger.expressions)
+        base = replace(base, snapshot=ledger.snapshot)
+        rest = replace(rest, base=base, expressions=ledger.expressions, listed=None)
     return rest, Resuming(
         run=record.run,
         plan=plan,

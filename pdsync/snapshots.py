@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pdsync.completeness import judged, seen_in
+from pdsync.completeness import judged, noted, remembered, seen_in
 from pdsync.errors import SourceError, StateError, error
 from pdsync.kinds import KINDS, suggest
 from pdsync.privacy import Cleaner, still_whole
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from pdsync.completeness import Seen
-    from pdsync.model import Catalog, Ledger, MappingRule, Query, Snapshot
+    from pdsync.model import Catalog, Ledger, Listed, MappingRule, Query, Snapshot
     from pdsync.sources import Source
     from pdsync.state.store import StateStore
 
@@ -122,12 +122,27 @@ def _last_seen(catalog: Catalog, store: StateStore) -> Mapping[Query, Seen]:
         if counts := store.last_counts():
             return counts
     ledger = store.load()
-    unchanged = [rule for rule in catalog.rules if query_digest(rule.query) == _noted(ledger, rule)]
-    return seen_in(ledger, unchanged)
+    listed = {rule.query: ledger.listed.get(query_name(rule.query)) for rule in catalog.rules}
+    return _owned(catalog, ledger) | {query: remembered(each) for query, each in listed.items() if each}
+
+
+def _owned(catalog: Catalog, ledger: Ledger) -> dict[Query, Seen]:
+    """What there was of each query at least, of those that still ask for the same."""
+    return seen_in(ledger, [rule for rule in catalog.rules if query_digest(rule.query) == _noted(ledger, rule)])
+
+
+def to_remember(catalog: Catalog, snapshot: Snapshot, ledger: Ledger) -> dict[str, Listed]:
+    """What the ledger is to say of the lists of a snapshot; see `pdsync.completeness.noted`."""
+    return noted(snapshot, _owned(catalog, ledger), ledger.listed, query_name)
 
 
 def _noted(ledger: Ledger, rule: MappingRule) -> str:
     return ledger.expressions.get(rule.id, {}).get("$query", "")
+
+
+def query_name(query: Query) -> str:
+    """What a query is called in the ledger."""
+    return f"{query.kind} {query_digest(query)}"
 
 
 def query_digest(query: Query) -> str:

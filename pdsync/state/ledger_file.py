@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import orjson
 
-from pdsync.model import EntityKey, EntityOrigin, Ledger, LedgerEntry, Removal, RunNote
+from pdsync.model import EntityKey, EntityOrigin, Ledger, LedgerEntry, Listed, Removal, RunNote
 from pdsync.sharing import Pool, filled
 from pdsync.spool import Held, blocks, lines
 from pdsync.state.header import CUT, damage, damaged, read_header
@@ -61,6 +61,7 @@ def dump_ledger(ledger: Ledger) -> bytes:
         "count": len(ledger.blueprints) + len(ledger.entities),
         "runs": msgspec.to_builtins(ledger.runs),
         "expressions": ledger.expressions,
+        **({"listed": msgspec.to_builtins(ledger.listed)} if ledger.listed else {}),
     }
     out = io.BytesIO()
     out.write(_canonical({**header, "checksum": _whole(header, _lines(ledger))}))
@@ -81,7 +82,8 @@ def parse_ledger(data: bytes, name: str) -> Ledger:
         runs = msgspec.convert(header.get("runs", ()), tuple[RunNote, ...])
         blueprints, entities = _entries(lines(held, len(head)), name)
         told = {n: header[n] for n in names} | {n: header.get(n, "") for n in ("catalog", "snapshot")}
-        ledger = Ledger(**told, runs=runs, blueprints=blueprints, entities=entities)
+        listed = msgspec.convert(header.get("listed", {}), dict[str, Listed])
+        ledger = Ledger(**told, runs=runs, blueprints=blueprints, entities=entities, listed=listed)
     if header.get("count") != len(blueprints) + len(entities):
         raise damaged(name, f"it holds {len(blueprints) + len(entities)} entries, not {header.get('count')}")
     return ledger

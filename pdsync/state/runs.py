@@ -47,7 +47,9 @@ def after_run(ledger: Ledger, plan: Plan, statuses: Mapping[int, OutcomeStatus])
                 _enter(blueprints, change.blueprint, change.ledger)
             else:
                 _enter(entities, change.key, change.ledger)
-    ledger = replace(ledger, blueprints=blueprints, entities=entities, org_id=ledger.org_id or plan.base.org_id)
+    listed = ledger.listed if plan.listed is None else plan.listed
+    org_id = ledger.org_id or plan.base.org_id
+    ledger = replace(ledger, blueprints=blueprints, entities=entities, org_id=org_id, listed=listed)
     whole = all(statuses.get(change.n) == "done" for change in plan.changes)
     if not whole or Scope.read(plan.base.scope).limited:
         return ledger

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pdsync.model import Collection
+    from tests.cli.workspace import Ran
 
 METRICS = "/analytics/metrics/incidents/services"
 SETTLED = PROJECT + "pagerduty: {settled_after: 30d, full_every: 3}\n"
@@ -183,6 +185,40 @@ def test_a_plan_only_warns_where_the_snapshot_cannot_be_kept(here: Workspace) ->
     ran = here.ok("plan")
     assert ("Plan: " in ran.out, "warning[PD508]" in ran.err, "error" in ran.err) == (True, True, False)
     assert "PD503" in here.ok("snapshot", code=1).err
+
+
+def test_a_second_run_that_finds_the_same_is_believed_without_a_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in CI: the ledger carries how short a list was, until what it owns is as short; the runs between say the same."""
+    with Sandbox(small_world(users=12)) as box:
+        here = make_workspace(tmp_path, box, monkeypatch)
+        here.write("catalog/pdsync.yaml", PROJECT.replace("{count: 3, percent: 10}", "{count: 99, percent: 99}"))
+
+        def anew(*command: str, code: int = 0) -> Ran:
+            for name in ("snapshot.jsonl", "memo.jsonl", "applied.jsonl"):
+                (here.folder / "state" / name).unlink(missing_ok=True)
+            return here.ok("-q", *command, code=code)
+
+        def listed() -> Any:
+            return json.loads((here.folder / "state" / "ledger.jsonl").read_text().partition("\n")[0]).get("listed", {})
+
+        anew("apply", "--auto-approve")
+        box.mutate({"action": "hide_half", "kind": "users"})
+        assert anew("plan", "--format", "json", code=3).json["summary"]["withheld"] == 6
+        assert listed() == {}
+        anew("apply", "--auto-approve", code=3)
+        (note,) = listed().values()
+        assert (note["kind"], note["filter"], note["count"], note["believed"]) == ("users", "users", 6, 12)
+        assert note["suspicious"]
+        assert anew("plan", "--format", "json").json["summary"]["delete"] == 6
+        anew("apply", "--auto-approve", "--no-delete", code=3)
+        (note,) = listed().values()
+        assert (note["count"], note["believed"], note["suspicious"]) == (6, 6, False)
+        anew("apply", "--auto-approve")
+        anew("apply", "--auto-approve")
+        assert listed() == {}
+        assert len(box.store.entities("person")) == 6
 
 
 def test_without_a_snapshot_the_ledger_tells_what_there_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
