@@ -92,7 +92,7 @@ async def plan_online(
         reading = group.create_task(reader.read(wanted_paths(catalog, ledger), progress, ledger.entities))
     snapshot = fetching.result()
     async with asyncio.TaskGroup() as group:
-        keeping = group.create_task(asyncio.to_thread(_kept, store, snapshot))
+        keeping = group.create_task(asyncio.to_thread(keep_snapshot, store, snapshot))
         deciding = group.create_task(
             _decide(
                 Sides(catalog, snapshot, target),
@@ -110,7 +110,7 @@ async def plan_online(
     return replace(plan, diagnostics=(*keeping.result(), *plan.diagnostics)), snapshot
 
 
-def _kept(store: StateStore, snapshot: Snapshot) -> tuple[Diagnostic, ...]:
+def keep_snapshot(store: StateStore, snapshot: Snapshot) -> tuple[Diagnostic, ...]:
     """Keep a snapshot; a warning when that cannot be, for a plan only reads."""
     try:
         store.save_snapshot(snapshot)
@@ -133,6 +133,32 @@ async def plan_from(
     """Plan from a snapshot that was taken before; `validating` as in `plan_online`."""
     ledger = store.load()
     existing = await reader.read(wanted_paths(sides.catalog, ledger), progress, ledger.entities)
+    return await _decide(
+        sides,
+        existing,
+        reader,
+        store,
+        ledger,
+        scope=scope,
+        history=history,
+        progress=progress,
+        validating=validating,
+    )
+
+
+async def plan_read(
+    sides: Sides,
+    existing: Existing,
+    reader: TargetReader,
+    store: StateStore,
+    ledger: Ledger,
+    *,
+    scope: Scope | None = None,
+    history: History | None = None,
+    progress: Progress | None = None,
+    validating: ValidatingReader | None = None,
+) -> Plan:
+    """Plan from a snapshot and from what was read of Port under `wanted_paths`; what else is needed is asked."""
     return await _decide(
         sides,
         existing,

@@ -838,9 +838,41 @@ class BlastRadius:
 
 
 @dataclass(frozen=True, slots=True)
+class Otherwise:
+    """A change that the catalog of the base would do in another way: its number in the plan, and the other way."""
+
+    n: int
+    base: Change
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """What a catalog changes about the plan of its base, both made from one snapshot and one reading of Port.
+
+    `ref` is what the base is called, `commit` and `catalog` say which it is.  `new` are the numbers of the plan's
+    changes that the base's does not have, `otherwise` those that it has, but others; `gone` is what only the base's
+    would do.  Of `withheld`, `held`, `guards` and `diagnostics` these are the plan's that the base's does not have.
+    `rest` counts the changes that both have, by the cause that they have for the base.
+    """
+
+    ref: str
+    commit: str
+    catalog: str
+    new: tuple[int, ...] = ()
+    otherwise: tuple[Otherwise, ...] = ()
+    gone: tuple[Change, ...] = ()
+    withheld: tuple[Withheld, ...] = ()
+    held: tuple[Held, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    rest: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything an apply does, and what it deliberately does not do.
 
+    `branch` sets it beside the plan of a base, if it was compared with one.
     `expressions` is what the ledger's `expressions` will be.  `fingerprint` is a digest of the changes alone:
     equal for equal work.  `unreviewed` are the numbers of changes that nobody has looked at yet, in a saved plan that
     was put on a new base.  `commits` tells by catalog line (as in `origin`) which commit brought the change;
@@ -859,6 +891,7 @@ class Plan:
     diagnostics: tuple[Diagnostic, ...] = ()
     ignored: tuple[Ignored, ...] = ()
     blast: BlastRadius | None = None
+    branch: Branch | None = None
     unreviewed: tuple[int, ...] = ()
     commits: Mapping[str, Commit] = field(default_factory=dict)
     inexact: str = ""

@@ -9,15 +9,17 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from pdsync.catalog import load_catalog
-from pdsync.catalog.tree import open_repository
+from pdsync.catalog.tree import has_folder, open_repository
+from pdsync.errors import CatalogError, Severity, error
 from pdsync.model import Commit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from git import Repo
 
+    from pdsync.errors import Diagnostic
     from pdsync.model import Catalog
 
 _PLACE = re.compile(r"(?P<file>.+):(?P<line>\d+):\d+(?P<gone>@[0-9a-f]+)?")
@@ -32,6 +34,13 @@ class _Place(NamedTuple):
     line: int
 
 
+class Then(NamedTuple):
+    """The catalog at an earlier commit; `catalog` is None when that has no such folder."""
+
+    commit: str
+    catalog: Catalog | None
+
+
 class CatalogHistory:
     """The history of the catalog in the folder `root`, under one environment."""
 
@@ -42,6 +51,26 @@ class CatalogHistory:
     def catalog(self, commit: str) -> Catalog:
         """The catalog at a commit.  Raises `CatalogError` when git does not have it or it cannot be used."""
         return load_catalog(self._root, ref=commit, environment=self._environment)
+
+    def base(self, ref: str) -> Then:
+        """The catalog where what is checked out left the branch `ref`; at `ref` itself if git does not know where.
+
+        Raises `CatalogError` when git has no such commit here, or its catalog cannot be used.
+        """
+        from git.exc import GitError, ODBError
+
+        try:
+            with open_repository(self._root) as repo:
+                commit = _left(repo, ref)
+                there = has_folder(self._root, repo, commit)
+        except (GitError, ODBError, ValueError, IndexError, OSError) as problem:
+            raise CatalogError(_no_base(ref)) from problem
+        if not there:
+            return Then(commit, None)
+        try:
+            return Then(commit, self.catalog(commit))
+        except CatalogError as problem:
+            raise CatalogError(_broken_base(ref, commit, problem.diagnostics)) from problem
 
     def commits(self, places: Iterable[str], since: str) -> dict[str, Commit]:
         """By place (`catalog/mappings/a.yaml:3:7`) the commit after `since` that brought the line as it is.
@@ -72,6 +101,34 @@ class CatalogHistory:
         for place in places:
             if commit := blamed.get(place.line) or last():
                 yield place.told, commit
+
+
+def _left(repo: Repo, ref: str) -> str:
+    """The last commit of `ref` that what is checked out has too; the last one of `ref` where that is not known."""
+    from git.exc import GitCommandError
+
+    commit = repo.commit(ref)
+    try:
+        common = repo.merge_base(commit, repo.head.commit)
+    except (GitCommandError, ValueError):  # a shallow clone, or no commit yet
+        common = []
+    return common[0].hexsha if common else commit.hexsha
+
+
+def _no_base(ref: str) -> Diagnostic:
+    hint = f"fetch it first: `git fetch origin {ref}`; in a workflow, actions/checkout with fetch-depth: 0"
+    return error("PD650", "the base cannot be read", detail=f"git has no commit {ref} here", hint=hint)
+
+
+def _broken_base(ref: str, commit: str, problems: Sequence[Diagnostic]) -> Diagnostic:
+    wrong = [each for each in problems if each.severity is Severity.ERROR]
+    place = f"{wrong[0].origin}: " if wrong[0].origin else ""
+    more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+    detail = f"{ref} at {commit[:10]}: {place}{wrong[0].summary}: {wrong[0].detail}".rstrip(": ") + more
+    hint = (
+        f"plan without --base, or name a commit whose catalog is valid; `pdsync validate --ref {commit[:10]}` says all"
+    )
+    return error("PD651", "the catalog of the base cannot be used", detail=detail, hint=hint)
 
 
 def _once(find: Callable[[], Commit | None]) -> Callable[[], Commit | None]:

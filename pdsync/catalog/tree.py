@@ -90,6 +90,11 @@ def _read_commit(root: Path, ref: str) -> Files:
         raise _unreadable(root, _said(ref, problem), "name a commit, branch or tag of this repository") from problem
 
 
+def has_folder(root: Path, repo: Repo, commit: str) -> bool:
+    """Whether a commit has the catalog's folder.  Raises what git raises."""
+    return _folder_of(repo.commit(commit).tree, _inside(root, repo)) is not None
+
+
 def open_repository(root: Path) -> Repo:
     """The repository that a catalog's folder is in, or would be.  Raises `git.exc.GitError`."""
     from git import Repo

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pdsync import commands
+from pdsync.branch import Base, Ground, plan_branch_from, plan_branch_online
 from pdsync.cli.results import tell_result
 from pdsync.cli.run_commands import history_text, run_text
 from pdsync.cli.saved_plans import rebase, show_difference, show_unreviewed
@@ -160,6 +162,12 @@ def snapshot(
     metavar="PLAN",
     help="Put a saved plan on a new base: say what of it still holds.",
 )
+@click.option(
+    "--base",
+    "ref",
+    metavar="REF",
+    help="Lead with what this branch changes since it left REF (a branch, commit).",
+)
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan, for `apply FILE`.")
 @click.option(
     "--snapshot",
@@ -179,6 +187,7 @@ def plan(
     *,
     words: tuple[str, ...],
     old: Path | None,
+    ref: str | None,
     only: tuple[str, ...],
     exclude: tuple[str, ...],
     no_delete: bool,
@@ -200,13 +209,20 @@ def plan(
         return show_difference(session, words, form, detailed=detailed_exitcode)
     scope = scope_of(only, exclude, allow_deletes, allow_breaking, no_delete=no_delete)
     how = commands.Fetching((), accept_shrink, full=full, refresh_analytics=refresh_analytics)
+    base = base_of(session, ref) if ref is not None and old is None else None
     make = partial(
-        make_plan, session, snapshot_file=snapshot_file, offline=offline, how=how, validate_remote=validate_remote
+        make_plan,
+        session,
+        snapshot_file=snapshot_file,
+        offline=offline,
+        how=how,
+        validate_remote=validate_remote,
+        base=base,
     )
     if old is not None:
-        if scope != Scope():
-            hint = "a rebased plan has the scope of the old one"
-            raise UsageError(error("PD852", "--rebase takes no scope", hint=hint))
+        if scope != Scope() or ref is not None:
+            hint = "a rebased plan has the scope of the old one, and is compared with that"
+            raise UsageError(error("PD852", "--rebase takes no scope and no base", hint=hint))
         made = rebase(session, old, form, make, out)
         session.tell((*made.diagnostics, *refusal(made)))
         return plan_exit_code(made, detailed=detailed_exitcode)
@@ -228,11 +244,15 @@ def make_plan(
     offline: bool = False,
     how: commands.Fetching | None = None,
     validate_remote: bool = False,
+    base: Base | None = None,
 ) -> Plan:
-    """Plan from PagerDuty as it is now, or from a snapshot that was taken before."""
+    """Plan from PagerDuty as it is now, or from a snapshot that was taken before; beside the plan of a base."""
     session.catalog  # noqa: B018  a broken catalog is said before anything is fetched
     taken = _kept_snapshot(session, snapshot_file) if snapshot_file or offline else None
     session.need_credentials(pagerduty=taken is None)
+
+    if base is not None:
+        return session.run(_beside(session, base, taken, how, scope=scope, validate=validate_remote))
 
     async def work() -> Plan:
         async with AsyncExitStack() as stack:
@@ -265,6 +285,43 @@ def make_plan(
             return made
 
     return session.run(work())
+
+
+async def _beside(
+    session: Session,
+    base: Base,
+    taken: Snapshot | None,
+    how: commands.Fetching | None,
+    *,
+    scope: Scope,
+    validate: bool,
+) -> Plan:
+    """The plan with what it changes about that of a base."""
+    async with AsyncExitStack() as stack:
+        reader = await stack.enter_async_context(session.reader())
+        ground = Ground(
+            reader,
+            session.store,
+            session.port_url,
+            session.history,
+            scope,
+            validate=validate,
+            progress=session.progress,
+        )
+        if taken is not None:
+            return await plan_branch_from(session.catalog, base, taken, ground)
+        source = await stack.enter_async_context(session.source())
+        return await plan_branch_online(session.catalog, base, source, ground, how)
+
+
+def base_of(session: Session, ref: str) -> Base:
+    """What a plan is compared with; where the commit has no catalog yet, an empty one.  Raises `CatalogError`."""
+    catalog = session.catalog  # what is wrong with this one is said first
+    then = session.history.base(ref)
+    empty = replace(catalog, rules=(), blueprints={}, tree="", commit=then.commit, diagnostics=())
+    if then.catalog is None:
+        session.progress.note(f"{ref} has no catalog yet: all of it is this branch's.")
+    return Base(ref, then.commit, then.catalog or empty)
 
 
 def _kept_snapshot(session: Session, file: Path | None) -> Snapshot:

@@ -19,7 +19,7 @@ from pdsync.model import Change, ExistingEntity
 from pdsync.plan.migrate import entity_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from pdsync.model import EntityKey, Existing, Fields, Plan
 
@@ -158,7 +158,10 @@ class Comparison:
 
 def compare(one: Plan, other: Plan) -> Comparison:
     """What `other` does beside `one`; `same` and `new` are the changes of `other`, `gone` those of `one`."""
-    before, after = ({(c.target, c.key): c for c in plan.changes} for plan in (one, other))
+    twice = {
+        key for plan in (one, other) for key, n in Counter((c.target, c.key) for c in plan.changes).items() if n > 1
+    }
+    before, after = ({_place(c, twice): c for c in plan.changes} for plan in (one, other))
     both = [(before[key], change) for key, change in after.items() if key in before]
     return Comparison(
         same=tuple(change for old, change in both if _work(old) == _work(change)),
@@ -166,6 +169,12 @@ def compare(one: Plan, other: Plan) -> Comparison:
         new=tuple(change for key, change in after.items() if key not in before),
         differing=tuple((old, change) for old, change in both if _work(old) != _work(change)),
     )
+
+
+def _place(change: Change, twice: Collection[tuple[str, EntityKey]]) -> tuple[str, EntityKey, bool]:
+    """What a change is about: of an entity that is written first and then let go of there are two."""
+    key = change.target, change.key
+    return (*key, key in twice and change.action in ("delete", "release", "forget"))
 
 
 def rebased(old: Plan, fresh: Plan) -> tuple[Plan, Comparison]:

@@ -31,11 +31,7 @@ LONGEST = 2000
 
 def render_plan_html(plan: Plan, *, title: str) -> str:
     """The whole plan as an HTML document."""
-    pairs = plan.renames
-    halves = set(pairs.values())
-    changes = sorted(plan.changes, key=lambda change: change.action != "delete")
-    rows = [_renamed(change) if change.n in pairs else _row(change) for change in changes if change.n not in halves]
-    data = {"symbols": {**SYMBOLS, "rename": RENAME}, "changes": rows}
+    data = {"symbols": {**SYMBOLS, "rename": RENAME}, "changes": list(_rows(plan))}
     return PAGE.format(
         title=_text(f"{title}: {_counted(plan)}"),
         base=_text(_base(plan)),
@@ -53,6 +49,26 @@ def render_plan_html(plan: Plan, *, title: str) -> str:
 def digest(text: str) -> str:
     """What a content security policy knows an inline style or script by."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+MINE, REST, GONE = "this branch", "the rest", "only the base"
+"""Whose doing a change is, in a plan that was set beside that of a base."""
+
+
+def _rows(plan: Plan) -> Iterator[list[object]]:
+    """Deletes first, then the order of doing; of a plan with a base first what the branch changes."""
+    pairs = plan.renames
+    halves = set(pairs.values())
+    branch = plan.branch
+    mine = {*branch.new, *(each.n for each in branch.otherwise)} if branch else set()
+
+    def whose(change: Change) -> str:
+        return (MINE if change.n in mine else REST) if branch else ""
+
+    shown = (change for change in plan.changes if change.n not in halves)
+    for change in sorted(shown, key=lambda change: (whose(change) == REST, change.action != "delete")):
+        yield [*(_renamed(change) if change.n in pairs else _row(change)), whose(change)]
+    yield from ([*_row(change), GONE] for change in (branch.gone if branch else ()))
 
 
 def _row(change: Change) -> list[object]:
@@ -98,7 +114,9 @@ def _base(plan: Plan) -> str:
     base = plan.base
     source = f"{base.source}, snapshot of {base.taken_at}" if base.source else "no source"
     commit = f"commit {base.commit[:10]}" if base.commit else "not in git"
-    return f"{base.target} {base.org_name} {base.org_id} - {source} - catalog {commit} - state serial {base.serial}"
+    beside = f" - base {plan.branch.ref} {plan.branch.commit[:10]}" if plan.branch else ""
+    told = f"{base.target} {base.org_name} {base.org_id} - {source} - catalog {commit}{beside}"
+    return f"{told} - state serial {base.serial}"
 
 
 def _counted(plan: Plan) -> str:
@@ -109,6 +127,7 @@ def _counted(plan: Plan) -> str:
 def _counts(plan: Plan) -> list[tuple[str, int]]:
     always = ("create", "update", "delete")
     counts = [(name, getattr(plan.summary, name)) for name in plan.summary.__dataclass_fields__]
+    counts += [("of this branch", len(plan.branch.new) + len(plan.branch.otherwise))] if plan.branch else []
     return [(name, count) for name, count in counts if count or name in always]
 
 

@@ -53,9 +53,9 @@ SCRIPT: Final = """
 "use strict";
 const plan = JSON.parse(document.getElementById("plan").textContent);
 const SYMBOLS = plan.symbols, STEP = 200;
-const [N, ACTION, NAME, BLUEPRINT, TITLE, CAUSE, WHY, FIELDS] = [0, 1, 2, 3, 4, 5, 6, 7];
+const [N, ACTION, NAME, BLUEPRINT, TITLE, CAUSE, WHY, FIELDS, WHOSE] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
 const list = document.getElementById("changes"), more = document.getElementById("more");
-const controls = ["text", "action", "cause", "blueprint"].map((id) => document.getElementById(id));
+const controls = ["text", "action", "cause", "blueprint", "whose"].map((id) => document.getElementById(id));
 const make = (tag, text, name) => {
   const element = document.createElement(tag);
   if (text !== undefined) element.textContent = text;
@@ -67,7 +67,9 @@ for (const [control, values] of [
   [controls[1], plan.changes.map((change) => change[ACTION])],
   [controls[2], plan.changes.flatMap((change) => [...causes(change)])],
   [controls[3], plan.changes.map((change) => change[BLUEPRINT])],
+  [controls[4], plan.changes.map((change) => change[WHOSE]).filter(Boolean)],
 ]) {
+  control.hidden = control.id === "whose" && values.length === 0;
   for (const value of [...new Set(values)].sort()) {
     const option = make("option", value);
     option.value = value;
@@ -86,11 +88,11 @@ const row = (change) => {
   const details = make("details", undefined, "change"), summary = make("summary");
   const action = change[ACTION];
   summary.append(
-    make("span", "#" + change[N], "number"),
+    make("span", change[N] ? "#" + change[N] : "", "number"),
     make("span", SYMBOLS[action], "symbol " + action),
     make("span", change[NAME], "key"),
     make("span", change[TITLE]),
-    make("span", [change[CAUSE], change[WHY]].filter(Boolean).join(" \\u00b7 "), "why"),
+    make("span", [change[WHOSE], change[CAUSE], change[WHY]].filter(Boolean).join(" \\u00b7 "), "why"),
   );
   summary.setAttribute("aria-label", action + " " + change[NAME]);
   details.append(summary);
@@ -116,11 +118,12 @@ const draw = () => {
   more.textContent = "Show more (" + (found.length - drawn).toLocaleString() + ")";
 };
 const filter = () => {
-  const [text, action, cause, blueprint] = controls.map((control) => control.value);
+  const [text, action, cause, blueprint, whose] = controls.map((control) => control.value);
   const wanted = text.toLowerCase().split(/\\s+/).filter(Boolean);
   found = plan.changes.filter((change) =>
     (!action || change[ACTION] === action) && (!blueprint || change[BLUEPRINT] === blueprint) &&
-    (!cause || causes(change).has(cause)) && wanted.every((word) => words(change).includes(word)));
+    (!cause || causes(change).has(cause)) && (!whose || change[WHOSE] === whose) &&
+    wanted.every((word) => words(change).includes(word)));
   list.replaceChildren();
   drawn = 0;
   draw();
@@ -161,6 +164,7 @@ script-src {script_digest}; base-uri 'none'; form-action 'none'">
 <select id="action" aria-label="Action"><option value="">every action</option></select>
 <select id="cause" aria-label="Cause"><option value="">every cause</option></select>
 <select id="blueprint" aria-label="Blueprint"><option value="">every blueprint</option></select>
+<select id="whose" aria-label="Whose doing"><option value="">branch and rest</option></select>
 <span class="shown" id="shown" role="status"></span>
 </div>
 <div id="changes"></div>

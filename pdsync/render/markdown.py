@@ -18,16 +18,19 @@ from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING
 
 from pdsync.diff import changed_lines, inside
+from pdsync.errors import Severity
 from pdsync.normal import same
+from pdsync.plan.branch import changes_nothing
+from pdsync.plan.branch import parts as split
 from pdsync.render.because import cause_tag
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import quoted, value_text, visible
-from pdsync.render.plan_text import MOST_LINES, SYMBOLS, inner_text, more_lines
+from pdsync.render.plan_text import MOST_LINES, REST, SYMBOLS, inner_text, more_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pdsync.model import Change, FieldChange, Guard, Plan
+    from pdsync.model import Branch, Change, FieldChange, Guard, Plan
 
 DIFF_MARK = {"create": "+", "update": "!", "delete": "-", "adopt": " ", "release": "!", "forget": " "}
 PLAIN = re.compile(r"[A-Za-z0-9 .-]+")
@@ -49,9 +52,28 @@ class _Part:
 
 def render_plan_markdown(plan: Plan, *, budget: int, title: str) -> str:
     """The plan as Markdown of at most `budget` UTF-8 bytes (the summary and the counts stay even above that)."""
-    head = f"### {title if PLAIN.fullmatch(title) else code(title)}\n\n{_headline(plan)}\n\n{_table(plan)}\n"
-    # The weightiest first: what comes later takes the room that is left.
-    parts = {
+    lead = _headline(plan) if plan.branch is None else _branch_headline(plan, plan.branch)
+    mine = plan if plan.branch is None else split(plan)[0]
+    head = f"### {title if PLAIN.fullmatch(title) else code(title)}\n\n{lead}\n\n{_table(mine)}\n"
+    weighed = _parts(plan) if plan.branch is None else _parts_by_branch(plan, plan.branch)
+    texts = _fitted(weighed, budget - len(head.encode()) - 200)
+    body = "\n".join(texts[name] for name in _SHOWN if texts.get(name))
+    return (
+        f"{head}\n{body}".rstrip() + f"\n\n<sub>plan {code(plan.fingerprint[:12])} on state {plan.base.serial}</sub>\n"
+    )
+
+
+_SHOWN = (
+    *("deletes", "withheld", "blast", "guards", "held", "unknown", "ignored", "blueprints"),
+    *("renames", "updates", "releases", "creates", "quiet", "otherwise", "gone"),
+    *("rest", "rest guards", "rest withheld", "rest deletes"),
+)
+"""The parts in the order in which they are shown."""
+
+
+def _parts(plan: Plan) -> dict[str, _Part]:
+    """The parts of a plan, the weightiest first: what comes later takes the room that is left."""
+    return {
         "deletes": _deletes(plan),
         "withheld": _withheld(plan),
         "blast": _blast(plan),
@@ -69,13 +91,56 @@ def render_plan_markdown(plan: Plan, *, budget: int, title: str) -> str:
         "quiet": _quiet(plan),
         "creates": _changes(plan, "create", "To create"),
     }
-    first = ("deletes", "withheld", "blast", "guards", "held", "unknown", "ignored", "blueprints")
-    shown = (*first, "renames", "updates", "releases", "creates", "quiet")
-    texts = _fitted(parts, budget - len(head.encode()) - 200)
-    body = "\n".join(texts[name] for name in shown if texts[name])
-    return (
-        f"{head}\n{body}".rstrip() + f"\n\n<sub>plan {code(plan.fingerprint[:12])} on state {plan.base.serial}</sub>\n"
-    )
+
+
+def _parts_by_branch(plan: Plan, branch: Branch) -> dict[str, _Part]:
+    """The parts of what the branch changes, and the rest: deletes by name, the others folded."""
+    mine, rest = split(plan)
+    own = _parts(mine)
+    return {
+        "deletes": own.pop("deletes"),
+        "rest deletes": _deletes(rest, "Deletes, with or without this branch"),
+        "withheld": own.pop("withheld"),
+        "rest withheld": _withheld(rest, "Deletes withheld, with or without this branch"),
+        **own,
+        "rest guards": _listed("Guards, with or without this branch", [_guard(g) for g in rest.guards]),
+        "otherwise": _told([each.base for each in branch.otherwise], "The base would do these otherwise"),
+        "gone": _told(list(branch.gone), "No longer done (the base would do it)"),
+        "rest": _rest(rest, branch),
+    }
+
+
+def _branch_headline(plan: Plan, branch: Branch) -> str:
+    if changes_nothing(branch):
+        return f"**This branch changes nothing.** {_without_it(plan)}"
+    mine = split(plan)[0]
+    gone = [f"{len(branch.gone)} no longer"] if branch.gone else []
+    words = [*_counts(mine), *(f"{n} {word}" for word, n in _others(mine) if n), *gone]
+    return f"**This branch:** {', '.join(words)}. {_without_it(plan)}"
+
+
+def _without_it(plan: Plan) -> str:
+    rest = split(plan)[1].summary
+    parts = {"to create": rest.create, "to update": rest.update, "to delete": rest.delete, "to rename": rest.rename}
+    told = [f"{count} {word}" for word, count in parts.items() if count]
+    others = rest.adopt + rest.release + rest.forget
+    told += [f"{others} others"] if others else []
+    return f"With or without it: {', '.join(told) or 'nothing'}. {plan.summary.unchanged} unchanged."
+
+
+def _rest(rest: Plan, branch: Branch) -> _Part:
+    """What both do, folded: one line for each cause; then by name, where there is room."""
+    told = [f"- {cause}: {count} ({REST[cause]})" for cause, count in branch.rest.items()]
+    told += [f"- left as they are: {len(rest.held)}"] if rest.held else []
+    known = sum(d.severity is Severity.ERROR for d in rest.diagnostics)
+    told += [f"- problems that the base has as well: {known}"] if known else []
+    if not told:
+        return _NOTHING
+    changes = [c for c in rest.changes if c.action != "delete"]
+    summary = f"<details><summary>The rest, with or without this branch: {len(rest.changes)}</summary>\n\n"
+    lines = "\n".join(told) + "\n\n"
+    names = fenced([_named(c) for c in changes], "diff") + "\n\n" if changes else ""
+    return _Part((lambda _: f"{summary}{lines}{names}</details>\n", lambda _: f"{summary}{lines}</details>\n"))
 
 
 def code(text: str) -> str:
@@ -121,10 +186,14 @@ def _headline(plan: Plan) -> str:
     count = plan.summary
     if not plan.changes and not plan.withheld:
         return f"**No changes.** {count.unchanged} unchanged."
-    deletes = f"**{count.delete} to delete**" if count.delete else "0 to delete"
-    words = [f"{count.create} to create", f"{count.update} to update", deletes]
-    words += [f"{n} {word}" for word, n in _others(plan) if n]
+    words = [*_counts(plan), *(f"{n} {word}" for word, n in _others(plan) if n)]
     return ", ".join(words) + f", {count.unchanged} unchanged."
+
+
+def _counts(plan: Plan) -> list[str]:
+    count = plan.summary
+    deletes = f"**{count.delete} to delete**" if count.delete else "0 to delete"
+    return [f"{count.create} to create", f"{count.update} to update", deletes]
 
 
 def _others(plan: Plan) -> list[tuple[str, int]]:
@@ -225,10 +294,9 @@ def _named(change: Change) -> str:
 
 
 def _whole(change: Change) -> list[str]:
-    lines = [f"  #{change.n} {SYMBOLS[change.action]} {visible(str(change.key))} {quoted(change.title, 80)}"]
-    if change.target == "blueprint":
-        lines = [f"  #{change.n} {SYMBOLS[change.action]} {visible(change.blueprint)} {quoted(change.title, 80)}"]
-    return [*lines, *_values(change.fields)]
+    name = visible(change.blueprint if change.target == "blueprint" else str(change.key))
+    number = f"#{change.n} " if change.n else ""
+    return [f"  {number}{SYMBOLS[change.action]} {name} {quoted(change.title, 80)}", *_values(change.fields)]
 
 
 def _values(fields: Iterable[FieldChange]) -> Iterator[str]:
@@ -269,11 +337,11 @@ def _guard(guard: Guard) -> str:
     return f"{code(guard.name)} {code(guard.blueprint)}: {code(guard.detail)}{flag}"
 
 
-def _withheld(plan: Plan) -> _Part:
+def _withheld(plan: Plan, name: str = "Deletes withheld") -> _Part:
     flags = sorted({w.flag for w in plan.withheld if w.flag})
     hint = "\n" + "\n".join(f"To let them through: {code(flag)}" for flag in flags) + "\n" if flags else ""
     lines = [f"{code(str(w.key))} {code(w.title)}: {code(w.reason)}" for w in plan.withheld]
-    listed = _listed(f"Deletes withheld: {len(plan.withheld)}", lines)
+    listed = _listed(f"{name}: {len(plan.withheld)}", lines)
     return _Part(tuple(partial(_followed, level, hint) for level in listed.levels)) if lines else listed
 
 
@@ -281,19 +349,19 @@ def _followed(level: Callable[[int], str], by: str, room: int) -> str:
     return level(room) + by
 
 
-def _deletes(plan: Plan) -> _Part:
+def _deletes(plan: Plan, name: str = "Deletes") -> _Part:
     """Every one by name; where even the names do not fit, as many as do, and how many more there are."""
     halves = set(plan.renames.values())
     changes = [c for c in plan.changes if c.action == "delete" and c.n not in halves]
     if not changes:
         return _NOTHING
-    title = f"**Deletes: {len(changes)}**\n\n"
+    title = f"**{name}: {len(changes)}**\n\n"
     return _Part(
         (
             lambda _: title + fenced([_named(c) for c in changes], "diff") + "\n",
             lambda _: title + fenced([f"- {visible(str(c.key))}" for c in changes], "diff") + "\n",
             lambda room: title + _as_many(changes, room - len(title) - _ROOM_FOR_MORE),
-            lambda _: _counted("Deletes", changes),
+            lambda _: _counted(name, changes),
         ),
         (len(changes) * _LEAST_NAMED, len(changes) * _LEAST_KEY, _ROOM_FOR_MORE * 2, 0),
     )

@@ -7,10 +7,13 @@ count; deletes are listed by name right above the summary and never fold; unchan
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pdsync.diff import changed_lines, inside, kind_of
+from pdsync.errors import Severity
 from pdsync.normal import same
+from pdsync.plan.branch import changes_nothing, parts
 from pdsync.render.because import cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import quoted, value_text, visible
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pdsync.diff import Difference
-    from pdsync.model import Change, Commit, FieldChange, Plan
+    from pdsync.model import Branch, Change, Commit, FieldChange, Plan
 
     Block = tuple[int, list[str]]
     """The number of a change and the lines that show it."""
@@ -46,23 +49,130 @@ FOLD = 3
 
 
 def render_plan(plan: Plan, *, color: bool = False, everything: bool = False) -> str:
-    """The plan as text, ending with the summary line; `everything` shows what would be folded."""
+    """The plan as text, ending with the summary line; `everything` shows what would be folded.
+
+    One that was set beside the plan of a base leads with what the branch changes; of the rest, deletes are named and
+    the others counted.
+    """
     paint = Paint(color)
-    sections = [
-        _head(plan),
-        _legend(plan, paint),
+    if plan.branch is None:
+        changes = _changes(plan, paint, everything=everything)
+        removals = _removals(plan, paint)
+        sections = [_head(plan), _legend(plan, paint), *changes, *_left(plan), *removals]
+    else:
+        sections = [_head(plan), *_by_branch(plan, plan.branch, paint, everything=everything)]
+    sections += [_blast(plan), _summary(plan, paint)]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _changes(plan: Plan, paint: Paint, *, everything: bool) -> list[str]:
+    return [
         _section("Blueprints", _blueprints(plan, paint)),
         _section("Entities", _entities(plan, paint, everything=everything)),
         _section("Left as they are", [f"  {visible(str(h.key))}: {visible(h.reason)}" for h in plan.held]),
+    ]
+
+
+def _left(plan: Plan) -> list[str]:
+    """What a plan leaves as it is without saying of which entities."""
+    return [
         _section("Unknown", [f"  {visible(str(each))}" for each in plan.unavailable]),
         _section("Ignored", _ignored(plan)),
-        _section("Guards", _guards(plan)),
-        _section(f"Deletes withheld ({len(plan.withheld)})", _withheld(plan, paint)),
-        _section(f"Deletes ({plan.summary.delete})", _deletes(plan, paint)),
-        _blast(plan),
-        _summary(plan, paint),
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _removals(plan: Plan, paint: Paint, of: str = "") -> list[str]:
+    """What would go; `of` says whose doing it is."""
+    return [
+        _section("Guards" + of, _guards(plan)),
+        _section(f"Deletes withheld{of} ({len(plan.withheld)})", _withheld(plan, paint)),
+        _section(f"Deletes{of} ({plan.summary.delete})", _deletes(plan, paint)),
+    ]
+
+
+def _by_branch(plan: Plan, branch: Branch, paint: Paint, *, everything: bool) -> list[str]:
+    """What the branch changes, and then, counted, what would be done without it as well."""
+    mine, rest = parts(plan)
+    shown = plan if everything else replace(plan, changes=(*mine.changes, *_removed(rest)))
+    if changes_nothing(branch):
+        return [
+            paint("bold", "This branch changes nothing."),
+            _legend(shown, paint),
+            *_rest(rest, branch, paint, everything=everything),
+        ]
+    return [
+        paint("bold", f"What this branch changes ({_counted_parts(branch)})"),
+        _legend(shown, paint),
+        *_changes(mine, paint, everything=everything),
+        _section(f"Otherwise on {visible(branch.ref)}", _otherwise(plan, branch, paint)),
+        _section(f"No longer ({len(branch.gone)}): {visible(branch.ref)} would do it", _gone(branch, paint)),
+        *_removals(mine, paint),
+        *_rest(rest, branch, paint, everything=everything),
+    ]
+
+
+def _removed(plan: Plan) -> list[Change]:
+    return [change for change in plan.changes if change.action == "delete"]
+
+
+def _counted_parts(branch: Branch) -> str:
+    counts = {
+        "new": len(branch.new),
+        "otherwise": len(branch.otherwise),
+        "no longer": len(branch.gone),
+        "deletes withheld": len(branch.withheld),
+        "left as they are": len(branch.held),
+    }
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "guards"
+
+
+def _otherwise(plan: Plan, branch: Branch, paint: Paint) -> Iterator[str]:
+    """What the base would do with what this plan does, too: where the two part."""
+    changes = {change.n: change for change in plan.changes}
+    for each in branch.otherwise[:NAMED]:
+        told = {(f.path, value_text(f.before), value_text(f.after)) for f in changes[each.n].fields}
+        symbol = paint(COLORS[each.base.action], SYMBOLS[each.base.action])
+        yield f"{f'#{each.n}'.rjust(5)} {symbol} {_name_of(each.base)}"
+        fields = [f for f in each.base.fields if (f.path, value_text(f.before), value_text(f.after)) not in told]
+        yield from _fields(fields, {}, paint)
+        rest = {f.path for f in each.base.fields}
+        only = [visible(f.path) for f in changes[each.n].fields if f.path not in rest]
+        if only and not fields:
+            yield f"       without {', '.join(only)}"
+    if len(branch.otherwise) > NAMED:
+        yield f"     and {len(branch.otherwise) - NAMED} more"
+
+
+def _gone(branch: Branch, paint: Paint) -> Iterator[str]:
+    """What only the base would do: each delete by name, many others folded."""
+    named = [change for n, change in enumerate(branch.gone) if n < NAMED or change.action == "delete"]
+    for change in named:
+        symbol = paint(COLORS[change.action], SYMBOLS[change.action])
+        paths = [visible(f.path) for f in change.fields] if change.action == "update" else []
+        yield f"       {symbol} {_name_of(change)} {quoted(change.title, 80)}  {', '.join(paths)}".rstrip()
+    if len(named) < len(branch.gone):
+        yield f"     and {len(branch.gone) - len(named)} more"
+
+
+REST: Mapping[str, str] = {
+    "catalog": "the base is not applied yet",
+    "source": "PagerDuty has moved",
+    "drift": "somebody edited Port",
+    "tool": "another version evaluates the mappings",
+}
+"""What is behind the changes that a branch has nothing to do with, by cause."""
+
+
+def _rest(rest: Plan, branch: Branch, paint: Paint, *, everything: bool) -> list[str]:
+    """What is done with or without the branch: one line for each cause, deletes by name."""
+    of = " of the rest"
+    lines = [f"  {cause} {count}  {REST[cause]}" for cause, count in branch.rest.items()]
+    lines += [f"  left as they are {len(rest.held)}"] if rest.held else []
+    known = sum(d.severity is Severity.ERROR for d in rest.diagnostics)
+    lines += [f"  problems {known}  {visible(branch.ref)} has them as well"] if known else []
+    whole = _changes(rest, paint, everything=True) if everything else []
+    told = [_section("The rest, with or without this branch", lines), *whole, *_removals(rest, paint, of)]
+    return [*told, *_left(rest)]
 
 
 def _head(plan: Plan) -> str:
@@ -72,6 +182,8 @@ def _head(plan: Plan) -> str:
     lines = [f"target   {visible(base.target)}  {visible(base.org_name)} {visible(base.org_id)}".rstrip()]
     if base.source:
         lines.append(f"source   {visible(base.source)}  snapshot of {visible(base.taken_at)}")
+    if plan.branch is not None:
+        lines.append(f"base     {visible(plan.branch.ref)}  commit {visible(plan.branch.commit[:10])}")
     return "\n".join([*lines, f"catalog  {commit}  state {state}"])
 
 
@@ -205,8 +317,12 @@ def _quiet(changes: list[Change], paint: Paint, *, everything: bool) -> Iterator
 
 def _line(change: Change, paint: Paint) -> str:
     symbol = paint(COLORS[change.action], SYMBOLS[change.action])
-    name = visible(change.blueprint if change.target == "blueprint" else str(change.key))
-    return f"{f'#{change.n}'.rjust(5)} {symbol} {name} {quoted(change.title, 80)}  {_why(change, paint)}".rstrip()
+    told = f"{symbol} {_name_of(change)} {quoted(change.title, 80)}  {_why(change, paint)}"
+    return f"{f'#{change.n}'.rjust(5)} {told}".rstrip()
+
+
+def _name_of(change: Change) -> str:
+    return visible(change.blueprint if change.target == "blueprint" else str(change.key))
 
 
 def _why(change: Change, paint: Paint) -> str:

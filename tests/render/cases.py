@@ -20,6 +20,7 @@
     dependents      key -> values as `have` takes them, of entities that are not read with the rest
     scorecards      blueprint -> identifier -> what it reads
     unknown         what Port did not tell
+    base            what of all this is otherwise for the base that the plan is set beside, which is called `main`
     print           arguments of `render_plan`
 
 A key with a range, `service/s{1..50}`, stands for all of it; `{n}` in its values is the number.  `{repeat: [x, 9]}` is
@@ -40,6 +41,7 @@ from ruamel.yaml import YAML
 from pdsync.commands import expressions
 from pdsync.model import Blueprint, DeleteLimit, Expression, Lifecycle, Scorecard, Surroundings, Unavailable
 from pdsync.plan import Facts
+from pdsync.plan.branch import with_branch
 from tests.builders import BASE, HERE, blueprint, catalog, desired, entry, existing, have, key, ledger, plan, rule, want
 
 if TYPE_CHECKING:
@@ -84,7 +86,16 @@ def _ranged(side: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def plan_of(case: Mapping[str, Any]) -> Plan:
-    """The plan of a case."""
+    """The plan of a case, set beside that of its base if it has one."""
+    plan = _plan_of(case)
+    if "base" not in case:
+        return plan
+    base = {**case, **(case["base"] or {})}
+    base["desired"] = {k: v for k, v in {**case["desired"], **base["desired"]}.items() if v != "absent"}
+    return with_branch(plan, _plan_of(base), "main", "c0ffee" * 6)
+
+
+def _plan_of(case: Mapping[str, Any]) -> Plan:
     rules = [_rule(case, name, paths) for name, paths in (case.get("rules") or {}).items()]
     blueprints = _blueprints(case["blueprints"])
     known = expressions(

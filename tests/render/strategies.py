@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from pdsync.model import (
     Summary,
     Withheld,
 )
+from pdsync.plan.branch import with_branch
 
 TRAPS = (
     "\x1b[31mred\x1b[0m",
@@ -130,7 +132,7 @@ def hostile_plans(draw: st.DrawFn, most: int = 8) -> Plan:
     withheld = tuple(draw(st.lists(st.builds(Withheld, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE), max_size=3)))
     held = tuple(draw(st.lists(st.builds(Held, HOSTILE, HOSTILE, HOSTILE), max_size=3)))
     counts = {action: sum(c.action == action for c in made) for action in REASONS}
-    return Plan(
+    plan = Plan(
         base=draw(BASES),
         changes=made,
         withheld=withheld,
@@ -141,3 +143,14 @@ def hostile_plans(draw: st.DrawFn, most: int = 8) -> Plan:
         fingerprint="0123456789abcdef",
         blast=draw(BLASTS),
     )
+    return draw(st.just(plan) | beside(plan))
+
+
+@st.composite
+def beside(draw: st.DrawFn, plan: Plan) -> Plan:
+    """A plan set beside that of a base, which shares some of its changes and has its own."""
+    shared = tuple(change for change in plan.changes if draw(st.booleans()))
+    others = tuple(draw(changes(n)) for n in range(draw(st.integers(0, 3))))
+    withheld = tuple(each for each in plan.withheld if draw(st.booleans()))
+    base = replace(plan, changes=(*shared, *others), withheld=withheld, held=plan.held[:1], guards=())
+    return with_branch(plan, base, draw(HOSTILE), draw(HOSTILE))

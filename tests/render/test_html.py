@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 
+from pdsync.plan.branch import parts
 from pdsync.render.html import digest, render_plan_html
 from pdsync.render.html_page import SCRIPT, STYLE
 from tests.render.cases import case_files, load, plan_of
@@ -94,13 +95,19 @@ def test_data_is_text_and_nothing_else(plan: Plan, title: str) -> None:
 @settings(max_examples=40, deadline=None)
 @given(hostile_plans())
 def test_every_change_is_there(plan: Plan) -> None:
-    """Deletes first, then in the order of doing; each with all of its fields."""
+    """What the branch changes first; deletes, then in the order of doing; each with all of its fields."""
     changes = json.loads(page(plan).texts["script"][0])["changes"]
-    deletes = [c for c in plan.changes if c.action == "delete"]
-    others = [c for c in plan.changes if c.action != "delete"]
-    assert [(row[0], row[1], len(row[7])) for row in changes] == [
-        (c.n, c.action, len(c.fields)) for c in (*deletes, *others)
+    mine, rest = parts(plan)
+    whose = ("this branch", "the rest") if plan.branch else ("", "")
+    listed = [
+        (c.n, c.action, len(c.fields), name)
+        for part, name in ((mine, whose[0]), (rest, whose[1]))
+        for removed in (True, False)
+        for c in part.changes
+        if (c.action == "delete") is removed
     ]
+    gone = [(0, c.action, len(c.fields), "only the base") for c in (plan.branch.gone if plan.branch else ())]
+    assert [(row[0], row[1], len(row[7]), row[8]) for row in changes] == [*listed, *gone]
 
 
 @pytest.mark.parametrize("name", ["hostile", "hostile-deletes", "hostile-nested", "guards"])

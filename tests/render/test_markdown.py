@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pdsync.model import Change, FieldChange, Plan, Summary, Withheld
+from pdsync.model import Change, FieldChange, Held, Plan, Summary, Withheld
 from pdsync.render.escape import visible
 from pdsync.render.markdown import cell, code, fenced, render_plan_markdown
 from tests.builders import BASE
@@ -38,8 +38,8 @@ def marked(plan: Plan) -> Plan:
     def sign(text: str) -> str:
         return f"{SIGN}{text}{SIGN}"
 
-    changes = tuple(
-        replace(
+    def of(change: Change) -> Change:
+        return replace(
             change,
             blueprint=sign(change.blueprint),
             identifier=sign(change.identifier),
@@ -48,13 +48,28 @@ def marked(plan: Plan) -> Plan:
                 replace(f, path=sign(f.path), before=[f.before, SIGN], after=[SIGN, f.after]) for f in change.fields
             ),
         )
-        for change in plan.changes
+
+    def kept(each: Withheld) -> Withheld:
+        return Withheld(*(sign(t) for t in (each.blueprint, each.identifier, each.title, each.reason, each.flag)))
+
+    def left(each: Held) -> Held:
+        return replace(each, identifier=sign(each.identifier), reason=sign(each.reason))
+
+    branch = plan.branch and replace(
+        plan.branch,
+        ref=sign(plan.branch.ref),
+        otherwise=tuple(replace(each, base=of(each.base)) for each in plan.branch.otherwise),
+        gone=tuple(map(of, plan.branch.gone)),
+        withheld=tuple(map(kept, plan.branch.withheld)),
+        held=tuple(map(left, plan.branch.held)),
     )
-    withheld = tuple(
-        Withheld(*(sign(t) for t in (w.blueprint, w.identifier, w.title, w.reason, w.flag))) for w in plan.withheld
+    return replace(
+        plan,
+        changes=tuple(map(of, plan.changes)),
+        withheld=tuple(map(kept, plan.withheld)),
+        held=tuple(map(left, plan.held)),
+        branch=branch,
     )
-    held = tuple(replace(h, identifier=sign(h.identifier), reason=sign(h.reason)) for h in plan.held)
-    return replace(plan, changes=changes, withheld=withheld, held=held)
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 
+from pdsync.plan.branch import parts
 from pdsync.render.plan_text import render_plan
 from tests.render.cases import case_files, expected, load, plan_of
 from tests.render.strategies import hostile_plans
@@ -40,11 +41,12 @@ def test_nothing_in_a_plan_steers_a_terminal(plan: Plan) -> None:
 @settings(max_examples=40, deadline=None)
 @given(hostile_plans())
 def test_every_delete_is_named(plan: Plan) -> None:
-    """Deletes and withheld deletes never fold: there is one line for each, right above the summary."""
+    """Deletes and withheld deletes never fold: there is one line for each, whoever's doing they are."""
     lines = render_plan(plan).splitlines()
-    deletes = [f"#{c.n} -" for c in plan.changes if c.action == "delete"]
-    below = lines[lines.index(f"Deletes ({len(deletes)})") + 1 :] if deletes else []
-    assert [" ".join(line.split()[:2]) for line in below[: len(deletes)]] == deletes
+    for part, of in zip(parts(plan), ("", " of the rest" if plan.branch else ""), strict=True):
+        deletes = [f"#{c.n} -" for c in part.changes if c.action == "delete"]
+        below = lines[lines.index(f"Deletes{of} ({len(deletes)})") + 1 :] if deletes else []
+        assert [" ".join(line.split()[:2]) for line in below[: len(deletes)]] == deletes
     assert sum(line.startswith("      - ") for line in lines) == len(plan.withheld)
 
 

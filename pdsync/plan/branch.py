@@ -1,0 +1,113 @@
+"""What a branch changes: the plan of its catalog beside that of its base, made from the same records and the same Port.
+
+A change that both plans have is not the branch's doing: PagerDuty has moved, somebody edited Port, or the base itself
+is not applied yet.  Everything else is: what only one of them does, and what they do differently.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from pdsync.model import Branch, Otherwise, renames_of
+from pdsync.plan import summary_of
+from pdsync.plan.saved import compare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
+
+    from pdsync.errors import Diagnostic
+    from pdsync.model import Change, Plan
+
+T = TypeVar("T")
+
+
+def with_branch(plan: Plan, base: Plan, ref: str, commit: str) -> Plan:
+    """The plan, with what it changes about that of its base, which is called `ref` and stands at `commit`."""
+    compared = compare(base, plan)
+    otherwise = {change.n: before for before, change in compared.differing}
+    new = {change.n for change in compared.new}
+    new |= _other_halves(plan, new | otherwise.keys()) - otherwise.keys()
+    branch = Branch(
+        ref=ref,
+        commit=commit,
+        catalog=base.base.catalog,
+        new=tuple(sorted(new)),
+        otherwise=tuple(Otherwise(n, _told(otherwise[n])) for n in sorted(otherwise)),
+        gone=tuple(_told(change) for change in compared.gone),
+        withheld=_without(plan.withheld, base.withheld),
+        held=_without(plan.held, base.held),
+        guards=_without(plan.guards, base.guards),
+        diagnostics=_not_known(plan.diagnostics, base.diagnostics),
+    )
+    numbers = _numbers(branch)
+    why = {(c.target, c.key, c.action): c.cause for c in base.changes}
+    rest = Counter(why.get((c.target, c.key, c.action), c.cause) for c in plan.changes if c.n not in numbers)
+    return replace(plan, branch=replace(branch, rest=dict(sorted(rest.items()))))
+
+
+def parts(plan: Plan) -> tuple[Plan, Plan]:
+    """A plan with a branch cut in two: what the branch changes, and the rest; each counted for itself."""
+    branch = plan.branch
+    if branch is None:
+        return replace(plan, changes=()), plan
+    numbers = _numbers(branch)
+    mine = tuple(change for change in plan.changes if change.n in numbers)
+    rest = tuple(change for change in plan.changes if change.n not in numbers)
+    one = replace(
+        plan,
+        changes=mine,
+        withheld=branch.withheld,
+        held=branch.held,
+        guards=branch.guards,
+        diagnostics=branch.diagnostics,
+        summary=summary_of(mine, withheld=len(branch.withheld), held=len(branch.held)),
+    )
+    withheld, held = _without(plan.withheld, branch.withheld), _without(plan.held, branch.held)
+    other = replace(
+        plan,
+        changes=rest,
+        withheld=withheld,
+        held=held,
+        guards=_without(plan.guards, branch.guards),
+        diagnostics=_not_known(plan.diagnostics, branch.diagnostics),
+        summary=summary_of(rest, withheld=len(withheld), held=len(held)),
+    )
+    return one, other
+
+
+def changes_nothing(branch: Branch) -> bool:
+    """Whether the plan of the base is the same in all that a plan does and does not do."""
+    return not (branch.new or branch.otherwise or branch.gone or branch.withheld or branch.held or branch.guards)
+
+
+def _numbers(branch: Branch) -> set[int]:
+    return {*branch.new, *(each.n for each in branch.otherwise)}
+
+
+def _other_halves(plan: Plan, numbers: AbstractSet[int]) -> set[int]:
+    """A rename is one: with one half comes the other."""
+    pairs = renames_of(plan.changes)
+    return {n for pair in pairs.items() if numbers & {*pair} for n in pair}
+
+
+def _told(change: Change) -> Change:
+    """A change of the base's plan, which nobody will apply: without its number, and what only an apply needs."""
+    return replace(change, n=0, after=(), ledger=None, seen="")
+
+
+def _without(some: Iterable[T], others: Iterable[T]) -> tuple[T, ...]:
+    known = frozenset(others)
+    return tuple(each for each in some if each not in known)
+
+
+def _not_known(some: Iterable[Diagnostic], others: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Those that the others do not say as well, wherever: an edit above it moves a line."""
+    known = {_said(each) for each in others}
+    return tuple(each for each in some if _said(each) not in known)
+
+
+def _said(diagnostic: Diagnostic) -> tuple[object, ...]:
+    return (diagnostic.severity, diagnostic.code, diagnostic.summary, diagnostic.detail, diagnostic.records)

@@ -1,0 +1,143 @@
+"""`plan --base`: what this branch changes, and apart from it what would be done without it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from git import Repo
+
+from tests.cli.test_causes import PLACE, commit
+from tests.cli.workspace import MAPPING
+
+if TYPE_CHECKING:
+    from tests.cli.workspace import Workspace
+
+
+@pytest.fixture
+def branched(here: Workspace) -> Workspace:
+    """A branch with its own titles of services, off a main that is applied; since then PagerDuty and Port have moved."""
+    Repo.init(here.folder, initial_branch="main")
+    here.write(".gitignore", "state/\n*.jsonl\n*.pdplan\n")
+    commit(here, "First")
+    here.ok("-q", "apply", "--auto-approve")
+    with Repo(here.folder) as repo:
+        repo.git.checkout("-q", "-b", "feature")
+    here.write(PLACE, MAPPING.replace("title: .name", 'title: .name + "!"', 1))
+    commit(here, "Shout")
+    first, second, *_ = services(here)
+    here.box.mutate({"action": "delete_service", "id": first})
+    here.box.store.put_entity("person", {"identifier": min(here.box.world.users), "title": "By hand"})
+    here.box.store.put_entity("service", {"identifier": second, "properties": {"status": "by hand"}})
+    return here
+
+
+def services(here: Workspace) -> list[str]:
+    return sorted(here.box.store.entities("service"))
+
+
+def keys(plan: dict[str, Any], numbers: list[int]) -> list[str]:
+    return [f"{c['blueprint']}/{c['identifier']}" for c in plan["changes"] if c["n"] in numbers]
+
+
+def test_the_branch_leads_and_the_rest_is_counted(branched: Workspace) -> None:
+    """Its changes, those that the base does otherwise, and by cause what both do; the plan is the one without a base."""
+    gone, both, *others = services(branched)
+    branched.ok("-q", "snapshot", "--out", "pinned.jsonl")
+    pinned = ("--snapshot", "pinned.jsonl")
+    branched.box.log.clear()
+    plan = branched.plan("--base", "main", *pinned)
+    asked = [(r.method, r.path) for r in branched.box.log.all("port")]
+    alone = branched.plan(*pinned)
+    branch = plan.pop("branch")
+    alone.pop("branch")
+    assert plan == alone
+    assert keys(plan, branch["new"]) == [f"service/{name}" for name in others]
+    assert [each["n"] for each in branch["otherwise"]] == [c["n"] for c in plan["changes"] if c["identifier"] == both]
+    assert [f["path"] for each in branch["otherwise"] for f in each["base"]["fields"]] == ["properties.status"]
+    assert (branch["gone"], branch["ref"]) == ([], "main")
+    rest = [c for c in plan["changes"] if c["n"] not in branch["new"] and c["identifier"] != both]
+    assert sum(branch["rest"].values()) == len(rest)
+    assert branch["rest"]["drift"] == 1
+    assert gone in {c["identifier"] for c in rest}
+    assert sum("/entities" in path and "person" in path for _, path in asked) <= 2  # all of it, and who edited it
+
+
+def test_it_is_the_same_again(branched: Workspace) -> None:
+    """From one snapshot every format is byte for byte what it was; the branch stands in front of the rest."""
+    branched.ok("-q", "snapshot", "--out", "pinned.jsonl")
+    command = ("-q", "plan", "--base", "main", "--snapshot", "pinned.jsonl")
+    whole = branched.ok(*command, "--format", "json").out
+    assert branched.ok(*command, "--format", "json", "--out", "saved.pdplan").out == whole
+    for form, lead, rest in (
+        ("text", "What this branch changes (2 new, 1 otherwise)", "The rest, with or without this branch\n  drift 1  "),
+        ("markdown", "**This branch:** 0 to create, 3 to update, 0 to delete.", "<summary>The rest, with or without"),
+        ("html", '"this branch"]', '"the rest"]'),
+    ):
+        shown = branched.ok("show", "saved.pdplan", "--format", form).out
+        assert 0 < shown.index(lead) < shown.index(rest)
+        assert branched.ok(*command, "--format", form).out == shown
+
+
+def test_the_base_is_where_the_branch_left(branched: Workspace) -> None:
+    """What main did since is not the branch's doing; beside itself a branch changes nothing."""
+    with Repo(branched.folder) as repo:
+        left = str(repo.commit("main").hexsha)
+        repo.git.checkout("-q", "main")
+        branched.write(PLACE, MAPPING.replace("role: .role", 'role: .role + "!"'))
+        commit(branched, "Main goes on")
+        repo.git.checkout("-q", "feature")
+    branch = branched.plan("--base", "main")["branch"]
+    assert (branch["commit"], branch["gone"]) == (left, [])
+    assert branched.run("-q", "plan", "--base", "HEAD").out.count("\nThis branch changes nothing.\n") == 1
+    assert branched.plan("--base", "HEAD")["branch"]["new"] == []
+
+
+def test_a_saved_plan_with_a_base_is_applied(branched: Workspace) -> None:
+    """What it is beside tells something to people; what is done is the plan."""
+    branched.run("-q", "plan", "--base", "main", "--out", "saved.pdplan", "--allow-deletes", "service=1")
+    assert "What this branch changes" in branched.ok("show", "saved.pdplan").out
+    branched.run("apply", "saved.pdplan")
+    assert branched.changes() == []
+
+
+def test_guards_and_exit_codes_are_the_plans(branched: Workspace) -> None:
+    """Deletes that the branch would cause are withheld as ever, named as its own; changes are told by exit code 2."""
+    assert branched.run("-q", "plan", "--base", "main", "--detailed-exitcode").code == 2
+    nobody = MAPPING.replace(
+        "kind: users\n    selector: {query: 'true'}", "kind: users\n    selector: {query: 'false'}"
+    )
+    branched.write(PLACE, nobody)
+    ran = branched.ok("plan", "--base", "main", code=3)
+    assert "What this branch changes" in ran.out
+    assert "Deletes withheld (" in ran.out.partition("The rest, with or without")[0]
+    assert "--allow-deletes person=3" in ran.err
+
+
+def test_a_base_without_a_catalog(branched: Workspace) -> None:
+    """All of it is the branch's."""
+    with Repo(branched.folder) as repo:
+        empty = repo.git.commit_tree("-m", "Nothing", repo.git.hash_object("-t", "tree", "-w", "/dev/null"))
+    ran = branched.run("plan", "--base", empty, "--offline")
+    assert f"{empty} has no catalog yet" in ran.err
+    assert "What this branch changes" in ran.out
+
+
+def test_a_base_that_does_not_load(branched: Workspace, tmp_path: Any) -> None:
+    """Each way is named, with what to do; nothing is asked of anybody."""
+    branched.box.log.clear()
+    for ref in ("nowhere", "HEAD~99", "--", ""):
+        ran = branched.ok("plan", f"--base={ref}", code=1)
+        assert ("PD650" in ran.err, "git fetch origin" in ran.err, ran.out) == (True, True, "")
+    branched.write(PLACE, MAPPING.replace("identifier: .id", "identifier: '.id |'", 1))
+    broken = commit(branched, "Broken")
+    branched.write(PLACE, MAPPING)
+    ran = branched.ok("plan", "--base", broken, code=1)
+    assert ("PD651" in ran.err, f"{PLACE}:" in ran.err, f"--ref {broken[:10]}" in ran.err) == (True, True, True)
+    assert "PD852" in branched.ok("plan", "--base", "main", "--rebase", PLACE, code=1).err
+    assert (branched.box.log.all("port"), branched.box.log.all("pagerduty")) == ([], [])
+
+
+def test_outside_of_git(here: Workspace) -> None:
+    """There is no base."""
+    assert "PD650" in here.ok("plan", "--base", "main", code=1).err
