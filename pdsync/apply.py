@@ -129,6 +129,9 @@ async def apply_plan(
     heeding = asyncio.create_task(run.heed_stop())
     try:
         await run.everything()
+    except STOPPED:
+        if not run.stop.is_set():  # else what was to be looked at before the first write got no answer in time
+            raise
     finally:
         heeding.cancel()
         finished = await asyncio.to_thread(store.finish, journal)
@@ -256,9 +259,11 @@ class _Run:
     # --- stopping
 
     async def heed_stop(self) -> None:
-        """Once a stop is asked for, let the writer send nothing more."""
+        """Once a stop is asked for, let nothing more be sent, nor asked."""
         await self.stop.wait()
         self.writer.stop()
+        if self.reader is not None:
+            self.reader.stop()
 
     def tell_lost(self, loop: asyncio.AbstractEventLoop) -> Callable[[StateError], None]:
         """What another thread calls when the lock of this run is found broken."""

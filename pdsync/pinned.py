@@ -24,6 +24,10 @@ class PinnedReader:
         self._answers: dict[object, Any] = {}
         self._known: dict[EntityKey, bool] = {}
 
+    def stop(self) -> None:
+        """See `TargetReader.stop`."""
+        self._reader.stop()
+
     async def _once(self, question: object, ask: Callable[[], Awaitable[Any]]) -> Any:
         if question not in self._answers:
             self._answers[question] = await ask()

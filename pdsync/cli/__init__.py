@@ -8,7 +8,9 @@ from __future__ import annotations
 import importlib
 import importlib.machinery
 import os
+import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,7 @@ COMMANDS = {
     "action": ("action_commands:action", "What the GitHub Action runs."),
 }
 HIDDEN = frozenset({"action"})
+INTERRUPTED = (130, 143)
 
 
 @dataclass(slots=True)
@@ -166,14 +169,29 @@ def _escapes_pass(choice: str) -> bool | None:
     return True if os.environ.get("GITHUB_ACTIONS") == "true" else None
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM outside of an event loop: as Ctrl-C, so that locks are given back, with an exit code of its own."""
+
+
 def main() -> None:
     """The console script: runs the command and ends the process with its exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
     _spare_httpx()
     if fault := os.environ.get("PDSYNC_FAULT"):  # internal: `pdsync selftest --faults`
         from pdsync.cli.injected import install
 
         install(fault)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if code in INTERRUPTED:  # threads that evaluate or fetch are not waited for
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
 
 
 def _spare_httpx() -> None:
@@ -208,13 +226,13 @@ def run(argv: list[str]) -> int:
     argv = hoisted(argv)
     try:
         result: Any = cli.main(argv, prog_name="pdsync", standalone_mode=False)
-    except click.exceptions.Abort:
-        return _say("interrupted", 130)
+    except click.exceptions.Abort as e:
+        return _say("interrupted", 143 if isinstance(e.__cause__, Terminated) else 130)
     except click.ClickException as e:
         e.show()
         return 1
-    except KeyboardInterrupt:
-        return _say("interrupted", 130)
+    except KeyboardInterrupt as e:
+        return _say("interrupted", 143 if isinstance(e, Terminated) else 130)
     except BrokenPipeError:
         sys.stderr.close()
         return 0

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+STOP_SECONDS = 3.0
+"""What threads at work get once a signal has ended the rest of a command that only reads."""
+
 LAST_SECONDS = 2.0
 """What a second signal leaves for saving before the process ends, come what may."""
 
@@ -65,6 +68,7 @@ class Session:
         self.progress = Progress(sys.stderr, enabled=not options.quiet, bars=sys.stderr.isatty())
         self.stop = asyncio.Event()
         self.signal = 0
+        self._last_call = threading.Timer(0, lambda: None)
 
     # -- what is read
 
@@ -288,6 +292,11 @@ class Session:
             return asyncio.run(whole())
         except asyncio.CancelledError:
             raise self._interrupted() from None
+        except Interrupted as problem:
+            problem.exit_code = self.interrupted_code
+            raise
+        finally:
+            self._last_call.cancel()
 
     def _interrupted(self) -> Interrupted:
         detail = "what was in flight may or may not have happened; the next run finds out" if self.writing else ""
@@ -300,6 +309,7 @@ class Session:
         """A first SIGINT or SIGTERM asks for a stop, a second one ends the process."""
         loop = asyncio.get_running_loop()
         wanted = (signal.SIGINT, signal.SIGTERM)
+        before = [(number, signal.getsignal(number)) for number in wanted]
         with suppress(NotImplementedError):  # Windows has no handlers on its loop; Ctrl-C raises there
             for number in wanted:
                 loop.add_signal_handler(number, self._on_signal, number, asyncio.current_task())
@@ -307,8 +317,9 @@ class Session:
             yield
         finally:
             with suppress(NotImplementedError):
-                for number in wanted:
+                for number, handler in before:
                     loop.remove_signal_handler(number)
+                    signal.signal(number, handler)
 
     def _on_signal(self, number: int, task: asyncio.Task[Any] | None) -> None:
         if self.stop.is_set() and task is not None:
@@ -324,6 +335,10 @@ class Session:
             self.progress.note("stopping: what is in flight is finished and saved (again: stop at once)")
         elif task is not None:
             task.cancel()
+            # A thread that evaluates cannot be cancelled, and is waited for when the loop ends: not for long.
+            self._last_call = threading.Timer(STOP_SECONDS, _signal_main, [number])
+            self._last_call.daemon = True
+            self._last_call.start()
 
     writing = False
     """Whether writes are under way: then a first signal lets them end."""
@@ -332,6 +347,12 @@ class Session:
     def interrupted_code(self) -> int:
         """The exit code of a run that a signal ended."""
         return 143 if self.signal == signal.SIGTERM else 130
+
+
+def _signal_main(number: int) -> None:
+    """Send a signal to the main thread."""
+    if hasattr(signal, "pthread_kill") and (main := threading.main_thread().ident) is not None:
+        signal.pthread_kill(main, number)
 
 
 def now() -> str:

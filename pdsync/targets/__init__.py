@@ -54,6 +54,13 @@ class TargetReader(Protocol):
 
     name: str
 
+    def stop(self) -> None:
+        """Ask nothing any more; what is in flight has a few seconds.  To be called on the reader's event loop.
+
+        Who asks all the same, or waits, gets `Interrupted`.
+        """
+        ...
+
     async def read(
         self,
         wanted: Mapping[str, Collection[str]],

@@ -89,7 +89,7 @@ class Here:
 
     async def look(self, key: EntityKey, paths: Collection[str]) -> ExistingEntity | None:
         """One entity as it is now."""
-        async with self._client() as client:
+        async with self.client() as client:
             return (await PortReader(client).look({key: paths})).get(key)
 
     def apply(
@@ -116,7 +116,7 @@ class Here:
                 if stop_after is not None and done >= stop_after:
                     stop.set()
 
-            async with self._client() as client:
+            async with self.client() as client:
                 reader = PortReader(client) if looking else None
                 return await apply_plan(
                     plan, PortWriter(client), store, reader=reader, watch=watch, stop=stop, progress=count
@@ -134,7 +134,7 @@ class Here:
             found = record(find_run(store, ledger, run))
 
             async def work() -> ApplyResult:
-                async with self._client() as client:
+                async with self.client() as client:
                     return await resume(found, ledger, PortWriter(client), PortReader(client), store)
 
             return asyncio.run(work())
@@ -160,13 +160,14 @@ class Here:
 
     def reading(self, work: Callable[[PortReader], Awaitable[T]]) -> T:
         async def run() -> T:
-            async with self._client() as client:
+            async with self.client() as client:
                 return await work(PortReader(client))
 
         return asyncio.run(run())
 
     @asynccontextmanager
-    async def _client(self) -> AsyncIterator[ApiClient]:
+    async def client(self) -> AsyncIterator[ApiClient]:
+        """Port, as one run talks to it."""
         url = self.box.port_url
         async with ApiClient(
             url,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pdsync import transport
+from pdsync.apply import apply_plan
 from pdsync.errors import StalePlan
 from pdsync.model import Blueprint, EntityKey, Outcome
 from pdsync.sandbox.http import Fault
+from pdsync.targets.port import PortReader, PortWriter
 from tests.apply.running import Here, create_blueprints
 from tests.builders import blueprint, catalog, desired, relation, rule, want
 
@@ -395,3 +399,26 @@ def test_a_release_clears_what_we_set_and_deletes_nothing(here: Here) -> None:
     assert ([c.action for c in plan.changes], result.whole) == (["release"], True)
     assert {k: v for k, v in held["properties"].items() if v is not None} == {"url": "v", "size": 3}
     assert "service/a" not in ours(here)
+
+
+def test_a_stop_does_not_wait_for_what_is_looked_at(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking at what will be deleted gets no more time than a write does, and nothing is begun after it."""
+    monkeypatch.setattr(transport, "_STOP_GRACE", 0.1)
+    do(here, SERVICES, desired(want("a"), want("b")))
+    plan = here.plan(SERVICES, desired(want("a")))
+    here.box.log.clear()
+    here.box.faults.add(Fault("delay", api="port", path="/search$", seconds=60, count=None))
+    store = here.store()
+    store.load()
+
+    async def work() -> ApplyResult:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.3, stop.set)
+        async with here.client() as asking, here.client() as writing, asyncio.timeout(20):
+            return await apply_plan(plan, PortWriter(writing), store, reader=PortReader(asking), stop=stop)
+
+    result = asyncio.run(work())
+    assert (result.interrupted, result.count("skipped")) == (True, len(plan.changes))
+    here.box.faults.clear()
+    assert here.box.log.port_writes() == []
+    assert here.history()[-1].done == 3

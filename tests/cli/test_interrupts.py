@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,10 +13,10 @@ from pdsync.sandbox.http import Fault
 from pdsync.sandbox.server import Sandbox
 from pdsync.state.ledger_file import parse_ledger
 from tests.cli.workspace import Workspace, make_workspace, small_world, until
+from tests.state.servers import Web, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
@@ -140,3 +141,43 @@ def test_a_killed_destroy_is_made_good(here: Workspace) -> None:
     here.ok("-q", "destroy", "--auto-approve")
     assert (entities(here), owned(here)) == (set(), {})
     assert here.ok("state", "check").out.count("cut short") == 1
+
+
+def test_a_sigterm_before_the_loop_gives_the_lock_back(here: Workspace) -> None:
+    """While the lock is waited for, or a plan is looked at: in words, with 143, and nobody has to break a lock."""
+    with serving(Web(), "pdsync") as (address, shelf):
+        shelf.token = "Bearer t"
+        env = {"PDSYNC_STATE": f"{address}/pdsync/p", "PDSYNC_STATE_HTTP_TOKEN": "t"}
+        shelf.faults += [503] * 500
+        with here.start("apply", "--auto-approve", **env) as process:
+            until(lambda: len(shelf.requests) > 1, process)
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=10)
+        assert (process.returncode, err.splitlines()[-1]) == (143, "interrupted")
+        shelf.faults.clear()
+        here.box.faults.add(Fault("delay", api="pagerduty", path="^/services$", seconds=30, count=None))
+        with here.start("apply", "--auto-approve", **env) as process:
+            until(lambda: len(here.box.log.all("port")) > 0, process)
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=10)
+        assert process.returncode == 143
+        here.box.faults.clear()
+        assert "lock      free" in here.run("state", "check", **env).out
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for the workers under /proc")
+def test_a_stop_does_not_wait_for_what_is_evaluated(here: Workspace) -> None:
+    """A mapping that takes very long is left behind; the lock is free again."""
+    here.ok("-q", "snapshot")
+    mapping = here.folder / "catalog/mappings/pagerduty.yaml"
+    slow = "url: 'last(range(1000000000)) | tostring'"
+    mapping.write_text(mapping.read_text("utf-8").replace("url: .html_url", slow), "utf-8")
+    with here.start("plan", "--offline") as process:
+        until(lambda: _has_children(process.pid), process)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=12)
+    assert process.returncode == 143
+
+
+def _has_children(pid: int) -> bool:
+    return any(task.joinpath("children").read_text() for task in Path(f"/proc/{pid}/task").iterdir())

@@ -116,6 +116,10 @@ class PortReader:
         self._decoder = msgspec.json.Decoder(_Page)
         self.name = client.base_url
 
+    def stop(self) -> None:
+        """Ask nothing any more; what is in flight has five seconds."""
+        self._client.stop()
+
     async def read(
         self,
         wanted: Mapping[str, Collection[str]],
