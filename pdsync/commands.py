@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pdsync.apply import ApplyResult, apply_plan
@@ -16,6 +17,7 @@ from pdsync.causes import Evidence, told_causes
 from pdsync.completeness import taken_over
 from pdsync.errors import StalePlan, StateError, error, warning
 from pdsync.lacking import NO_ENRICHMENT, unavailable_in
+from pdsync.lookups import Searches
 from pdsync.mapping import jq_version, map_entities
 from pdsync.model import (
     Catalog,
@@ -27,6 +29,7 @@ from pdsync.model import (
     Ledger,
     Plan,
     PlanBase,
+    SearchQuery,
     Snapshot,
 )
 from pdsync.plan import Facts, Scope, make_plan
@@ -300,7 +303,7 @@ def _digests(rule: MappingRule) -> dict[str, str]:
 
 
 def _text(value: object) -> str:
-    return value.text if isinstance(value, Expression) else repr(value)
+    return value.text if isinstance(value, Expression | SearchQuery) else repr(value)
 
 
 async def _decide(
@@ -317,7 +320,10 @@ async def _decide(
 ) -> Plan:
     catalog, snapshot = sides.catalog, sides.snapshot
     same_organisation(ledger, existing)
-    desired = await asyncio.to_thread(_mapped, catalog, snapshot, store, ledger, progress)
+    expressed = expressions(catalog.rules)
+    before = Facts(catalog, DesiredEntities({}), existing, ledger, expressions=expressed)
+    searches = Searches(before, reader, asyncio.get_running_loop())
+    desired = await asyncio.to_thread(_mapped, sides, store, ledger, searches, progress)
     existing = await _with_computed_blueprints(desired, existing, reader, catalog, progress)
     tool = f"jq {jq_version()}"
     facts = Facts(
@@ -326,7 +332,7 @@ async def _decide(
         existing,
         ledger,
         unproven(catalog.rules, snapshot),
-        expressions(catalog.rules),
+        expressed,
         tool,
         not_read=_not_read(ledger, desired, snapshot),
         lacking=unavailable_in(catalog.rules, snapshot),
@@ -352,7 +358,7 @@ async def _decide(
     if validating is not None and (refused := await remote_refusals(plan, validating)):
         plan = make_plan(replace(facts, refused=refused), base, scope)
     if history is not None:
-        evidence = Evidence(facts, snapshot, store, history, _mapped_anew, expressions)
+        evidence = Evidence(facts, snapshot, store, history, partial(_mapped_anew, searches), expressions)
         plan = await told_causes(plan, evidence, reader)
     listed = to_remember(catalog, snapshot, ledger)
     return replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics), listed=listed)
@@ -376,18 +382,25 @@ def snapshot_problems(snapshot: Snapshot) -> tuple[Diagnostic, ...]:
 
 
 def _mapped(
-    catalog: Catalog, snapshot: Snapshot, store: StateStore, ledger: Ledger, progress: Progress | None
+    sides: Sides, store: StateStore, ledger: Ledger, searches: Searches, progress: Progress | None
 ) -> DesiredEntities:
     """What mapping gives; records that have not changed since the last plan are not evaluated again."""
     memo = store.load_memo()
-    desired = map_entities(catalog.rules, snapshot, progress=progress, memo=memo, like=ledger.entities)
+    desired = map_entities(
+        sides.catalog.rules,
+        sides.snapshot,
+        progress=progress,
+        memo=memo,
+        like=ledger.entities,
+        lookup=searches.under(sides.catalog),
+    )
     note = store.save_memo(memo)
     return replace(desired, diagnostics=(*desired.diagnostics, note)) if note else desired
 
 
-def _mapped_anew(catalog: Catalog, snapshot: Snapshot) -> DesiredEntities:
+def _mapped_anew(searches: Searches, catalog: Catalog, snapshot: Snapshot) -> DesiredEntities:
     """The same of another catalog or snapshot: what is remembered is for those at hand."""
-    return map_entities(catalog.rules, snapshot)
+    return map_entities(catalog.rules, snapshot, lookup=searches.under(catalog))
 
 
 def same_organisation(ledger: Ledger, existing: Existing) -> None:

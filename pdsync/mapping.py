@@ -1,7 +1,8 @@
 """Catalog and snapshot -> the entities that shall be.
 
 The same rules and the same snapshot give the same `DesiredEntities`, whatever the number of workers; nothing is read
-but the records.  Nothing that goes wrong in an expression stops the work or becomes a silent null:
+but the records, and what is found for search queries.  Nothing that goes wrong in an expression stops the work or
+becomes a silent null:
 
     a field that raises, cannot be known or has the wrong type    the field is `unknown`: it keeps Port's value
     items, selector, identifier or blueprint that are unusable    the record is in `failed`
@@ -29,9 +30,11 @@ from pdsync.jq.pool import JqLimits, Pool, default_workers
 from pdsync.jq.problems import COLLISION, NOT_IN_SNAPSHOT, Problems
 from pdsync.jq.program import BLUEPRINT, IDENTIFIER, ITEMS, SELECTOR, layout_of
 from pdsync.jq.reading import Reader
+from pdsync.jq.searched import Waiting, settle
 from pdsync.jq.tracing import RecordTrace, RowTrace, SlotTrace, trace
 from pdsync.memo import NoRecall, Recall, fingerprint, recalled_rows, record_digest
 from pdsync.model import DesiredEntities, DesiredEntity, EntityKey, Expression, RuleCount
+from pdsync.searching import unanswered
 from pdsync.sharing import share
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from pdsync.jq.reading import Reading
     from pdsync.memo import Memo
     from pdsync.model import Json, LedgerEntry, MappingRule, Query, Record, SearchQuery, Snapshot
+    from pdsync.searching import Lookup, Pending
 
     Progress = Callable[[str, int, int | None], None]
 
@@ -69,13 +73,15 @@ def map_entities(
     progress: Progress | None = None,
     memo: Memo | None = None,
     like: Mapping[EntityKey, LedgerEntry] = MappingProxyType({}),
+    lookup: Lookup = unanswered,
 ) -> DesiredEntities:
     """Evaluate every rule on the records of its query.
 
     `workers` are processes (default: as many as the records are worth, at most four); `progress` is called with the
     rule's id, records done and records in all.  Records that `memo` knows are not evaluated (no process is started when
     it knows all), and what can be remembered of the others is noted there.  A text that `like` has at the same place is
-    held once for both.  Raises `MappingError` when jq cannot be run at all.
+    held once for both.  `lookup` answers the search queries of all rules, in two rounds at most.  Raises
+    `MappingError` when jq cannot be run at all.
     """
     limits = limits or JqLimits()
     works = _works(rules, snapshot, limits, memo)
@@ -88,7 +94,22 @@ def map_entities(
                 joined.add(entity)
             outcome.entities.clear()
             outcomes.append(outcome)
+    _settle(rules, outcomes, joined, lookup)
     return _result(rules, outcomes, joined)
+
+
+def _settle(rules: Sequence[MappingRule], outcomes: Sequence[_RuleOutcome], joined: _Joined, lookup: Lookup) -> None:
+    """Have the queries answered of what waits for that, and join what comes of it to the rest."""
+    waits = [(Waiting(rule, outcome.pending), outcome) for rule, outcome in zip(rules, outcomes, strict=True)]
+    waits = [(waiting, outcome) for waiting, outcome in waits if waiting.pending]
+    settle([waiting for waiting, _ in waits], joined.entities, lookup)
+    for waiting, outcome in waits:
+        for entity in waiting.entities:
+            joined.add(entity)
+        outcome.mapped += len(waiting.entities)
+        outcome.diagnostics += waiting.problems.diagnostics()
+        for source, reason in waiting.failed.items():
+            outcome.failed.setdefault(source, reason)
 
 
 def evaluate_record(rule: MappingRule, record: Record, *, limits: JqLimits | None = None) -> RecordTrace:
@@ -124,6 +145,7 @@ class _RuleOutcome:
         self.selected = 0
         self.mapped = 0
         self.entities: list[DesiredEntity] = []
+        self.pending: list[Pending] = []
         self.failed: dict[str, str] = {}
         self.diagnostics: tuple[Diagnostic, ...] = ()
 
@@ -209,6 +231,7 @@ def _attempt(
         for done, (record, reading) in enumerate(readings, start=1):
             outcome.selected += reading.selected
             outcome.entities += reading.entities
+            outcome.pending += reading.pending
             for entity in reading.entities:
                 if (known := like.get(entity.key)) is not None:
                     share(entity.fields, known.fields)

@@ -74,6 +74,19 @@ class SearchQuery:
     rules: Mapping[str, Any]
     origin: Origin
 
+    @property
+    def text(self) -> str:
+        """What it says, wherever it stands: equal for queries with equal expressions."""
+        return repr(_texts(self.rules))
+
+
+def _texts(part: object) -> object:
+    if isinstance(part, Expression):
+        return part.text
+    if isinstance(part, Mapping):
+        return {name: _texts(each) for name, each in sorted(part.items())}
+    return [_texts(each) for each in part] if isinstance(part, list | tuple) else part
+
 
 @dataclass(frozen=True, slots=True)
 class Query:

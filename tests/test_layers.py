@@ -22,7 +22,7 @@ ROOT = Path(pdsync.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.errors",),
     ("pdsync.model",),
-    ("pdsync.sharing",),
+    ("pdsync.sharing", "pdsync.searching"),
     ("pdsync.kinds", "pdsync.normal", "pdsync.jq", "pdsync.memo"),
     ("pdsync.diff", "pdsync.mapping", "pdsync.privacy", "pdsync.completeness", "pdsync.lacking"),
     ("pdsync.plan",),
@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.transport", "pdsync.init_files", "pdsync.sealing"),
     ("pdsync.catalog", "pdsync.sources", "pdsync.targets", "pdsync.state.backends"),
     ("pdsync.state",),
-    ("pdsync.pinned", "pdsync.sight", "pdsync.around", "pdsync.causes", "pdsync.snapshots"),
+    ("pdsync.lookups", "pdsync.pinned", "pdsync.sight", "pdsync.around", "pdsync.causes", "pdsync.snapshots"),
     ("pdsync.apply",),
     ("pdsync.resume",),
     ("pdsync.revert",),
@@ -54,6 +54,7 @@ USES_SANDBOX = ("pdsync.sandbox*", "pdsync.cli.demo", "pdsync.cli.sandbox_comman
 PURE = (
     "pdsync.errors",
     "pdsync.model",
+    "pdsync.searching",
     "pdsync.kinds",
     "pdsync.normal",
     "pdsync.sharing",

@@ -21,6 +21,9 @@ BAD_BLUEPRINT = "PD213"
 WRONG_TYPE = "PD214"
 SEARCHED_FIELD = "PD220"
 SEARCHED_IDENTIFIER = "PD221"
+SEARCHED_NOTHING = "PD222"
+SEARCHED_SEVERAL = "PD223"
+SEARCHED_LATER = "PD224"
 UNAVAILABLE = "PD230"
 UNREADABLE = "PD240"
 NOT_IN_SNAPSHOT = "PD241"
@@ -74,10 +77,28 @@ SORTS: dict[str, _Sort] = {
     ),
     WRONG_TYPE: _Sort(Severity.ERROR, "value has the wrong type", "turn it into text with `tostring`"),
     SEARCHED_FIELD: _Sort(
-        Severity.WARNING, "search queries are not resolved in this version", "give the identifier itself if it is known"
+        Severity.WARNING,
+        "search query cannot be answered, the field keeps Port's value",
+        "Port takes and / or, and =, in, contains and containsAny on a property of the entities that are searched",
     ),
     SEARCHED_IDENTIFIER: _Sort(
-        Severity.ERROR, "an identifier by search query is not resolved in this version", "give the identifier itself"
+        Severity.ERROR,
+        "identifier by search query does not name one entity",
+        "such a mapping only writes entities that are in Port, and makes none; make the query more exact, or let the "
+        "selector leave out what has none",
+    ),
+    SEARCHED_NOTHING: _Sort(
+        Severity.WARNING,
+        "search query finds nothing, the field is emptied",
+        "see that the property of the entity that is searched for has this value in Port",
+    ),
+    SEARCHED_SEVERAL: _Sort(
+        Severity.ERROR,
+        "search query finds several entities where Port takes one, the field keeps Port's value",
+        "make the query more exact, or the relation `many: true`",
+    ),
+    SEARCHED_LATER: _Sort(
+        Severity.WARNING, "search query can only be answered in full once this plan is applied", "plan again afterwards"
     ),
     UNAVAILABLE: _Sort(
         Severity.WARNING, "an enrichment could not be read, what depends on it stays as it is", "run it again later"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pdsync.jq.cells import Cell, read_cell, shown
@@ -14,15 +14,14 @@ from pdsync.jq.problems import (
     BAD_IDENTIFIER,
     BAD_ITEMS,
     BAD_SELECTOR,
-    SEARCHED_FIELD,
-    SEARCHED_IDENTIFIER,
     SEVERAL,
     UNAVAILABLE,
     UNREADABLE,
     WRONG_TYPE,
 )
-from pdsync.jq.program import BLUEPRINT, IDENTIFIER, ITEMS, SELECTOR
-from pdsync.model import DesiredEntity, EntityKey
+from pdsync.jq.program import BLUEPRINT, IDENTIFIER, ITEMS, SELECTOR, with_leaves
+from pdsync.model import DesiredEntity, EntityKey, SearchQuery
+from pdsync.searching import Pending, Searched
 from pdsync.sharing import filled
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from pdsync.jq.problems import Problems
     from pdsync.jq.program import Layout
     from pdsync.model import Json, Record
-
-SEARCHED_LATER = "search queries are resolved by a later version"
 
 _PLAIN_IDENTIFIER = re.compile(r"[A-Za-z0-9@_.+:\\/=-]+")
 _PUNCTUATION = frozenset("0123456789@_.+:\\/=-")
@@ -61,6 +58,8 @@ class Unusable:
 class Reading:
     """What one record gave: rows that the selector took, entities, and why something is missing ("" if nothing is).
 
+    `pending` are the entities that wait for the answers to search queries.
+
     `silent` says that nothing at all was reported, so that the entities are whole, one for each row that was taken.
     """
 
@@ -68,6 +67,7 @@ class Reading:
     entities: list[DesiredEntity]
     failure: str = ""
     silent: bool = False
+    pending: list[Pending] = field(default_factory=list)
 
 
 class Reader:
@@ -144,6 +144,8 @@ class Reader:
             outcome = self._entity(self._values(row, source, lacking), source)
             if isinstance(outcome, DesiredEntity):
                 reading.entities.append(outcome)
+            elif isinstance(outcome, Pending):
+                reading.pending.append(outcome)
             else:
                 reading.failure = reading.failure or outcome
         return reading
@@ -179,11 +181,12 @@ class Reader:
                 self._report(SEVERAL, path, f"the first is {shown(cell.value)}", (source,))
         if path not in self._searches:
             return cells[0].value
-        code = SEARCHED_IDENTIFIER if path == IDENTIFIER else SEARCHED_FIELD
-        self._report(code, path, SEARCHED_LATER, (source,))
-        return Unknown(SEARCHED_LATER)
+        query = self._rule.identifier if path == IDENTIFIER else self._rule.fields[path]
+        assert isinstance(query, SearchQuery)
+        self._silent = False  # what is found is not the record's to tell, and so not remembered
+        return Searched.of(with_leaves(query.rules, iter([cell.value for cell in cells])))
 
-    def _entity(self, values: list[Json], source: str) -> DesiredEntity | str:
+    def _entity(self, values: list[Json], source: str) -> DesiredEntity | Pending | str:
         """The entity, or why there is none."""
         for position, path, check in self._checks:
             reason = check(values[position])
@@ -196,7 +199,17 @@ class Reader:
         for name, part in ((IDENTIFIER, identifier), (BLUEPRINT, blueprint)):
             if isinstance(part, Unusable):
                 return f"{name}: {part.reason}"
+        if self._searches:
+            return self._pending(str(blueprint), values, source)
         return self._built(EntityKey(str(blueprint), str(identifier)), values[2:], source)
+
+    def _pending(self, blueprint: str, values: list[Json], source: str) -> Pending:
+        fields = dict(zip(self._layout.paths, values[2:], strict=True))
+        unknown = {path: value.reason for path, value in fields.items() if isinstance(value, Unknown)}
+        known = {path: value for path, value in fields.items() if path not in unknown}
+        identifier = self._key_part(IDENTIFIER, values[0], source)
+        assert not isinstance(identifier, Unusable)
+        return Pending(blueprint, identifier, known, self._rules, source, unknown)
 
     def _built(self, key: EntityKey, values: list[Json], source: str) -> DesiredEntity:
         fields = filled(self._layout.paths, values)
@@ -220,7 +233,9 @@ class Reader:
             else:
                 self._columns = [column for column in self._columns if column[0] != position]
 
-    def _key_part(self, name: str, value: Json, source: str) -> str | Unusable:
+    def _key_part(self, name: str, value: Json, source: str) -> str | Searched | Unusable:
+        if isinstance(value, Searched):
+            return value
         if isinstance(value, Unknown):
             return Unusable(value.reason)
         code, check = (BAD_IDENTIFIER, identifier_of) if name == IDENTIFIER else (BAD_BLUEPRINT, blueprint_of)
@@ -314,7 +329,7 @@ def _text_or_null(value: Json) -> str:
 def _team(value: Json) -> str:
     if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
         return ""
-    if value is None or isinstance(value, str | Unknown):
+    if value is None or isinstance(value, str | Unknown | Searched):
         return ""
     return f"text or a list of texts is expected, it is {_kind(value)}: {shown(value)}"
 

@@ -12,7 +12,9 @@ from pdsync.jq.evaluate import Unreadable, blocked, faults_of, isolate, source_o
 from pdsync.jq.problems import Problems
 from pdsync.jq.program import with_leaves
 from pdsync.jq.reading import Reader
+from pdsync.jq.searched import Waiting, settle
 from pdsync.model import DesiredEntity, Expression, Json, SearchQuery
+from pdsync.searching import unanswered
 
 if TYPE_CHECKING:
     from pdsync.jq.pool import Pool
@@ -72,12 +74,14 @@ def trace(pool: Pool, layout: Layout, record: Record) -> RecordTrace:
         return RecordTrace(layout.rule.id, source, (), (), reason, None, problems.diagnostics())
     answer, _ = isolate(pool, layout, faults, record)
     reading = reader.read(record, answer)
+    waiting = Waiting(layout.rule, reading.pending, problems=problems)
+    settle([waiting], {}, unanswered)
     return RecordTrace(
         rule=layout.rule.id,
         record=source,
         rows=_rows(reader, layout, record, answer),
-        entities=tuple(reading.entities),
-        failure=reading.failure,
+        entities=(*reading.entities, *waiting.entities),
+        failure=reading.failure or next(iter(waiting.failed.values()), ""),
         items=_items(layout, answer),
         diagnostics=problems.diagnostics(),
     )

@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pdsync.model import Catalog, DesiredEntities, DesiredEntity, EntityKey, Expression
+from pdsync.model import Catalog, DesiredEntities, DesiredEntity, EntityKey, Expression, SearchQuery
 from pdsync.normal import same
 from pdsync.plan.blueprints import blueprints_after, plan_blueprints
 from pdsync.plan.decide import CAUSES, Scope, all_causes, main_cause
@@ -298,7 +298,7 @@ def _first_other(now: MappingRule, then: MappingRule) -> str:
 
 
 def _text(part: object) -> str:
-    return part.text if isinstance(part, Expression) else repr(getattr(part, "rules", part))
+    return part.text if isinstance(part, Expression | SearchQuery) else repr(part)
 
 
 def _union(fields: Iterable[FieldChange]) -> tuple[Cause, ...]:

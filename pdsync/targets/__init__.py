@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pdsync.model import Blueprint, EntityKey, Existing, ExistingEntity, LedgerEntry, Scorecard
+    from pdsync.searching import Question
 
     Progress = Callable[[str, int, int | None], None]
     """Called with (what, done so far, total if known): `("pagerdutyService", 1000, 4812)`."""
@@ -95,6 +96,13 @@ class TargetReader(Protocol):
         self, blueprint: str, relation: str, targets: Collection[str]
     ) -> Mapping[EntityKey, ExistingEntity] | None:
         """The entities of a blueprint whose relation has any of these targets, with that relation; None if not told."""
+        ...
+
+    async def found(self, questions: Collection[Question]) -> Mapping[Question, tuple[str, ...] | str]:
+        """The identifiers that each question finds now, sorted, or why it is not answered.
+
+        Where it finds more than a relation takes, at least one more than that are given.
+        """
         ...
 
     async def scorecards(self, blueprint: str) -> tuple[Scorecard, ...] | None:

@@ -366,11 +366,11 @@ def _search() -> SearchQuery:
 
 
 def test_search_in_a_relation() -> None:
-    """A relation by search is unknown until searches are resolved; the evaluated query is in the trace."""
+    """With nobody to ask a relation by search is unknown; the evaluated query is in the trace."""
     mapping = rule({"title": ".id", "relations.owner": _search(), "team": _search()})
     desired = _one(mapping, {"id": "a"})
     [entity] = desired.entities.values()
-    reason = "search queries are resolved by a later version"
+    reason = "Port answers it when a plan is made"
     assert ({"title": "a"}, {"relations.owner": reason, "team": reason}) == (entity.fields, entity.unknown)
     assert _codes(desired) == ["PD220", "PD220"]
     [row] = evaluate_record(mapping, record({"id": "a"})).rows
@@ -382,7 +382,7 @@ def test_search_as_identifier() -> None:
     """An identifier by search fails the record."""
     desired = _one(rule({"title": ".id"}, identifier=_search()), {"id": "a"})
     assert (_codes(desired), desired.entities) == (["PD221"], {})
-    assert desired.failed == {"services/P0": "identifier: search queries are resolved by a later version"}
+    assert desired.failed == {"services/P0": "identifier: Port answers it when a plan is made"}
 
 
 def test_error_in_a_leaf() -> None:

@@ -21,12 +21,14 @@ from pdsync.targets.port.around import by_blueprint, by_integration, in_parts, i
 from pdsync.targets.port.paths import BLUEPRINTS, ORGANIZATION, count_path, search_path
 from pdsync.targets.port.problems import unreadable, unsettled
 from pdsync.targets.port.requests import ask, ask_object, is_absent, tasks
+from pdsync.targets.port.search import answers
 from pdsync.targets.port.validate import refusals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
     from pdsync.model import Fields, LedgerEntry, Scorecard
+    from pdsync.searching import Question
     from pdsync.targets import EntityWrite, Progress
     from pdsync.transport import ApiClient
 
@@ -221,6 +223,10 @@ class PortReader:
                 return None
             raise
         return {key: entity for part in parts for key, entity in part.result().items()}
+
+    async def found(self, questions: Collection[Question]) -> dict[Question, tuple[str, ...] | str]:
+        """The entities that each question finds now, or why Port does not answer it; at most one more than it takes."""
+        return await answers(self._pages, questions)
 
     async def scorecards(self, blueprint: str) -> tuple[Scorecard, ...] | None:
         """The scorecards of a blueprint; None when Port does not tell (they have a permission of their own)."""
