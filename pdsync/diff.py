@@ -1,21 +1,22 @@
 """Which fields differ between two sides, and where inside a nested value.
 
 Both sides are in normal form, so a field differs when it is not `==` under `pdsync.normal.same`; nothing here is
-tolerant.  DeepDiff is only asked to look inside one nested value that is known to differ, for people to read: on
-every pair it would cost more than the rest of a plan together.
+tolerant.  Inside a nested value that is known to differ, for people to read, lists of objects are compared by key, and
+DeepDiff is asked about other lists alone: on every pair it would cost more than the rest of a plan together.
 """
 
 from __future__ import annotations
 
+import json
 from difflib import unified_diff
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from pdsync.normal import same
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from pdsync.model import Fields, Json
 
@@ -49,24 +50,85 @@ def diff_fields(before: Fields, after: Fields) -> list[Difference]:
     return [Difference(path, before.get(path), after[path]) for path in sorted(differing)]
 
 
-def inside(before: Json, after: Json) -> list[Difference]:
-    """The places inside two nested values of one type at which they differ, sorted by path (`.a[0].b`).
+class Place(NamedTuple):
+    """A place inside a nested value at which two sides differ (`.a[0].b`, or `.rules[id=P1].b` by key).
 
-    Empty when either is not a list or an object, when the types differ, or when one of them is empty: then the
-    whole value is the difference.  A list that only changed its order yields one difference with path `reordered`.
-    Texts that both hold JSON are looked into alike; when only their white space differs the path is `spacing`.
+    `only` says what the difference is where the values are equal but for that: `reordered`, `spacing`.
+    """
+
+    path: str
+    before: Json
+    after: Json
+    only: str = ""
+
+
+def inside(before: Json, after: Json) -> list[Place]:
+    """The places inside two nested values of one type at which they differ.
+
+    Empty when either is not a list or an object, when the types differ, or when one of them is empty: then the whole
+    value is the difference.  Lists of objects are compared by a key that is unique in both; a list that changed its
+    order is `reordered`.  Texts that both hold JSON are looked into alike; they may differ in `spacing` only.
     """
     parsed = _as_json(before), _as_json(after)
     if None not in parsed:
-        return inside(*parsed) if parsed[0] != parsed[1] else [Difference("spacing", before, after)]
+        return inside(*parsed) if not same(*parsed) else [Place("", before, after, "spacing")]
     if type(before) is not type(after) or not isinstance(before, list | dict) or not before or not after:
         return []
-    if isinstance(before, list) and _reordered(before, after):
-        return [Difference("reordered", before, after)]
+    return list(_places("", before, after))
+
+
+def _places(path: str, before: Json, after: Json) -> Iterator[Place]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        yield from _of_members(before, after, lambda name: f"{path}.{name}")
+    elif not isinstance(before, list) or not isinstance(after, list):
+        if not same(before, after):
+            yield Place(path, before, after)
+    elif _reordered(before, after):
+        if not same(before, after):
+            yield Place(path, before, after, "reordered")
+    elif key := _key_of(before, after):
+        one, other = ({element[key]: element for element in side} for side in (before, after))
+        yield from _of_members(one, other, lambda value: f"{path}[{key}={value}]")
+        if [value for value in one if value in other] != [value for value in other if value in one]:
+            yield Place(path, before, after, "reordered")
+    else:
+        yield from _of_elements(path, before, after)
+
+
+def _of_members(before: Mapping[Any, Json], after: Mapping[Any, Json], path: Callable[[Any], str]) -> Iterator[Place]:
+    for name in sorted(before.keys() | after.keys(), key=str):
+        if name in before and name in after:
+            yield from _places(path(name), before[name], after[name])
+        else:
+            yield Place(path(name), before.get(name), after.get(name))
+
+
+def _of_elements(path: str, before: list[Json], after: list[Json]) -> Iterator[Place]:
+    """Where two lists without a key differ: what came and went is told from what was changed."""
     from deepdiff import DeepDiff
 
     tree = DeepDiff(before, after, ignore_numeric_type_changes=True, view="tree", threshold_to_diff_deeper=0)
-    return sorted(_leaves(tree), key=lambda d: d.path)
+    found = [Place(path + place, one, other) for place, one, other in _leaves(tree)]
+    if not found and path and not same(before, after):  # true for 1, which DeepDiff takes for the same
+        found = [Place(path, before, after)]
+    yield from sorted(found, key=lambda place: place.path)
+
+
+_KEYS = ("id", "identifier", "key", "name", "email", "title")
+"""What the objects of a list may be told apart by, the surest first."""
+
+
+def _key_of(before: list[Json], after: list[Json]) -> str:
+    """The first key that every object of both lists has, each list with other values throughout; else ""."""
+    if not all(isinstance(element, dict) for element in (*before, *after)):
+        return ""
+    return next((key for key in _KEYS if _is_unique(key, before) and _is_unique(key, after)), "")
+
+
+def _is_unique(key: str, elements: list[Json]) -> bool:
+    values = [element.get(key) for element in elements]
+    fit = all(isinstance(value, str) or type(value) is int for value in values)
+    return fit and len(set(values)) == len(values)
 
 
 def changed_lines(before: Json, after: Json) -> list[str]:
@@ -107,12 +169,18 @@ def _as_json(text: Json) -> Json:
 
 
 def _reordered(before: list[Json], after: list[Json]) -> bool:
-    return len(before) == len(after) and sorted(map(repr, before)) == sorted(map(repr, after))
+    """Whether both have the same elements, as many times each."""
+    return len(before) == len(after) and sorted(map(_canonical, before)) == sorted(map(_canonical, after))
 
 
-def _leaves(tree: dict[str, Json]) -> Iterator[Difference]:
+def _canonical(value: Json) -> str:
+    """One text for equal values in normal form, whatever the order of their keys; true is not 1."""
+    return json.dumps(value, sort_keys=True)
+
+
+def _leaves(tree: dict[str, Json]) -> Iterator[tuple[str, Json, Json]]:
     for report, nodes in tree.items():
         for node in nodes:
             path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in node.path(output_format="list"))
             added, removed = report.endswith("_added"), report.endswith("_removed")
-            yield Difference(path, None if added else node.t1, None if removed else node.t2)
+            yield (path, None if added else node.t1, None if removed else node.t2)

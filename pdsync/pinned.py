@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from pdsync.model import EntityKey, Existing, ExistingEntity, LedgerEntry, Scorecard
+    from pdsync.searching import Question
     from pdsync.targets import Edit, EntityWrite, Progress, ValidatingReader
 
 
@@ -23,6 +24,7 @@ class PinnedReader:
         self._reader = reader
         self._answers: dict[object, Any] = {}
         self._known: dict[EntityKey, bool] = {}
+        self._found: dict[Question, tuple[str, ...] | str] = {}
 
     def stop(self) -> None:
         """See `TargetReader.stop`."""
@@ -76,6 +78,12 @@ class PinnedReader:
         found: Mapping[EntityKey, ExistingEntity] | None
         found = await self._once(question, lambda: self._reader.pointing_at(blueprint, relation, targets))
         return found
+
+    async def found(self, questions: Collection[Question]) -> Mapping[Question, tuple[str, ...] | str]:
+        """See `TargetReader`; each question is asked once."""
+        if fresh := [question for question in questions if question not in self._found]:
+            self._found.update(await self._reader.found(fresh))
+        return {question: self._found[question] for question in questions}
 
     async def scorecards(self, blueprint: str) -> tuple[Scorecard, ...] | None:
         """See `TargetReader`."""

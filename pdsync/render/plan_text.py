@@ -22,8 +22,8 @@ from pdsync.render.paint import Paint
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pdsync.diff import Difference
-    from pdsync.model import Branch, Change, Commit, FieldChange, Plan
+    from pdsync.diff import Place
+    from pdsync.model import Branch, Change, Commit, FieldChange, Json, Plan
 
     Block = tuple[int, list[str]]
     """The number of a change and the lines that show it."""
@@ -395,10 +395,14 @@ ONLY = {"reordered": "order only", "spacing": "white space only"}
 """Differences that are none of any value inside."""
 
 
-def inner_text(difference: Difference) -> str:
+def inner_text(place: Place) -> str:
     """One place inside a nested value, before and after."""
-    path, before, after = difference
-    return f"{visible(path)}  {ONLY.get(path) or f'{value_text(before)} -> {value_text(after)}'}"
+    told = f"{place.only}  {ONLY[place.only]}" if place.only else _both(place.before, place.after)
+    return f"{visible(place.path)}  {told}" if place.path else told
+
+
+def _both(before: Json, after: Json) -> str:
+    return f"{value_text(before)} -> {value_text(after)}"
 
 
 def _name(field: FieldChange) -> str:

@@ -1,0 +1,57 @@
+"""Where inside two nested values the difference is: every place, no other, and by key where objects have one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from pdsync.diff import Place, inside
+from pdsync.normal import same
+
+if TYPE_CHECKING:
+    import random
+
+SCALARS = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["", "a", "b"])
+NAMES = st.sampled_from(["id", "name", "a", "b"])
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=8
+)
+OBJECTS = st.dictionaries(NAMES, VALUES, min_size=1, max_size=3)
+KEYED = st.dictionaries(st.sampled_from("pqrst"), VALUES, min_size=1).map(
+    lambda of: [{"id": name, "value": value} for name, value in of.items()]
+)
+
+
+@settings(max_examples=80)
+@given(OBJECTS, OBJECTS)
+@example({"a": [1, 1]}, {"a": [True, 1]})
+@example({"a": [{"b": 1, "a": 2}]}, {"a": [{"a": 2, "b": 1}]})
+def test_there_is_a_place_exactly_where_they_differ(before: Any, after: Any) -> None:
+    """No place for equal values, some for others, and what each place shows differs."""
+    places = inside(before, after)
+    assert (places == []) is same(before, after)
+    assert all(not same(place.before, place.after) or place.before is None for place in places)
+
+
+@settings(max_examples=80)
+@given(KEYED, st.randoms(use_true_random=False))
+def test_order_only_is_reordered(elements: list[Any], order: random.Random) -> None:
+    """Whatever the order of elements, and of keys within them."""
+    moved = [dict(reversed(element.items())) for element in elements]
+    order.shuffle(moved)
+    expected = [] if same(elements, moved) else [Place("", elements, moved, "reordered")]
+    assert inside(elements, moved) == expected
+
+
+@settings(max_examples=80)
+@given(KEYED, st.randoms(use_true_random=False))
+def test_one_changed_element_is_shown_as_that_element(elements: list[Any], order: random.Random) -> None:
+    """Wherever it stands now, and whatever else it holds."""
+    changed = [dict(element) for element in elements]
+    one = order.choice(changed)
+    before, one["value"] = one["value"], "changed"
+    order.shuffle(changed)
+    places = [place for place in inside(elements, changed) if place.only != "reordered"]
+    assert places == [Place(f"[id={one['id']}].value", before, "changed")]
