@@ -121,6 +121,9 @@ class Line:
         self.moments.pass_by(f"after put {name}")
         return version
 
+    def keeps_older(self, _name: str) -> bool | None:
+        return None
+
     def remove(self, name: str, expected: str) -> None:
         self.put(name, b"", expected)
 
@@ -175,7 +178,7 @@ class Client(Here):
             found = find_run(store, ledger, None)
 
             async def work() -> ApplyResult:
-                async with self._client() as client:
+                async with self.client() as client:
                     return await resume(found, ledger, PortWriter(client), PortReader(client), store)
 
             return asyncio.run(work())
