@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pdsync.model import Catalog
 
 _PLACE = re.compile(r"(?P<file>.+):(?P<line>\d+):\d+(?P<gone>@[0-9a-f]+)?")
+_COMMIT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 _NOT_COMMITTED = "0" * 40
 _UNCOMMITTED = Commit("", "", "", "")
 
@@ -72,6 +73,26 @@ class CatalogHistory:
         except CatalogError as problem:
             raise CatalogError(_broken_base(ref, commit, problem.diagnostics)) from problem
 
+    def fetch(self, commit: str, environment: Mapping[str, str]) -> None:
+        """Get a commit from `origin` when it is not here, as in a shallow clone, under this environment for git.
+
+        Raises `CatalogError` when it cannot be had.
+        """
+        from git.exc import GitError, ODBError
+
+        if not _COMMIT.fullmatch(commit):
+            raise CatalogError(_no_base(commit))
+        try:
+            with open_repository(self._root) as repo:
+                if _has(repo, commit):
+                    return
+                shallow = repo.git.rev_parse("--is-shallow-repository") == "true"
+                depth = ["--depth=1"] if shallow else []
+                with repo.git.custom_environment(**environment, GIT_TERMINAL_PROMPT="0"):
+                    repo.git.fetch("--quiet", "--no-tags", *depth, "origin", commit)
+        except (GitError, ODBError, ValueError, OSError) as problem:
+            raise CatalogError(_no_base(commit)) from problem
+
     def commits(self, places: Iterable[str], since: str) -> dict[str, Commit]:
         """By place (`catalog/mappings/a.yaml:3:7`) the commit after `since` that brought the line as it is.
 
@@ -113,6 +134,16 @@ def _left(repo: Repo, ref: str) -> str:
     except (GitCommandError, ValueError):  # a shallow clone, or no commit yet
         common = []
     return common[0].hexsha if common else commit.hexsha
+
+
+def _has(repo: Repo, commit: str) -> bool:
+    from git.exc import GitCommandError
+
+    try:
+        repo.git.cat_file("-e", f"{commit}^{{commit}}")
+    except GitCommandError:
+        return False
+    return True
 
 
 def _no_base(ref: str) -> Diagnostic:

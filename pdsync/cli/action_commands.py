@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from pdsync.errors import Diagnostic, Severity
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pdsync.apply import ApplyResult
+    from pdsync.branch import Base
     from pdsync.cli import Options
-    from pdsync.errors import Diagnostic
+    from pdsync.errors import CatalogError
     from pdsync.github.settings import Settings
     from pdsync.model import Plan
 
@@ -69,15 +73,32 @@ class _Operations:
 
         return check_catalog(self._session.options.catalog, environment=self._session.options.environment)[1]
 
-    def plan(self) -> Plan:
-        """See `pdsync.github.action.Operations`."""
+    def plan(self, base: str) -> Plan:
+        """See `pdsync.github.action.Operations`; without a base that can be used, the plan notes why."""
         from pdsync.cli.plan_commands import make_plan
+        from pdsync.errors import CatalogError
         from pdsync.plan import Scope
         from pdsync.snapshots import Fetching
 
         allowed = self._settings
         scope = Scope(allow_deletes=allowed.allow_deletes, allow_breaking=allowed.allow_breaking)
-        return make_plan(self._session, scope, how=Fetching(accept_shrink=allowed.accept_shrink))
+        how = Fetching(accept_shrink=allowed.accept_shrink)
+        try:
+            beside = self._base(base) if base else None
+        except CatalogError as problem:
+            made = make_plan(self._session, scope, how=how)
+            return replace(made, diagnostics=(*made.diagnostics, _without_base(problem)))
+        return make_plan(self._session, scope, how=how, base=beside)
+
+    def _base(self, commit: str) -> Base:
+        """The base of a pull request; it is fetched if the checkout does not have it.  Raises `CatalogError`."""
+        from pdsync.cli.plan_commands import base_of
+        from pdsync.github.settings import git_environment
+
+        settings = self._settings
+        git = git_environment(settings.runner.server_url, settings.token)
+        self._session.history.fetch(commit, git)
+        return base_of(self._session, commit)
 
     def apply(self, plan: Plan) -> ApplyResult:
         """See `pdsync.github.action.Operations`."""
@@ -89,6 +110,13 @@ class _Operations:
         if not result.saved and result.problem is not None:
             raise result.problem
         return result
+
+
+def _without_base(problem: CatalogError) -> Diagnostic:
+    """A note in the place of what a pull request changes."""
+    (first, *_) = problem.diagnostics
+    summary = "what this pull request changes is not told apart from the rest"
+    return Diagnostic(Severity.NOTE, "PD720", summary, detail=f"{first.summary}: {first.detail}", hint=first.hint)
 
 
 def _credentials(settings: Settings) -> dict[str, str]:

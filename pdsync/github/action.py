@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import orjson
 
 from pdsync import __version__
-from pdsync.errors import Diagnostic, PdsyncError, Severity, error
+from pdsync.errors import Diagnostic, PdsyncError, error
 from pdsync.github import log
 from pdsync.github.api import GitHub, GitHubError
 from pdsync.github.body import Page, Review, comment_body, review_line, summary_body
@@ -37,11 +37,15 @@ from pdsync.github.report import (
     drifted,
     hand_over,
     has_errors,
+    of_base,
     reason_of,
+    softer,
     take_over,
+    told_something,
 )
 from pdsync.github.settings import Settings, read_settings, redact
 from pdsync.github.sticky import Comment, Thread, find, post
+from pdsync.plan.branch import parts as split
 from pdsync.plan.verdict import CHANGES, plan_exit_code
 from pdsync.render.plan_text import render_plan
 from pdsync.render.result_text import render_result
@@ -83,8 +87,8 @@ class Operations(Protocol):
         """Everything that is wrong with the catalog, offline."""
         ...
 
-    def plan(self) -> Plan:
-        """A fresh plan; sends nothing but reads."""
+    def plan(self, base: str) -> Plan:
+        """A fresh plan, beside that of the commit `base` if one is named; sends nothing but reads."""
         ...
 
     def apply(self, plan: Plan) -> Applied:
@@ -212,11 +216,14 @@ def _work(report: Report, decision: Decision, settings: Settings, operations: Op
         return replace(report, exit_code=1, fails=True, reason="catalog-invalid"), None
     if decision.mode is Mode.VALIDATE:
         return report, None
-    plan = operations.plan()
+    plan = operations.plan(decision.base)
     report = replace(report, diagnostics=tuple(dict.fromkeys((*found, *plan.diagnostics))), serial=plan.base.serial)
     if decision.mode is Mode.APPLY:
         return _apply(report, plan, settings, operations)
-    return _judged(replace(report, exit_code=plan_exit_code(plan, detailed=True)), settings), plan
+    # What the base has as well is told, but it is not what this pull request is judged by.
+    own = split(plan)[0] if plan.branch else plan
+    judged = _judged(replace(report, exit_code=plan_exit_code(own, detailed=True)), settings)
+    return replace(judged, exit_code=plan_exit_code(plan, detailed=True)), plan
 
 
 def _apply(report: Report, plan: Plan, settings: Settings, operations: Operations) -> tuple[Report, Plan | None]:
@@ -292,7 +299,8 @@ def _show(out: TextIO, report: Report, plan: Plan | None, settings: Settings, wo
     told += [render_plan(plan)] if plan else []
     told += [render_result(plan, report.outcomes, serial=report.serial)] if plan and report.outcomes else []
     _print(out, log.guarded("\n".join(told), world.draw()))
-    _print(out, log.annotation_lines(report.diagnostics, settings.catalog_path.rpartition("/")[0]))
+    softened = [softer(found) if of_base(found, plan) else found for found in report.diagnostics]
+    _print(out, log.annotation_lines(softened, settings.catalog_path.rpartition("/")[0]))
 
 
 def _cleaned(report: Report, secrets: tuple[str, ...]) -> Report:
@@ -320,7 +328,7 @@ def _tell(page: Page, out: TextIO, world: World) -> dict[str, str]:
         with _client(settings, world) as github:
             return _told(github, page, out)
     except GitHubError as problem:
-        softened = [replace(d, severity=Severity.WARNING) for d in problem.diagnostics]
+        softened = [softer(found) for found in problem.diagnostics]
         _print(out, log.annotation_lines(softened, ""))
         return {"comment-failed": "true"}
 
@@ -349,7 +357,7 @@ def _worth_telling(page: Page, old: Comment | None) -> bool:
     report, plan = page.report, page.plan
     if old is not None:
         return not (report.outcomes == () and old.record is not None and old.record.status == "applied")
-    news = changed(plan) or report.fails or bool(plan and plan.withheld)
+    news = report.fails or told_something(plan)
     return news or page.settings.comment == "always"
 
 

@@ -16,7 +16,7 @@ from pdsync import __version__
 from pdsync.errors import Diagnostic, Severity
 from pdsync.github.events import Event, Mode
 from pdsync.github.record import Record, marker
-from pdsync.github.report import PARTLY, Report
+from pdsync.github.report import PARTLY, Report, of_base
 from pdsync.github.settings import Settings, is_web_url
 from pdsync.github.text import clip, fit, fits, utf16_units
 from pdsync.model import Plan
@@ -173,7 +173,7 @@ def _above(page: Page) -> str:
         _verdict(page),
         review_line(page),
         _failures(page.report, page.plan),
-        _problems(page.report.diagnostics),
+        _problems(page.report.diagnostics, page.plan),
     ]
     return "\n\n".join(filter(None, parts))
 
@@ -192,7 +192,8 @@ def _verdict(page: Page) -> str:
     if report.mode is Mode.APPLY:
         return _not_applied(report, at)
     if report.mode is Mode.PLAN and report.comment_on and plan.changes:
-        return f"Plan for {at}. Merging this pull request applies it."
+        all_of = "all of it" if plan.branch else "it"
+        return f"Plan for {at}. Merging this pull request applies {all_of}."
     return f"Plan for {at}."
 
 
@@ -227,9 +228,15 @@ def _failures(report: Report, plan: Plan | None) -> str:
     return "\n".join([*lines, *_more(len(failed) - FAILURES_SHOWN)])
 
 
-def _problems(diagnostics: tuple[Diagnostic, ...]) -> str:
-    ranked = sorted(diagnostics, key=lambda diagnostic: list(SIGNS).index(diagnostic.severity))
-    lines = [_problem(diagnostic) for diagnostic in ranked[:PROBLEMS_SHOWN]]
+def _problems(diagnostics: tuple[Diagnostic, ...], plan: Plan | None) -> str:
+    """The worst first; after all others those that the base of the pull request has as well."""
+    known = {id(diagnostic) for diagnostic in diagnostics if of_base(diagnostic, plan)}
+    order = list(SIGNS)
+    ranked = sorted(diagnostics, key=lambda diagnostic: (id(diagnostic) in known, order.index(diagnostic.severity)))
+    lines = [
+        _problem(diagnostic) + (" (the base has it as well)" if id(diagnostic) in known else "")
+        for diagnostic in ranked[:PROBLEMS_SHOWN]
+    ]
     return "\n".join([*lines, *_more(len(ranked) - PROBLEMS_SHOWN)])
 
 

@@ -67,11 +67,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do and why, in one sentence; `comment_on` is the pull request that is told, if known already."""
+    """What to do and why, in one sentence.
+
+    `comment_on` is the pull request that is told, if known already; `base` the commit that it is to be merged into.
+    """
 
     mode: Mode
     why: str
     comment_on: int | None = None
+    base: str = ""
 
 
 def parse_event(runner: Runner, payload: Mapping[str, Any]) -> Event:
@@ -116,8 +120,9 @@ def decide(event: Event, command: str, missing: tuple[str, ...]) -> Decision:
 
 
 def _by_command(event: Event, command: str) -> Decision:
-    comment_on = event.number if event.name == "pull_request" and command == "plan" else None
-    return Decision(Mode(command), f"the input command says {command}", comment_on)
+    of_pull = event.name == "pull_request" and command == "plan"
+    told = (event.number, event.base_sha) if of_pull else (None, "")
+    return Decision(Mode(command), f"the input command says {command}", *told)
 
 
 def _by_event(event: Event) -> Decision:
@@ -137,7 +142,7 @@ def _by_event(event: Event) -> Decision:
 def _pull_request(event: Event) -> Decision:
     if event.action == "closed":
         return Decision(Mode.NOTHING, "the pull request was closed; a merge is applied by its push")
-    return Decision(Mode.PLAN, f"pull request {event.number}", event.number)
+    return Decision(Mode.PLAN, f"pull request {event.number}", event.number, event.base_sha)
 
 
 def _push(event: Event) -> Decision:

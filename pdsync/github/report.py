@@ -12,6 +12,7 @@ from pdsync import errors
 from pdsync.errors import Diagnostic, PdsyncError, Severity, StateError, error
 from pdsync.github.events import Mode
 from pdsync.model import Outcome, Plan
+from pdsync.plan.branch import changes_nothing
 from pdsync.plan.document import plan_document, read_plan
 from pdsync.plan.verdict import plan_exit_code
 
@@ -64,6 +65,25 @@ class Report:
 def changed(plan: Plan | None) -> bool:
     """Whether the plan would write to Port or let go of anything: adopting and forgetting move the state only."""
     return plan is not None and bool(plan.changes)
+
+
+def told_something(plan: Plan | None) -> bool:
+    """Whether a pull request has something to look at: what it changes itself, where that is known."""
+    if plan is None:
+        return False
+    return changed(plan) or bool(plan.withheld) if plan.branch is None else not changes_nothing(plan.branch)
+
+
+def of_base(found: Diagnostic, plan: Plan | None) -> bool:
+    """Whether the base of a pull request has the same problem."""
+    if plan is None or plan.branch is None:
+        return False
+    return found in plan.diagnostics and found not in plan.branch.diagnostics
+
+
+def softer(found: Diagnostic) -> Diagnostic:
+    """An error that does not fail the step, as the warning that it is then."""
+    return replace(found, severity=Severity.WARNING) if found.severity is Severity.ERROR else found
 
 
 def drifted(plan: Plan | None) -> bool:

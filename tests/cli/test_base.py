@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from git import Repo
 
+from pdsync.catalog.history import CatalogHistory
+from pdsync.errors import CatalogError
 from tests.cli.test_causes import PLACE, commit
 from tests.cli.workspace import MAPPING
 
@@ -136,6 +138,26 @@ def test_a_base_that_does_not_load(branched: Workspace, tmp_path: Any) -> None:
     assert ("PD651" in ran.err, f"{PLACE}:" in ran.err, f"--ref {broken[:10]}" in ran.err) == (True, True, True)
     assert "PD852" in branched.ok("plan", "--base", "main", "--rebase", PLACE, code=1).err
     assert (branched.box.log.all("port"), branched.box.log.all("pagerduty")) == ([], [])
+
+
+def test_a_base_that_is_not_here_is_fetched(branched: Workspace) -> None:
+    """By its full name and from origin alone; what is here already is not asked for."""
+    history = CatalogHistory(branched.folder / "catalog")
+    with Repo(branched.folder) as repo:
+        sha, elsewhere = str(repo.head.commit.hexsha), branched.folder.parent / "elsewhere"
+        repo.clone(str(elsewhere), multi_options=["--bare"]).close()
+        history.fetch(sha, {})
+        with pytest.raises(CatalogError, match="the base cannot be read"):
+            history.fetch("0" * 40, {})
+        repo.create_remote("origin", elsewhere.as_uri())
+        with Repo(elsewhere) as other:
+            later = other.git.commit_tree("-m", "Later", "-p", sha, f"{sha}^{{tree}}")
+            other.git.update_ref("refs/heads/later", later)
+        history.fetch(later, {})
+        assert repo.commit(later).message == "Later\n"
+    for option in ("--upload-pack=touch x", "main", later[:10]):
+        with pytest.raises(CatalogError):
+            history.fetch(option, {})
 
 
 def test_outside_of_git(here: Workspace) -> None:

@@ -53,7 +53,7 @@ class Scripted:
             if "null" in line
         )
 
-    def plan(self) -> Plan:
+    def plan(self, base: str = "") -> Plan:
         """What differs; reading Port needs a token that is made on the way, and must be hidden."""
         self.hide("derived-access-token")
         wanted, world = json.loads(self.catalog.read_text("utf-8")), self._world()

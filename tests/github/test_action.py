@@ -241,7 +241,7 @@ class Failing(Scripted):
     def validate(self) -> tuple[Diagnostic, ...]:
         return ()
 
-    def plan(self) -> Plan:
+    def plan(self, base: str = "") -> Plan:
         raise self.__dict__["failure"]
 
 
@@ -332,9 +332,9 @@ class Chatty(Scripted):
         super().__init__(job.folder / CATALOG, job.port, hide)
         object.__setattr__(self, "out", out)
 
-    def plan(self) -> Plan:
+    def plan(self, base: str = "") -> Plan:
         self.__dict__["out"].write("::error::an entity\n")
-        made = super().plan()
+        made = super().plan(base)
         self.__dict__["out"].write("##[add-path]/another/entity derived-access-token\n")
         return made
 

@@ -144,10 +144,12 @@ class Team:
         self.uploads.append(given)
         return {"artifact-url": "https://github.example/acme/catalog/artifacts/1"}
 
-    def pull(self, sha: str, action: str = "synchronize", **inputs: str) -> Outcome:
-        head = {"sha": sha, "repo": {"id": 1}}
-        payload = {"action": action, "number": 7, "pull_request": {"number": 7, "head": head, "base": {"ref": "main"}}}
-        return self.job("pull_request", payload, sha, "refs/pull/7/merge", **inputs)
+    def pull(self, sha: str, action: str = "synchronize", *, number: int = 7, onto: str = "", **inputs: str) -> Outcome:
+        """A pull request onto main as it is, or was at `onto`."""
+        base = {"ref": "main", "sha": onto or git(self.desk, "rev-parse", "origin/main")}
+        pull = {"number": number, "head": {"sha": sha, "repo": {"id": 1}}, "base": base}
+        payload = {"action": action, "number": number, "pull_request": pull}
+        return self.job("pull_request", payload, sha, f"refs/pull/{number}/merge", **inputs)
 
     def push(self, sha: str, **inputs: str) -> Outcome:
         payload = {"head_commit": {"message": git(self.desk, "log", "-1", "--format=%B", sha)}}
@@ -207,6 +209,29 @@ def test_from_pull_request_to_applied_and_quiet(team: Team) -> None:
     assert (quiet.outputs["changes"], quiet.outputs["exitcode"]) == ("false", "0")
     assert team.fake.bodies(7) == third
 
+    # A problem that stands on main, a change in PagerDuty, and a base that the shallow checkout does not have.
+    team.fake.open_pull(8)
+    broken = MAPPING + "            url: .html_url | error\n"
+    onto = team.commit("main", catalog(broken))
+    team.commit("main", {"README.md": "Main goes on"})
+    added = team.box.mutate({"action": "add_service", "name": "Added in PagerDuty"})
+    shouted = min(team.box.store.entities("pagerdutyService"))
+    shout = f'if .id == "{shouted}" then .status + "!" else .status end'
+    mine = team.commit("shout", catalog(broken.replace("status: .status", f"status: '{shout}'")))
+    beside = team.pull(mine, "opened", number=8, onto=onto)
+    told = team.fake.bodies(8)[0]
+    assert beside.success, beside.text
+    assert (beside.outputs["exitcode"], beside.outputs["failure-reason"]) == ("1", "")
+    assert "**This branch:** 0 to create, 1 to update, 0 to delete. With or without it: 1 to create." in told
+    assert "<summary>The rest, with or without this branch: 1</summary>\n\n- source: 1 (PagerDuty has moved)" in told
+    assert "(the base has it as well)" in told
+    assert {kind for kind, _, _ in beside.log.annotations} == {"warning"}
+    assert added["id"] in told
+
+    alone = team.pull(mine, number=8, onto="0" * 40)
+    assert (alone.success, alone.outputs["failure-reason"]) == (False, "mapping")
+    assert "what this pull request changes is not told apart from the rest" in team.fake.bodies(8)[0]
+
 
 def test_drift_is_seen_on_schedule_and_nothing_is_written(team: Team) -> None:
     """Somebody edits Port by hand: the scheduled run tells, and leaves Port as it is."""
@@ -233,7 +258,7 @@ def test_an_invalid_catalog_fails_the_pull_request_at_its_line(team: Team) -> No
 
 def test_the_plan_is_uploaded_on_request(team: Team) -> None:
     """The artifact is the plan file; the comment links to it."""
-    done = team.pull(team.commit("services", catalog()), "opened", **{"upload-plan": "true"})
+    done = team.pull(team.commit("services", catalog()), "opened", number=7, onto="", **{"upload-plan": "true"})
     assert [Path(given["path"]).name for given in team.uploads] == ["plan.json"]
     assert done.outputs["artifact-url"] in team.fake.bodies(7)[0]
 
