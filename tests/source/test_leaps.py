@@ -40,6 +40,7 @@ class Analysed:
         self.rows.sort(key=lambda row: row["created_at"])
         self.size = size
         self.asked: list[dict[str, Any]] = []
+        self.open = self.most = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         body = json.loads((await receive())["body"])
@@ -52,6 +53,23 @@ class Analysed:
         more = begin + self.size < len(found)
         page = {"data": part, "more": more, "first": None, "last": part[-1]["id"] if part else None}
         await Script([(200, {}, json.dumps(page).encode())])(scope, receive, send)
+
+    async def send(self, _method: str, _path: str, *, body: Any, **_: Any) -> Any:
+        """The same without a server; notes how many were asked for at the same time."""
+        answers: list[bytes] = []
+
+        async def receive() -> Any:
+            return {"body": json.dumps(body).encode()}
+
+        async def collect(message: Any) -> None:
+            answers.append(message.get("body", b""))
+
+        self.open += 1
+        self.most = max(self.most, self.open)
+        await asyncio.sleep(0)
+        await self({}, receive, collect)
+        self.open -= 1
+        return Reply(200, {}, b"".join(answers))
 
 
 def analysed(stage: Stage, size: int, **others: Any) -> tuple[dict[str, Any], Analysed]:
@@ -100,20 +118,18 @@ def test_rows_are_found_wherever_they_are(size: int, hours: list[int], wanted: s
     app = Analysed({id_: in_utc(at) for id_, at in moments.items()}, size)
     sought = {id_: at for n, (id_, at) in enumerate(moments.items()) if n in wanted}
 
-    async def send(_method: str, _path: str, *, body: Any, **_: Any) -> Any:
-        answers: list[bytes] = []
-
-        async def receive() -> Any:
-            return {"body": json.dumps(body).encode()}
-
-        async def collect(message: Any) -> None:
-            answers.append(message.get("body", b""))
-
-        await app({}, receive, collect)
-        return Reply(200, {}, b"".join(answers))
-
     found: dict[str, bytes] = {}
-    asker = SimpleNamespace(send=send)
-    asyncio.run(Leaps(asker, sought, {}, found=found, tally=Tally("", None)).read())
+    asyncio.run(Leaps(SimpleNamespace(send=app.send), sought, {}, found=found, tally=Tally("", None)).read())
     assert found.keys() == sought.keys()
     assert len(app.asked) <= max(len(sought), len(hours) // size + 4)
+
+
+@pytest.mark.parametrize(("count", "requests", "at_once"), [(1000, 1, 1), (3500, 4, 4), (12_000, 12, 4)])
+def test_many_are_read_side_by_side(count: int, requests: int, at_once: int) -> None:
+    """All incidents of a time in as few requests as they have pages, several at the same time."""
+    made = {f"Q{n}": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=n) for n in range(count)}
+    app = Analysed({id_: in_utc(at) for id_, at in made.items()}, 1000)
+    found: dict[str, bytes] = {}
+    asyncio.run(Leaps(SimpleNamespace(send=app.send), made, {}, found=found, tally=Tally("", None)).read())
+    assert found.keys() == made.keys()
+    assert (len(app.asked), app.most) == (requests, at_once)

@@ -2,7 +2,8 @@
 
 Rows are listed in the order in which incidents were made, a thousand a page.  A page begins where the next incident at
 hand was made, and so leaps over those in between that nobody asked for: a few incidents cost a few requests, however
-many others there are, and all of them cost no more than their pages.
+many others there are, and all of them cost no more than their pages.  As a page begins where the last one ended, many
+are read in parts of a few pages, side by side.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 from pdsync.kinds import KINDS
 from pdsync.sources.pagerduty.moments import in_utc
 from pdsync.sources.pagerduty.records import FieldReader, malformed
+from pdsync.sources.pagerduty.tasks import together
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -30,6 +32,15 @@ _WIDEST = timedelta(days=365).total_seconds()
 
 _SLACK = 1.0
 """Seconds by which the moment in a row may differ from that in the incident."""
+
+_APART = 5 * _SLACK
+"""Between incidents so far from each other, no window that ends with the one begins before the other."""
+
+_AT_ONCE = 4
+"""So many parts are read at the same time; each may have a last page that is not full, and so cost a request more."""
+
+Sought = tuple[float, str]
+"""When an incident was made, and its id."""
 
 
 class Rows(msgspec.Struct):
@@ -68,6 +79,9 @@ class Leaps:
     async def read(self) -> None:
         """Read them all; who has no row is not found.  Raises what `send` raises, and `Malformed`."""
         sought = sorted((at.timestamp(), id_) for id_, at in self._made.items())
+        await together(self._read(part) for part in _parts(sought))
+
+    async def _read(self, sought: list[Sought]) -> None:
         cursors = [""]
         start = 0.0
         while sought:
@@ -109,6 +123,21 @@ class Leaps:
         if any(earlier > later for earlier, later in pairwise(times)):
             raise malformed(_KIND, "rows are not in the order that was asked for")
         return times[-1] if times else 0.0
+
+
+def _parts(sought: list[Sought]) -> list[list[Sought]]:
+    """Parts that can be read at the same time, each of a few whole pages if all rows are asked for.
+
+    They are cut where nothing was made for a while, so that no row is listed with two of them.
+    """
+    size = _PER_PAGE * -(-len(sought) // (_PER_PAGE * _AT_ONCE))
+    parts, begin = [], 0
+    while len(sought) - begin > size:
+        gaps = (end for end in range(begin + size, begin, -1) if sought[end][0] - sought[end - 1][0] > _APART)
+        end = next(gaps, len(sought))
+        parts.append(sought[begin:end])
+        begin = end
+    return [*parts, sought[begin:]] if begin < len(sought) else parts
 
 
 def _seconds(created: object) -> float:
