@@ -56,8 +56,8 @@ if TYPE_CHECKING:
 CHANGED_SINCE = "changed-since"
 """The guard that tells how much is not as the run left it."""
 
-REVERTED = "reverted"
-"""The reason of what is put back."""
+REVERTED, MADE = "reverted", "made-by-run"
+"""The reasons of what is put back: as it was before, or not there."""
 
 _NOT_OURS_BEFORE = ("taken-over", "equal")
 _META = ("title", "icon", "team")
@@ -228,7 +228,9 @@ class _Names(NamedTuple):
 
 def _turned(draft: Change, change: Change) -> Change:
     """A draft as part of a revert; what was half of a rename still is."""
-    reason = RENAMED if change.twin and draft.action in ("create", "delete") else REVERTED
+    reason = MADE if draft.action == "delete" else REVERTED
+    if change.twin and draft.action in ("create", "delete"):
+        reason = RENAMED
     return replace(draft, n=0, after=(), reason=reason, seen="")
 
 

@@ -184,7 +184,8 @@ def _head(plan: Plan) -> str:
         lines.append(f"source   {visible(base.source)}  snapshot of {visible(base.taken_at)}")
     if plan.branch is not None:
         lines.append(f"base     {visible(plan.branch.ref)}  commit {visible(plan.branch.commit[:10])}")
-    return "\n".join([*lines, f"catalog  {commit}  state {state}"])
+    lines.append(f"catalog  {commit}  state {state}")
+    return "\n".join([*lines, *(f"reverts  {visible(str(run))}" for run in [base.scope.get("reverts")] if run)])
 
 
 def _legend(plan: Plan, paint: Paint) -> str:
@@ -344,6 +345,7 @@ REASONS = {
     "identifier-changed": "its record has another identifier",
     "follows": "",
     "reverted": "as before that run",
+    "made-by-run": "made by that run",
 }
 """What people read for a change's reason."""
 
