@@ -12,10 +12,10 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pdsync.errors import Diagnostic, Origin, error
+from pdsync.errors import Diagnostic, Origin, error, warning
 from pdsync.model import Change, Expression, Held, Json
 from pdsync.plan.order import relation_targets
-from pdsync.plan.values import checks_of, correction, required_paths
+from pdsync.plan.values import checks_of, correction, doubts_of, required_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pdsync.model import Blueprint, EntityKey, MappingRule
     from pdsync.plan.decide import Facts
 
-REFUSED, LACKING, ASKED = "PD610", "PD611", "PD612"
+REFUSED, LACKING, ASKED, DOUBTED = "PD610", "PD611", "PD612", "PD613"
 _NAMED = 5
 _SHOWN = 60
 
@@ -39,13 +39,17 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One value that Port would refuse: why, and whether the entity cannot do without it."""
+    """One value that Port would refuse: why, and whether the entity cannot do without it.
+
+    Of one that is `doubted` it is not known whether Port does: that is said, and it is written all the same.
+    """
 
     path: str
     reason: str
     vital: bool
     value: Json = None
     told: bool = False
+    doubted: bool = False
 
 
 def check_upserts(upserts: Iterable[Change], facts: Facts, blueprints: Mapping[str, Blueprint]) -> Checked:
@@ -57,10 +61,11 @@ def check_upserts(upserts: Iterable[Change], facts: Facts, blueprints: Mapping[s
     kept: dict[EntityKey, Change] = {}
     held: dict[EntityKey, Held] = {}
     for change in listed:
-        refusals = list(rulers[change.blueprint].refusals(change)) if change.blueprint in rulers else []
+        found = list(rulers[change.blueprint].refusals(change)) if change.blueprint in rulers else []
+        refusals = [refusal for refusal in found if not refusal.doubted]
         if why := facts.refused.get(change.key):
             refusals.append(Refusal("", why, vital=True))
-        for refusal in refusals:
+        for refusal in (*refusals, *(refusal for refusal in found if refusal.doubted)):
             problems.add(change, refusal)
         if not refusals:
             kept[change.key] = change
@@ -77,6 +82,7 @@ class _Ruler:
 
     def __init__(self, blueprint: Blueprint) -> None:
         self._checks = checks_of(blueprint)
+        self._doubts = doubts_of(blueprint)
         self._required = required_paths(blueprint)
 
     def refusals(self, change: Change) -> Iterator[Refusal]:
@@ -94,6 +100,8 @@ class _Ruler:
             elif (check := self._checks.get(path)) and (reason := check(value)):
                 vital = created and path in self._required
                 yield Refusal(path, reason, vital=vital, value=value, told=True)
+            elif (doubt := self._doubts.get(path)) and (reason := doubt(value)):
+                yield Refusal(path, reason, vital=False, value=value, told=True, doubted=True)
 
 
 def _said(refusals: Sequence[Refusal]) -> str:
@@ -172,12 +180,13 @@ class _Problems:
     def __init__(self, facts: Facts, blueprints: Mapping[str, Blueprint]) -> None:
         self._rules = {rule.id: rule for rule in facts.catalog.rules}
         self._blueprints = blueprints
-        self._found: defaultdict[tuple[str, str, str], list[tuple[Change, Refusal]]] = defaultdict(list)
+        self._found: defaultdict[tuple[str, str, bool, str], list[tuple[Change, Refusal]]] = defaultdict(list)
 
     def add(self, change: Change, refusal: Refusal) -> None:
         """Note a refusal."""
         rule = self._rule(change, refusal.path)
-        self._found[rule.id if rule else change.blueprint, refusal.path, refusal.reason].append((change, refusal))
+        where = rule.id if rule else change.blueprint
+        self._found[where, refusal.path, refusal.doubted, refusal.reason].append((change, refusal))
 
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """All of it, in the order of the catalog."""
@@ -194,6 +203,15 @@ class _Problems:
             hint = "change the mapping or the blueprint; the message is Port's own"
             return error(ASKED, "Port says it would refuse this", detail=detail, hint=hint, records=records)
         value = f", it is {_shown(refusal.value)}" if refusal.told else ""
+        if refusal.doubted:
+            return warning(
+                DOUBTED,
+                "Port may refuse a value, depending on how it counts characters",
+                detail=f"{refusal.path} of {change.key}: {refusal.reason}{value}{among}",
+                origin=_origin(rule, refusal.path),
+                hint="characters such as emoji count as one or as two; `plan --validate-remote` asks Port",
+                records=records,
+            )
         return error(
             REFUSED if refusal.told else LACKING,
             "Port would refuse a value" if refusal.told else "a required value is missing",

@@ -14,6 +14,7 @@ from pdsync.plan.order import relation_targets
 from pdsync.plan.ownership import Ownership
 from pdsync.plan.rename import successors
 from pdsync.plan.retention import Retention
+from pdsync.plan.values import is_identifier
 from pdsync.sharing import filled
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def with_stubs(
                 continue
             if target in there and (target.blueprint in unproven or owned[target].source in facts.desired.failed):
                 continue
+            if not is_identifier(target.identifier):
+                continue  # a wrong value, which is said of it where it stands
             if target in there or (makes and not target.blueprint.startswith("_")):
                 needed.setdefault(target, DesiredEntity(target, {}, entity.rules, ""))
             else:

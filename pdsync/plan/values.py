@@ -6,6 +6,7 @@ that says anything (Port API reference, Properties, Relations); what only Port k
 
 from __future__ import annotations
 
+import ast
 import ipaddress
 import json
 import re
@@ -16,15 +17,18 @@ from urllib.parse import urlsplit
 import regex  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from pdsync.model import Blueprint, Json
 
     Check = Callable[[Json], str]
+    Measure = Callable[[str], int]
 
 _KEYWORDS: Final = (
     "type",
     "enum",
+    "items",
+    "pattern",
     "minLength",
     "maxLength",
     "minimum",
@@ -39,6 +43,10 @@ _KEYWORDS: Final = (
     "patternProperties",
     "additionalProperties",
     "required",
+    "anyOf",
+    "allOf",
+    "oneOf",
+    "not",
 )
 """What of a property's definition is about its values; titles, icons and colours are not."""
 
@@ -61,6 +69,12 @@ def checks_of(blueprint: Blueprint) -> dict[str, Check]:
     return checks
 
 
+def doubts_of(blueprint: Blueprint) -> dict[str, Check]:
+    """The `length_check` of each path that has one."""
+    found = ((f"properties.{name}", length_check(part)) for name, part in blueprint.properties.items())
+    return {path: check for path, check in found if check is not None}
+
+
 def required_paths(blueprint: Blueprint) -> dict[str, bool]:
     """The paths that must have a value -> whether Port fills in a default when an entity is created without."""
     properties = blueprint.properties
@@ -69,24 +83,40 @@ def required_paths(blueprint: Blueprint) -> dict[str, bool]:
 
 
 def property_check(definition: Mapping[str, Json]) -> Check:
-    """Whether a value is one of this property."""
+    """Whether a value is one of this property.
+
+    Port's pages do not say whether it counts a text's length in characters or in UTF-16 units, which differ beyond the
+    basic plane: only what is too long or too short either way is refused (see `length_check`).
+    """
+    return _compiled(definition, most=_characters, least=_units)
+
+
+def length_check(definition: Mapping[str, Json]) -> Check | None:
+    """Whether a value that `property_check` takes is one however lengths are counted; None where they do not matter."""
+    if not _limits_length(definition):
+        return None
+    strict = _compiled(definition, most=_units, least=_characters)
+    return lambda value: strict(value) if _is_beyond_basic(value) else ""
+
+
+def _compiled(definition: Mapping[str, Json], *, most: Measure, least: Measure) -> Check:
     import fastjsonschema
 
-    matches = _pattern_check(definition)
-    schema = {"$schema": "http://json-schema.org/draft-07/schema#", **_schema(definition)}
+    spoken = _Spoken(most, least)
+    schema = {"$schema": "http://json-schema.org/draft-07/schema#", **_schema(definition, spoken)}
     try:
         if _refers(schema):
             return lambda _: ""  # a reference is not followed: it may lead to any address
-        validate = fastjsonschema.compile(schema, formats=_FORMATS, use_default=False)
-    except (fastjsonschema.JsonSchemaDefinitionException, SyntaxError, re.error):
+        validate = fastjsonschema.compile(schema, formats=spoken.formats, use_default=False)
+    except (fastjsonschema.JsonSchemaDefinitionException, SyntaxError, TypeError, AttributeError, re.error):
         return lambda _: ""  # what Port keeps as a definition is Port's; only it can tell
 
     def check(value: Json) -> str:
         try:
             validate(value)
         except fastjsonschema.JsonSchemaValueException as refused:
-            return str(refused.message).replace("data", "it", 1)
-        return matches(value) if matches else ""
+            return spoken.said(str(refused.message).replace("data", "it", 1))
+        return ""
 
     return check
 
@@ -95,9 +125,9 @@ def relation_check(definition: Mapping[str, Json]) -> Check:
     """Whether a value is one identifier, or a list of them where the relation is to many."""
     if definition.get("many"):
         return lambda value: (
-            "" if isinstance(value, list) and all(map(_is_identifier, value)) else "it must be a list of identifiers"
+            "" if isinstance(value, list) and all(map(is_identifier, value)) else "it must be a list of identifiers"
         )
-    return lambda value: "" if _is_identifier(value) else "it must be one identifier"
+    return lambda value: "" if is_identifier(value) else "it must be one identifier"
 
 
 def correction(definition: Mapping[str, Json], value: Json, expression: str) -> str:
@@ -145,24 +175,129 @@ def _is_numeric(text: str) -> bool:
     return True
 
 
-def _schema(definition: Mapping[str, Json]) -> dict[str, Any]:
+def _schema(definition: Mapping[str, Json], spoken: _Spoken) -> dict[str, Any]:
     """A property's definition as the JSON Schema of its values, without what Port says in keywords of its own."""
-    schema = _spoken({key: definition[key] for key in (*_KEYWORDS, "items") if key in definition})
+    schema: dict[str, Any] = spoken.of({key: definition[key] for key in _KEYWORDS if key in definition})
     return {**_LABELED_URL, **schema} if definition.get("format") == "labeled-url" else schema
 
 
-def _spoken(definition: Mapping[str, Json]) -> dict[str, Any]:
-    """A schema with all that is in it, less patterns, which are checked apart, and formats that say nothing."""
-    schema: dict[str, Any] = {key: part for key, part in definition.items() if key != "pattern"}
-    for key in ("items", "additionalProperties"):
-        if isinstance(schema.get(key), dict):
-            schema[key] = _spoken(schema[key])
-    for key in ("properties", "patternProperties"):
-        if isinstance(schema.get(key), dict):
-            schema[key] = {n: _spoken(part) if isinstance(part, dict) else part for n, part in schema[key].items()}
-    if schema.get("format") not in _FORMATS:
-        schema.pop("format", None)
-    return schema
+_OTHERS: Final = re.compile(r"(.*) must not contain (\{.*\}) properties", re.DOTALL)
+_OF_TEXTS: Final = ("format", "minLength", "maxLength", "pattern")
+_ONE: Final = (
+    "items",
+    "additionalItems",
+    "additionalProperties",
+    "contains",
+    "propertyNames",
+    "not",
+    "if",
+    "then",
+    "else",
+)
+_LISTS: Final = ("anyOf", "allOf", "oneOf", "items")
+_MAPS: Final = ("properties", "patternProperties", "dependencies")
+"""Where schemas stand in a schema: as the value of a keyword, in a list, under names."""
+
+
+class _Spoken:
+    """Schemas with all that is in them, where texts are measured and matched as `formats` of our own.
+
+    Patterns are those of ECMA-262, which Python's are not, and lengths are counted by `most` and `least`.  Formats that
+    say nothing are left out, and so are patterns that cannot be told here.
+    """
+
+    def __init__(self, most: Measure, least: Measure) -> None:
+        self.formats: dict[str, Callable[[str], bool]] = dict(_FORMATS)
+        self._words: dict[str, str] = {}
+        self._most, self._least = most, least
+
+    def said(self, message: str) -> str:
+        """A message with our own formats in words, and with names in order: those of a set come in any."""
+        start, _, name = message.rpartition(" must be ")
+        if name in self._words:
+            return f"{start} must {self._words[name]}"
+        if others := _OTHERS.fullmatch(message):
+            return f"{others[1]} must not contain {', '.join(map(repr, sorted(ast.literal_eval(others[2]))))}"
+        return message
+
+    def of(self, schema: Json) -> Json:
+        """A schema so."""
+        if not isinstance(schema, dict):
+            return schema
+        made = {key: self._inner(key, part) for key, part in schema.items() if key not in _OF_TEXTS}
+        _without_odd_names(made)
+        own = [name for key in _OF_TEXTS if key in schema and (name := self._format(key, schema[key]))]
+        if own:
+            made["allOf"] = [*(made.get("allOf") or ()), *({"format": name} for name in own)]
+        return made
+
+    def _inner(self, key: str, part: Json) -> Json:
+        if key in _LISTS and isinstance(part, list):
+            return [self.of(each) for each in part]
+        if key in _MAPS and isinstance(part, dict):
+            return {name: self.of(each) for name, each in part.items()}
+        return self.of(part) if key in _ONE else part
+
+    def _format(self, key: str, bound: Json) -> str:
+        """The name of the format that stands for a keyword about texts, "" where it says nothing."""
+        if key == "format":
+            return bound if isinstance(bound, str) and bound in _FORMATS else ""
+        if key == "pattern":
+            pattern = _pattern(bound)
+            return self._own(f"match {bound}", lambda text: pattern.search(text) is not None) if pattern else ""
+        if not isinstance(bound, int | float) or isinstance(bound, bool):
+            return ""
+        if key == "maxLength":
+            return self._own(f"be at most {bound} characters long", lambda text: self._most(text) <= bound)
+        return self._own(f"be at least {bound} characters long", lambda text: self._least(text) >= bound)
+
+    def _own(self, words: str, test: Callable[[str], bool]) -> str:
+        name = f"own-{len(self._words)}"  # stands in generated code, where a pattern could end its string
+        self._words[name] = words
+        self.formats[name] = test
+        return name
+
+
+def _without_odd_names(schema: dict[str, Any]) -> None:
+    """Take out the patterns of names that Python does not read, and with them what is said of all other names."""
+    by_pattern = schema.get("patternProperties")
+    if isinstance(by_pattern, dict) and (odd := [name for name in by_pattern if not _is_plain_pattern(name)]):
+        schema["patternProperties"] = {name: part for name, part in by_pattern.items() if name not in odd}
+        schema.pop("additionalProperties", None)
+
+
+def _is_plain_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
+
+
+def _characters(text: str) -> int:
+    return len(text)
+
+
+def _units(text: str) -> int:
+    return len(text) + sum(character > _BASIC_PLANE for character in text)
+
+
+_BASIC_PLANE: Final = "\uffff"
+
+
+def _limits_length(part: Json) -> bool:
+    if isinstance(part, dict):
+        return "maxLength" in part or "minLength" in part or any(map(_limits_length, part.values()))
+    return isinstance(part, list) and any(map(_limits_length, part))
+
+
+def _is_beyond_basic(value: Json) -> bool:
+    """Whether any text in a value has a character that JavaScript counts as two."""
+    if isinstance(value, str):
+        return not value.isascii() and max(value) > _BASIC_PLANE
+    if isinstance(value, dict):
+        return any(map(_is_beyond_basic, [*value, *value.values()]))
+    return isinstance(value, list) and any(map(_is_beyond_basic, value))
 
 
 def _refers(schema: Json) -> bool:
@@ -171,41 +306,27 @@ def _refers(schema: Json) -> bool:
     return isinstance(schema, list) and any(map(_refers, schema))
 
 
-def _pattern_check(definition: Mapping[str, Json]) -> Check | None:
-    """Whether texts match the patterns that a definition, its items and its members have; None where there are none."""
-    pattern = _pattern(definition.get("pattern"))
-    items = definition.get("items")
-    of_items = _pattern_check(items) if isinstance(items, dict) else None
-    members = definition.get("properties")
-    of_members = {
-        name: inner
-        for name, part in (members.items() if isinstance(members, dict) else ())
-        if isinstance(part, dict) and (inner := _pattern_check(part))
-    }
-    if pattern is None and of_items is None and not of_members:
-        return None
-
-    def check(value: Json) -> str:
-        if isinstance(value, str) and pattern is not None and pattern.search(value) is None:
-            return f"it must match {definition['pattern']}"
-        inside: Iterable[tuple[str, str]] = ()
-        if isinstance(value, list) and of_items:
-            inside = ((f"[{n}]", of_items(part)) for n, part in enumerate(value))
-        elif isinstance(value, dict):
-            inside = ((f".{name}", inner(value[name])) for name, inner in of_members.items() if name in value)
-        return next((f"it{where}{reason.removeprefix('it')}" for where, reason in inside if reason), "")
-
-    return check
-
-
 def _pattern(text: Json) -> regex.Pattern[str] | None:
     """An ECMA-262 pattern; None where there is none, or none that can be told here."""
     if not isinstance(text, str):
         return None
+    parts, in_class, rest = [], False, iter(text)
+    for character in rest:
+        if character == "\\":
+            escaped = next(rest, "")
+            ascii_only = _SHORTHANDS.get(escaped, "")
+            parts.append(ascii_only if in_class and ascii_only else f"[{ascii_only}]" if ascii_only else f"\\{escaped}")
+            continue
+        in_class = character == "[" or (in_class and character != "]")
+        parts.append(r"\Z" if character == "$" and not in_class else character)
     try:
-        return regex.compile(regex.sub(r"(?<!\\)\$\Z", r"\\Z", text), regex.ASCII)
+        return regex.compile("".join(parts))
     except regex.error:
         return None
+
+
+_SHORTHANDS: Final = {"d": "0-9", "w": "A-Za-z0-9_"}
+"""What is ASCII in ECMA-262 and more in Python; letters by property are of all scripts in both."""
 
 
 def _text(value: Json) -> str:
@@ -217,7 +338,8 @@ def _team(value: Json) -> str:
     return "" if value is None or isinstance(value, str) or texts else "it must be text or a list of texts"
 
 
-def _is_identifier(value: Json) -> bool:
+def is_identifier(value: Json) -> bool:
+    """Whether a value can be the identifier of an entity."""
     return isinstance(value, str) and _IDENTIFIER.fullmatch(value) is not None
 
 

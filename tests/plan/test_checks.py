@@ -57,6 +57,9 @@ WRONG: list[tuple[dict[str, Any], Any, str]] = [
     ({"type": "array", "items": {"type": "string", "pattern": "^P"}}, ["P1", "X"], ""),
     ({"type": "object", "properties": {"a": {"type": "string", "pattern": r"^\p{Lu}$"}}}, {"a": "a"}, ""),
     ({"type": "object", "properties": {"a": {"type": "string", "format": "markdown"}}}, {"a": 1}, ""),
+    ({"type": "string", "pattern": r"^[\d_]\w$"}, "١a", ""),
+    ({"type": "object", "patternProperties": {"^n": {"pattern": "^P"}}}, {"n": "X"}, ""),
+    ({"type": "object", "additionalProperties": {"anyOf": [{"type": "number"}, {"format": "email"}]}}, {"a": "b"}, ""),
     ({"type": "object", "properties": {"a": {"type": "array", "items": {"pattern": "^a$"}}}}, {"a": ["b"]}, ""),
     ({"type": "object", "format": "labeled-url"}, {"displayText": "x"}, ""),
     ({"type": "object", "format": "labeled-url"}, {"url": "example"}, ""),
@@ -71,6 +74,8 @@ RIGHT: list[tuple[dict[str, Any], Any]] = [
     ({"type": "string", "format": "ipv6"}, "::1"),
     ({"type": "string", "pattern": "(unclosed"}, "what only Port can tell"),
     ({"type": "number"}, 0.5),
+    ({"type": "string", "pattern": r"^\p{Lu}[\d]$"}, "Ж1"),
+    ({"type": "string", "maxLength": 1, "minLength": 1}, "😀"),
     ({"type": "object"}, {}),
     ({"type": "object", "format": "labeled-url"}, {"url": "https://example.com", "displayText": "x"}),
     ({"type": "array", "items": {"type": "object"}}, [{"a": [1]}]),
@@ -125,6 +130,15 @@ def definitions(draw: st.DrawFn, *, nested: bool = True) -> dict[str, Any]:
     if nested and kind == "object" and draw(st.booleans()):
         made["properties"] = {"a": draw(definitions(nested=False))}
         made["required"] = draw(st.sampled_from([[], ["a"]]))
+    if nested and kind in ("object", "array") and draw(st.booleans()):
+        inner = definitions(nested=False)
+        word, part = draw(
+            st.sampled_from([("anyOf", [..., ...]), ("allOf", [...]), ("oneOf", [..., ...]), ("not", ...)])
+        )
+        filled = [draw(inner) for _ in part] if isinstance(part, list) else draw(inner)
+        made["items" if kind == "array" else "additionalProperties"] = {word: filled}
+        if kind == "object" and draw(st.booleans()):
+            made["patternProperties"] = {"^a": draw(inner)}
     return made
 
 
