@@ -6,6 +6,7 @@ one entity alone, where it can be; all others count as we last wrote them.
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,21 +18,34 @@ from pdsync.commands import expressions, unproven
 from pdsync.errors import StateError, TargetError, UsageError, error
 from pdsync.jq.inputs import inputs_of
 from pdsync.kinds import KINDS
+from pdsync.lookups import Searches
 from pdsync.mapping import RowTrace, evaluate_record, jq_version, map_entities
-from pdsync.model import Catalog, EntityKey, Existing, ExistingEntity, Expression, PlanBase, Record, Snapshot
+from pdsync.model import (
+    Catalog,
+    DesiredEntities,
+    EntityKey,
+    Existing,
+    ExistingEntity,
+    Expression,
+    PlanBase,
+    Record,
+    Snapshot,
+)
 from pdsync.plan import Facts, Scope, make_plan
 from pdsync.plan.account import Account, Live, account_of, last_change
 from pdsync.plan.order import relation_targets
 from pdsync.privacy import Cleaner
 from pdsync.render.explanation import Explanation, Reading
+from pdsync.searching import unanswered
 from pdsync.state.store import StateStore
 from pdsync.targets import TargetReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from pdsync.model import DesiredEntities, Json, Ledger, MappingRule, Plan
+    from pdsync.model import Json, Ledger, MappingRule, Plan
     from pdsync.plan.account import LastChange
+    from pdsync.searching import Lookup
 
     Progress = Callable[[str, int, int | None], None]
 
@@ -64,12 +78,8 @@ async def explain(asked: str, ground: Ground) -> Explanation:
 
     Raises `UsageError` when there is nothing of that name, or when several things have it.
     """
-    ledger = ground.store.load()
-    rules = ground.catalog.rules
-    desired = map_entities(
-        rules, ground.snapshot, progress=ground.progress, memo=ground.store.load_memo(), like=ledger.entities
-    )
-    port = _Port(ground.reader)
+    ledger, port = ground.store.load(), _Port(ground.reader)
+    desired = await _desired(ground, ledger, port)
     meant = _meant(asked, desired, ledger, ground.snapshot) or await _elsewhere(asked, ground, port)
     if meant is None:
         raise UsageError(_nothing(asked, desired, ledger, ground.snapshot))
@@ -77,15 +87,35 @@ async def explain(asked: str, ground: Ground) -> Explanation:
     readings = [each for source in sources for each in _readings(source, ground)]
     made = [key for key, want in desired.entities.items() if want.source in meant.records]
     owned = [key for key, entry in ledger.entities.items() if entry.source in meant.records]
-    keys = dict.fromkeys([*meant.keys, *made, *owned])
-    entities = [await _account(key, desired, ledger, ground, port) for key in keys]
+    keys = [*dict.fromkeys([*meant.keys, *made, *owned])]
     return Explanation(
         asked=asked,
         snapshot=ground.snapshot.taken_at,
-        entities=tuple(entities),
+        entities=await _accounts(keys, desired, ledger, ground, port),
         readings=tuple(_of_keys(readings, meant)),
         failed={source: desired.failed[source] for source in sources if source in desired.failed},
         notes=(*_absent(sources, readings, ground), *port.notes),
+    )
+
+
+async def _desired(ground: Ground, ledger: Ledger, port: _Port) -> DesiredEntities:
+    """What mapping gives; search queries are answered where Port can be asked."""
+    seen = await port.around()
+    lookup: Lookup = unanswered
+    if seen is not None and port.reader is not None:
+        held = {key: ExistingEntity(entry.fields) for key, entry in ledger.entities.items()}
+        existing = replace(seen, entities=held)
+        known = expressions(ground.catalog.rules)
+        before = Facts(ground.catalog, DesiredEntities({}), existing, ledger, expressions=known)
+        lookup = Searches(before, port.reader, asyncio.get_running_loop()).under(ground.catalog)
+    return await asyncio.to_thread(
+        map_entities,
+        ground.catalog.rules,
+        ground.snapshot,
+        progress=ground.progress,
+        memo=ground.store.load_memo(),
+        like=ledger.entities,
+        lookup=lookup,
     )
 
 
@@ -133,10 +163,10 @@ async def _elsewhere(asked: str, ground: Ground, port: _Port) -> _Asked | None:
     key = _key(asked)
     if not key.identifier:
         return None
-    if _last(key, ground.store) is not None:
+    if _lasts([key], ground.store):
         return _Asked((key,))
-    live = await port.live(key, ())
-    return _Asked((key,)) if live is not None and live.fields is not None else None
+    live = await port.live({key: ()})
+    return _Asked((key,)) if key in live and live[key].fields is not None else None
 
 
 def _nothing(asked: str, desired: DesiredEntities, ledger: Ledger, snapshot: Snapshot) -> Json:
@@ -259,19 +289,21 @@ class _Port:
                 self._give_up(problem)
         return self._seen
 
-    async def live(self, key: EntityKey, paths: Sequence[str]) -> Live | None:
-        """What Port holds of an entity under these paths and its title; None when Port does not tell."""
+    async def live(self, wanted: Mapping[EntityKey, Collection[str]]) -> dict[EntityKey, Live]:
+        """What Port holds of entities under these paths and their title; nothing when Port does not tell."""
         if await self.around() is None or self._reader is None:
-            return None
+            return {}
         try:
-            found = (await self._reader.look({key: sorted({"title", *paths})})).get(key)
-            edits = await self._reader.edits([key]) if found else {}
+            found = await self._reader.look({key: sorted({"title", *paths}) for key, paths in wanted.items()})
+            edits = await self._reader.edits(list(found)) if found else {}
         except TargetError as problem:
             self._give_up(problem)
-            return None
-        edit = edits.get(key)
-        fields = found.fields if found else None
-        return Live(fields, edit.by, edit.at) if edit else Live(fields)
+            return {}
+        held = {key: found[key].fields if key in found else None for key in wanted}
+        return {
+            key: Live(fields, edits[key].by, edits[key].at) if key in edits else Live(fields)
+            for key, fields in held.items()
+        }
 
     async def known(self, keys: frozenset[EntityKey]) -> frozenset[EntityKey]:
         """Those of them that Port has; all of them when it is not asked."""
@@ -287,42 +319,50 @@ class _Port:
         self._reader = None
 
 
-async def _account(key: EntityKey, desired: DesiredEntities, ledger: Ledger, ground: Ground, port: _Port) -> Account:
-    want, entry = desired.entities.get(key), ledger.entities.get(key)
-    paths = {*(want.fields if want else ()), *(want.unknown if want else ()), *(entry.fields if entry else ())}
-    live = await port.live(key, sorted(paths))
-    existing = await _existing(key, live, ledger, ground.catalog, port)
-    targets = relation_targets(want.fields, existing.blueprints.get(key.blueprint)) if want else []
-    existing = replace(existing, known_targets=await port.known(frozenset(target for _, target in targets)))
+async def _accounts(
+    keys: Sequence[EntityKey], desired: DesiredEntities, ledger: Ledger, ground: Ground, port: _Port
+) -> tuple[Account, ...]:
+    """What is known of each of these entities; one plan says of all of them what comes next."""
+    if not keys:
+        return ()
+    live = await port.live({key: _paths(key, desired, ledger) for key in keys})
+    existing = await _existing(live, ledger, ground.catalog, port)
+    wanted = [desired.entities[key] for key in keys if key in desired.entities]
+    targets = [relation_targets(each.fields, existing.blueprints.get(each.key.blueprint)) for each in wanted]
+    known = await port.known(frozenset(target for some in targets for _, target in some))
     facts = Facts(
         ground.catalog,
         desired,
-        existing,
+        replace(existing, known_targets=known),
         ledger,
         unproven(ground.catalog.rules, ground.snapshot),
         expressions(ground.catalog.rules),
         f"jq {jq_version()}",
         taken_at=ground.snapshot.taken_at,
     )
-    plan = await _planned(key, facts, ground, port)
-    return account_of(key, facts, plan, live, _last(key, ground.store))
+    plan = await _planned(keys, facts, ground, port)
+    lasts = _lasts(keys, ground.store)
+    return tuple(account_of(key, facts, plan, live.get(key), lasts.get(key)) for key in keys)
 
 
-async def _existing(key: EntityKey, live: Live | None, ledger: Ledger, catalog: Catalog, port: _Port) -> Existing:
-    """Port as we last wrote it, but for this entity."""
-    entities = {owned: ExistingEntity(entry.fields) for owned, entry in ledger.entities.items()}
-    if live is not None:
-        entities.pop(key, None)
-        entities |= {key: ExistingEntity(live.fields)} if live.fields is not None else {}
+def _paths(key: EntityKey, desired: DesiredEntities, ledger: Ledger) -> set[str]:
+    want, entry = desired.entities.get(key), ledger.entities.get(key)
+    return {*(want.fields if want else ()), *(want.unknown if want else ()), *(entry.fields if entry else ())}
+
+
+async def _existing(live: Mapping[EntityKey, Live], ledger: Ledger, catalog: Catalog, port: _Port) -> Existing:
+    """Port as we last wrote it, but for what was looked at."""
+    entities = {owned: ExistingEntity(entry.fields) for owned, entry in ledger.entities.items() if owned not in live}
+    entities |= {key: ExistingEntity(each.fields) for key, each in live.items() if each.fields is not None}
     seen = await port.around()
     if seen is None:
         return Existing(ledger.org_id, "", catalog.blueprints, entities)
     return replace(seen, entities=entities)
 
 
-async def _planned(key: EntityKey, facts: Facts, ground: Ground, port: _Port) -> Plan:
-    """What a plan says of this entity alone, with its causes."""
-    glob = "".join(f"[{c}]" if c in "*?[" else c for c in str(key))
+async def _planned(keys: Sequence[EntityKey], facts: Facts, ground: Ground, port: _Port) -> Plan:
+    """What a plan says of these entities alone, with its causes."""
+    globs = tuple("".join(f"[{c}]" if c in "*?[" else c for c in str(key)) for key in keys)
     snapshot, ledger = ground.snapshot, facts.ledger
     base = PlanBase(
         ledger.lineage,
@@ -337,7 +377,7 @@ async def _planned(key: EntityKey, facts: Facts, ground: Ground, port: _Port) ->
         "",
         facts.tool,
     )
-    plan = make_plan(facts, base, Scope(only=(glob,)))
+    plan = make_plan(facts, base, Scope(only=globs))
     evidence = Evidence(facts, snapshot, ground.store, ground.history, _mapped, expressions)
     return await told_causes(plan, evidence, port.reader)
 
@@ -346,14 +386,20 @@ def _mapped(catalog: Catalog, snapshot: Snapshot) -> DesiredEntities:
     return map_entities(catalog.rules, snapshot)
 
 
-def _last(key: EntityKey, store: StateStore) -> LastChange | None:
-    """The last change of an entity that a journal here tells."""
+def _lasts(keys: Sequence[EntityKey], store: StateStore) -> dict[EntityKey, LastChange]:
+    """The last change of each of these entities that a journal here tells."""
+    found: dict[EntityKey, LastChange] = {}
+    wanted = set(keys)
     for note in reversed(store.history()):
+        if wanted <= found.keys():
+            break
         try:
             record = store.run(note.run)
         except StateError:  # one that cannot be read tells nothing
             continue
         for change in reversed(record.plan.changes) if record else ():
-            if record and change.target == "entity" and change.key == key and change.n in record.statuses:
-                return last_change(note, change, record.statuses[change.n], record.messages.get(change.n, ""))
-    return None
+            begun = record is not None and change.n in record.statuses and change.target == "entity"
+            if record and begun and change.key in wanted and change.key not in found:
+                status, message = record.statuses[change.n], record.messages.get(change.n, "")
+                found[change.key] = last_change(note, change, status, message)
+    return found

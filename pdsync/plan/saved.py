@@ -163,11 +163,12 @@ def compare(one: Plan, other: Plan) -> Comparison:
     }
     before, after = ({_place(c, twice): c for c in plan.changes} for plan in (one, other))
     both = [(before[key], change) for key, change in after.items() if key in before]
+    alike = [_work(old) == _work(change) for old, change in both]
     return Comparison(
-        same=tuple(change for old, change in both if _work(old) == _work(change)),
+        same=tuple(change for (_, change), same in zip(both, alike, strict=True) if same),
         gone=tuple(change for key, change in before.items() if key not in after),
         new=tuple(change for key, change in after.items() if key not in before),
-        differing=tuple((old, change) for old, change in both if _work(old) != _work(change)),
+        differing=tuple(pair for pair, same in zip(both, alike, strict=True) if not same),
     )
 
 

@@ -101,6 +101,8 @@ def _field(field: FieldAccount, *, asked: bool) -> Iterator[str]:
     yield f"  {visible(field.path)}"
     if field.unknown:
         yield f"      unknown: {visible(field.unknown)}"
+    if field.desired is not None:
+        yield f"      shall be: {value_text(field.desired)}"
     yield from (f"      {line}" for line in _held(field, asked=asked))
 
 

@@ -1,0 +1,81 @@
+"""Whose an entity is, by what the state, the mapping, Port and the journals say of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pdsync.model import Change, RunNote
+from pdsync.plan import Facts
+from pdsync.plan.account import Account, LastChange, Live, account_of, last_change
+from tests.builders import blueprint, catalog, desired, entry, existing, have, key, ledger, plan, rule, want
+
+NOTE = RunNote("20260601T120000Z-abcdef", "2026-06-01T12:00:00Z", "apply", 3, who="ana@laptop", commit="c0ffee")
+HELD = Live({"title": "A", "properties.tier": "1"})
+
+
+def facts(*, owned: str = "", wanted: bool = True, there: bool = True, **policy: object) -> Facts:
+    """One service: in the ledger with this origin, made by the mapping, held by Port."""
+    return Facts(
+        catalog([blueprint()], [rule()], **policy),
+        desired(*([want("a", title="A", tier="1")] if wanted else [])),
+        existing([blueprint()], {"service/a": have(title="A", tier="1")} if there else {}),
+        ledger({"service/a": entry(owned, title="A", tier="1")} if owned else {}, [blueprint()]),
+    )
+
+
+def account(of: Facts, *, live: Live | None = HELD, last: LastChange | None = None) -> Account:
+    return account_of(key("service/a"), of, plan(of, only=("service/a",)), live, last)
+
+
+def ended(action: str, status: str = "done") -> LastChange:
+    """What a journal tells of the entity."""
+    change = Change(1, "entity", action, "service", "a", "A", (), "unmapped", "catalog")  # type: ignore[arg-type]
+    return last_change(NOTE, change, status, "")
+
+
+@pytest.mark.parametrize(
+    ("of", "last", "standing", "why"),
+    [
+        (facts(owned="created"), None, "managed", "pdsync made it"),
+        (facts(owned="adopted"), None, "managed", "somebody else had made it"),
+        (facts(owned="integration"), None, "managed", "Port's own PagerDuty integration"),
+        (facts(owned="created", protect=("service/a",)), None, "protected", "`policy.protect` names it"),
+        (facts(there=False), None, "new", "Port does not have it yet"),
+        (facts(), None, "to adopt", "Port has it, the mapping speaks of it"),
+        (facts(wanted=False), None, "foreign", "pdsync never touches it"),
+        (facts(wanted=False), ended("release"), "released", f"in {NOTE.run}"),
+        (facts(wanted=False), ended("forget"), "released", f"in {NOTE.run}"),
+        (facts(wanted=False), ended("release", "failed"), "foreign", "pdsync never touches it"),
+        (facts(wanted=False, there=False), ended("delete"), "gone", f"deleted in {NOTE.run}"),
+        (facts(owned="created", wanted=False, protect=("service",)), None, "withheld", "protected"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_standing_and_why(of: Facts, last: LastChange | None, standing: str, why: str) -> None:
+    """The weightiest one first, with its reason; what else holds is told beside."""
+    told = account(of, last=last)
+    assert told.standing == standing
+    assert told.why.startswith(why) or why in told.why
+    assert (told.origin is None) == ("service/a" not in map(str, of.ledger.entities))
+
+
+def test_what_was_protected_stays_so() -> None:
+    """The ledger remembers a protection that has left the policy."""
+    of = facts(owned="created")
+    kept = {key("service/a"): replace(of.ledger.entities[key("service/a")], protect=True)}
+    told = account(replace(of, ledger=replace(of.ledger, entities=kept)))
+    assert (told.standing, told.also) == ("protected", ("managed: pdsync made it",))
+
+
+def test_what_is_held_says_why() -> None:
+    """A value that Port would refuse holds the entity; the values stand side by side."""
+    of = facts(owned="created")
+    wanted = desired(want("a", title="A", size="many"))
+    of = replace(of, desired=wanted, catalog=catalog([blueprint()], [rule(paths=("title", "properties.size"))]))
+    told = account(of)
+    assert told.standing == "held"
+    assert "properties.size" in told.why
+    size = told.fields["properties.size"]
+    assert (size.desired, size.applied, size.live) == ("many", None, None)
