@@ -19,7 +19,7 @@ from pdsync.plan.revert import entry_before
 from pdsync.state.journal import has_a_line, is_closed, paths
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from pdsync.model import Change, Ledger, LedgerEntry, OutcomeStatus, Plan, RunHead, RunRecord
@@ -129,10 +129,13 @@ def holds(ledger: Ledger, run: str) -> bool:
     return any(run in (note.run, note.resumes) for note in ledger.runs)
 
 
-def next_run_id(folder: Path, started: str, suffix: str) -> str:
-    """An id for a new run that sorts after all runs in the folder, even when the clock was set back."""
+def next_run_id(folder: Path, started: str, suffix: str, others: Iterable[str] = ()) -> str:
+    """An id for a new run that sorts after all runs in the folder, and `others` by their ids.
+
+    Even when the clock was set back, or that of another machine is fast.
+    """
     stamp = started.replace("-", "").replace(":", "")[:15] + "Z"
-    last = max((path.name[: len(stamp)] for path in paths(folder)), default="")
+    last = max((name[: len(stamp)] for name in (*(path.name for path in paths(folder)), *others)), default="")
     return f"{max(stamp, _following(last) if last >= stamp else '')}-{suffix}"
 
 

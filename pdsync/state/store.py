@@ -269,7 +269,8 @@ class StateStore:
             raise StalePlan(error("PD520", "state has moved", detail=detail, hint="plan again"))
         started = self._now()
         suffix = (self._holding.id if self._holding else self._new_id())[:6]
-        run = next_run_id(self.journals, started, suffix)
+        others = (*(note.run for note in self._stored.runs), *(record.run for record in self._elsewhere))
+        run = next_run_id(self.journals, started, suffix, others)
         reverts = Scope.read(plan.base.scope).reverts
         head = RunHead(run, started, operation, self._who, self._link, self._pull, resumes, reverts)
         carrier = self._carried.carrier(run) if self._carried else None

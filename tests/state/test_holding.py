@@ -152,6 +152,16 @@ def test_a_holder_without_a_sign_looks_dead(store: StateStore) -> None:
     assert verdict.why == "looks dead: no sign of life in 38 s, one is due every 15 s"
 
 
+@pytest.mark.parametrize("clock", ["1970-01-01T00:00:00Z", "2999-12-31T23:59:59Z"])
+@pytest.mark.parametrize("alive", [True, False])
+def test_the_clock_of_the_holder_proves_nothing(store: StateStore, clock: str, *, alive: bool) -> None:
+    """Whatever time it says, or jumps to: a sign of life while one looks tells, by one's own clock."""
+    held = replace(INFO, since=clock)
+    with store.backend.lock(held) as beat:
+        time = Time(lambda passed: beat(replace(held, beats=1, since="2026-01-01T00:00:00Z")) if alive else None)
+        assert looked(store, held, time).dead is not alive
+
+
 @pytest.mark.parametrize("then", ["free", "somebody else's"])
 def test_a_lock_that_is_given_back_was_not_a_dead_one(store: StateStore, then: str) -> None:
     """Whoever comes next has it."""

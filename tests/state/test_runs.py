@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,6 +119,28 @@ def test_a_clock_that_was_set_back_does_not_change_the_order(tmp_path: Path) -> 
     assert next_run_id(tmp_path, "2026-06-01T11:00:00Z", "00") == "20260601T120001Z-00"
     assert next_run_id(tmp_path, "2026-06-01T12:00:00Z", "00") == "20260601T120001Z-00"
     assert next_run_id(tmp_path, "2026-06-01T13:00:00Z", "00") == "20260601T130000Z-00"
+    assert next_run_id(tmp_path, "2026-06-01T13:00:00Z", "00", ["20260601T140000Z-aa"]) == "20260601T140001Z-00"
+
+
+@pytest.mark.parametrize("clock", ["1970-01-01T00:00:00Z", "2999-12-31T23:59:59Z"])
+def test_a_clock_that_jumps_loses_no_run(tmp_path: Path, clock: str) -> None:
+    """Far back or far ahead, in the middle of it all: the order of runs, and what is told of each, are as they were."""
+    runs: list[str] = []
+    for time in ("2026-06-01T12:00:00Z", clock, "2026-06-01T12:00:01Z"):
+        store = store_in(tmp_path)
+        store._now = partial(str, time)
+        owned = store.load() if runs else store.save(before(), deletes=0)
+        with store.lock("apply"):
+            journal = store.begin(plan_of_each(owned))
+            begin(journal, N["new"])
+            end(journal, Outcome(N["new"], "done"))
+            assert store.finish(journal).problem is None
+        runs.append(journal.run)
+    assert runs == sorted(runs)
+    store = store_in(tmp_path)
+    store.load()
+    assert [note.run for note in store.history()] == runs
+    assert store.unfinished() == []
 
 
 def test_only_the_last_closed_journals_are_kept(tmp_path: Path) -> None:
