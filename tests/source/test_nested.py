@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -223,6 +225,34 @@ def test_filters_of_schedules_hold_for_both_sorts(stage: Stage) -> None:
     assert {request.params for request in stage.tape.requests if request.path == "/v3/schedules"} == {
         (("limit", "1000"), ("offset", "0"))
     }
+
+
+def test_shift_based_schedules_are_read_when_all_mappings_have_the_others(stage: Stage) -> None:
+    """A schedule that is upgraded before the slowest list of the others came is not missed; each is shown but once."""
+    first, moved, *_ = sorted(stage.world.schedules)
+    stage.world.mutate({"action": "upgrade_schedule", "id": first})
+    slow = {"query": stage.world.schedules[moved].name}
+
+    too_early = asyncio.Event()
+
+    async def slowly(scope: Any, receive: Any, send: Any) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(too_early.wait(), 0.3)
+        if moved not in stage.world.upgraded:
+            stage.world.mutate({"action": "upgrade_schedule", "id": moved})
+        await stage.tape.app(scope, receive, send)
+
+    def before(request: Request) -> Asgi | None:
+        if request.path == "/v3/schedules":
+            too_early.set()
+        return slowly if request.path == "/schedules" and request.all("query") else None
+
+    stage.tape.before = before
+    queries = [query("schedules"), query("schedules", apiQueryParams=slow), query("schedules_v3")]
+    snapshot = fetch(stage, *queries)
+    assert parsed(snapshot.collections[queries[1]])[moved]["type"] == "schedule_v3"
+    shown = [request.path for request in stage.tape.requests if request.path.startswith("/v3/schedules/")]
+    assert len(shown) == len(set(shown)) == 2
 
 
 def test_rendered_shifts_are_asked_for_where_they_are_wanted(stage: Stage) -> None:

@@ -174,6 +174,9 @@ KIND_WISHES = {
     "escalation_policies": st.fixed_dictionaries(
         {"team_ids": some_of(*TEAMS[:3]), "include": some_of("teams", "targets", "services")}
     ),
+    "schedules": st.fixed_dictionaries(
+        {"team_ids": some_of(*TEAMS[:3]), "include": some_of("schedule_layers", "final_schedule")}
+    ),
     "oncalls": st.fixed_dictionaries(
         {"include": some_of("users", "schedules"), "escalation_policy_ids": some_of(*sorted(LAW.policies)[:3])}
     ),

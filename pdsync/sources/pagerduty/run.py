@@ -116,6 +116,7 @@ class Run:
         self._shelf = Shelf(Spool(folder), partial(cleaner.clean, ANY))
         self._records = Spool(folder)
         self._listings: Once[ListKey, Listing] = Once()
+        self._alone: Once[tuple[str, Params, Params], Listing] = Once()
         self._queried: list[ListKey] = []
         self._share(())
 
@@ -257,12 +258,16 @@ class Run:
         """The list of a query, with what belongs to it from elsewhere."""
         kind = KINDS[query.kind]
         if kind.detail:
+            await self._layered(asker)
             return await self._shown_alone(asker, kind.name, query.params, ())
         listing = await self._listing(asker, kind.name, query.params)
         return await self._with_shift_based(asker, query, listing) if kind.also == v3.V3 else listing
 
     async def _shown_alone(self, asker: Asker, kind: str, params: Params, shown: Params) -> Listing:
-        """A list of references, each record asked for alone."""
+        """A list of references, each record asked for alone, by whoever wants it so first."""
+        return await self._alone.get((kind, params, shown), partial(self._read_alone, asker, kind, params, shown))
+
+    async def _read_alone(self, asker: Asker, kind: str, params: Params, shown: Params) -> Listing:
         row = KINDS[kind]
         assert row.detail is not None
         listing = await self._listing(asker, kind, params)
@@ -276,8 +281,13 @@ class Run:
         )
         return replace(alone, problem=listing.problem or alone.problem, failure=listing.failure or alone.failure)
 
+    async def _layered(self, asker: Asker) -> None:
+        """Read what is asked for of the others: a schedule that is upgraded meanwhile moves to the shift-based ones."""
+        await together(self._listing(asker, *key) for key in self._queried if KINDS[key[0]].also == v3.V3)
+
     async def _with_shift_based(self, asker: Asker, query: Query, layered: Listing) -> Listing:
-        """Schedules of both sorts; the shift-based ones are read last, for what is upgraded meanwhile moves there."""
+        """Schedules of both sorts; the shift-based ones are read when all lists of the others have been."""
+        await self._layered(asker)
         shown = v3.detail_params(wire_params(KINDS[query.kind], query.params, self.now))
         shifted = await self._shown_alone(asker, v3.V3, (), shown)
         if status := v3.refused(shifted):
