@@ -10,7 +10,7 @@ values     the value of one selector key
 selectors  a whole selector
 """
 
-from pdsync.kinds.includes import ADDED, INCLUDES
+from pdsync.kinds.includes import ADDED, INCLUDES, PERHAPS
 from pdsync.kinds.moments import moment, window_start
 from pdsync.kinds.names import KINDS, KindTable, parents_of, scopes_for, suggest
 from pdsync.kinds.selectors import SelectorProblem, read_selector
@@ -39,6 +39,7 @@ __all__ = [
     "KINDS",
     "PARENT",
     "PARENT_PREFIX",
+    "PERHAPS",
     "RELATIVE_MOMENT",
     "Detail",
     "Enrichment",

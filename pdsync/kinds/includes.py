@@ -1,8 +1,8 @@
 """What each value of `include` puts into a record, so that it can be taken out again.
 
 An included object stands where a reference to it stood, with the fields that the reference has among its own
-(PagerDuty REST API, References and Includes).  Values that are not here change records in ways that the reference does
-not tell: `users` of incidents, `subdomains` of users.
+(PagerDuty REST API, References and Includes).  Values that are not here change records in ways that PagerDuty's
+documentation does not tell: `users` and `priorities` of incidents, `subdomains` of users.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ADDED = "+"
-"""Ends the path of a field that is only there when it is asked for; other paths lead to objects in place of references.
+ADDED, PERHAPS = "+", "?"
+"""End the path of a field that is only there when it is asked for: as documented, or as it seems to be.
 
-`[]` ends a step that leads to each item of a list.
+Other paths lead to objects in place of references.  `[]` ends a step that leads to each item of a list.
 """
 
 INCLUDES: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -25,7 +25,7 @@ INCLUDES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "escalation_policies": "escalation_policy",
             "teams": "teams[]",
             "integrations": "integrations[]",
-            "auto_pause_notifications_parameters": "auto_pause_notifications_parameters+",
+            "auto_pause_notifications_parameters": "auto_pause_notifications_parameters?",
         },
         "incidents": {
             "acknowledgers": "acknowledgements[].acknowledger",
@@ -34,21 +34,20 @@ INCLUDES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "conference_bridge": "conference_bridge+",
             "escalation_policies": "escalation_policy",
             "first_trigger_log_entries": "first_trigger_log_entry",
-            "priorities": "priority",
             "services": "service",
             "teams": "teams[]",
         },
         "schedules": {
-            "schedule_layers": "schedule_layers+",
-            "final_schedule": "final_schedule+",
-            "overrides_subschedule": "overrides_subschedule+",
+            "schedule_layers": "schedule_layers?",
+            "final_schedule": "final_schedule?",
+            "overrides_subschedule": "overrides_subschedule?",
         },
         "oncalls": {"users": "user", "escalation_policies": "escalation_policy", "schedules": "schedule"},
         "escalation_policies": {
             "services": "services[]",
             "teams": "teams[]",
             "targets": "escalation_rules[].targets[]",
-            "escalation_rule_assignment_strategies": "escalation_rules[].escalation_rule_assignment_strategy+",
+            "escalation_rule_assignment_strategies": "escalation_rules[].escalation_rule_assignment_strategy?",
         },
         "users": {
             "contact_methods": "contact_methods[]",

@@ -227,7 +227,9 @@ def test_whatever_mappings_differ_in_each_gets_the_bytes_it_would_get_alone(
 
 
 PAIRS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
-    ("incidents", {"date_range": "all", "include": ["services"]}, {"date_range": "all", "include": ["priorities"]}),
+    ("incidents", {"date_range": "all", "include": ["services"]}, {"date_range": "all", "include": ["assignees"]}),
+    ("incidents", {"include": ["services"]}, {"include": ["teams"]}),
+    ("services", {"include": ["teams"], "team_ids": TEAMS[:1]}, {"include": ["integrations"], "team_ids": TEAMS[:1]}),
     ("incidents", {"date_range": "all", "team_ids": TEAMS[:1]}, {"date_range": "all"}),
     ("incidents", {"since": "170d", "until": "-20d"}, {"since": "150d"}),
     ("users", {"include": ["contact_methods"]}, {}),
@@ -250,10 +252,10 @@ def test_a_wider_list_that_fails_takes_nothing_from_a_narrower(law: tuple[Stage,
     """Each list stands on its own proof: what others asked for besides is not a reason to be incomplete."""
     staged = law[0]
     narrow = wish("incidents", {"date_range": "all", "include": ["services"]})
-    wide = wish("incidents", {"date_range": "all", "include": ["priorities"]})
+    wide = wish("incidents", {"date_range": "all", "include": ["teams"]})
     alone = told(fetch(staged, narrow), narrow)
     timeout = Script([(400, {}, b'{"error":{"message":"no"}}')])
-    staged.tape.before = lambda r: timeout if "priorities" in r.all("include[]") else None
+    staged.tape.before = lambda r: timeout if "teams" in r.all("include[]") else None
     try:
         snapshot = fetch(staged, narrow, wide)
     finally:
@@ -262,20 +264,23 @@ def test_a_wider_list_that_fails_takes_nothing_from_a_narrower(law: tuple[Stage,
     assert not snapshot.collections[wide].complete
 
 
-def test_a_server_that_refers_otherwise_is_asked_for_each(law: tuple[Stage, Any]) -> None:
-    """Should a reference have something that the object has not, nothing is cut."""
-    staged = law[0]
-    plain, full = (wish("users", {"include": include}) for include in ([], ["teams"]))
+def test_a_server_that_gives_more_than_documented_is_asked_for_each(law: tuple[Stage, Any]) -> None:
+    """Should a field be there that seemed to have to be asked for, it is not cut."""
+    staged, name = law[0], "auto_pause_notifications_parameters"
+    plain, full = (wish("services", {"include": include}) for include in ([], [name]))
+    more = (b'"response_play":null', f'"response_play":null,"{name}":null'.encode())
 
     def otherwise(request: Any) -> Any:
-        return None if request.all("include[]") else Reworded(staged.tape.app, b"team_reference", b"squad_reference")
+        return (
+            Reworded(staged.tape.app, *more) if request.path == "/services" and not request.all("include[]") else None
+        )
 
     staged.tape.before = otherwise
     try:
         snapshot = fetch(staged, plain, full)
     finally:
         staged.tape.before = lambda _: None
-    assert b"squad_reference" in b"".join(raw for _, raw in told(snapshot, plain))
+    assert all(name in json.loads(raw) for _, raw in told(snapshot, plain))
     assert snapshot.collections[plain].sharing == "apart: other include"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pdsync.kinds import ADDED, INCLUDES, KINDS
+from pdsync.kinds import ADDED, INCLUDES, KINDS, PERHAPS
 from pdsync.sources.pagerduty.moments import moment
 from pdsync.sources.pagerduty.records import FieldReader, array
 from pdsync.sources.pagerduty.shares import INCLUDE, bounds_of, local_filters, near_filters
@@ -31,7 +31,7 @@ _SUFFIX = "_reference"
 def picker(key: ListKey, whole: ListKey, now: datetime) -> Test:
     """Whether a record of the whole list belongs to this one."""
     tests = [*_by_local(key, whole), *_by_near(key, whole), *_by_time(key, whole, now)]
-    return lambda raw: all(test(raw) for test in tests)
+    return tests[0] if len(tests) == 1 else lambda raw: all(test(raw) for test in tests)
 
 
 def _given(key: ListKey, name: str) -> frozenset[str]:
@@ -105,8 +105,8 @@ def _cut(cuts: dict[str, Any], raw: bytes) -> bytes:
     if parts is None:
         return raw
     for step, below in cuts.items():
-        name = step.removesuffix("[]").removesuffix(ADDED)
-        if step.endswith(ADDED):
+        name = step.rstrip(f"[]{ADDED}{PERHAPS}")
+        if step.endswith((ADDED, PERHAPS)):
             parts.pop(name, None)
         elif name in parts:
             change = partial(_cut, below) if below else _referred

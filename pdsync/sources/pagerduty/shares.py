@@ -4,10 +4,11 @@ Two mappings of incidents, one of the open and one of the resolved ones, cost on
 its own.  What a record plainly tells (`Param.local`) is put together without asking anybody: one list of just what is
 wanted, no row twice and none that nobody wants.
 
+So are lists that differ in `include`: what of it a list did not ask for is cut again, as far as it is documented.
+
 Everything else is taken out of another list only where PagerDuty agrees (see `taking`): a shorter stretch of time, some
-teams, fewer `include`.  Of these, only two are put together to something that nobody asked for as it is: lists that
-differ in `include` become one with all of it, and of stretches of time that partly overlap the later is read from where
-the earlier ends.  Lists of other teams stay apart: nothing tells beforehand how many records are of both.
+teams, what of `include` is not so well documented.  Of stretches of time that partly overlap, the later is read from
+where the earlier ends.  Lists of other teams stay apart: nothing tells beforehand how many records are of both.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from datetime import UTC, datetime
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
-from pdsync.kinds import INCLUDES, KINDS
+from pdsync.kinds import INCLUDES, KINDS, PERHAPS
 from pdsync.sources.pagerduty.moments import in_utc, moment, unbounded
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Share(NamedTuple):
 class Shares(NamedTuple):
     """What is taken from what; a list that is not in `taken` is read on its own.
 
-    `widened` are lists that nobody asked for, each with the one that is read instead if they are not worth it.
+    `widened` are lists that nobody asked for and that may cost more, each with the one that is read in its place then.
     """
 
     taken: Mapping[ListKey, Share]
@@ -63,13 +64,14 @@ class Shares(NamedTuple):
         return key
 
     def parts(self, whole: ListKey) -> list[ListKey]:
-        """The lists that are plainly parts of this one."""
-        return [key for key, share in self.taken.items() if share.plain and share.whole == whole]
+        """The lists that are plainly parts of this one, whose records stand in it as they are."""
+        plain = [key for key, share in self.taken.items() if share.plain and share.whole == whole]
+        return [key for key in plain if included(key) == included(whole)]
 
-    def rivals(self, widened: ListKey) -> list[ListKey]:
+    def rivals(self, widened: ListKey) -> dict[ListKey, Share]:
         """The lists for whose sake another one was widened."""
         own = self.widened[widened]
-        return [key for key, share in self.taken.items() if share.whole == widened and key != own]
+        return {key: share for key, share in self.taken.items() if share.whole == widened and key != own}
 
 
 def shared_lists(
@@ -93,6 +95,11 @@ def differences(key: ListKey, others: Iterable[ListKey]) -> tuple[str, ...]:
     pairs = {pair for other in others if other[0] == key[0] for pair in {*key[1]} ^ {*other[1]}}
     wires = {name for name, _ in pairs}
     return tuple(param.name for param in KINDS[key[0]].params if param.wire in wires and not param.local)
+
+
+def included(key: ListKey) -> frozenset[str]:
+    """What a list includes."""
+    return frozenset(value for name, value in key[1] if name == INCLUDE)
 
 
 # --- what records tell plainly ---------------------------------------------------------------------------------
@@ -212,8 +219,7 @@ class _Reach(NamedTuple):
         told = {*local_filters(key[0]), *near, INCLUDE}
         comparable = kind.paging == "classic" and kind.counted and not (kind.parents or kind.detail)
         same = tuple(sorted(pair for pair in left if pair[0] not in told))
-        include = frozenset(value for name, value in key[1] if name == INCLUDE)
-        return cls(key, same if comparable else None, box_of(key), _wishes(key, near), include, bounds)
+        return cls(key, same if comparable else None, box_of(key), _wishes(key, near), included(key), bounds)
 
     def is_about(self, other: _Reach) -> bool:
         """Whether what is there of the other's records is here, as far as filters go."""
@@ -235,6 +241,12 @@ class _Reach(NamedTuple):
         """Whether it is known what the includes are that only one of two has."""
         either = self.include | other.include
         return self.include == other.include or either <= INCLUDES.get(self.key[0], {}).keys()
+
+    def tells(self, other: _Reach) -> bool:
+        """Whether records plainly tell what of this list is in the other, and in what form."""
+        paths = [INCLUDES[self.key[0]][value] for value in self.include - other.include]
+        documented = not any(path.endswith(PERHAPS) for path in paths)
+        return documented and (self.near, self.bounds) == (other.near, other.bounds)
 
     def overlaps(self, earlier: _Reach) -> bool:
         """Whether the beginning of this one, and no more, is the end of an earlier one."""
@@ -262,7 +274,7 @@ class _Plan:
                 if where != at and _holds_all(other, each) and (where < at or not _holds_all(each, other))
             )
             if (longest := max(holding, key=self._held_by, default=None)) is not None:
-                self.taken[each.key] = Share(longest.key, plain=False)
+                self.taken[each.key] = Share(longest.key, plain=longest.tells(each))
 
     def _held_by(self, holder: _Reach) -> int:
         return sum(_holds_all(holder, other) for other in self._reaches)
@@ -276,9 +288,11 @@ class _Plan:
             include = each.include.union(*(other.include for other in rivals))
             others = tuple(pair for pair in each.key[1] if pair[0] != INCLUDE)
             widened = each.key[0], (*others, *((INCLUDE, value) for value in sorted(include)))
-            self.widened[widened] = each.key
+            whole = each._replace(key=widened, include=include)
             for one in (each, *rivals):
-                self.taken[one.key] = Share(widened, plain=False)
+                self.taken[one.key] = Share(widened, plain=whole.tells(one))
+            if not self.taken[each.key].plain:
+                self.widened[widened] = each.key
 
     def join_overlapping(self) -> None:
         """Of stretches of time that overlap, the later is taken from the earlier as far as that goes."""

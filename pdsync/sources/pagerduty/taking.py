@@ -1,10 +1,10 @@
 """Takes lists out of other lists, where PagerDuty agrees.
 
-A list that is to be taken from another one is begun on its own: its first page tells how much there is, and how its
-records look.  If that is all of it, it is done; otherwise it is taken from the other one, provided that as much is
-found there and that it looks the same.  If not, it is read on from the page that there is.  So whatever is put
-together, no list costs more requests than on its own, and none depends on how another one was widened: what is not
-complete, is read again on its own.
+What records tell plainly is taken as it is.  Any other list that is to be taken from another one is begun on its own:
+its first page tells how much there is, and how its records look.  If that is all of it, it is done; otherwise it is
+taken from the other one, provided that as much is found there and that it looks the same.  If not, it is read on from
+the page that there is.  So whatever is put together, no list costs more requests than on its own, and none depends on
+how another one was widened: what is not complete, is read again on its own.
 """
 
 from __future__ import annotations
@@ -125,7 +125,10 @@ class Taker:
         """Whether a list that nobody asked for saves anything: one that would be read besides is longer than a page."""
         if whole not in self._shares.widened:
             return True
-        begun = await together(self._beginning(asker, key) for key in self._shares.rivals(whole))
+        rivals = self._shares.rivals(whole)
+        if any(share.plain for share in rivals.values()):
+            return True
+        begun = await together(self._beginning(asker, key) for key in rivals)
         return any(isinstance(each, Listing) or not each.is_all for each in begun)
 
     async def _completed(self, asker: Asker, rest: ListKey, begun: Beginning, taken: Listing) -> Listing | None:
