@@ -1,11 +1,9 @@
-"""Each command on its own: init, validate, schema, snapshot, show, drift, eval, state, sandbox, demo."""
+"""Each command on its own: init, validate, schema, snapshot, show, drift, eval, state, sandbox."""
 
 from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -291,7 +289,7 @@ def test_an_environment_lays_its_part_over_the_project(here: Workspace) -> None:
     assert (ran.code, "eu" in ran.out + ran.err) == (1, True)
 
 
-# --- sandbox and demo
+# --- sandbox
 
 
 def test_the_sandbox_runs_and_can_be_changed(here: Workspace) -> None:
@@ -307,14 +305,3 @@ def test_the_sandbox_runs_and_can_be_changed(here: Workspace) -> None:
         assert "PD812" in here.ok("sandbox", "--change", "nonsense", code=1, **env).err
         process.send_signal(signal.SIGINT)
         assert process.wait() == 0
-
-
-def test_the_demo_plays_to_its_end() -> None:
-    """Every command in it ends as it must, each cause is shown, and nothing is left to do at the end."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pdsync", "demo"], capture_output=True, text=True, encoding="utf-8", check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("No changes.") == 2
-    assert [cause in done.stdout for cause in ("[catalog]", "[source]", "[drift]")] == [True] * 3
-    assert "\x1b[" not in done.stdout

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.docs.pages import PAGES, blocks, generated, name_of, read
-from tests.docs.shell import ELLIPSIS, alike, demo_steps, play
+from tests.docs.shell import ELLIPSIS, alike, demo, play, steps_of
 from tests.docs.tables import PARTS
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _rewrite_blocks(page: Path) -> int:
             outputs.setdefault(printed.block.start, {})[printed.number] = printed.printed
     for block in found.values():
         if "demo" in block.marks:
-            shown = {step.command: step.shown for step in demo_steps()}
+            shown = {step.command: step.shown for step in steps_of(demo())}
             outputs[block.start] = {n: shown.get(s.command, "") for n, s in enumerate(block.steps)}
     left = 0
     for start, printed_by_step in sorted(outputs.items(), reverse=True):

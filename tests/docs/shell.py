@@ -125,12 +125,15 @@ def pretty(printed: str, here: Stage) -> str:
     return re.sub(r"\bunknown@\S+ *", lambda who: "you@laptop".ljust(len(who[0])), printed)
 
 
-def demo_steps() -> Iterator[Step]:
-    """What `pdsync demo` runs and prints, step by step.  Sentences between the steps are left out."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pdsync", "demo"], capture_output=True, text=True, encoding="utf-8", check=True
-    )
-    for part in re.split(r"^\$ ", done.stdout, flags=re.MULTILINE)[1:]:
+def demo() -> str:
+    """What `pdsync demo` prints.  Raises `CalledProcessError` when it does not come to its end."""
+    argv = [sys.executable, "-m", "pdsync", "demo"]
+    return subprocess.run(argv, stdout=subprocess.PIPE, text=True, encoding="utf-8", check=True).stdout
+
+
+def steps_of(printed: str) -> Iterator[Step]:
+    """What a demo ran and printed, step by step.  Sentences between the steps are left out."""
+    for part in re.split(r"^\$ ", printed, flags=re.MULTILINE)[1:]:
         command, _, printed = part.partition("\n")
         for side, number in (("target  ", 4010), ("source  ", 4020)):
             printed = re.sub(rf"^({side} http://127\.0\.0\.1):\d+", rf"\1:{number}", printed, flags=re.MULTILINE)

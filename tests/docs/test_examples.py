@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.docs.pages import PAGES, ROOT, Block, Step, blocks, name_of, read
-from tests.docs.shell import Printed, alike, demo_steps, plain, play
+from tests.docs.shell import Printed, alike, demo, plain, play, steps_of
 from tests.docs.stages import STAGES, clean_environment
 
 if TYPE_CHECKING:
@@ -54,10 +54,14 @@ def _silent_failures(played: Sequence[Printed]) -> list[str]:
     return [p.place for p, command in followed if p.code and "echo $?" not in (p.step.command, command)]
 
 
-def test_the_plan_in_the_readme_is_one_of_the_demos() -> None:
-    """What the README opens with is what `pdsync demo` prints."""
+def test_the_demo_plays_to_its_end_and_the_readme_shows_a_plan_of_it() -> None:
+    """Each of its commands ends as it must, every cause is shown, nothing is left to do; the README opens with it."""
+    played = demo()
+    assert played.count("No changes.") == 2
+    assert [cause for cause in ("[catalog]", "[source]", "[drift]") if cause not in played] == []
+    assert "\x1b[" not in played
     shown = [step for block in blocks(README) if "demo" in block.marks for step in block.steps]
-    printed = {step.command: plain(step.shown) for step in demo_steps()}
+    printed = {step.command: plain(step.shown) for step in steps_of(played)}
     assert len(shown) == 1
     assert {step.command: plain(step.shown) for step in shown} == {s.command: printed[s.command] for s in shown}
 

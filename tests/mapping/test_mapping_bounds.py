@@ -119,7 +119,7 @@ def test_environment_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_rule_is_given_up_when_no_expression_alone_is_to_blame() -> None:
     """When only all expressions together take too long, and often, the records fail: the rule must not take for ever."""
-    slow = "last(range(100000)) | 1"
+    slow = "last(range(50000)) | 1"  # alone so quick that no load makes it slow
     mapping = rule({f"properties.p{n}": slow for n in range(80)})
     limits = JqLimits(seconds=0.5, stops=1)
     desired = map_entities([mapping], snapshot({"id": "a"}, {"id": "b"}), limits=limits)
