@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    from pdsync.spool import Readable
+    from pdsync.spool import Readable, Veil
 
 FORMAT = "pdsync-sealed"
 VERSION = 1
@@ -369,3 +369,30 @@ def _tampered(name: str) -> NoReturn:
     detail = f"{name}: it was changed, or cut, by something that does not have the key"
     hint = "restore it from a backup; do not go on from this copy"
     raise StateError(error("PD562", "the encrypted state is not as it was written", detail=detail, hint=hint)) from None
+
+
+# --- for this process alone --------------------------------------------------------------------------------------
+
+
+_AES_BLOCK = 16
+
+
+def new_veil() -> Veil:
+    """A veil for one temporary file: AES in counter mode, with a key that is drawn now and kept nowhere.
+
+    Each byte of the file is to be written once only.  Nobody but this process is to read it, or could write to it
+    unnoticed by the system, so nothing vouches for the bytes.
+    """
+    from cryptography.hazmat.primitives.ciphers import Cipher
+    from cryptography.hazmat.primitives.ciphers.algorithms import AES
+    from cryptography.hazmat.primitives.ciphers.modes import CTR
+
+    key = AES(os.urandom(32))
+
+    def veil(offset: int, data: bytes) -> bytes:
+        number, before = divmod(offset, _AES_BLOCK)
+        stream = Cipher(key, CTR(number.to_bytes(_AES_BLOCK, "big"))).encryptor()
+        stream.update(bytes(before))
+        return stream.update(data)
+
+    return veil

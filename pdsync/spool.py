@@ -2,7 +2,7 @@
 
 A spool is a temporary file without a name (where the system knows that, else one that goes with its last handle),
 readable by its owner only: nothing is left of it, however the process ends.  What was put there is read back by
-position, from any thread.
+position, from any thread.  Where the state is encrypted, so is the file, with a key that only this process has.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import os
 import tempfile
 import threading
 import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pdsync.errors import StateError, error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 BLOCK = 1 << 20
 """So much is written, or read in passing, at a time."""
@@ -26,6 +28,10 @@ _AHEAD = 1 << 16
 """So much is read at once where the last reading ended: records are mostly asked for in the order they stand in."""
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+Veil = Callable[[int, bytes], bytes]
+"""Makes bytes at a position unreadable, and readable again."""
 
 
 class Readable(Protocol):
@@ -96,11 +102,12 @@ class Spool(OpenFile):
     """A temporary file that grows.  One thread appends; what was appended may be read by all.
 
     It is made in `folder` (the nearest one above that there is), or where the system keeps temporary files if none is
-    given or nothing can be made there: that may be in memory.
+    given or nothing can be made there: that may be in memory.  With a `veil` of its own it cannot be read there.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, veil: Veil | None = None) -> None:
         super().__init__(_temporary(folder))
+        self._veil = veil
         self._written = 0
         self._waiting = bytearray()
 
@@ -122,7 +129,7 @@ class Spool(OpenFile):
     def flush(self) -> None:
         """Write what is waiting: needed before other threads read.  Raises `StateError` when there is no room."""
         data, self._waiting = self._waiting, bytearray()
-        left = memoryview(data)
+        left = memoryview(self._veil(self._written, bytes(data)) if self._veil else data)
         try:
             with self._turn:
                 os.lseek(self._handle, self._written, os.SEEK_SET)
@@ -132,6 +139,26 @@ class Spool(OpenFile):
                     self._written += done
         except OSError as problem:
             raise _no_room(problem) from problem
+
+    def _read(self, offset: int, size: int) -> bytes:
+        data = super()._read(offset, size)
+        return self._veil(offset, data) if self._veil else data
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Where bytes are put aside: in which folder, and what makes them unreadable for others (None: nothing)."""
+
+    folder: Path | None = None
+    veil: Callable[[], Veil] | None = None
+
+    def spool(self) -> Spool:
+        """A new temporary file."""
+        return Spool(self.folder, self.veil() if self.veil else None)
+
+
+NOWHERE = Aside()
+"""Nowhere in particular: where the system keeps temporary files."""
 
 
 def blocks(source: Readable, start: int = 0, end: int | None = None) -> Iterator[bytes]:

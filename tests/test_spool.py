@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdsync.errors import StateError
-from pdsync.spool import BLOCK, Held, Spool, blocks, lines, open_file
+from pdsync.sealing import new_veil
+from pdsync.spool import BLOCK, Aside, Held, Spool, blocks, lines, open_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 PIECES = st.lists(st.binary(max_size=40), max_size=12)
 
 
+@pytest.mark.parametrize("aside", [Aside(), Aside(veil=new_veil)], ids=["plain", "veiled"])
 @settings(max_examples=30)
 @given(PIECES, st.data())
-def test_what_was_put_comes_back(pieces: list[bytes], data: st.DataObject) -> None:
+def test_what_was_put_comes_back(aside: Aside, pieces: list[bytes], data: st.DataObject) -> None:
     """Each piece by its place, whether it was written yet or not, in any order, between others that are put."""
-    spool, places = Spool(), []
+    spool, places = aside.spool(), []
     for piece in pieces:
         places.append((spool.append(piece), piece))
         offset, expected = data.draw(st.sampled_from(places))
@@ -120,3 +122,18 @@ def test_an_open_file_is_read_after_another_took_its_name(tmp_path: Path) -> Non
     opened = open_file(path)
     other.replace(path)
     assert opened.read(0, 9) == b"old"
+
+
+def test_a_veiled_spool_cannot_be_read_on_disk() -> None:
+    """Neither what is in it, nor that two hold the same; not even equal pieces are equal there."""
+    secret = b"the name of a customer, " * 4
+    spools = [Aside(veil=new_veil).spool() for _ in range(2)]
+    found = []
+    for spool in spools:
+        for _ in range(2):
+            spool.append(secret)
+        spool.flush()
+        found.append(os.pread(spool._handle, spool.size, 0))
+        assert spool.read(3, len(secret)) == (secret * 2)[3 : len(secret) + 3]
+    assert all(b"customer" not in data for data in found)
+    assert len({found[0], found[1], found[0][len(secret) :] + found[0][: len(secret)]}) == 3

@@ -125,7 +125,7 @@ class Session:
         """PagerDuty, with the credentials of the environment."""
         from pdsync.sources.pagerduty import TOKEN_URL, open_pagerduty
 
-        folder = self.store.snapshots.folder
+        aside = self.store.aside
         if self.env.get("PAGERDUTY_CLIENT_ID"):
             client_id, client_secret, subdomain = self.need(
                 "PAGERDUTY_CLIENT_ID", "PAGERDUTY_CLIENT_SECRET", "PAGERDUTY_SUBDOMAIN"
@@ -137,10 +137,10 @@ class Session:
                 subdomain=subdomain,
                 token_url=self.env.get("PAGERDUTY_OAUTH_URL") or TOKEN_URL,
                 on_wait=self.progress.note,
-                folder=folder,
+                aside=aside,
             )
         return open_pagerduty(
-            self.pagerduty_url, token=self.need("PAGERDUTY_TOKEN")[0], on_wait=self.progress.note, folder=folder
+            self.pagerduty_url, token=self.need("PAGERDUTY_TOKEN")[0], on_wait=self.progress.note, aside=aside
         )
 
     def reader(self) -> AbstractAsyncContextManager[ValidatingReader]:

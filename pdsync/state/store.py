@@ -13,8 +13,8 @@ from pdsync.errors import Diagnostic, Locked, Severity, StalePlan, StateError, e
 from pdsync.memo import Memo, dump_memo, read_memo
 from pdsync.model import Ledger, Plan, RunHead, RunNote, RunRecord, Snapshot
 from pdsync.plan import Scope
-from pdsync.sealing import seal
-from pdsync.spool import Spool, lines
+from pdsync.sealing import new_veil, seal
+from pdsync.spool import Aside, lines
 from pdsync.state.carried import all_unknown
 from pdsync.state.holding import Verdict, holder_of, holding, in_the_way, watch
 from pdsync.state.journal import (
@@ -115,6 +115,11 @@ class StateStore:
         self._carried = carried
         self._elsewhere: list[RunRecord] = []
         self._told: dict[str, Carried] = {}
+
+    @property
+    def aside(self) -> Aside:
+        """Where records are put aside meanwhile; unreadable for others where the state is encrypted."""
+        return Aside(self.snapshots.folder, new_veil if self.keyring else None)
 
     def load(self) -> Ledger:
         """The ledger, with the outcome of runs that were cut short entered.
@@ -374,7 +379,7 @@ class StateStore:
     def load_memo(self) -> Memo:
         """What mapping remembers; empty when there is nothing, or nothing that can be used."""
         try:
-            room = Spool(self.snapshots.folder)
+            room = self.aside.spool()
             held = self.snapshots.open(MEMO)
             return read_memo(lines(held), room) if held else Memo(room=room)
         except StateError:  # the records are mapped again; that they cannot be remembered is told by save_memo

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from pdsync.sealing import is_sealed, key_of, parse_key
+from pdsync.sealing import is_sealed, key_of, new_key, parse_key
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from tests.cli.workspace import Workspace
 
@@ -127,3 +130,22 @@ def test_a_run_that_was_cut_short_is_made_good_with_a_key(here: Workspace) -> No
     journal.write_bytes(data[: data.rindex(b"\n", 0, -1) + 20])
     assert "1 cut short" in here.ok("state", "check").out
     assert here.ok("plan").out.endswith("No changes. 13 unchanged.\n")
+
+
+def test_what_is_put_aside_meanwhile_cannot_be_read_either(here: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records on their way into the snapshot lie in temporary files that are veiled; without a key they are plain."""
+    written: list[bytes] = []
+    write = os.write
+
+    def noted(handle: int, data: bytes) -> int:
+        written.append(bytes(data))
+        return write(handle, data)
+
+    monkeypatch.setattr(os, "write", noted)
+    name = b'"html_url"'
+    here.ok("-q", "snapshot")
+    assert any(name in data for data in written)
+    written.clear()
+    here.ok("-q", "snapshot", "--out", "again.jsonl", PDSYNC_STATE="sealed", PDSYNC_STATE_KEY=new_key())
+    assert len(written) > 1
+    assert not any(name in data for data in written)

@@ -25,13 +25,12 @@ from pdsync.sources.pagerduty.shares import shared_lists, without_local
 from pdsync.sources.pagerduty.shelf import Shelf
 from pdsync.sources.pagerduty.taking import Hands, Once, Taker
 from pdsync.sources.pagerduty.tasks import together
-from pdsync.spool import Spool
+from pdsync.spool import NOWHERE, Aside
 from pdsync.transport import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from pdsync.kinds import Kind
     from pdsync.model import Json, Query
@@ -92,7 +91,7 @@ class Run:
         progress: told of records as they come in.
         earlier: what need not be read again; its moment is that of the run.
         cleaner: takes private fields out of records.
-        folder: where records are put aside; None for where the system keeps temporary files.
+        aside: where records are put aside.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class Run:
         earlier: Earlier,
         *,
         cleaner: Cleaner,
-        folder: Path | None = None,
+        aside: Aside = NOWHERE,
     ) -> None:
         self.now = earlier.now
         self._clock = now
@@ -113,8 +112,8 @@ class Run:
         self._progress = progress
         self._earlier = earlier
         self._cleaner = cleaner
-        self._shelf = Shelf(Spool(folder), partial(cleaner.clean, ANY))
-        self._records = Spool(folder)
+        self._shelf = Shelf(aside.spool(), partial(cleaner.clean, ANY))
+        self._records = aside.spool()
         self._listings: Once[ListKey, Listing] = Once()
         self._alone: Once[tuple[str, Params, Params], Listing] = Once()
         self._queried: list[ListKey] = []

@@ -20,11 +20,11 @@ from pdsync.sources.pagerduty.earlier import Earlier
 from pdsync.sources.pagerduty.moments import in_utc
 from pdsync.sources.pagerduty.probing import Prober, ProbeResult
 from pdsync.sources.pagerduty.run import Everything, Run
+from pdsync.spool import NOWHERE, Aside
 from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, ApiError, Timing, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-    from pathlib import Path
 
     from pdsync.model import Collection, Query, Record
     from pdsync.sources import Progress
@@ -41,7 +41,7 @@ class PagerDuty:
         client: sends the requests.
         now: gives the time that relative moments refer to.
         login: an OAuth app's credentials, if it is those that the client has.
-        folder: where records are put aside; None for where the system keeps temporary files.
+        aside: where records are put aside.
         credentials: what sort of credentials the client has, in words.
     """
 
@@ -53,14 +53,14 @@ class PagerDuty:
         *,
         now: Callable[[], datetime],
         login: ClientCredentials | None = None,
-        folder: Path | None = None,
+        aside: Aside = NOWHERE,
         credentials: str = "",
     ) -> None:
         self.credentials = credentials
         self._client = client
         self._now = now
         self._login = login
-        self._folder = folder
+        self._aside = aside
 
     async def fetch(
         self,
@@ -93,7 +93,7 @@ class PagerDuty:
             progress,
             earlier,
             cleaner=cleaner or Cleaner(()),
-            folder=self._folder,
+            aside=self._aside,
         )
         outcomes = await run.collect(wanted)
         failures = [failure for _, failure in outcomes]
@@ -174,11 +174,11 @@ async def open_pagerduty(
     patience: float = 300.0,
     now: Callable[[], datetime] = utc_now,
     timing: Timing | None = None,
-    folder: Path | None = None,
+    aside: Aside = NOWHERE,
 ) -> AsyncIterator[PagerDuty]:
     """PagerDuty at `base_url`, with a token or an app's client credentials (see `pdsync.transport.ApiClient`).
 
-    Records are put aside in `folder`, or where the system keeps temporary files.
+    Records are put `aside`.
 
     Raises:
         UsageError: there are no credentials, or the base URL cannot be used.
@@ -208,4 +208,4 @@ async def open_pagerduty(
     )
     login = auth if isinstance(auth, ClientCredentials) else None
     async with client:
-        yield PagerDuty(client, now=now, login=login, credentials=in_words(token), folder=folder)
+        yield PagerDuty(client, now=now, login=login, credentials=in_words(token), aside=aside)
