@@ -101,13 +101,12 @@ async def explain(asked: str, ground: Ground) -> Explanation:
 async def _desired(ground: Ground, ledger: Ledger, port: _Port) -> DesiredEntities:
     """What mapping gives; search queries are answered where Port can be asked."""
     seen = await port.around()
-    lookup: Lookup = unanswered
     if seen is not None and port.reader is not None:
         held = {key: ExistingEntity(entry.fields) for key, entry in ledger.entities.items()}
         existing = replace(seen, entities=held)
         known = expressions(ground.catalog.rules)
         before = Facts(ground.catalog, DesiredEntities({}), existing, ledger, expressions=known)
-        lookup = Searches(before, port.reader, asyncio.get_running_loop()).under(ground.catalog)
+        port.searches = Searches(before, port.reader, asyncio.get_running_loop())
     return await asyncio.to_thread(
         map_entities,
         ground.catalog.rules,
@@ -115,7 +114,7 @@ async def _desired(ground: Ground, ledger: Ledger, port: _Port) -> DesiredEntiti
         progress=ground.progress,
         memo=ground.store.load_memo(),
         like=ledger.entities,
-        lookup=lookup,
+        lookup=port.lookup(ground.catalog),
     )
 
 
@@ -278,6 +277,7 @@ class _Port:
     def __init__(self, reader: TargetReader | None) -> None:
         self._reader = reader
         self._seen: Existing | None = None
+        self.searches: Searches | None = None
         self.notes: list[str] = []
 
     async def around(self) -> Existing | None:
@@ -308,6 +308,10 @@ class _Port:
     async def known(self, keys: frozenset[EntityKey]) -> frozenset[EntityKey]:
         """Those of them that Port has; all of them when it is not asked."""
         return await self._reader.known(keys) if self._reader is not None and keys else keys
+
+    def lookup(self, catalog: Catalog) -> Lookup:
+        """What answers the search queries of a catalog."""
+        return self.searches.under(catalog) if self.searches is not None else unanswered
 
     @property
     def reader(self) -> TargetReader | None:
@@ -378,12 +382,12 @@ async def _planned(keys: Sequence[EntityKey], facts: Facts, ground: Ground, port
         facts.tool,
     )
     plan = make_plan(facts, base, Scope(only=globs))
-    evidence = Evidence(facts, snapshot, ground.store, ground.history, _mapped, expressions)
+
+    def mapped(catalog: Catalog, snapshot: Snapshot) -> DesiredEntities:
+        return map_entities(catalog.rules, snapshot, lookup=port.lookup(catalog))
+
+    evidence = Evidence(facts, snapshot, ground.store, ground.history, mapped, expressions)
     return await told_causes(plan, evidence, port.reader)
-
-
-def _mapped(catalog: Catalog, snapshot: Snapshot) -> DesiredEntities:
-    return map_entities(catalog.rules, snapshot)
 
 
 def _lasts(keys: Sequence[EntityKey], store: StateStore) -> dict[EntityKey, LastChange]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from pdsync.model import Branch, Otherwise, renames_of
+from pdsync.normal import same
 from pdsync.plan import summary_of
 from pdsync.plan.saved import compare
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from pdsync.errors import Diagnostic
-    from pdsync.model import Change, Plan
+    from pdsync.model import Change, FieldChange, Plan
 
 T = TypeVar("T")
 
@@ -81,6 +82,16 @@ def parts(plan: Plan) -> tuple[Plan, Plan]:
 def changes_nothing(branch: Branch) -> bool:
     """Whether the plan of the base is the same in all that a plan does and does not do."""
     return not (branch.new or branch.otherwise or branch.gone or branch.withheld or branch.held or branch.guards)
+
+
+def base_fields(change: Change, base: Change) -> list[FieldChange]:
+    """Of what the base does with an entity, the fields in which it is not what the branch does."""
+    own = {f.path: f for f in change.fields}
+    return [f for f in base.fields if f.path not in own or not _alike(f, own[f.path])]
+
+
+def _alike(one: FieldChange, other: FieldChange) -> bool:
+    return same(one.before, other.before) and same(one.after, other.after) and one.moved_from == other.moved_from
 
 
 def _numbers(branch: Branch) -> set[int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pdsync.normal import same
+from pdsync.plan.branch import base_fields
 from pdsync.render.because import cause_tag
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import value_text, visible
@@ -60,20 +61,23 @@ def _rows(plan: Plan) -> Iterator[list[object]]:
     pairs = plan.renames
     halves = set(pairs.values())
     branch = plan.branch
-    mine = {*branch.new, *(each.n for each in branch.otherwise)} if branch else set()
+    otherwise = {each.n: each.base for each in branch.otherwise} if branch else {}
+    mine = {*branch.new, *otherwise} if branch else set()
 
     def whose(change: Change) -> str:
         return (MINE if change.n in mine else REST) if branch else ""
 
     shown = (change for change in plan.changes if change.n not in halves)
     for change in sorted(shown, key=lambda change: (whose(change) == REST, change.action != "delete")):
-        yield [*(_renamed(change) if change.n in pairs else _row(change)), whose(change)]
+        beside = base_fields(change, otherwise[change.n]) if change.n in otherwise else ()
+        row = _renamed(change) if change.n in pairs else _row(change, [_on_the_base(field) for field in beside])
+        yield [*row, whose(change)]
     yield from ([*_row(change), GONE] for change in (branch.gone if branch else ()))
 
 
-def _row(change: Change) -> list[object]:
+def _row(change: Change, more: Iterable[list[str]] = ()) -> list[object]:
     name = change.blueprint if change.target == "blueprint" else str(change.key)
-    fields = [_field(field) for field in change.fields]
+    fields = [*(_field(field) for field in change.fields), *more]
     return [
         change.n,
         change.action,
@@ -104,6 +108,12 @@ def _field(field: FieldChange) -> list[str]:
         cause_tag(field).strip("[]"),
         visible(f"{field.origin}{note}".strip()),
     ]
+
+
+def _on_the_base(field: FieldChange) -> list[str]:
+    """A field as the base would write it, below those of the plan."""
+    path, *rest = _field(field)
+    return [f"{path} (on the base)", *rest]
 
 
 def _text(text: str) -> str:

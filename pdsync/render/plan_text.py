@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pdsync.diff import changed_lines, inside, kind_of
 from pdsync.errors import Severity
 from pdsync.normal import same
-from pdsync.plan.branch import changes_nothing, parts
+from pdsync.plan.branch import base_fields, changes_nothing, parts
 from pdsync.render.because import cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import quoted, value_text, visible
@@ -130,10 +130,9 @@ def _otherwise(plan: Plan, branch: Branch, paint: Paint) -> Iterator[str]:
     """What the base would do with what this plan does, too: where the two part."""
     changes = {change.n: change for change in plan.changes}
     for each in branch.otherwise[:NAMED]:
-        told = {(f.path, value_text(f.before), value_text(f.after)) for f in changes[each.n].fields}
         symbol = paint(COLORS[each.base.action], SYMBOLS[each.base.action])
         yield f"{f'#{each.n}'.rjust(5)} {symbol} {_name_of(each.base)}"
-        fields = [f for f in each.base.fields if (f.path, value_text(f.before), value_text(f.after)) not in told]
+        fields = base_fields(changes[each.n], each.base)
         yield from _fields(fields, {}, paint)
         rest = {f.path for f in each.base.fields}
         only = [visible(f.path) for f in changes[each.n].fields if f.path not in rest]

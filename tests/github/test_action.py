@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pdsync.errors import Diagnostic, IncompleteSnapshot, Interrupted, Locked, StalePlan, UsageError, error
+from pdsync.errors import Diagnostic, IncompleteSnapshot, Interrupted, Locked, Severity, StalePlan, UsageError, error
 from pdsync.github.action import World, report_action, run_action
 from pdsync.github.record import read_marker
+from pdsync.github.report import of_base, softer, told_something
+from pdsync.plan.branch import with_branch
 from tests.github.composite import read_env_file
 from tests.github.fake_github import TOKEN, FakeGitHub
+from tests.github.plans import change, plan
 from tests.github.runner_log import RunnerLog
 from tests.github.scripted import CATALOG, Applied, Scripted, open_scripted
 
@@ -428,3 +431,16 @@ def test_settings_reach_the_operations(job: Job) -> None:
     env = job._env("pull_request", {"environment": "eu", "state": "git:s", "allow_deletes": "a=1"})
     run_action(env, io.StringIO(), opened)
     assert [(s.environment, s.state, s.allow_deletes) for s in seen] == [("eu", "git:s", {"a": 1})]
+
+
+def test_a_pull_request_has_something_to_tell_where_it_changes_something() -> None:
+    """What would be done without it as well is no news of it, and a problem of its base does not fail it."""
+    made = plan(change("update", "P1", before="silver"), withheld=1)
+    problem = error("PD201", "jq error", detail="x")
+    told = replace(made, diagnostics=(problem,))
+    beside = with_branch(told, told, "main", "c0ffee")
+    assert (told_something(told), told_something(beside), told_something(None)) == (True, False, False)
+    assert (of_base(problem, told), of_base(problem, beside)) == (False, True)
+    news = with_branch(told, made, "main", "c0ffee")
+    assert (told_something(with_branch(told, plan(), "main", "c0ffee")), of_base(problem, news)) == (True, False)
+    assert softer(problem).severity is Severity.WARNING

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 
-from pdsync.plan.branch import parts
+from pdsync.plan.branch import base_fields, parts
 from pdsync.render.html import digest, render_plan_html
 from pdsync.render.html_page import SCRIPT, STYLE
 from tests.render.cases import case_files, load, plan_of
@@ -99,8 +99,9 @@ def test_every_change_is_there(plan: Plan) -> None:
     changes = json.loads(page(plan).texts["script"][0])["changes"]
     mine, rest = parts(plan)
     whose = ("this branch", "the rest") if plan.branch else ("", "")
+    base = {each.n: each.base for each in plan.branch.otherwise} if plan.branch else {}
     listed = [
-        (c.n, c.action, len(c.fields), name)
+        (c.n, c.action, len(c.fields) + len(base_fields(c, base[c.n]) if c.n in base else ()), name)
         for part, name in ((mine, whose[0]), (rest, whose[1]))
         for removed in (True, False)
         for c in part.changes
