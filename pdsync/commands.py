@@ -97,7 +97,7 @@ async def plan_online(
     async with asyncio.TaskGroup() as group:
         keeping = group.create_task(asyncio.to_thread(keep_snapshot, store, snapshot))
         deciding = group.create_task(
-            _decide(
+            plan_read(
                 Sides(catalog, snapshot, target),
                 reading.result(),
                 reader,
@@ -136,7 +136,7 @@ async def plan_from(
     """Plan from a snapshot that was taken before; `validating` as in `plan_online`."""
     ledger = store.load()
     existing = await reader.read(wanted_paths(sides.catalog, ledger), progress, ledger.entities)
-    return await _decide(
+    return await plan_read(
         sides,
         existing,
         reader,
@@ -162,17 +162,21 @@ async def plan_read(
     validating: ValidatingReader | None = None,
 ) -> Plan:
     """Plan from a snapshot and from what was read of Port under `wanted_paths`; what else is needed is asked."""
-    return await _decide(
-        sides,
-        existing,
-        reader,
-        store,
-        ledger,
-        scope=scope,
-        history=history,
-        progress=progress,
-        validating=validating,
-    )
+    catalog, snapshot = sides.catalog, sides.snapshot
+    same_organisation(ledger, existing)
+    before = Facts(catalog, DesiredEntities({}), existing, ledger, expressions=expressions(catalog.rules))
+    searches = Searches(before, reader, asyncio.get_running_loop())
+    desired = await asyncio.to_thread(_mapped, sides, store, ledger, searches, progress)
+    facts = await _facts(replace(before, desired=desired), snapshot, reader, progress)
+    base = _base(sides, facts)
+    plan = make_plan(facts, base, scope)
+    if validating is not None and (refused := await remote_refusals(plan, validating)):
+        plan = make_plan(replace(facts, refused=refused), base, scope)
+    if history is not None:
+        evidence = Evidence(facts, snapshot, store, history, partial(_mapped_anew, searches), expressions)
+        plan = await told_causes(plan, evidence, reader)
+    listed = to_remember(catalog, snapshot, ledger)
+    return replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics), listed=listed)
 
 
 async def plan_destroy(
@@ -306,44 +310,30 @@ def _text(value: object) -> str:
     return value.text if isinstance(value, Expression | SearchQuery) else repr(value)
 
 
-async def _decide(
-    sides: Sides,
-    existing: Existing,
-    reader: TargetReader,
-    store: StateStore,
-    ledger: Ledger,
-    *,
-    scope: Scope | None,
-    history: History | None,
-    progress: Progress | None,
-    validating: ValidatingReader | None = None,
-) -> Plan:
-    catalog, snapshot = sides.catalog, sides.snapshot
-    same_organisation(ledger, existing)
-    expressed = expressions(catalog.rules)
-    before = Facts(catalog, DesiredEntities({}), existing, ledger, expressions=expressed)
-    searches = Searches(before, reader, asyncio.get_running_loop())
-    desired = await asyncio.to_thread(_mapped, sides, store, ledger, searches, progress)
-    existing = await _with_computed_blueprints(desired, existing, reader, catalog, progress)
-    tool = f"jq {jq_version()}"
-    facts = Facts(
-        catalog,
-        desired,
-        existing,
-        ledger,
-        unproven(catalog.rules, snapshot),
-        expressed,
-        tool,
-        not_read=_not_read(ledger, desired, snapshot),
+async def _facts(facts: Facts, snapshot: Snapshot, reader: TargetReader, progress: Progress | None) -> Facts:
+    """All that decides, once it is known what is desired: what was not read of Port yet is asked."""
+    catalog, desired = facts.catalog, facts.desired
+    existing = await _with_computed_blueprints(desired, facts.existing, reader, catalog, progress)
+    facts = replace(
+        facts,
+        existing=existing,
+        unproven=unproven(catalog.rules, snapshot),
+        tool=f"jq {jq_version()}",
+        not_read=_not_read(facts.ledger, desired, snapshot),
         lacking=unavailable_in(catalog.rules, snapshot),
+        taken_at=snapshot.taken_at,
     )
     facts = replace(facts, existing=await with_values_at_stake(facts, reader, progress))
     known = await reader.known(_outside_targets(facts))
-    facts = replace(facts, existing=replace(facts.existing, known_targets=known))
-    facts = await look_around(replace(facts, taken_at=snapshot.taken_at), reader)
-    base = PlanBase(
-        lineage=ledger.lineage,
-        serial=ledger.serial,
+    return await look_around(replace(facts, existing=replace(facts.existing, known_targets=known)), reader)
+
+
+def _base(sides: Sides, facts: Facts) -> PlanBase:
+    """What the plan will stand on."""
+    catalog, snapshot, existing = sides.catalog, sides.snapshot, facts.existing
+    return PlanBase(
+        lineage=facts.ledger.lineage,
+        serial=facts.ledger.serial,
         catalog=catalog.tree,
         commit=catalog.commit or "",
         snapshot=snapshot.digest,
@@ -352,16 +342,8 @@ async def _decide(
         org_name=existing.org_name,
         source=snapshot.source,
         target=sides.target,
-        tool=tool,
+        tool=facts.tool,
     )
-    plan = make_plan(facts, base, scope)
-    if validating is not None and (refused := await remote_refusals(plan, validating)):
-        plan = make_plan(replace(facts, refused=refused), base, scope)
-    if history is not None:
-        evidence = Evidence(facts, snapshot, store, history, partial(_mapped_anew, searches), expressions)
-        plan = await told_causes(plan, evidence, reader)
-    listed = to_remember(catalog, snapshot, ledger)
-    return replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics), listed=listed)
 
 
 def _not_read(ledger: Ledger, desired: DesiredEntities, snapshot: Snapshot) -> frozenset[str]:

@@ -51,6 +51,7 @@ from pdsync.plan.saved import with_seen
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pdsync.errors import Diagnostic
     from pdsync.model import Blueprint, Change, EntityKey, PlanBase
 
 __all__ = ["Facts", "Scope", "fingerprint", "make_plan", "summary_of"]
@@ -98,17 +99,16 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
         # What a limited plan leaves out still waits for its new expression.
         expressions=facts.ledger.expressions if scope.limited else facts.expressions,
         fingerprint=fingerprint(changes),
-        diagnostics=(
-            *facts.catalog.diagnostics,
-            *facts.desired.diagnostics,
-            *facts.around.diagnostics,
-            *dangling,
-            *checked.diagnostics,
-        ),
+        diagnostics=(*_known_before(facts), *dangling, *checked.diagnostics),
         ignored=ignored,
         blast=blast_radius(changes, withheld, facts, blueprints),
         unavailable=facts.lacking,
     )
+
+
+def _known_before(facts: Facts) -> tuple[Diagnostic, ...]:
+    """What was found before there was a plan."""
+    return (*facts.catalog.diagnostics, *facts.desired.diagnostics, *facts.around.diagnostics)
 
 
 def _guarded(decided: Decided, decisions: EntityDecisions, situation: Situation) -> tuple[Decided, Removals]:
