@@ -88,6 +88,7 @@ APART: list[list[tuple[str, tuple[tuple[str, str], ...]]]] = [
     [("audit.records", (("since", "-90d"),)), ("audit.records", (("since", "-20d"),))],
     [("oncalls", (("schedule_ids[]", "PS1"),)), ("oncalls", ())],
     [("users", (("include[]", "teams"),)), ("users", (("include[]", "subdomains"),))],
+    [("incidents", (("include[]", "services"), ("statuses[]", "triggered"))), ("incidents", (("include[]", "teams"),))],
     [("incidents", tuple(("service_ids[]", f"PS{start + n}") for n in range(60))) for start in (0, 100)],
 ]
 

@@ -4,7 +4,8 @@ Two mappings of incidents, one of the open and one of the resolved ones, cost on
 its own.  What a record plainly tells (`Param.local`) is put together without asking anybody: one list of just what is
 wanted, no row twice and none that nobody wants.
 
-So are lists that differ in `include`: what of it a list did not ask for is cut again, as far as it is documented.
+So are lists of the same records that differ in `include`: what of it a list did not ask for is cut again, as far as it
+is documented.
 
 Everything else is taken out of another list only where PagerDuty agrees (see `taking`): a shorter stretch of time, some
 teams, what of `include` is not so well documented.  Of stretches of time that partly overlap, the later is read from
@@ -280,7 +281,10 @@ class _Plan:
         return sum(_holds_all(holder, other) for other in self._reaches)
 
     def widen(self, may_widen: Callable[[ListKey], bool]) -> None:
-        """Lists that differ in `include` are taken from one that has all of it."""
+        """Lists of the same records that differ in `include` are taken from one that has all of it.
+
+        To have a short list from a long one, the long one would be read with more than anybody asked for.
+        """
         for each in self._left():
             rivals = [other for other in self._left() if other is not each and _may_be_cut_from(each, other)]
             if not rivals or each.key in self.taken or not all(may_widen(one.key) for one in (each, *rivals)):
@@ -309,7 +313,7 @@ def _holds_all(a: _Reach, b: _Reach) -> bool:
 
 
 def _may_be_cut_from(a: _Reach, b: _Reach) -> bool:
-    return a.is_around(b) and a.may_differ(b)
+    return a.is_around(b) and b.is_around(a) and a.may_differ(b)
 
 
 def _from(later: _Reach, earlier: _Reach) -> ListKey:
