@@ -7,7 +7,9 @@ made to fail.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -27,6 +29,7 @@ from pdsync.model import (
 from pdsync.normal import same
 from pdsync.plan import Facts
 from pdsync.plan.document import parse_plan, plan_document
+from pdsync.plan.entities import EntityDecisions
 from pdsync.plan.rename import successors
 from pdsync.state.runs import after_run
 from tests import builders
@@ -34,7 +37,7 @@ from tests.builders import blueprint, catalog, entry, have, ledger, plan, relati
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from pdsync.model import Blueprint, Catalog, Fields, LedgerEntry, OutcomeStatus
 
@@ -344,6 +347,38 @@ def test_what_people_made_is_only_ever_released(
         last = owned.entities.get(change.key)
         if change.target == "entity" and change.action == "delete" and last and last.origin == "adopted":
             assert "delete" in {ends.get(r) for r in last.rules} | {last.on_remove}
+
+
+TOUCHES: tuple[Callable[[LedgerEntry], LedgerEntry], ...] = (
+    lambda last: last,
+    lambda last: replace(last, source="services/other"),
+    lambda last: replace(last, rules=(*last.rules, "gone")),
+    lambda last: replace(last, protect=not last.protect),
+    lambda last: replace(last, on_remove="forget"),
+    lambda last: replace(last, fields=last.fields | {"title": "another"}),
+    lambda last: replace(last, fields=last.fields | {"properties.tier": "four"}),
+    lambda last: replace(last, fields=dict(list(last.fields.items())[1:])),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(histories(), st.lists(st.sampled_from(TOUCHES), min_size=1), st.sampled_from(["existing", "ledger"]))
+def test_what_is_told_at_once_is_what_the_table_tells(
+    history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
+    touches: list[Callable[[LedgerEntry], LedgerEntry]],
+    side: str,
+) -> None:
+    """The plan is the same when no entity is passed over as settled: after an apply, with a part of it touched since."""
+    of, world, port, owned = history
+    after, left = do(plan(facts(of, world, port, owned)), port, owned)
+    touched = {key: touch(last) for (key, last), touch in zip(left.entities.items(), cycle(touches), strict=False)}
+    if side == "ledger":
+        left = replace(left, entities=touched)
+    else:
+        after = {key: replace(has, fields=touched[key].fields) if key in touched else has for key, has in after.items()}
+    made = plan_document(plan(facts(of, world, after, left)))
+    with patch.object(EntityDecisions, "_is_settled", lambda *_: False):
+        assert plan_document(plan(facts(of, world, after, left))) == made
 
 
 def _stub(made: Plan, key: EntityKey) -> bool:
