@@ -7,7 +7,6 @@ that whatever else the machine does falls on both.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.measure import Cost, measured
 from benchmarks.world import ROOT, Served, Size, serving
+from pdsync.cli.session import new_id, now
+from pdsync.plan.document import parse_plan
+from pdsync.state.open import Surroundings, open_store
+from pdsync.state.runs import after_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -129,10 +132,13 @@ class Stage:
         """How much the last plan holds."""
         return _worded(_comparable(self._made()))
 
-    def look(self) -> None:
-        """Read PagerDuty once and keep nothing: the sandbox has shown every record then."""
-        argv = [PDSYNC, "snapshot", "--out", os.devnull]
-        subprocess.run(argv, cwd=self._folder, env=self._served.env, stdout=subprocess.DEVNULL, check=True)
+    def hold(self) -> None:
+        """Have Port and the state as they are after an apply of the last plan, without one."""
+        say("what an apply leaves")
+        self._served.hold(self._plan)
+        store = open_store(str(self._state), Surroundings(self._catalog), now=now, new_id=new_id)
+        plan = parse_plan(self._plan.read_bytes())
+        store.save(after_run(store.load(), plan, {change.n: "done" for change in plan.changes}), deletes=0)
 
     def plan(self, *options: str) -> Cost:
         """The whole of `pdsync plan`."""

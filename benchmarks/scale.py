@@ -38,11 +38,10 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """All situations of one company, and what it cost to create it all."""
+    """All situations of one company."""
 
     size: Size
     situations: list[Measured]
-    apply: Cost
 
 
 def scale(size: Size = LARGE) -> Scale:
@@ -50,16 +49,15 @@ def scale(size: Size = LARGE) -> Scale:
     with serving(size) as served, staged(served) as stage:
         first = _measured(stage, served, "first plan, nothing in Port")
         created = stage.created()
-        applied = stage.apply()
+        stage.hold()
         unchanged = _measured(stage, served, "nothing changed")
         change(served, created)
         changed = _measured(stage, served, f"about {CHANGED:.0%} changed")
-    return Scale(size, [first, unchanged, changed], applied)
+    return Scale(size, [first, unchanged, changed])
 
 
 def _measured(stage: Stage, served: Served, name: str) -> Measured:
     say(name)
-    stage.look()
     served.forget_requests()
     ours = stage.plan()
     asked = _asked(served)

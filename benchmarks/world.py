@@ -1,7 +1,8 @@
 """The sandbox in a process of its own, so that its work is not counted as anybody else's.
 
 `python -m benchmarks.world INCIDENTS SERVICES PER_MINUTE LATENCY` serves until it is told to stop; its first line is
-the environment that points there.
+the environment that points there.  To each line that it reads, the name of a saved plan, it answers with a line once
+Port holds what that plan creates.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,11 +21,15 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from benchmarks.measure import environment
+from pdsync.normal import blueprint_definition, entity_body
+from pdsync.plan.document import parse_plan
 from pdsync.sandbox.server import CONTROL, Sandbox, serve_forever
 from pdsync.sandbox.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pdsync.sandbox.port import PortStore
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_LIMIT = 10**9
@@ -46,6 +52,18 @@ class Served:
     """A sandbox that runs: the environment that points a command there."""
 
     env: Mapping[str, str]
+    process: subprocess.Popen[str]
+
+    def hold(self, plan: Path) -> None:
+        """Put into Port what a saved plan creates, at once: a hundred thousand writes take long, and are not measured.
+
+        Raises `SandboxFailed`.
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(plan, file=self.process.stdin, flush=True)
+        if not self.process.stdout.readline():
+            raise SandboxFailed("the sandbox ended; see what it printed above")
 
     def mutate(self, **command: Any) -> dict[str, Any]:
         """Change the world by one of its commands."""
@@ -85,14 +103,15 @@ def serving(size: Size, pace: Pace = Pace()) -> Iterator[Served]:
     """A sandbox of that size for the block."""
     numbers = (size.incidents, size.services, pace.per_minute, pace.latency)
     argv = [sys.executable, "-m", "benchmarks.world", *map(str, numbers)]
-    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             first = process.stdout.readline()
             if not first:
                 raise SandboxFailed("the sandbox did not start; see what it printed above")
             pointed = json.loads(first)
-            yield Served({**environment(), **pointed, "NO_PROXY": "127.0.0.1", "NO_COLOR": "1", "PDSYNC_STATE": ""})
+            env = {**environment(), **pointed, "NO_PROXY": "127.0.0.1", "NO_COLOR": "1", "PDSYNC_STATE": ""}
+            yield Served(env, process)
         finally:
             process.terminate()
 
@@ -109,7 +128,23 @@ def main(incidents: int, services: int, pace: Pace) -> None:
         now=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
     sandbox = Sandbox(world, pagerduty_limit=pace.per_minute, port_limit=NO_LIMIT, latency=pace.latency)
+    threading.Thread(target=_hold_plans, args=(sandbox.store,), daemon=True).start()
     serve_forever(sandbox, ready=lambda box: print(json.dumps(box.env()), flush=True))
+
+
+def _hold_plans(store: PortStore) -> None:
+    for line in sys.stdin:
+        changes = parse_plan(Path(line.strip()).read_bytes()).changes
+        definitions = {c.blueprint: dict(c.afters()) for c in changes if c.target == "blueprint"}
+        for name, fields in definitions.items():  # their relations point at each other
+            bare = {path: value for path, value in fields.items() if not path.startswith("relations.")}
+            store.create_blueprint(blueprint_definition(name, bare))
+        for name, fields in definitions.items():
+            store.replace_blueprint(name, blueprint_definition(name, fields))
+        for change in changes:
+            if change.target == "entity":
+                store.put_entity(change.blueprint, entity_body(change.identifier, dict(change.afters())))
+        print("held", flush=True)
 
 
 if __name__ == "__main__":
