@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 FORMAT = "pdsync-journal"
 VERSION = 3
 BEGIN = b'{"begin"'
+_PLAN = b',"plan":'
 TAIL = 64
 """Bytes at the end of a journal that hold its last line, when that closes the run."""
 
@@ -181,7 +182,7 @@ def _head_line(head: RunHead, plan: Plan) -> bytes:
     start = orjson.dumps(
         {"format": FORMAT, "version": VERSION} | {name: value for name, value in told.items() if value}
     )
-    return start[:-1] + b',"plan":' + plan_document(plan).rstrip(b"\n") + b"}"
+    return start[:-1] + _PLAN + plan_document(plan).rstrip(b"\n") + b"}"
 
 
 def _before_line(before: LedgerBefore) -> bytes:
@@ -216,15 +217,21 @@ def parse_journal(data: bytes, name: str) -> RunRecord:
     """A journal's bytes as `read_journal` reads them."""
     head, *lines = data.split(b"\n")
     if head.startswith(b'{"format"'):
-        read_header(head + b"\n", name, form=FORMAT, versions=range(1, VERSION + 1))
+        read_header(_without_plan(head) + b"\n", name, form=FORMAT, versions=range(1, VERSION + 1))
     try:
-        first = orjson.loads(head)
-        plan = parse_plan(orjson.dumps(first["plan"]), name)
-        told = {f.name: str(first[f.name]) for f in fields(RunHead) if f.name in first}
+        first = msgspec.json.decode(head, type=dict[str, msgspec.Raw])
+        plan = parse_plan(bytes(first["plan"]), name)
+        told = {f.name: str(orjson.loads(bytes(first[f.name]))) for f in fields(RunHead) if f.name in first}
         return _with_events(RunRecord(RunHead(**told), plan), map(orjson.loads, lines[:-1]))
     except (ValueError, LookupError, TypeError, AttributeError) as e:
         hint = "keep a copy, then remove it: what that run did is planned again, as changes or as something to adopt"
         raise StateError(error("PD530", "journal is damaged", detail=f"{name}: {e}", hint=hint)) from e
+
+
+def _without_plan(head: bytes) -> bytes:
+    """The first line without the plan that ends it, which is by far the most of it."""
+    begin, plan, _ = head.partition(_PLAN)
+    return begin + b"}" if plan else head
 
 
 def _with_events(record: RunRecord, events: Iterable[Any]) -> RunRecord:
