@@ -156,7 +156,26 @@ def _warnings(record: RunRecord, ledger: Ledger, plan: Plan) -> list[Diagnostic]
         runs = ", ".join(note.run for note in later[-_NAMED:])
         hint = "revert the newest first, one after the other"
         found.append(warning("PD641", "later runs have changed the same", detail=f"since then: {runs}", hint=hint))
-    return found
+    return [*found, *_not_told(record)]
+
+
+def _not_told(record: RunRecord) -> list[Diagnostic]:
+    """That some of what a run may have done is not put back, since its own journal does not say that it was done."""
+    open_ = [c for c in record.plan.changes if _may_be_done(c, record)]
+    if not open_:
+        return []
+    names = [c.blueprint if c.target == "blueprint" else str(c.key) for c in open_]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    hint = "revert the run that went on with it as well, if there is one, and look at them in Port"
+    detail = f"{', '.join(names[:_NAMED])}{more}: not known to be done, or done in part"
+    return [warning("PD642", "not all that this run may have done is put back", detail=detail, hint=hint)]
+
+
+def _may_be_done(change: Change, record: RunRecord) -> bool:
+    """What was settled by a later run only; and a blueprint is changed in several steps, of which one was refused."""
+    status = record.statuses.get(change.n)
+    in_steps = change.target == "blueprint" and change.action == "update"
+    return status == "unknown" or (status == "failed" and in_steps)
 
 
 def _again(record: RunRecord) -> Diagnostic:
