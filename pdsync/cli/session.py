@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import re
 import secrets
@@ -286,8 +285,6 @@ class Session:
             with self._signals(), self.progress:
                 return await work
 
-        # The records of a snapshot live until its end: collecting garbage every 700 of them finds nothing.
-        gc.set_threshold(50_000, 20, 100)
         try:
             return asyncio.run(whole())
         except asyncio.CancelledError:
