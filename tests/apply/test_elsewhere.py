@@ -70,7 +70,7 @@ def test_killed_at_any_moment_another_machine_ends_it(part: int, uninterrupted: 
     """Port and the ledger are as after an unbroken run, everything made is ours, and nothing is left to do."""
     names, end = uninterrupted
     assert sum(name.startswith("before storing runs/") for name in names) >= 4
-    for fatal in range(1 + 3 * part, len(names) + 1, 6):
+    for fatal in range(1 + 4 * part, len(names) + 1, 8):
         with machines() as (one, other):
             plan = prepared(one)
             with killed_at(fatal):

@@ -103,7 +103,7 @@ WORLDS = st.dictionaries(st.sampled_from("abcd"), st.tuples(TIERS, st.sampled_fr
 
 
 @given(worlds=st.lists(WORLDS, min_size=2, max_size=4))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_runs_are_put_back_one_after_the_other(worlds: list[dict[str, tuple[str | None, str | None]]]) -> None:
     """Whatever runs have done, reverting them from the last one on goes through every state there was."""
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as here:
