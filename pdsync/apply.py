@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from pdsync.errors import Interrupted, StateError, TargetError
 from pdsync.model import Blueprint, Image, Ledger, Outcome, Plan
 from pdsync.normal import blueprint_definition
-from pdsync.plan.settle import print_of
+from pdsync.plan.settle import losses_of, print_of
 from pdsync.sight import look_at, look_up
 from pdsync.targets import EntityWrite
 
@@ -222,13 +222,14 @@ class _Run:
 
     async def _keep_images(self, deletes: list[Change]) -> None:
         """Put into the journal what will be deleted, as it is now, or as the run that is resumed saw it."""
+        losses, blueprints = losses_of(self.resuming.plan or self.plan), {c.n: c.blueprint for c in deletes}
         for start in range(0, len(deletes), DELETE_BATCH) if self.reader else ():
             assert self.reader is not None
             part = deletes[start : start + DELETE_BATCH]
             known = {c.n: self.resuming.images.get(c.n) for c in part if c.n in self._seen}
             now = await look_at(self.reader, [c for c in part if c.n not in known])
             images = {n: image for n, image in {**now, **known}.items() if image is not None}
-            self.prints |= {n: print_of(image) for n, image in images.items()}
+            self.prints |= {n: print_of(image, blueprints[n], losses) for n, image in images.items()}
             await self.journal.keep(images)
 
     async def _take_up(self) -> None:

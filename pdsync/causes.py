@@ -109,7 +109,8 @@ def _by_corners(plan: Plan, found: Evidence, then: Catalog) -> Plan:
     both = found.mapped(then, records_then) if records_then else None
     by_catalog = both if same else found.mapped(now, records_then) if records_then else None
     past = Past(then, found.digests(then.rules), by_source, by_catalog, both)
-    return replace(with_causes(plan, found.facts, past), inexact="" if records_then else NOT_KEPT)
+    told = with_causes(plan, found.facts, past)
+    return told if records_then else replace(told, inexact=NOT_KEPT)
 
 
 def _records_then(found: Evidence, sources: AbstractSet[str]) -> Snapshot | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pdsync.plan.saved import moved_since, paths_seen
-from pdsync.plan.settle import settled
+from pdsync.plan.settle import losses_of, settled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -52,4 +52,5 @@ async def look_up(
 ) -> dict[int, Found]:
     """By number of a change: what became of it; `prints` are those of what was to be deleted.  Raises `TargetError`."""
     now = await look_at(reader, changes) if changes else {}
-    return {change.n: settled(plan, change, now[change.n], prints.get(change.n, "")) for change in changes}
+    losses = losses_of(plan)
+    return {c.n: settled(plan, c, now[c.n], prints.get(c.n, ""), losses) for c in changes}

@@ -105,7 +105,20 @@ def _points(
 def with_causes(plan: Plan, facts: Facts, past: Past) -> Plan:
     """The plan with the causes of its changes as the corners tell them."""
     told = _Attribution(plan, facts, past)
-    return replace(plan, changes=tuple(told.of(change) for change in plan.changes))
+    changes = tuple(told.of(change) for change in plan.changes)
+    return replace(plan, changes=changes, inexact=_guessed(told.guessed) or plan.inexact)
+
+
+def _guessed(keys: AbstractSet[EntityKey]) -> str:
+    """Why the causes of some changes are told by which expressions changed; "" where there are none."""
+    if not keys:
+        return ""
+    first, *others = sorted(map(str, keys))
+    named = f"{first} and {len(others)} more" if others else first
+    return (
+        f"{named}: what was applied last is not what the catalog and the records of then give "
+        "(that apply was limited or done in part, or a search finds something else now)"
+    )
 
 
 class _Corner:
@@ -164,6 +177,7 @@ class _Attribution:
         self._rules = {rule.id: rule for rule in facts.catalog.rules}
         self._old_rules = {rule.id: rule for rule in past.catalog.rules}
         self._tool = facts.ledger.tool != facts.tool
+        self.guessed: set[EntityKey] = set()
         self._applied = after.ledger.entities
         self._anew = {name: each.dropped for name, each in schema.migrations.items()}
         old = replace(facts, catalog=past.catalog, expressions=past.expressions)
@@ -197,7 +211,7 @@ class _Attribution:
 
     # --- one question
 
-    def _ask(self, at: Callable[[_Corner], Json], applied: Json, planned: Json) -> tuple[Cause, ...]:
+    def _ask(self, key: EntityKey, at: Callable[[_Corner], Json], applied: Json, planned: Json) -> tuple[Cause, ...]:
         """The causes for which something that was applied one way is planned another way.
 
         None at all when what was applied is not what the catalog and the records of then give: it is from elsewhere
@@ -205,6 +219,7 @@ class _Attribution:
         """
         then = at(self._then) if self._then else applied
         if self._then and not self._tool and not same(then, applied):
+            self.guessed.add(key)
             return ()
         found: set[Cause] = set()
         if not same(then, applied):
@@ -222,7 +237,10 @@ class _Attribution:
     def _being(self, change: Change) -> tuple[Cause, ...]:
         """Why an entity comes or goes."""
         there = change.action not in REMOVALS
-        return self._ask(lambda corner: corner.has(change.key), applied=not there, planned=there) or change.causes
+        return (
+            self._ask(change.key, lambda corner: corner.has(change.key), applied=not there, planned=there)
+            or change.causes
+        )
 
     def _field(self, change: Change, field: FieldChange, being: tuple[Cause, ...]) -> FieldChange:
         if field.note or field.path in self._anew.get(change.blueprint, ()):
@@ -245,7 +263,7 @@ class _Attribution:
         self, key: EntityKey, path: str, applied: Json, planned: Json, *, new: bool = False
     ) -> tuple[Cause, ...]:
         """Why the value of a field is to be another one."""
-        return self._ask(lambda corner: corner.value(key, path, new=new), applied, planned)
+        return self._ask(key, lambda corner: corner.value(key, path, new=new), applied, planned)
 
     def _of_ledger(self, change: Change, last: LedgerEntry | None) -> tuple[Cause, ...]:
         """Why only the ledger moves: Port already has what is planned."""
@@ -259,7 +277,7 @@ class _Attribution:
                 found |= {"drift", *self._value(change.key, path, applied, planned)}
         one, other = (last.rules, last.source), (now.rules, now.source)
         if one != other:
-            found |= {*self._ask(lambda corner: corner.made_by(change.key), one, other)}
+            found |= {*self._ask(change.key, lambda corner: corner.made_by(change.key), one, other)}
         return tuple(cause for cause in CAUSES if cause in found) or ("catalog",)
 
     # --- places

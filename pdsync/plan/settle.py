@@ -20,7 +20,7 @@ from pdsync.normal import blueprint_fields, same
 from pdsync.plan.saved import saw
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pdsync.model import Change, FieldChange, Fields, Image, Json, Plan
 
@@ -42,26 +42,56 @@ DONE, UNDONE, BEGUN = Found("done"), Found("undone"), Found("undone", begun=True
 FIRST = Found("undone", begun=True, first=True)
 
 
-def settled(plan: Plan, change: Change, now: Image | None, before: str = "") -> Found:
-    """What became of a change, by what Port holds `now`; `before` is the `print_of` what was to be deleted."""
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What a plan takes from relations by deleting what they point at, or by changing the relations themselves."""
+
+    identifiers: frozenset[str] = frozenset()
+    relations: frozenset[tuple[str, str]] = frozenset()
+
+
+def losses_of(plan: Plan) -> Losses:
+    """The identifiers of what a plan deletes, and blueprint and path of the relations that it changes."""
+    return Losses(
+        frozenset(c.identifier for c in plan.changes if c.target == "entity" and c.action == "delete"),
+        frozenset((c.blueprint, f.path) for c in plan.changes if c.target == "blueprint" for f in c.fields),
+    )
+
+
+def settled(plan: Plan, change: Change, now: Image | None, before: str = "", losses: Losses | None = None) -> Found:
+    """What became of a change, by what Port holds `now`; `before` is the `print_of` what was to be deleted.
+
+    `losses` are those of the plan, where they are known already.
+    """
     if change.action == "delete":
-        return _deleted(now, before)
+        return _deleted(change, now, before, losses or losses_of(plan))
     if change.action in ("adopt", "forget"):
         return _noted(change, now)
     fields = None if now is None else _fields(now)
     return _entity(plan, change, fields) if change.target == "entity" else _blueprint(change, fields)
 
 
-def print_of(image: Image) -> str:
-    """What tells an entity or a blueprint from any other, and from itself after a change.
+def print_of(image: Image, blueprint: str, losses: Losses) -> str:
+    """What tells an entity or a blueprint from any other, and from itself after a change by somebody else.
 
-    Relations of entities are left out: the target may clear them when what they point at is deleted.
+    Of an entity's relations what the run itself takes from them is left out: the target may clear a relation when what
+    it points at is deleted.
     """
-    kept = (item for item in _fields(image).items() if item[1] is not None)
+    fields = {path: value for path, value in _fields(image).items() if value is not None}
     if isinstance(image, ExistingEntity):
-        kept = ((path, value) for path, value in kept if not path.startswith("relations."))
-    fields = dict(kept)
+        fields = dict(_lasting(fields, blueprint, losses))
     return hashlib.blake2b(orjson.dumps([_born(image), fields], option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
+
+
+def _lasting(fields: Fields, blueprint: str, losses: Losses) -> Iterator[tuple[str, Json]]:
+    for path, value in fields.items():
+        if not path.startswith("relations."):
+            yield path, value
+        elif (blueprint, path) not in losses.relations:
+            listed = value if isinstance(value, list) else [value]
+            left = sorted(str(each) for each in listed if each not in losses.identifiers)
+            if left:
+                yield path, left
 
 
 def _fields(image: Image) -> Fields:
@@ -72,12 +102,13 @@ def _born(image: Image) -> Json:
     return image.created_at if isinstance(image, ExistingEntity) else image.get("createdAt")
 
 
-def _deleted(now: Image | None, before: str) -> Found:
+def _deleted(change: Change, now: Image | None, before: str, losses: Losses) -> Found:
     if now is None:
         return DONE
     if not before:
         return Found("other", "whether it is still the same cannot be told: nobody noted what it was")
-    return UNDONE if print_of(now) == before else Found("other", "it was changed, or made anew, since this run began")
+    same_thing = print_of(now, change.blueprint, losses) == before
+    return UNDONE if same_thing else Found("other", "it was changed, or made anew, since this run began")
 
 
 def _noted(change: Change, now: Image | None) -> Found:

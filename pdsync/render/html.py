@@ -15,16 +15,16 @@ import msgspec
 
 from pdsync.normal import same
 from pdsync.plan.branch import base_fields
-from pdsync.render.because import cause_tag
+from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import value_text, visible
 from pdsync.render.html_page import PAGE, SCRIPT, STYLE
 from pdsync.render.plan_text import RENAME, SYMBOLS, spoken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from pdsync.model import Change, FieldChange, Plan
+    from pdsync.model import Change, Commit, FieldChange, Plan
 
 LONGEST = 2000
 """Characters of one value that are shown."""
@@ -70,14 +70,15 @@ def _rows(plan: Plan) -> Iterator[list[object]]:
     shown = (change for change in plan.changes if change.n not in halves)
     for change in sorted(shown, key=lambda change: (whose(change) == REST, change.action != "delete")):
         beside = base_fields(change, otherwise[change.n]) if change.n in otherwise else ()
-        row = _renamed(change) if change.n in pairs else _row(change, [_on_the_base(field) for field in beside])
+        more = [_on_the_base(field, plan.commits) for field in beside]
+        row = _renamed(change, plan) if change.n in pairs else _row(change, plan, more)
         yield [*row, whose(change)]
-    yield from ([*_row(change), GONE] for change in (branch.gone if branch else ()))
+    yield from ([*_row(change, plan), GONE] for change in (branch.gone if branch else ()))
 
 
-def _row(change: Change, more: Iterable[list[str]] = ()) -> list[object]:
+def _row(change: Change, plan: Plan, more: Iterable[list[str]] = ()) -> list[object]:
     name = change.blueprint if change.target == "blueprint" else str(change.key)
-    fields = [*(_field(field) for field in change.fields), *more]
+    fields = [*(_field(field, plan.commits) for field in change.fields), *more]
     return [
         change.n,
         change.action,
@@ -85,20 +86,20 @@ def _row(change: Change, more: Iterable[list[str]] = ()) -> list[object]:
         visible(change.blueprint),
         visible(change.title),
         change.cause,
-        visible(spoken(change)),
+        ", ".join(part for part in (visible(spoken(change)), behind(change, plan.commits)) if part),
         fields,
     ]
 
 
-def _renamed(change: Change) -> list[object]:
+def _renamed(change: Change, plan: Plan) -> list[object]:
     """The create of a rename as the whole of it: with the values that change besides."""
-    fields = [_field(field) for field in change.fields if not same(field.before, field.after)]
+    fields = [_field(field, plan.commits) for field in change.fields if not same(field.before, field.after)]
     names = f"{visible(change.blueprint)}/{visible(change.twin)} -> {visible(str(change.key))}"
-    row = _row(change)
+    row = _row(change, plan)
     return [row[0], "rename", names, *row[3:6], "", fields]
 
 
-def _field(field: FieldChange) -> list[str]:
+def _field(field: FieldChange, commits: Mapping[str, Commit]) -> list[str]:
     note = f"  {field.note}" if field.note else ""
     moved = f"{visible(field.moved_from)} => " if field.moved_from else ""
     return [
@@ -106,13 +107,13 @@ def _field(field: FieldChange) -> list[str]:
         "" if field.before is None else value_text(field.before, LONGEST),
         "" if field.after is None else value_text(field.after, LONGEST),
         cause_tag(field).strip("[]"),
-        visible(f"{field.origin}{note}".strip()),
+        f"{place_of(field, commits)}{visible(note)}".strip(),
     ]
 
 
-def _on_the_base(field: FieldChange) -> list[str]:
+def _on_the_base(field: FieldChange, commits: Mapping[str, Commit]) -> list[str]:
     """A field as the base would write it, below those of the plan."""
-    path, *rest = _field(field)
+    path, *rest = _field(field, commits)
     return [f"{path} (on the base)", *rest]
 
 
@@ -147,6 +148,7 @@ def _notes(plan: Plan) -> Iterator[str]:
     yield from _listed("Guards", [f"{g.name} {g.blueprint}: {g.detail} {g.flag}".rstrip() for g in plan.guards])
     if plan.blast is not None:
         yield from _listed("Blast radius", [blast_line(plan.blast), *blast_names(plan.blast)])
+    yield from _listed("Causes are not exact", [plan.inexact] if plan.inexact else [])
     yield from _listed("Unknown", [str(each) for each in plan.unavailable])
     yield from _listed("Left as they are", [f"{h.key}: {h.reason}" for h in plan.held])
 

@@ -22,7 +22,7 @@ from pdsync.errors import Severity
 from pdsync.normal import same
 from pdsync.plan.branch import changes_nothing
 from pdsync.plan.branch import parts as split
-from pdsync.render.because import cause_tag
+from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import quoted, value_text, visible
 from pdsync.render.plan_text import MOST_LINES, REST, SYMBOLS, inner_text, more_lines
@@ -30,11 +30,12 @@ from pdsync.render.plan_text import MOST_LINES, REST, SYMBOLS, inner_text, more_
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pdsync.model import Branch, Change, FieldChange, Guard, Plan
+    from pdsync.model import Branch, Change, Commit, FieldChange, Guard, Plan
 
 DIFF_MARK = {"create": "+", "update": "!", "delete": "-", "adopt": " ", "release": "!", "forget": " "}
 PLAIN = re.compile(r"[A-Za-z0-9 .-]+")
 """Text that is nothing else in Markdown."""
+LONGEST_REASON = 500
 OPEN_LINES = 12
 """A part with no more lines than this is shown open."""
 
@@ -54,7 +55,7 @@ def render_plan_markdown(plan: Plan, *, budget: int, title: str) -> str:
     """The plan as Markdown of at most `budget` UTF-8 bytes (the summary and the counts stay even above that)."""
     lead = _headline(plan) if plan.branch is None else _branch_headline(plan, plan.branch)
     mine = plan if plan.branch is None else split(plan)[0]
-    head = f"### {title if PLAIN.fullmatch(title) else code(title)}\n\n{lead}\n\n{_table(mine)}\n"
+    head = f"### {title if PLAIN.fullmatch(title) else code(title)}\n\n{lead}\n\n{_inexact(plan)}{_table(mine)}\n"
     weighed = _parts(plan) if plan.branch is None else _parts_by_branch(plan, plan.branch)
     texts = _fitted(weighed, budget - len(head.encode()) - 200)
     body = "\n".join(texts[name] for name in _SHOWN if texts.get(name))
@@ -104,8 +105,8 @@ def _parts_by_branch(plan: Plan, branch: Branch) -> dict[str, _Part]:
         "rest withheld": _withheld(rest, "Deletes withheld, with or without this branch"),
         **own,
         "rest guards": _listed("Guards, with or without this branch", [_guard(g) for g in rest.guards]),
-        "otherwise": _told([each.base for each in branch.otherwise], "The base would do these otherwise"),
-        "gone": _told(list(branch.gone), "No longer done (the base would do it)"),
+        "otherwise": _told([each.base for each in branch.otherwise], "The base would do these otherwise", {}),
+        "gone": _told(list(branch.gone), "No longer done (the base would do it)", {}),
         "rest": _rest(rest, branch),
     }
 
@@ -211,6 +212,10 @@ def _others(plan: Plan) -> list[tuple[str, int]]:
     ]
 
 
+def _inexact(plan: Plan) -> str:
+    return f"Causes are not exact: {code(plan.inexact[:LONGEST_REASON])}\n\n" if plan.inexact else ""
+
+
 def _table(plan: Plan) -> str:
     pairs = plan.renames
     halves = {*pairs, *pairs.values()}
@@ -233,7 +238,7 @@ _ACTIONS = ("create", "update", "delete", "adopt", "release", "forget")
 def _changes(plan: Plan, action: str, title: str) -> _Part:
     pairs = plan.renames
     changes = [c for c in plan.changes if c.target == "entity" and c.action == action and c.n not in pairs]
-    return _told(changes, title)
+    return _told(changes, title, plan.commits)
 
 
 def _renames(plan: Plan) -> _Part:
@@ -246,7 +251,7 @@ def _renames(plan: Plan) -> _Part:
     names = {c.n: f"! {visible(c.blueprint)}/{visible(c.twin)} -> {visible(str(c.key))}" for c in changes}
     moving = {c.n: [f for f in c.fields if not same(f.before, f.after)] for c in changes}
     told = {c.n: f"{names[c.n]} {quoted(c.title, 80)}  [{c.cause}]" for c in changes}
-    whole = {c.n: [told[c.n], *_values(moving[c.n])] for c in changes}
+    whole = {c.n: [told[c.n], *_values(moving[c.n], plan.commits)] for c in changes}
     count = len(changes)
     return _Part(
         (
@@ -260,16 +265,16 @@ def _renames(plan: Plan) -> _Part:
 
 
 def _blueprints(plan: Plan) -> _Part:
-    return _told([c for c in plan.changes if c.target == "blueprint"], "Blueprints")
+    return _told([c for c in plan.changes if c.target == "blueprint"], "Blueprints", plan.commits)
 
 
-def _told(changes: list[Change], title: str) -> _Part:
+def _told(changes: list[Change], title: str, commits: Mapping[str, Commit]) -> _Part:
     if not changes:
         return _NOTHING
     count = len(changes)
     return _Part(
         (
-            lambda _: _details(title, count, [line for c in changes for line in _whole(c)]),
+            lambda _: _details(title, count, [line for c in changes for line in _whole(c, commits)]),
             lambda _: _details(title, count, [_named(c) for c in changes]),
             lambda _: _counted(title, changes),
         ),
@@ -293,15 +298,16 @@ def _named(change: Change) -> str:
     return f"{DIFF_MARK[change.action]} {name} {quoted(change.title, 80)}  [{change.cause}]"
 
 
-def _whole(change: Change) -> list[str]:
+def _whole(change: Change, commits: Mapping[str, Commit]) -> list[str]:
     name = visible(change.blueprint if change.target == "blueprint" else str(change.key))
     number = f"#{change.n} " if change.n else ""
-    return [f"  {number}{SYMBOLS[change.action]} {name} {quoted(change.title, 80)}", *_values(change.fields)]
+    told = f"{number}{SYMBOLS[change.action]} {name} {quoted(change.title, 80)}  {behind(change, commits)}".rstrip()
+    return [f"  {told}", *_values(change.fields, commits)]
 
 
-def _values(fields: Iterable[FieldChange]) -> Iterator[str]:
+def _values(fields: Iterable[FieldChange], commits: Mapping[str, Commit]) -> Iterator[str]:
     for field in fields:
-        place = f"{cause_tag(field)} {field.origin}".rstrip()
+        place = f"{cause_tag(field)} {place_of(field, commits)}".rstrip()
         if nested := _nested(field):
             yield f"!     {visible(field.path)}   {place}"
             yield from nested
@@ -321,7 +327,7 @@ def _nested(field: FieldChange) -> list[str]:
 
 def _quiet(plan: Plan) -> _Part:
     changes = [c for c in plan.changes if c.action in ("adopt", "forget")]
-    return _told(changes, "Only the state moves (adopted or forgotten)")
+    return _told(changes, "Only the state moves (adopted or forgotten)", plan.commits)
 
 
 def _blast(plan: Plan) -> _Part:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pdsync.diff import changed_lines, inside, kind_of
 from pdsync.errors import Severity
 from pdsync.normal import same
 from pdsync.plan.branch import base_fields, changes_nothing, parts
-from pdsync.render.because import cause_tag, place_of
+from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import quoted, value_text, visible
 from pdsync.render.paint import Paint
@@ -285,7 +286,7 @@ def _updates(
     changes: list[Change], commits: Mapping[str, Commit], paint: Paint, *, everything: bool
 ) -> Iterator[Block]:
     for group in _same(changes, everything=everything):
-        head = _line(group[0], paint) if len(group) == 1 else _folded(group, paint)
+        head = _line(group[0], paint, commits) if len(group) == 1 else _folded(group, paint)
         yield group[0].n, [head, *_fields(group[0].fields, commits, paint)]
 
 
@@ -315,9 +316,9 @@ def _quiet(changes: list[Change], paint: Paint, *, everything: bool) -> Iterator
             yield group[0].n, [f"{_number(group)} {symbol} {listed} (only the state moves{ours})"]
 
 
-def _line(change: Change, paint: Paint) -> str:
+def _line(change: Change, paint: Paint, commits: Mapping[str, Commit] = MappingProxyType({})) -> str:
     symbol = paint(COLORS[change.action], SYMBOLS[change.action])
-    told = f"{symbol} {_name_of(change)} {quoted(change.title, 80)}  {_why(change, paint)}"
+    told = f"{symbol} {_name_of(change)} {quoted(change.title, 80)}  {_why(change, paint, commits)}"
     return f"{f'#{change.n}'.rjust(5)} {told}".rstrip()
 
 
@@ -325,9 +326,10 @@ def _name_of(change: Change) -> str:
     return visible(change.blueprint if change.target == "blueprint" else str(change.key))
 
 
-def _why(change: Change, paint: Paint) -> str:
+def _why(change: Change, paint: Paint, commits: Mapping[str, Commit]) -> str:
     cause = "" if change.fields and change.action == "update" else f"[{change.cause}]"
-    return paint("dim", " ".join(part for part in (cause, spoken(change)) if part))
+    why = " ".join(part for part in (cause, spoken(change)) if part)
+    return paint("dim", "  ".join(part for part in (why, behind(change, commits)) if part))
 
 
 REASONS = {
@@ -449,7 +451,7 @@ def _deletes(plan: Plan, paint: Paint) -> Iterator[str]:
     halves = set(plan.renames.values())
     for change in plan.changes:
         if change.action == "delete" and change.n not in halves:
-            yield _line(change, paint)
+            yield _line(change, paint, plan.commits)
 
 
 def _blast(plan: Plan) -> str:

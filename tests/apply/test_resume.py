@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pdsync.errors import StateError, UsageError
-from pdsync.model import EntityKey
+from pdsync.model import Change, EntityKey, Plan, Summary
+from pdsync.plan.settle import losses_of, print_of
 from pdsync.sandbox.http import Fault
 from tests.apply.killing import killed_at
 from tests.apply.running import Here, create_blueprints, running
-from tests.builders import blueprint, catalog, desired, relation, rule, want
+from tests.builders import BASE, blueprint, catalog, desired, have, relation, rule, want
 
 if TYPE_CHECKING:
     from pdsync.apply import ApplyResult
-    from pdsync.model import Plan
 
 SERVICE = blueprint(next=relation("service"))
 TEAM = blueprint("team")
@@ -189,6 +189,32 @@ def test_a_delete_that_had_not_begun_leaves_what_was_made_anew(here: Here) -> No
     here.port.put_entity("service", {"identifier": "gone", "title": "G"})
     assert told_by(here.resume())["gone"][0] == "skipped"
     assert "gone" in here.port.entities("service")
+
+
+def test_a_delete_leaves_what_somebody_has_related_meanwhile(here: Here) -> None:
+    """Another relation is an edit like any other."""
+    plan = prepared(here)
+    with killed_at(f"before {DELETE}"):
+        here.apply(plan)
+    here.port.put_entity("service", {"identifier": "gone", "relations": {"next": "a"}})
+    assert told_by(here.resume())["gone"] == ("skipped", "it was changed, or made anew, since this run began")
+    assert here.port.entities("service")["gone"]["relations"]["next"] == "a"
+
+
+def test_what_a_run_takes_from_relations_itself_is_no_edit() -> None:
+    """A relation to what the run deletes may be there or be emptied; one to anything else may not change."""
+    deletes = [
+        Change(n, "entity", "delete", "service", name, name, (), "gone-from-source", "source")
+        for n, name in enumerate(("gone", "other"), start=1)
+    ]
+    plan = Plan(BASE, tuple(deletes), (), (), (), Summary(delete=2), {}, "")
+
+    def print_with(**relations: Any) -> str:
+        return print_of(have(tier="1", **relations), "service", losses_of(plan))
+
+    assert len({print_with(to_next="gone"), print_with(to_next=None), print_with()}) == 1
+    assert len({print_with(to_all=["gone", "a", "other"]), print_with(to_all=["a"])}) == 1
+    assert len({print_with(), print_with(to_next="a"), print_with(to_next="b"), print_with(to_all=["a", "b"])}) == 4
 
 
 @pytest.mark.parametrize("moment", [f"before {CREATE}", f"after {CREATE}"])

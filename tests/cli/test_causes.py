@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from git import Repo
 
+from pdsync.jq.program import prelude
 from tests.cli.workspace import MAPPING
 
 if TYPE_CHECKING:
@@ -59,7 +60,13 @@ def test_each_cause_says_who_is_behind_it(committed: Workspace) -> None:
     assert [(c["id"], c["author"], c["summary"]) for c in plan["commits"].values()] == [(sha, "Ana", "Shout")]
     by = {c["identifier"]: c["edited_by"] for c in plan["changes"]}
     assert (by[edited], by[both], by[renamed]) == ("admin@sandbox.example", "admin@sandbox.example", "")
-    assert f"[catalog]  {PLACE}:11:21  {sha[:10]} Ana" in committed.ok("plan").out
+    text = committed.ok("plan").out
+    assert f"[catalog]  {PLACE}:11:21  {sha[:10]} Ana" in text
+    assert text.count("edited by admin@sandbox.example 20") == 2
+    assert text.count("record of 20") == 2
+    markdown = committed.ok("plan", "--format", "markdown").out
+    assert f"[catalog] {PLACE}:11:21  {sha[:10]} Ana" in markdown
+    assert markdown.count("edited by admin@sandbox.example 20") == 2
 
 
 def test_an_expression_that_gives_the_same_is_no_cause(committed: Workspace) -> None:
@@ -80,6 +87,10 @@ def test_what_the_causes_lack_is_said(committed: Workspace) -> None:
     assert without["inexact"] == "the records of the last apply are not kept on this machine"
     assert (without["fingerprint"], fields(without)) == (exact["fingerprint"], fields(exact))
     assert f"(causes not exact: {without['inexact']})" in committed.ok("plan").out
+    for form in ("markdown", "html"):
+        assert (
+            "the records of the last apply are not kept on this machine" in committed.ok("plan", "--format", form).out
+        )
     with Repo(committed.folder) as repo:
         repo.git.checkout("--orphan", "other")
         commit(committed, "Afresh")
@@ -98,3 +109,37 @@ def test_a_line_that_went_is_named_where_it_stood(committed: Workspace) -> None:
     (origin,) = {f["origin"] for c in plan["changes"] for f in c["fields"]}
     assert origin.startswith(f"{PLACE}:12:")
     assert (plan["commits"][origin]["id"], plan["commits"][origin]["author"]) == (sha, "Bo")
+
+
+def test_after_a_limited_apply_the_causes_that_are_guessed_are_named(committed: Workspace) -> None:
+    """What that apply wrote is neither what the catalog of then gives nor what that of now gave as a whole."""
+    committed.write(PLACE, MAPPING.replace("title: .name", 'title: .name + "!"'))
+    commit(committed, "Shout")
+    committed.ok("-q", "apply", "--auto-approve", "--only", "service")
+    assert (committed.plan()["inexact"], committed.plan()["summary"]["update"]) == ("", 3)
+    renamed = min(committed.box.store.entities("service"))
+    committed.box.mutate({"action": "rename_service", "id": renamed, "name": "Renamed"})
+    plan = committed.plan()
+    assert plan["inexact"].startswith(
+        f"service/{renamed}: what was applied last is not what the catalog and the records"
+    )
+    assert "(that apply was limited or done in part" in committed.ok("plan").out
+
+
+def test_another_evaluator_is_named_as_the_tool(committed: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same catalog and the same records give something else under another version of jq."""
+    committed.write(PLACE, MAPPING.replace("role: .role", "role: .role | ascii_upcase"))
+    commit(committed, "Upper case")
+    with monkeypatch.context() as patch:
+        other = "def ascii_upcase: ascii_downcase;\n" + prelude()
+        patch.setattr("pdsync.jq.program.prelude", lambda: other)
+        patch.setattr("pdsync.commands.jq_version", lambda: "jq.py 0.1")
+        committed.ok("-q", "apply", "--auto-approve")
+    (committed.folder / "state" / "memo.jsonl").unlink(missing_ok=True)
+    plan = committed.plan()
+    assert plan["inexact"] == ""
+    assert {c["cause"] for c in plan["changes"]} == {"tool"}
+    assert set(map(tuple, fields(plan).values())) == {("tool",)}
+    out = committed.ok("plan").out
+    assert '  "user" -> "USER"  [tool]  catalog/mappings/pagerduty.yaml:22:19' in out
+    assert "\nCauses: tool 3\n" in out

@@ -11,6 +11,7 @@ from pdsync.model import (
     BlastRadius,
     Cause,
     Change,
+    Commit,
     Dependent,
     FieldChange,
     Guard,
@@ -97,6 +98,11 @@ def changes(draw: st.DrawFn, n: int) -> Change:
         cause=draw(CAUSES),
         source=draw(HOSTILE),
         twin=draw(st.just("") | HOSTILE) if action in ("create", "delete", "release") else "",
+        causes=tuple(draw(st.lists(CAUSES, max_size=3))),
+        origin=draw(HOSTILE),
+        source_at=draw(HOSTILE),
+        edited_by=draw(HOSTILE),
+        edited_at=draw(HOSTILE),
     )
 
 
@@ -116,6 +122,7 @@ BASES = st.builds(
 )
 
 
+COMMITS = st.builds(Commit, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
 BLASTS = st.none() | st.builds(
     BlastRadius,
     teams=st.lists(HOSTILE, max_size=7).map(tuple),
@@ -142,6 +149,8 @@ def hostile_plans(draw: st.DrawFn, most: int = 8) -> Plan:
         expressions={},
         fingerprint="0123456789abcdef",
         blast=draw(BLASTS),
+        inexact=draw(HOSTILE),
+        commits={c.origin: draw(COMMITS) for c in made},
     )
     return draw(st.just(plan) | beside(plan))
 
