@@ -32,7 +32,8 @@ TOLD = 1000
 """Of so many changes it is asked when their record or their entity was last touched, and by whom."""
 
 NOT_KEPT = "the records of the last apply are not kept on this machine"
-_MOMENTS = ("updated_at", "last_status_change_at", "created_at")
+_MOMENTS = ("updated_at", "last_status_change_at")
+"""What a record tells of when it was changed; when it was made says nothing of that."""
 
 
 class History(Protocol):
