@@ -329,7 +329,7 @@ def _name_of(change: Change) -> str:
 def _why(change: Change, paint: Paint, commits: Mapping[str, Commit]) -> str:
     cause = "" if change.fields and change.action == "update" else f"[{change.cause}]"
     why = " ".join(part for part in (cause, spoken(change)) if part)
-    return paint("dim", "  ".join(part for part in (why, behind(change, commits)) if part))
+    return paint("dim", "  ".join(part for part in (why, behind(change, commits)) if part).rstrip())
 
 
 REASONS = {
