@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import figures
 from benchmarks.comparison import ROUNDS, contest
+from benchmarks.journal import journalled
 from benchmarks.rendering import rendering
 from benchmarks.report import RESULTS, machine, report
 from benchmarks.scale import limited, scale
@@ -23,6 +24,7 @@ SCENARIOS: Mapping[str, Callable[[argparse.Namespace], Any]] = {
     "plan": lambda given: contest(Size(given.incidents, given.services), given.rounds),
     "scale": lambda _: scale(),
     "limited": lambda _: limited(),
+    "journal": lambda _: journalled(),
 }
 """What is measured, by name; `figures.KINDS` says what comes of each."""
 

@@ -93,9 +93,9 @@ class Stage:
     """A folder with the starter catalog, and the commands that are run there."""
 
     def __init__(self, served: Served, folder: Path) -> None:
+        self.folder = folder
         self._served = served
         self._catalog = folder / "catalog"
-        self._folder = folder
         self._plan = folder / "first.pdplan"
         self._theirs = folder / "yardstick.json"
         self._state = folder / "state"
@@ -103,7 +103,7 @@ class Stage:
     def situation(self, name: str, rounds: int) -> Situation:
         """Both pipelines in turn, as often as there are rounds, each of ours on the state that it began with."""
         found = Situation(name)
-        before = self._folder / "state-before"
+        before = self.folder / "state-before"
         shutil.copytree(self._state, before, dirs_exist_ok=True) if self._state.exists() else before.mkdir()
         for number in range(rounds):
             say(f"{name}, round {number + 1} of {rounds}")
@@ -121,7 +121,7 @@ class Stage:
     def apply(self) -> Cost:
         """Make Port what the last plan says."""
         say("apply")
-        return measured([PDSYNC, "apply", str(self._plan), "--auto-approve"], cwd=self._folder, env=self._served.env)
+        return measured([PDSYNC, "apply", str(self._plan), "--auto-approve"], cwd=self.folder, env=self._served.env)
 
     def created(self) -> Mapping[str, Fields]:
         """What the last plan creates, by blueprint and identifier."""
@@ -143,7 +143,7 @@ class Stage:
     def plan(self, *options: str) -> Cost:
         """The whole of `pdsync plan`."""
         argv = [PDSYNC, "plan", *options, "--out", str(self._plan)]
-        return measured(argv, cwd=self._folder, env=self._served.env)
+        return measured(argv, cwd=self.folder, env=self._served.env)
 
     def _made(self) -> dict[str, Any]:
         """The last plan of pdsync."""

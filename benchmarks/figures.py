@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.comparison import Contest
+from benchmarks.journal import Journalled
 from benchmarks.rendering import Rendered
 from benchmarks.scale import Limited, Scale
 from benchmarks.startup import Started
@@ -21,6 +22,7 @@ KINDS: dict[str, Any] = {
     "plan": Contest,
     "scale": Scale,
     "limited": Limited,
+    "journal": Journalled,
 }
 """What comes of each scenario."""
 

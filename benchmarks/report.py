@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from benchmarks.comparison import Contest, Situation
     from benchmarks.figures import Kept
+    from benchmarks.journal import Journalled, Way
     from benchmarks.measure import Cost
     from benchmarks.rendering import Rendered
     from benchmarks.scale import Limited, Scale
@@ -29,6 +30,8 @@ GOAL = 10.0
 SCALE_GOALS = {"first plan, nothing in Port": (20.0, 400.0), "nothing changed": (8.0, None)}
 """By situation: seconds of wall time, megabytes at the worst moment."""
 LIMIT_GOAL = 1.1
+JOURNAL_GOAL = 0.05
+"""The share of an apply's wall time that the journal may cost."""
 _HEAD = """\
 # Benchmarks
 
@@ -60,6 +63,12 @@ _LIMITED = """\
 Every answer takes {latency:g} s, and PagerDuty takes {per_minute} requests a minute (beyond them the sandbox answers
 429). *Least* is the time in which that many requests are given at an even pace; the limit counts by the minute, so that
 fewer than a minute's requests may come sooner."""
+_JOURNAL = """\
+One plan of {changes:,} changes, applied to an empty Port in each way in turn; every answer takes {latency:g} s. No
+write begins before its begin is synced, none counts before its end is; those that come at the same time share a sync.
+*Spent on it* is the time in which the journal was appended to, measured within the process, against the wall time of
+the whole command; other writes are in flight meanwhile. Each line is the fastest of {rounds} rounds. The disk, shared
+with whatever else ran, took {sync:.1f} ms for one synced line by itself."""
 _LIBRARIES = ("jq", "httpx", "msgspec", "orjson", "deepdiff")
 
 
@@ -84,6 +93,7 @@ def report(kept: Mapping[str, Kept]) -> str:
         "plan": contest_section,
         "scale": lambda found: scale_section(found, yardstick),
         "limited": limited_section,
+        "journal": journal_section,
     }
     told = [f"{sections[name](kept[name].found)}\n\n*{kept[name].where}.*" for name in sections if name in kept]
     return "\n\n".join((_HEAD, *told)) + "\n"
@@ -139,6 +149,39 @@ def limited_section(found: Limited) -> str:
             _LIMITED.format(latency=found.pace.latency, per_minute=found.pace.per_minute),
             _table(("situation", "requests", "least", "wall", "CPU", "peak memory", "against least"), [row]),
         )
+    )
+
+
+def journal_section(found: Journalled) -> str:
+    """The table of what the journal costs an apply."""
+    told = {
+        "changes": found.changes,
+        "latency": found.pace.latency,
+        "rounds": len(found.ways[0].costs),
+        "sync": found.sync * 1000,
+    }
+    return "\n\n".join(
+        (
+            "## The journal",
+            _JOURNAL.format(**told),
+            _table(
+                ("journal", "wall", "CPU", "appends", "spent on it", f"of the wall time (goal < {JOURNAL_GOAL:.0%})"),
+                [_journal_row(way) for way in found.ways],
+            ),
+        )
+    )
+
+
+def _journal_row(way: Way) -> tuple[str, ...]:
+    cost, spent = way.costs[way.best], way.seconds[way.best]
+    share = f"{way.share:.1%}: {_kept(way.share < JOURNAL_GOAL)}"
+    return (
+        way.name,
+        f"{cost.wall:.2f} s",
+        f"{cost.cpu:.2f} s",
+        str(way.appends[way.best]),
+        f"{spent * 1000:.0f} ms",
+        share,
     )
 
 

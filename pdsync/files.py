@@ -33,11 +33,19 @@ def append(handle: int, data: bytes) -> None:
     size = os.fstat(handle).st_size
     try:
         _write(handle, data)
-        os.fsync(handle)
+        _sync_data(handle)
     except OSError:
         with suppress(OSError):
             os.ftruncate(handle, size)
         raise
+
+
+def _sync_data(handle: int) -> None:
+    """Make what is written durable, and the file's size; its times need not be, where the system can leave them."""
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(handle)
+    else:
+        os.fsync(handle)
 
 
 def _write(handle: int, data: bytes) -> None:

@@ -168,6 +168,7 @@ _AROUND: dict[str, Callable[[_Points, str, Call], Call]] = {
     "open": _open,
     "write": _write,
     "fsync": _sync,
+    "fdatasync": _sync,
     "ftruncate": _cut,
     "mkdir": _on_paths(takes_room=True),
     "link": _on_paths(takes_room=True),

@@ -294,12 +294,17 @@ def closed_by(data: bytes) -> int | None:
     return int(orjson.loads(last)["closed"]) if last.startswith(b'{"closed":') else None
 
 
-def read_open_journals(folder: Path, keyring: Keyring | None = None) -> list[RunRecord]:
-    """The runs that were not closed, oldest first; of the others only the end is looked at.
+def open_paths(folder: Path, keyring: Keyring | None = None) -> list[Path]:
+    """The journals of runs that were not closed, oldest first; of the others only the end is looked at.
 
     A run without a whole first line did nothing and is left out.
     """
-    return [read_journal(path, keyring) for path in paths(folder) if not is_closed(path, keyring) and has_a_line(path)]
+    return [path for path in paths(folder) if not is_closed(path, keyring) and has_a_line(path)]
+
+
+def read_open_journals(folder: Path, keyring: Keyring | None = None) -> list[RunRecord]:
+    """The runs of `open_paths`."""
+    return [read_journal(path, keyring) for path in open_paths(folder, keyring)]
 
 
 def read_journals(folder: Path, keyring: Keyring | None = None) -> list[RunRecord]:

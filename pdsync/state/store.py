@@ -21,6 +21,7 @@ from pdsync.state.journal import (
     Journal,
     close_journal,
     has_a_line,
+    open_paths,
     parse_journal,
     paths,
     read_journal,
@@ -240,14 +241,17 @@ class StateStore:
 
     def _close_runs(self, ledger: Ledger) -> None:
         """Close the journals of runs that the ledger holds, and of those that came to nothing."""
-        for record in read_open_journals(self.journals, self.keyring):
-            idle = not record.statuses and record.plan.base.serial < ledger.serial
-            if idle or holds(ledger, record.run):
+        for path in open_paths(self.journals, self.keyring):
+            if holds(ledger, path.stem) or self._came_to_nothing(path, ledger):
                 with suppress(StateError):  # the ledger says it, too: the next save closes it
-                    close_journal(self.journals / f"{record.run}.jsonl", ledger.serial, self.keyring)
+                    close_journal(path, ledger.serial, self.keyring)
         if self._carried:
             with suppress(StateError):
                 self._carried.close(lambda run: holds(ledger, run), ledger.serial, self._told)
+
+    def _came_to_nothing(self, path: Path, ledger: Ledger) -> bool:
+        record = read_journal(path, self.keyring)
+        return not record.statuses and record.plan.base.serial < ledger.serial
 
     def settle(self, plan: Plan) -> Ledger:
         """Note that a plan without changes is done: which commit and expressions the ledger stands for.
