@@ -280,13 +280,16 @@ class Session:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run asynchronous work with progress shown and signals turned into a stop."""
+        # Not the result of the task: asyncio puts a handler back at the end, for which Python 3.11 writes out the task.
+        results: list[T] = []
 
-        async def whole() -> T:
+        async def whole() -> None:
             with self._signals(), self.progress:
-                return await work
+                results.append(await work)
 
         try:
-            return asyncio.run(whole())
+            asyncio.run(whole())
+            return results[0]
         except asyncio.CancelledError:
             raise self._interrupted() from None
         except Interrupted as problem:

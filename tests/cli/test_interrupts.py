@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pdsync.cli import Options
+from pdsync.cli.session import Session
 from pdsync.sandbox.http import Fault
 from pdsync.sandbox.server import Sandbox
 from pdsync.state.ledger_file import parse_ledger
@@ -181,3 +183,23 @@ def test_a_stop_does_not_wait_for_what_is_evaluated(here: Workspace) -> None:
 
 def _has_children(pid: int) -> bool:
     return any(task.joinpath("children").read_text() for task in Path(f"/proc/{pid}/task").iterdir())
+
+
+class Large:
+    """What must not be written out as text: a plan of many changes takes seconds, and memory, to be."""
+
+    written = False
+
+    def __repr__(self) -> str:
+        self.written = True
+        return ""
+
+
+def test_what_work_gives_is_not_written_out(tmp_path: Path) -> None:
+    """When the handlers of signals are put back, no text is made of the result."""
+
+    async def work() -> Large:
+        return Large()
+
+    options = Options(tmp_path, "", None, "never", quiet=True, verbose=False, events=None)
+    assert not Session(options).run(work()).written
