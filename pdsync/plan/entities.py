@@ -33,7 +33,7 @@ def writers(rules: Iterable[MappingRule]) -> Callable[[str, str], bool]:
 
 def with_stubs(
     facts: Facts, blueprints: Mapping[str, Blueprint], unproven: Mapping[str, str]
-) -> tuple[dict[EntityKey, DesiredEntity], list[Diagnostic]]:
+) -> tuple[Mapping[EntityKey, DesiredEntity], list[Diagnostic]]:
     """The desired entities, sorted, with those that only a relation needs; relations that point at nothing.
 
     What is ours stays for as long as something desired points at it, as with Port's own integration; what is missing is
@@ -58,7 +58,11 @@ def with_stubs(
                 needed.setdefault(target, DesiredEntity(target, {}, entity.rules, ""))
             else:
                 missing.setdefault((entity.key.blueprint, path), []).append((entity.source, target))
-    return dict(sorted({**desired, **needed}.items())), [_dangling(*item) for item in sorted(missing.items())]
+    whole = {**desired, **needed} if needed else desired
+    keys = sorted(whole)
+    if keys != list(whole):  # mapping gives them sorted: then no second table of all there is
+        whole = {key: whole[key] for key in keys}
+    return whole, [_dangling(*item) for item in sorted(missing.items())]
 
 
 def _dangling(where: tuple[str, str], cases: list[tuple[str, EntityKey]]) -> Diagnostic:

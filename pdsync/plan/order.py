@@ -220,10 +220,11 @@ def _numbered(
     changes: list[Change], edges: Edges, waits: Edges, moved: Mapping[EntityKey, list[EntityKey]]
 ) -> tuple[Change, ...]:
     """The changes with their numbers and those that each waits for."""
+    waited = _waited_for(changes, edges, moved)
     upserts, deletes, schemas = {}, {}, {}
     equal: dict[tuple[int, ...], tuple[int, ...]] = {}
     for n, change in enumerate(changes, start=1):
-        if change.target == "entity" and change.action in ("create", "update"):
+        if change.key in waited and change.target == "entity" and change.action in ("create", "update"):
             upserts[change.key] = n
         elif change.target == "entity" and change.action == "delete":
             deletes[change.key] = n
@@ -249,6 +250,12 @@ def _numbered(
         return replace(change, n=n, after=equal.setdefault(waited_for, waited_for))
 
     return tuple(numbered(n, change) for n, change in enumerate(changes, start=1))
+
+
+def _waited_for(changes: Iterable[Change], edges: Edges, moved: Mapping[EntityKey, list[EntityKey]]) -> set[EntityKey]:
+    """The upserts that others may wait for: of all there are, few."""
+    found = {key for some in edges.values() for key, _ in some} | {key for some in moved.values() for key in some}
+    return found | {EntityKey(change.blueprint, change.twin) for change in changes if change.twin}
 
 
 def _identifiers(value: Json) -> list[str]:
