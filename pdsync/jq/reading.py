@@ -90,6 +90,7 @@ class Reader:
         self._nothing_unknown: Mapping[str, str] = {}  # one for all entities
         self._lacking_by_names: dict[tuple[tuple[str, str], ...], Mapping[str, Cell]] = {}
         self._silent = True
+        self._id = ""
         for name, fault in faults.items():
             self._report(fault.code, name, fault.reason, fault.records)
 
@@ -110,11 +111,12 @@ class Reader:
         for values in rows:
             self._share(values)
             fields = filled(self._layout.paths, values[2:])
-            key = EntityKey(values[1], values[0])
+            key = EntityKey(values[1], record.id if values[0] == record.id else values[0])
             entities.append(DesiredEntity(key, fields, self._rules, source, self._nothing_unknown))
         return Reading(len(entities), entities, silent=True)
 
     def _read(self, record: Record, answer: Json) -> Reading:
+        self._id = record.id
         source = source_of(self._layout, record)
         lacking = self._lacking(record)
         for name in (ITEMS, SELECTOR):
@@ -201,7 +203,9 @@ class Reader:
                 return f"{name}: {part.reason}"
         if self._searches:
             return self._pending(str(blueprint), values, source)
-        return self._built(EntityKey(str(blueprint), str(identifier)), values[2:], source)
+        # The record's own id, as nearly everywhere: one text for both.
+        named = self._id if identifier == self._id else str(identifier)
+        return self._built(EntityKey(str(blueprint), named), values[2:], source)
 
     def _pending(self, blueprint: str, values: list[Json], source: str) -> Pending:
         fields = dict(zip(self._layout.paths, values[2:], strict=True))
