@@ -285,8 +285,12 @@ class Machine(RuleBasedStateMachine):
 
     @rule(who=CLIENTS, moment=st.integers(1, 60))
     def die(self, who: int, moment: int) -> None:
-        """An apply is killed at a request, to Port or to the store, or at an operation on a file."""
+        """An apply is killed at a request, to Port or to the store, or at an operation on a file.
+
+        Whatever it had made by then is ours by its journal, be the answer lost or not.
+        """
         client = self.clients[who]
+        events = len(self.port.events())
         with suppress(Locked), killed_at(moment) as moments:
             client.line = Line(self.shared, moments)
             try:
@@ -295,6 +299,8 @@ class Machine(RuleBasedStateMachine):
                 client.line = Line(self.shared)
         if moments.dead and self.holder is None:
             self._bury()
+        made = [e["context"] for e in self.port.events()[: -events or None] if e["action"] == "CREATE"]
+        assert {EntityKey(each["blueprint"], each["entity"]) for each in made} <= client.ledger().entities.keys()
 
     @rule(who=CLIENTS)
     def resume(self, who: int) -> None:
