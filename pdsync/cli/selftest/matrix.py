@@ -151,7 +151,7 @@ class Matrix:
     def _make_anew(self, place: Place) -> tuple[Written, ...]:
         deleted = tuple(w for w in place.written(self._since) if w.action == "DELETE" and w.identifier)
         for written in deleted:
-            place.make_anew(written)
+            place.make_anew(written, self._stage)
         return deleted
 
 

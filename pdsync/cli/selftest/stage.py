@@ -183,9 +183,11 @@ class Place:
         events = self.port.events()[::-1][since:]
         return tuple(_written(event) for event in events if event["trigger"]["by"]["userId"] != PERSON)
 
-    def make_anew(self, written: Written) -> None:
-        """Somebody makes again what was deleted."""
-        self.port.put_entity(written.blueprint, {"identifier": written.identifier, "title": "Made anew"})
+    def make_anew(self, written: Written, stage: Stage) -> None:
+        """Somebody makes again what was deleted, the very same: only its birth tells it from what it was."""
+        was = stage.port.entities[written.blueprint][written.identifier]
+        body = {"identifier": was.identifier, "title": was.title, "properties": dict(was.properties)}
+        self.port.put_entity(written.blueprint, body)
 
     def save_as_others(self) -> None:
         """Somebody else, on a machine of their own, saves the state, whoever holds its lock."""
