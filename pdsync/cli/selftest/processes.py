@@ -9,7 +9,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import threading
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ PRELOADED = (
 
 PATIENCE = 120.0
 """Seconds after which a command is taken to hang."""
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Starting a process asks all others whether they have ended; an exit code can be read only once."""
 
 
 class Hangs(Exception):
@@ -79,8 +84,9 @@ class Command:
 
     def wait(self) -> Ran:
         """What it ended with.  Raises `Hangs`."""
-        self._process.join(PATIENCE)
-        code = self._process.exitcode
+        wait([self._process.sentinel], PATIENCE)
+        with _ONE_AT_A_TIME:
+            code = self._process.exitcode
         if code is None:
             self._process.kill()
             self._process.join()
@@ -103,7 +109,8 @@ class Commands:
         said = self._folder / "said.txt"
         said.unlink(missing_ok=True)
         process = self._process(target=_run, args=(args, self._folder, {**self._env, **env}, said))
-        process.start()
+        with _ONE_AT_A_TIME:
+            process.start()
         return Command(process, args, said)
 
     def run(self, *args: str) -> Ran:
