@@ -150,6 +150,7 @@ def test_worker_outlives_ctrl_c() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_nothing_is_left_after_an_interrupt() -> None:
     """An exception in the block kills and buries every worker, busy ones too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
     pool = Pool(2, JqLimits(seconds=600))
     with contextlib.suppress(KeyboardInterrupt), pool:
         pool.compile(["1"])
