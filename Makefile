@@ -41,8 +41,7 @@ tests: setup
 
 coverage: setup  ## The tests, and how much of the code they reach.
 	@rm -f .coverage .coverage.*
-	$(RUN) coverage run -m pytest -n auto -q --durations=15
-	@$(RUN) coverage combine --quiet
+	$(RUN) pytest -n auto -q --durations=15 --cov --cov-report=
 	$(RUN) coverage report --fail-under=90 --format=total
 
 format: setup

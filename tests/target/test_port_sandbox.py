@@ -464,6 +464,8 @@ def test_a_reader_cannot_write() -> None:
         "scorecards",
         "edits",
         "refusals",
+        "found",
+        "stop",
     }
 
 
