@@ -45,7 +45,7 @@ class Searches:
             return {
                 each: Answer("unknown", told=place)
                 if isinstance(place, str)
-                else findings.answer(each, questions[each], self.known[questions[each]], many=place[1])
+                else findings.answer(questions[each], self.known[questions[each]], many=place[1])
                 for each, place in places.items()
             }
 

@@ -8,7 +8,8 @@ A query is answered as it would be after the writes, because that is what Port r
     all else            as Port says
 
 An entity that is ours and that nothing makes any more counts as Port says: while something desired points at it, it
-stays (`pdsync.plan.entities.with_stubs`).
+stays (`pdsync.plan.entities.with_stubs`).  Where it is one of several, and so nothing points at it, it may go, and the
+next plan find fewer.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from pdsync.model import EntityKey
 from pdsync.normal import entity_normaliser, same
 from pdsync.plan.ownership import Ownership
 from pdsync.plan.rename import successors
 from pdsync.searching import MOST, UNTOLD, Answer, holds, names_in, refusal, single
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
-    from pdsync.model import Blueprint, DesiredEntity, EntityKey, ExistingEntity, Json
+    from pdsync.model import Blueprint, DesiredEntity, ExistingEntity, Json
     from pdsync.plan.decide import Facts
     from pdsync.searching import Asked, Question
 
@@ -70,28 +72,37 @@ class Findings:
         for key, want in facts.desired.entities.items():
             self._by_target[key.blueprint][key] = want
         self._moving: dict[str, dict[str, _Moving]] = {}
+        self._letting_go: dict[str, list[EntityKey]] = {}
         self._having: dict[tuple[str, str], dict[str, list[str]]] = {}
 
-    def answer(self, asked: Asked, question: Question, found: Collection[str] | str, *, many: bool) -> Answer:
+    def answer(self, question: Question, found: Collection[str] | str, *, many: bool) -> Answer:
         """What a query means at its place, `found` being what Port finds now, or why it does not say."""
         if isinstance(found, str):
             return Answer("unknown", told=found)
         identifiers, later = self._afterwards(question, found)
-        if asked.path == "identifier" and len(identifiers) != 1:
-            count = "nothing" if not identifiers else f"{_count(identifiers)} of {question.blueprint}"
-            return Answer("none" if not identifiers else "several", told=f"{question.query} finds {count}", later=later)
         if not identifiers:
             return Answer("none", [] if many else None, f"{question.query} finds no {question.blueprint}", later)
         if len(identifiers) > (MOST if many else 1):
             told = f"{question.query} finds {_count(identifiers)} of {question.blueprint}: {', '.join(identifiers[:5])}"
-            return Answer("several", told=told, later=later)
+            return Answer("several", told=told, later=later or any(map(self._may_go(question.blueprint), identifiers)))
         return Answer("found", identifiers if many else identifiers[0], later=later)
+
+    def _may_go(self, target: str) -> Callable[[str], bool]:
+        """A test whether an entity is ours and nothing makes it any more: with no relation to it, it may go."""
+        owned, desired = self._facts.ledger.entities, self._by_target[target]
+        return lambda identifier: (key := EntityKey(target, identifier)) in owned and key not in desired
 
     def _afterwards(self, question: Question, found: Collection[str]) -> tuple[list[str], bool]:
         query = json.loads(question.query)
         gone = {key.identifier for key in self._superseded if key.blueprint == question.blueprint}
-        matching, later = set(found) - gone, False
+        matching = set(found) - gone
         names = set(names_in(query))
+        later = any(self._is_worked_out(question.blueprint, name) for name in names) and self._moves(question.blueprint)
+        later = later or any(
+            holds(query, partial(self._once_released, key)) is not False
+            for key in self._released(question.blueprint)
+            if key.identifier not in matching and not self._cleared(key).isdisjoint(map(_path, names))
+        )
         for identifier, moving in self._concerned(question.blueprint, query, matching):
             if moving.paths is not None and moving.paths.isdisjoint(map(_path, names)):
                 continue
@@ -103,6 +114,42 @@ class Findings:
             else:
                 matching.discard(identifier)
         return sorted(matching), later
+
+    def _released(self, target: str) -> list[EntityKey]:
+        """What we only adopted and nothing makes any more: what we set there is cleared, if it is let go."""
+        if target not in self._letting_go:
+            ours, there = self._facts.ledger.entities, self._facts.existing.entities
+            self._letting_go[target] = [
+                key
+                for key, last in ours.items()
+                if key.blueprint == target
+                and last.origin == "adopted"
+                and key in there
+                and key not in self._by_target[target]
+            ]
+        return self._letting_go[target]
+
+    def _cleared(self, key: EntityKey) -> AbstractSet[str]:
+        return self._facts.ledger.entities[key].fields.keys()
+
+    def _once_released(self, key: EntityKey, name: str) -> Json:
+        path = _path(name)
+        have = self._facts.existing.entities[key]
+        if name == "$identifier" or path not in self._cleared(key):
+            return key.identifier if name == "$identifier" else have.fields.get(path, UNTOLD)
+        return None
+
+    def _is_worked_out(self, target: str, name: str) -> bool:
+        """Whether it is Port that makes a property's value, of others."""
+        blueprint = self._blueprints.get(target)
+        return not name.startswith("$") and (blueprint is None or name not in blueprint.properties)
+
+    def _moves(self, target: str) -> bool:
+        """Whether the plan makes or changes anything from which a value of such entities may be worked out."""
+        definition = self._blueprints[target].definition if target in self._blueprints else {}
+        parts = [*(definition.get("relations") or {}).values()]
+        parts += (definition.get("aggregationProperties") or {}).values()
+        return any(map(self._moved, {target, *(str(part.get("target")) for part in parts)}))
 
     def _concerned(self, target: str, query: Mapping[str, Json], found: Iterable[str]) -> Iterator[tuple[str, _Moving]]:
         """What moves and may match a query, or does now."""
@@ -152,9 +199,9 @@ class Findings:
         if name == "$blueprint":
             return want.key.blueprint
         path = _path(name)
-        blueprint = self._blueprints.get(want.key.blueprint)
-        if name not in _META and (blueprint is None or name not in blueprint.properties):
+        if name not in _META and (name.startswith("$") or self._is_worked_out(want.key.blueprint, name)):
             return UNTOLD
+        blueprint = self._blueprints.get(want.key.blueprint)
         if path in want.fields and (moving.paths is None or path in moving.paths):
             return want.fields[path]
         if have is not None:

@@ -136,7 +136,11 @@ def facts(of: Catalog, world: DesiredEntities, port: dict[EntityKey, ExistingEnt
 
 
 def do(
-    made: Plan, port: dict[EntityKey, ExistingEntity], owned: Ledger, failing: Collection[int] = ()
+    made: Plan,
+    port: dict[EntityKey, ExistingEntity],
+    owned: Ledger,
+    failing: Collection[int] = (),
+    blueprints: Mapping[str, Blueprint] = BY_NAME,
 ) -> tuple[dict[EntityKey, ExistingEntity], Ledger]:
     """Port and ledger after an apply in which the changes of these numbers fail."""
     port = dict(port)
@@ -148,17 +152,19 @@ def do(
             continue
         if change.action == "delete":
             del port[change.key]
-            port = {key: without_target(key, entity, change.key) for key, entity in port.items()}
+            port = {k: without_target(k, entity, change.key, blueprints) for k, entity in port.items()}
         elif change.action in ("create", "update", "release"):
             before = port[change.key].fields if change.key in port else {}
             port[change.key] = ExistingEntity({**before, **{f.path: f.after for f in change.fields}})
     return port, after_run(owned, made, statuses)
 
 
-def without_target(key: EntityKey, entity: ExistingEntity, gone: EntityKey) -> ExistingEntity:
+def without_target(
+    key: EntityKey, entity: ExistingEntity, gone: EntityKey, blueprints: Mapping[str, Blueprint]
+) -> ExistingEntity:
     """As Port leaves what pointed at a deleted entity; it refuses to delete what others require."""
     fields = dict(entity.fields)
-    for name, of in BY_NAME[key.blueprint].relations.items():
+    for name, of in blueprints[key.blueprint].relations.items():
         value = fields.get(f"relations.{name}")
         if of["target"] == gone.blueprint and value and gone.identifier in value:
             assert not of["required"], f"{key} requires {gone}, which is deleted"
