@@ -4,6 +4,8 @@ TOOLS := .tools
 UV := $(TOOLS)/bin/uv
 UV_VERSION := 0.13.9
 export UV_PROJECT_ENVIRONMENT := .venv
+# One more than there are processors: tests wait for processes and answers a third of their time.
+WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 RUN := $(UV) run --frozen --no-sync
 
 .PHONY: demo test check lint types tests coverage format bench lock setup clean
@@ -37,11 +39,11 @@ types: setup
 	$(RUN) mypy
 
 tests: setup
-	$(RUN) pytest -n auto -q
+	$(RUN) pytest -n $(WORKERS) --dist worksteal -q
 
 coverage: setup  ## The tests, and how much of the code they reach.
 	@rm -f .coverage .coverage.*
-	$(RUN) pytest -n auto -q --durations=15 --cov --cov-report=
+	$(RUN) pytest -n $(WORKERS) --dist worksteal -q --durations=15 --cov --cov-report=
 	$(RUN) coverage report --fail-under=90 --format=total
 
 format: setup
