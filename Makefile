@@ -43,7 +43,8 @@ tests: setup
 
 coverage: setup  ## The tests, and how much of the code they reach.
 	@rm -f .coverage .coverage.*
-	$(RUN) pytest -n $(WORKERS) --dist worksteal -q --durations=15 --cov --cov-report=
+	$(RUN) pytest -n $(WORKERS) --dist worksteal -q -m repeats
+	$(RUN) pytest -n $(WORKERS) --dist worksteal -q -m 'not repeats' --durations=15 --cov --cov-report=
 	$(RUN) coverage report --fail-under=90 --format=total
 
 format: setup
