@@ -53,7 +53,8 @@ def diff_fields(before: Fields, after: Fields) -> list[Difference]:
 class Place(NamedTuple):
     """A place inside a nested value at which two sides differ (`.a[0].b`, or `.rules[id=P1].b` by key).
 
-    `only` says what the difference is where the values are equal but for that: `reordered`, `spacing`.
+    `only` says what there is to it: `reordered` or `spacing` where the values are equal but for that, `added` or
+    `removed` where one side has no such place at all, which is not the same as null.
     """
 
     path: str
@@ -62,19 +63,35 @@ class Place(NamedTuple):
     only: str = ""
 
 
-def inside(before: Json, after: Json) -> list[Place]:
+def inside(before: Json, after: Json, *, as_sets: bool = False) -> list[Place]:
     """The places inside two nested values of one type at which they differ.
 
-    Empty when either is not a list or an object, when the types differ, or when one of them is empty: then the whole
-    value is the difference.  Lists of objects are compared by a key that is unique in both; a list that changed its
-    order is `reordered`.  Texts that both hold JSON are looked into alike; they may differ in `spacing` only.
+    Two lists that are `as_sets` differ in their members, which have no place.  Empty when either is not a list or an
+    object, when the types differ, or when one of them is empty: then the whole value is the difference.  Lists of
+    objects are compared by a key that is unique in both; a list that changed its order is `reordered`.  Texts that both
+    hold JSON are looked into alike; they may differ in `spacing` only.
     """
     parsed = _as_json(before), _as_json(after)
     if None not in parsed:
         return inside(*parsed) if not same(*parsed) else [Place("", before, after, "spacing")]
     if type(before) is not type(after) or not isinstance(before, list | dict) or not before or not after:
         return []
+    if as_sets and isinstance(before, list) and isinstance(after, list):
+        return [*_members(before, after, "removed"), *_members(after, before, "added")]
     return list(_places("", before, after))
+
+
+def is_set(path: str) -> bool:
+    """Whether the order of a field's list means nothing: relations to many, teams, what a blueprint requires."""
+    return path.startswith("relations.") or path in ("team", "schema.required")
+
+
+def _members(of: list[Json], other: list[Json], only: str) -> Iterator[Place]:
+    yield from (_one_sided("", value, only) for value in of if value not in other)
+
+
+def _one_sided(path: str, value: Json, only: str) -> Place:
+    return Place(path, value, None, only) if only == "removed" else Place(path, None, value, only)
 
 
 def _places(path: str, before: Json, after: Json) -> Iterator[Place]:
@@ -99,8 +116,10 @@ def _of_members(before: Mapping[Any, Json], after: Mapping[Any, Json], path: Cal
     for name in sorted(before.keys() | after.keys(), key=str):
         if name in before and name in after:
             yield from _places(path(name), before[name], after[name])
+        elif name in before:
+            yield _one_sided(path(name), before[name], "removed")
         else:
-            yield Place(path(name), before.get(name), after.get(name))
+            yield _one_sided(path(name), after[name], "added")
 
 
 def _of_elements(path: str, before: list[Json], after: list[Json]) -> Iterator[Place]:
@@ -108,7 +127,7 @@ def _of_elements(path: str, before: list[Json], after: list[Json]) -> Iterator[P
     from deepdiff import DeepDiff
 
     tree = DeepDiff(before, after, ignore_numeric_type_changes=True, view="tree", threshold_to_diff_deeper=0)
-    found = [Place(path + place, one, other) for place, one, other in _leaves(tree)]
+    found = [place._replace(path=path + place.path) for place in _leaves(tree)]
     if not found and path and not same(before, after):  # true for 1, which DeepDiff takes for the same
         found = [Place(path, before, after)]
     yield from sorted(found, key=lambda place: place.path)
@@ -178,9 +197,13 @@ def _canonical(value: Json) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _leaves(tree: dict[str, Json]) -> Iterator[tuple[str, Json, Json]]:
+def _leaves(tree: dict[str, Json]) -> Iterator[Place]:
     for report, nodes in tree.items():
         for node in nodes:
             path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in node.path(output_format="list"))
-            added, removed = report.endswith("_added"), report.endswith("_removed")
-            yield (path, None if added else node.t1, None if removed else node.t2)
+            if report.endswith("_added"):
+                yield _one_sided(path, node.t2, "added")
+            elif report.endswith("_removed"):
+                yield _one_sided(path, node.t1, "removed")
+            else:
+                yield Place(path, node.t1, node.t2)

@@ -28,11 +28,12 @@ KEYED = st.dictionaries(st.sampled_from("pqrst"), VALUES, min_size=1).map(
 @given(OBJECTS, OBJECTS)
 @example({"a": [1, 1]}, {"a": [True, 1]})
 @example({"a": [{"b": 1, "a": 2}]}, {"a": [{"a": 2, "b": 1}]})
+@example({"a": None, "b": 1}, {"b": 1})
 def test_there_is_a_place_exactly_where_they_differ(before: Any, after: Any) -> None:
     """No place for equal values, some for others, and what each place shows differs."""
     places = inside(before, after)
     assert (places == []) is same(before, after)
-    assert all(not same(place.before, place.after) or place.before is None for place in places)
+    assert all(place.only in ("added", "removed") or not same(place.before, place.after) for place in places)
 
 
 @settings(max_examples=80)
@@ -55,3 +56,21 @@ def test_one_changed_element_is_shown_as_that_element(elements: list[Any], order
     order.shuffle(changed)
     places = [place for place in inside(elements, changed) if place.only != "reordered"]
     assert places == [Place(f"[id={one['id']}].value", before, "changed")]
+
+
+SETS = st.sets(st.sampled_from("abcde"), min_size=1).map(sorted)
+
+
+@settings(max_examples=40)
+@given(SETS, SETS)
+def test_of_sets_the_members_that_go_and_come_are_told(before: list[str], after: list[str]) -> None:
+    """Each once, without a place; what both have is no difference."""
+    told = {(place.only, place.before or place.after) for place in inside(before, after, as_sets=True)}
+    gone, new = set(before) - set(after), set(after) - set(before)
+    assert told == {("removed", value) for value in gone} | {("added", value) for value in new}
+
+
+def test_null_is_told_from_absent() -> None:
+    """In an object as in a list."""
+    assert inside({"a": None, "z": 1}, {"z": 1}) == [Place(".a", None, None, "removed")]
+    assert inside({"z": [1]}, {"z": [1, None]}) == [Place(".z[1]", None, None, "added")]

@@ -17,7 +17,7 @@ from functools import partial
 from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING
 
-from pdsync.diff import changed_lines, inside
+from pdsync.diff import changed_lines
 from pdsync.errors import Severity
 from pdsync.normal import same
 from pdsync.plan.branch import changes_nothing
@@ -25,7 +25,7 @@ from pdsync.plan.branch import parts as split
 from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import quoted, value_text, visible
-from pdsync.render.plan_text import MOST_LINES, REST, SYMBOLS, inner_text, more_lines
+from pdsync.render.plan_text import MOST_LINES, REST, SYMBOLS, inner_text, more_lines, place_sign, places_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -322,7 +322,7 @@ def _nested(field: FieldChange) -> list[str]:
     if lines := changed_lines(field.before, field.after):
         shown = [f"{line[:1]}         {visible(line[1:])}" for line in lines[:MOST_LINES] if not line.startswith("@")]
         return [*shown, *more_lines(lines)]
-    return [f"          {inner_text(difference)}" for difference in inside(field.before, field.after)]
+    return [f"{place_sign(place) or ' '}         {inner_text(place)}" for place in places_in(field)]
 
 
 def _quiet(plan: Plan) -> _Part:

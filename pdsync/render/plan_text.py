@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pdsync.diff import changed_lines, inside, kind_of
+from pdsync.diff import changed_lines, inside, is_set, kind_of
 from pdsync.errors import Severity
 from pdsync.normal import same
 from pdsync.plan.branch import base_fields, changes_nothing, parts
@@ -381,7 +381,9 @@ def _nested(field: FieldChange, paint: Paint) -> Iterator[str]:
         yield paint(_LINE_COLORS[line[:1]], visible(line)) if line[:1] in _LINE_COLORS else visible(line)
     yield from more_lines(lines)
     if not lines:
-        yield from (inner_text(difference) for difference in inside(field.before, field.after))
+        for place in places_in(field):
+            told = f"{place_sign(place)} {inner_text(place)}" if place_sign(place) else inner_text(place)
+            yield paint(_LINE_COLORS[told[:1]], told) if place_sign(place) else told
 
 
 _LINE_COLORS = {"-": "red", "+": "green", "@": "dim"}
@@ -398,9 +400,26 @@ ONLY = {"reordered": "order only", "spacing": "white space only"}
 """Differences that are none of any value inside."""
 
 
+SIGNS = {"added": "+", "removed": "-"}
+"""Differences that are a value on one side alone."""
+
+
+def places_in(field: FieldChange) -> list[Place]:
+    """Where inside a field's value the difference is."""
+    return inside(field.before, field.after, as_sets=is_set(field.path))
+
+
+def place_sign(place: Place) -> str:
+    """What stands before a place that only one side has; else empty."""
+    return SIGNS.get(place.only, "")
+
+
 def inner_text(place: Place) -> str:
-    """One place inside a nested value, before and after."""
-    told = f"{place.only}  {ONLY[place.only]}" if place.only else _both(place.before, place.after)
+    """One place inside a nested value, before and after, or what is there on the one side that has it."""
+    if place.only in SIGNS:
+        told = value_text(place.after if place.only == "added" else place.before)
+    else:
+        told = f"{place.only}  {ONLY[place.only]}" if place.only else _both(place.before, place.after)
     return f"{visible(place.path)}  {told}" if place.path else told
 
 
