@@ -2,14 +2,16 @@
 
 PagerDuty may answer 200 with fewer rows than there are: a permission that was narrowed, a filter that stopped matching,
 an outage that looks like emptiness.  A collection that came whole but shrank to nothing, or by half, against the last
-one that was believed is *suspicious*: it is marked as a problem, so that no delete rests on it.  A second complete
-snapshot that says the same is believed, and so is one whose kind the user accepts.
+one that was believed is *suspicious*: it is marked as a problem, so that no delete rests on it.  It is believed once a
+second complete snapshot says the same and is so much younger that one outage hardly explains both, or when the user
+accepts the kind.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -37,41 +39,70 @@ SMALLEST_PASSED = 5
 class Seen:
     """What an earlier snapshot had of one query.
 
-    `count` records came, `believed` were believed last (an earlier count, while `suspicious`).
+    `count` records came, `believed` were believed last (an earlier count, while `suspicious`, which it is `since`).
     """
 
     count: int
     believed: int
     suspicious: bool
+    since: str = ""
 
 
-def judged(snapshot: Snapshot, last: Mapping[Query, Seen], accepted: AbstractCollection[str] = ()) -> Snapshot:
+def judged(
+    snapshot: Snapshot, last: Mapping[Query, Seen], least: timedelta, accepted: AbstractCollection[str] = ()
+) -> Snapshot:
     """The snapshot with suspicious collections marked, and every collection's `believed` count filled in.
 
-    `last` is what the snapshot before this one had; `accepted` names kinds whose shrinking the user knows to be right.
+    `last` is what the snapshot before this one had; two that say the same of a list that shrank must be `least` apart
+    to be believed; `accepted` names kinds whose shrinking the user knows to be right.
     """
+    unseen = Seen(0, 0, suspicious=False)
     collections = {
-        query: _judged(collection, last.get(query, Seen(0, 0, suspicious=False)), accepted=query.kind in accepted)
+        query: _believed(collection)
+        if query.kind in accepted and collection.complete
+        else _judged(collection, last.get(query, unseen), snapshot.taken_at, least)
         for query, collection in snapshot.collections.items()
     }
     return replace(snapshot, collections=collections)
 
 
-def _judged(collection: Collection, last: Seen, *, accepted: bool) -> Collection:
-    count = len(collection.records)
+def _judged(collection: Collection, last: Seen, at: str, least: timedelta) -> Collection:
     if not collection.complete:
         return replace(collection, believed=last.believed)
-    seen_before = last.suspicious and count >= last.count
-    kind = collection.query.kind
-    if accepted or seen_before or not _shrank(kind, last.believed, count):
-        return replace(collection, believed=count)
+    kind, count = collection.query.kind, len(collection.records)
+    if not _shrank(kind, last.believed, count):
+        return _believed(collection)
+    confirms = last.suspicious and not _shrank_again(last.count, count)
+    since = last.since if confirms and last.since else at
+    if confirms and _moment(at) >= _moment(since) + least:
+        return _believed(collection)
     problem = error(
         SUSPICIOUS,
         "a list shrank suspiciously",
         detail=f"{kind}: {last.believed} records before, {count} now",
-        hint=f"look in PagerDuty; a second snapshot that says the same is believed, or pass --accept-shrink {kind}",
+        hint=f"look in PagerDuty; {_when_believed(since, least)}, or pass --accept-shrink {kind}",
     )
-    return replace(collection, problem=problem, believed=last.believed)
+    return replace(collection, problem=problem, believed=last.believed, short_since=since)
+
+
+def _believed(collection: Collection) -> Collection:
+    return replace(collection, believed=len(collection.records))
+
+
+def _shrank_again(before: int, count: int) -> bool:
+    """Whether a list that was short already is so much shorter that it says something else."""
+    return count * 2 <= before and count < before
+
+
+def _when_believed(since: str, least: timedelta) -> str:
+    if not least:
+        return "a second snapshot that says the same is believed"
+    moment = (_moment(since) + least).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"a snapshot from {moment} on that says the same is believed"
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _shrank(kind: str, believed: int, count: int) -> bool:
@@ -95,7 +126,8 @@ def noted(
         least = owned[query].believed if query in owned else 0
         if suspicious or (collection.complete and _shrank(query.kind, least, count)):
             believed = collection.believed if suspicious else count
-            kept[key] = Listed(query.kind, str(query), count, believed, snapshot.taken_at, suspicious)
+            when = collection.short_since or snapshot.taken_at
+            kept[key] = Listed(query.kind, str(query), count, believed, when, suspicious)
         elif not collection.complete and key in before:
             kept[key] = before[key]
     return dict(sorted(kept.items()))
@@ -103,7 +135,7 @@ def noted(
 
 def remembered(listed: Listed) -> Seen:
     """What was seen of a list."""
-    return Seen(listed.count, listed.believed, suspicious=listed.suspicious)
+    return Seen(listed.count, listed.believed, suspicious=listed.suspicious, since=listed.when)
 
 
 def seen_in(ledger: Ledger, rules: Iterable[MappingRule]) -> dict[Query, Seen]:

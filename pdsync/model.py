@@ -193,7 +193,8 @@ class Policy:
 
     `invalid` says what becomes of an entity with a value that Port would refuse: it is held, or loses only that field.
     `renames` says by blueprint which property or relation is now called what; `system_blueprints` which of Port's own
-    blueprints (`_user`, `_team`) the catalog may add parts to and write entities of.
+    blueprints (`_user`, `_team`) the catalog may add parts to and write entities of.  A list that shrank
+    suspiciously is believed when it is still as short `believe_shrink_after` later (`pdsync.completeness`).
     """
 
     deletes: Mapping[str, DeleteLimit] = field(default_factory=dict)
@@ -203,6 +204,7 @@ class Policy:
     invalid: Literal["hold", "drop-field"] = "hold"
     renames: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     system_blueprints: tuple[str, ...] = ()
+    believe_shrink_after: timedelta = timedelta(hours=1)
 
     def delete_limit(self, blueprint: str) -> DeleteLimit:
         """The limit in force for a blueprint."""
@@ -316,7 +318,8 @@ class Collection:
     `records` may be kept elsewhere and be read as they are looked at.
     `problem` is why absence from this collection proves nothing; None when the collection is complete.
     `requests` counts HTTP requests, `seconds` is wall time; `notes` tell what else went wrong (an enrichment);
-    `believed` is the last count that was not suspiciously small (`pdsync.completeness`).
+    `believed` is the last count that was not suspiciously small (`pdsync.completeness`), which this one is since the
+    snapshot taken at `short_since`, if it is.
 
     `taken` is how many of the first records were not read but taken over from an earlier snapshot, and `since_full` how
     many such readings there were, this one included, since all of them were read.  `as_of` tells when what was taken
@@ -337,6 +340,7 @@ class Collection:
     as_of: Mapping[str, str] = field(default_factory=dict)
     private: tuple[str, ...] = ()
     sharing: str = ""
+    short_since: str = ""
 
     @property
     def complete(self) -> bool:
@@ -501,7 +505,7 @@ class RunNote:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """How long a list was that had shrunk: `count` records came `when` a snapshot was taken.
+    """How long a list was that had shrunk to `count` records: `when` is the first snapshot that had it so short.
 
     `believed` were believed last, the count itself unless it is `suspicious` (`pdsync.completeness`); `filter` is the
     query in words.

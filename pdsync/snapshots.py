@@ -57,7 +57,7 @@ async def take_snapshot(
     accepted = [kind_of(catalog, kind) for kind in how.accept_shrink]
     reuse = await asyncio.to_thread(_reuse, catalog, store, wanted, how)
     fetched = await source.fetch(wanted, progress, reuse, Cleaner(catalog.rules))
-    return judged(fetched, _last_seen(catalog, store), accepted)
+    return judged(fetched, _last_seen(catalog, store), catalog.project.policy.believe_shrink_after, accepted)
 
 
 def merged(kept: Snapshot, taken: Snapshot) -> Snapshot:

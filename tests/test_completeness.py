@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from pdsync.completeness import SUSPICIOUS, Seen, judged, seen_in, taken_over
@@ -11,12 +13,18 @@ from tests.builders import entry, ledger, rule
 
 SERVICES = Query("services")
 INCIDENTS = Query("incidents")
+HOUR = timedelta(hours=1)
 
 
-def snapshot(count: int, query: Query = SERVICES, *, whole: bool = True, taken: int = 0) -> Snapshot:
+def moment(minutes: int) -> str:
+    return f"2026-01-01T{minutes // 60:02}:{minutes % 60:02}:00Z"
+
+
+def snapshot(count: int, query: Query = SERVICES, *, whole: bool = True, taken: int = 0, at: int = 0) -> Snapshot:
+    """So many records, `at` so many minutes."""
     problem = None if whole else error("PD320", "cut")
     records = tuple(Record(str(n), b"{}") for n in range(count))
-    return Snapshot("pd", "now", {query: Collection(query, records, problem, taken=taken)})
+    return Snapshot("pd", moment(at), {query: Collection(query, records, problem, taken=taken)})
 
 
 @pytest.mark.parametrize(
@@ -36,35 +44,55 @@ def snapshot(count: int, query: Query = SERVICES, *, whole: bool = True, taken: 
 )
 def test_a_shrink_to_nothing_or_by_half_is_suspicious(query: Query, before: int, now: int, *, suspicious: bool) -> None:
     """From ten records up half is too few, from two (by time: five) up nothing is; what was believed is remembered."""
-    found = judged(snapshot(now, query), {query: Seen(before, before, suspicious=False)}).collections[query]
+    found = judged(snapshot(now, query), {query: Seen(before, before, suspicious=False)}, HOUR).collections[query]
     assert (found.complete, found.believed) == (not suspicious, before if suspicious else now)
 
 
-def test_a_second_complete_snapshot_is_believed() -> None:
-    """What two snapshots say in a row is so, and is what the next one is measured by."""
-    first = judged(snapshot(3), {SERVICES: Seen(100, 100, suspicious=False)}).collections[SERVICES]
-    assert first.problem is not None
-    assert first.problem.code == SUSPICIOUS
-    again = judged(snapshot(3), {SERVICES: Seen(3, first.believed, suspicious=True)}).collections[SERVICES]
-    assert (again.complete, again.believed) == (True, 3)
+def test_a_second_complete_snapshot_is_believed_once_it_is_young_enough() -> None:
+    """What snapshots say over an hour is so, and is what the next one is measured by; two in a moment may err alike."""
+    seen, told = Seen(100, 100, suspicious=False), []
+    for minutes, count in ((0, 3), (1, 3), (59, 4), (60, 3), (61, 3)):
+        found = judged(snapshot(count, at=minutes), {SERVICES: seen}, HOUR).collections[SERVICES]
+        told.append((found.complete, found.believed, found.short_since))
+        seen = Seen(count, found.believed, suspicious=not found.complete, since=found.short_since)
+    short = (False, 100, moment(0))
+    assert told == [short, short, short, (True, 3, ""), (True, 3, "")]
 
 
-def test_a_list_that_goes_on_shrinking_is_still_suspicious() -> None:
-    """A second snapshot that is shorter still says something else than the first."""
-    again = judged(snapshot(1), {SERVICES: Seen(3, 100, suspicious=True)}).collections[SERVICES]
-    assert (again.complete, again.believed) == (False, 100)
+def test_it_is_said_from_when_on_a_shrink_is_believed() -> None:
+    """Without a least time, the next snapshot is."""
+    seen = {SERVICES: Seen(3, 100, suspicious=True, since=moment(0))}
+    problem = judged(snapshot(3, at=20), seen, HOUR).collections[SERVICES].problem
+    assert problem is not None
+    assert (problem.code, "from 2026-01-01T01:00:00Z on" in problem.hint) == (SUSPICIOUS, True)
+    assert judged(snapshot(3, at=20), seen, timedelta(0)).collections[SERVICES].complete
+
+
+def test_what_is_not_known_since_when_begins_anew() -> None:
+    """As of a snapshot that was kept before this was noted."""
+    seen = {SERVICES: Seen(3, 100, suspicious=True)}
+    assert judged(snapshot(3, at=20), seen, HOUR).collections[SERVICES].short_since == moment(20)
+
+
+@pytest.mark.parametrize(("now", "confirms"), [(0, False), (10, False), (11, True), (19, True), (21, True)])
+def test_a_list_that_goes_on_shrinking_is_still_suspicious(now: int, *, confirms: bool) -> None:
+    """A second snapshot that is shorter by half says something else than the first; a few records less do not."""
+    seen = {SERVICES: Seen(20, 100, suspicious=True, since=moment(0))}
+    again = judged(snapshot(now, at=60), seen, HOUR).collections[SERVICES]
+    assert (again.complete, again.believed) == (confirms, now if confirms else 100)
+    assert again.short_since == ("" if confirms else moment(60))
 
 
 def test_a_shrink_can_be_accepted_by_kind() -> None:
     """`--accept-shrink services` believes it at once; another kind does not."""
     last = {SERVICES: Seen(100, 100, suspicious=False)}
-    assert judged(snapshot(0), last, ("services",)).collections[SERVICES].complete
-    assert not judged(snapshot(0), last, ("users",)).collections[SERVICES].complete
+    assert judged(snapshot(0), last, HOUR, ("services",)).collections[SERVICES].complete
+    assert not judged(snapshot(0), last, HOUR, ("users",)).collections[SERVICES].complete
 
 
 def test_an_incomplete_list_changes_nothing_in_what_is_believed() -> None:
     """A list that was cut keeps its own problem, and the count before it."""
-    found = judged(snapshot(1, whole=False), {SERVICES: Seen(100, 100, suspicious=False)}).collections[SERVICES]
+    found = judged(snapshot(1, whole=False), {SERVICES: Seen(100, 100, suspicious=False)}, HOUR).collections[SERVICES]
     assert found.problem is not None
     assert (found.problem.code, found.believed) == ("PD320", 100)
 

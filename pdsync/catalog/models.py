@@ -70,6 +70,9 @@ class PortPart(_Snake):
 _AGE = {"pattern": r"^\d{1,5} ?(h|d|w|mo|y)$", "description": "an age of a day or more, such as 90d, 12w, 6mo or 1y"}
 
 
+_WAIT = {"pattern": r"^\d{1,5} ?(h|d|w|mo|y)$", "description": "a stretch of time, such as 2h or 1d; 0h is none"}
+
+
 class PagerDutyPart(_Snake):
     """Where PagerDuty is, and what of it need not be read every time."""
 
@@ -103,6 +106,7 @@ class PolicyPart(_Snake):
     invalid: Literal["hold", "drop-field"] | None = None
     renames: dict[str, dict[str, str]] | None = None
     system_blueprints: list[Literal["_user", "_team"]] | None = None
+    believe_shrink_after: Annotated[str | None, Field(json_schema_extra=_WAIT)] = None
 
 
 class EnvironmentPart(_Snake):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -26,6 +27,8 @@ _ADDRESSES: tuple[Path, ...] = (("port", "base_url"), ("pagerduty", "api_url"), 
 
 _AGE = ("pagerduty", "settled_after")
 _A_DAY = 24
+_WAIT = ("policy", "believe_shrink_after")
+_NO_WAIT = re.compile(r"0+ ?(h|d|w|mo|y)")
 
 
 def check_project(document: Document, environment: str | None, blueprints: Collection[str]) -> Iterator[Diagnostic]:
@@ -52,6 +55,11 @@ def _check_part(document: Document, part: Path, blueprints: Collection[str]) -> 
     if isinstance(age, Scalar) and isinstance(age.value, str) and (hours_in(age.value) or 0) < _A_DAY:
         place = document.value((*part, *_AGE))
         yield found("PD114", place, f'"{age.value}" is not an age of a day or more', "such as 90d, 12w, 6mo or 1y")
+    wait = find(document.root, *part, *_WAIT)
+    if isinstance(wait, Scalar) and isinstance(wait.value, str) and _stretch(wait.value) is None:
+        yield found(
+            "PD114", document.value((*part, *_WAIT)), f'"{wait.value}" is not a stretch of time', "such as 2h, 1d"
+        )
     for key in ("deletes", "renames"):
         named = find(document.root, *part, "policy", key)
         for name in named.entries if isinstance(named, Map) else ():
@@ -106,6 +114,7 @@ def make_project(document: Document, environment: str | None) -> Project:
 
 
 def _policy(written: Mapping[str, Json]) -> Policy:
+    wait = _stretch(written.get(_WAIT[-1]) or "")
     limits = {name: _limit(one or {}) for name, one in (written.get("deletes") or {}).items()}
     return Policy(
         deletes=limits,
@@ -115,7 +124,14 @@ def _policy(written: Mapping[str, Json]) -> Policy:
         invalid=written.get("invalid") or "hold",
         renames=written.get("renames") or {},
         system_blueprints=tuple(written.get("system_blueprints") or ()),
+        **({} if wait is None else {"believe_shrink_after": wait}),
     )
+
+
+def _stretch(text: str) -> timedelta | None:
+    """A stretch of time, or none at all as `0h`; None when it is neither."""
+    hours = 0 if _NO_WAIT.fullmatch(text.strip()) else hours_in(text)
+    return None if hours is None else timedelta(hours=hours)
 
 
 def _limit(written: Mapping[str, Json]) -> DeleteLimit:

@@ -66,6 +66,7 @@ def _head(collection: Collection) -> dict[str, Any]:
         "problem": msgspec.to_builtins(collection.problem),
         "notes": msgspec.to_builtins(collection.notes),
         "believed": collection.believed,
+        "short_since": collection.short_since,
         "taken": collection.taken,
         "since_full": collection.since_full,
         "as_of": dict(collection.as_of),
@@ -189,7 +190,8 @@ def _header(head: bytes) -> dict[str, Any]:
 
 def _seen(header: dict[str, Any]) -> Seen:
     problem = header["problem"] or {}
-    return Seen(header["count"], header.get("believed", 0), suspicious=problem.get("code") == SUSPICIOUS)
+    suspicious = problem.get("code") == SUSPICIOUS
+    return Seen(header["count"], header.get("believed", 0), suspicious=suspicious, since=header.get("short_since", ""))
 
 
 def _collection(header: dict[str, Any], records: Sequence[Record]) -> Collection:
@@ -205,6 +207,7 @@ def _collection(header: dict[str, Any], records: Sequence[Record]) -> Collection
         as_of=header.get("as_of", {}),
         private=tuple(header.get("private", ())),
         sharing=header.get("sharing", ""),
+        short_since=header.get("short_since", ""),
         requests=header["requests"],
         seconds=header["seconds"],
     )

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import git
@@ -54,6 +55,13 @@ def test_the_project_file() -> None:
     )
     limits = {"*": DeleteLimit(1, 2.0), "service": DeleteLimit(10, 50)}
     assert project.policy == Policy(limits, "refuse", "release", ("service/core-*",))
+
+
+@pytest.mark.parametrize(("written", "hours"), [("2h", 2), ("1d", 24), ("0h", 0), ("null", 1)])
+def test_how_long_a_shrink_is_waited_for(written: str, hours: int) -> None:
+    """An hour, unless the policy says otherwise; no time at all is to be written as well."""
+    project = loaded({"pdsync.yaml": f"name: ours\npolicy: {{believe_shrink_after: {written}}}\n"}).project
+    assert project.policy.believe_shrink_after == timedelta(hours=hours)
 
 
 def test_an_environment_is_laid_over_the_project() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pdsync.sandbox.server import Sandbox
+from pdsync.sources.pagerduty import open_pagerduty
 from pdsync.state.snapshot_file import parse_snapshot
 from tests.cli.workspace import BLUEPRINTS, MAPPING, PROJECT, Workspace, make_workspace, small_world
 
@@ -190,7 +193,7 @@ def test_a_plan_only_warns_where_the_snapshot_cannot_be_kept(here: Workspace) ->
 def test_a_second_run_that_finds_the_same_is_believed_without_a_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in CI: the ledger carries how short a list was, until what it owns is as short; the runs between say the same."""
+    """As in CI: the ledger carries how short a list was since when, until what it owns is as short; an hour must pass."""
     with Sandbox(small_world(users=12)) as box:
         here = make_workspace(tmp_path, box, monkeypatch)
         here.write("catalog/pdsync.yaml", PROJECT.replace("{count: 3, percent: 10}", "{count: 99, percent: 99}"))
@@ -203,6 +206,10 @@ def test_a_second_run_that_finds_the_same_is_believed_without_a_snapshot(
         def listed() -> Any:
             return json.loads((here.folder / "state" / "ledger.jsonl").read_text().partition("\n")[0]).get("listed", {})
 
+        def later(hours: float) -> None:
+            when = datetime.now(UTC) + timedelta(hours=hours)
+            monkeypatch.setitem(inspect.unwrap(open_pagerduty).__kwdefaults__, "now", lambda: when)
+
         anew("apply", "--auto-approve")
         box.mutate({"action": "hide_half", "kind": "users"})
         assert anew("plan", "--format", "json", code=3).json["summary"]["withheld"] == 6
@@ -211,6 +218,10 @@ def test_a_second_run_that_finds_the_same_is_believed_without_a_snapshot(
         (note,) = listed().values()
         assert (note["kind"], note["filter"], note["count"], note["believed"]) == ("users", "users", 6, 12)
         assert note["suspicious"]
+        later(0.9)
+        anew("apply", "--auto-approve", code=3)
+        assert list(listed().values()) == [note]
+        later(1)
         assert anew("plan", "--format", "json").json["summary"]["delete"] == 6
         anew("apply", "--auto-approve", "--no-delete", code=3)
         (note,) = listed().values()

@@ -6,6 +6,7 @@ Each name says what went wrong elsewhere.  Those about locks and kills at any mo
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,7 +75,7 @@ def test_an_empty_answer_that_succeeded_deleted_everything() -> None:
     """A list that was full and is empty at once proves nothing, whatever its status: nothing of it is deleted."""
     query = Query("services")
     empty = Snapshot("pd", "2026-06-01T13:00:00Z", {query: Collection(query, ())})
-    suspected = judged(empty, {query: Seen(40, 40, suspicious=False)})
+    suspected = judged(empty, {query: Seen(40, 40, suspicious=False)}, timedelta(hours=1))
     assert empty.collections[query].complete
     why = unproven([rule()], suspected)
     made = plan(replace(owned(40), unproven=why))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -107,7 +108,7 @@ def planned(before: Collection, now: Snapshot) -> Plan:
     ids = [record.id for record in before.records]
     service, mapping = blueprint(), rule(kind=kind)
     seen = {before.query: Seen(len(ids), len(ids), suspicious=False)}
-    snapshot = judged(now, seen)
+    snapshot = judged(now, seen, timedelta(hours=1))
     facts = Facts(
         catalog([service], [mapping]),
         desired(*(want(record.id, source=f"{kind}/{record.id}") for record in only(snapshot).records)),
