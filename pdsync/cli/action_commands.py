@@ -75,24 +75,24 @@ class _Operations:
 
     def plan(self, base: str) -> Plan:
         """See `pdsync.github.action.Operations`; without a base that can be used, the plan notes why."""
-        from pdsync.cli.plan_commands import make_plan
+        from pdsync.cli.making import Asking, make_plan
         from pdsync.errors import CatalogError
         from pdsync.plan import Scope
         from pdsync.snapshots import Fetching
 
         allowed = self._settings
         scope = Scope(allow_deletes=allowed.allow_deletes, allow_breaking=allowed.allow_breaking)
-        how = Fetching(accept_shrink=allowed.accept_shrink)
+        asking = Asking(how=Fetching(accept_shrink=allowed.accept_shrink))
         try:
             beside = self._base(base) if base else None
         except CatalogError as problem:
-            made = make_plan(self._session, scope, how=how)
+            made = make_plan(self._session, scope, asking)
             return replace(made, diagnostics=(*made.diagnostics, _without_base(problem)))
-        return make_plan(self._session, scope, how=how, base=beside)
+        return make_plan(self._session, scope, asking, beside)
 
     def _base(self, commit: str) -> Base:
         """The base of a pull request; it is fetched if the checkout does not have it.  Raises `CatalogError`."""
-        from pdsync.cli.plan_commands import base_of
+        from pdsync.cli.making import base_of
         from pdsync.github.settings import git_environment
 
         settings = self._settings

@@ -5,18 +5,19 @@ from __future__ import annotations
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import partial
+from functools import reduce, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pdsync import commands
-from pdsync.branch import Base, Ground, plan_branch_from, plan_branch_online
+from pdsync.cli.making import Asking, base_of, make_again, make_plan
 from pdsync.cli.results import tell_result
 from pdsync.cli.run_commands import history_text, run_text
 from pdsync.cli.saved_plans import rebase, show_difference, show_unreviewed
 from pdsync.cli.session import Session
+from pdsync.cli.together import FETCHING, SCOPE, refuse, refuse_clashes
 from pdsync.errors import UsageError, error
 from pdsync.plan import Scope
 from pdsync.plan.document import parse_plan, plan_chunks, plan_document
@@ -45,8 +46,29 @@ FORMATS = ("text", "json", "markdown", "html")
 
 
 def scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that limit a plan."""
-    for option in (
+    """The options that limit a plan; the command gets a `scope`.  Raises `UsageError`."""
+
+    @wraps(command)
+    def scoped(
+        *args: Any,
+        only: tuple[str, ...],
+        exclude: tuple[str, ...],
+        no_delete: bool,
+        allow_deletes: tuple[str, ...],
+        allow_breaking: tuple[str, ...],
+        **others: Any,
+    ) -> Any:
+        scope = Scope(
+            only=only,
+            exclude=exclude,
+            no_delete=no_delete,
+            allow_deletes=_numbers(allow_deletes, "--allow-deletes BLUEPRINT=N"),
+            allow_breaking=_numbers(allow_breaking, "--allow-breaking BLUEPRINT.PART=N"),
+        )
+        return command(*args, scope=scope, **others)
+
+    return _with_options(
+        scoped,
         click.option("--only", multiple=True, metavar="GLOB", help="Limit to blueprint/identifier, or a blueprint."),
         click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these out."),
         click.option("--no-delete", is_flag=True, help="Plan no deletes; they are listed as withheld."),
@@ -59,26 +81,6 @@ def scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="BLUEPRINT.PART=N",
             help="Let a blueprint change though exactly N entities lose or lack a value.",
         ),
-    ):
-        command = option(command)
-    return command
-
-
-def scope_of(
-    only: tuple[str, ...],
-    exclude: tuple[str, ...],
-    allow_deletes: tuple[str, ...],
-    allow_breaking: tuple[str, ...],
-    *,
-    no_delete: bool,
-) -> Scope:
-    """The scope that these options ask for.  Raises `UsageError`."""
-    return Scope(
-        only=only,
-        exclude=exclude,
-        no_delete=no_delete,
-        allow_deletes=_numbers(allow_deletes, "--allow-deletes BLUEPRINT=N"),
-        allow_breaking=_numbers(allow_breaking, "--allow-breaking BLUEPRINT.PART=N"),
     )
 
 
@@ -94,7 +96,15 @@ def _numbers(items: tuple[str, ...], usage: str) -> dict[str, int]:
 
 
 def _fetching_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
+    """The options by which a snapshot is taken; the command gets `how`."""
+
+    @wraps(command)
+    def fetching(*args: Any, accept_shrink: tuple[str, ...], full: bool, refresh_analytics: bool, **others: Any) -> Any:
+        how = commands.Fetching((), accept_shrink, full=full, refresh_analytics=refresh_analytics)
+        return command(*args, how=how, **others)
+
+    return _with_options(
+        fetching,
         click.option(
             "--refresh-analytics", is_flag=True, help="Read analytics again that were read less than a day ago."
         ),
@@ -102,13 +112,18 @@ def _fetching_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--accept-shrink", multiple=True, metavar="KIND", help="Believe that this kind has become that small."
         ),
-    ):
-        command = option(command)
-    return command
+    )
+
+
+def _with_options(command: Callable[..., Any], *options: Callable[..., Any]) -> Callable[..., Any]:
+    return reduce(lambda made, option: option(made), options, command)
 
 
 VALIDATE_REMOTE = click.option(
-    "--validate-remote", is_flag=True, help="Ask Port whether it would take each create and update; it stores nothing."
+    "--validate-remote",
+    "validate",
+    is_flag=True,
+    help="Ask Port whether it would take each create and update; it stores nothing.",
 )
 
 
@@ -123,9 +138,7 @@ def snapshot(
     options: Options,
     *,
     kinds: tuple[str, ...],
-    accept_shrink: tuple[str, ...],
-    full: bool,
-    refresh_analytics: bool,
+    how: commands.Fetching,
     out: Path | None,
 ) -> int:
     """Fetch what the catalog's mappings read from PagerDuty, and say what is complete."""
@@ -133,9 +146,8 @@ def snapshot(
 
     async def work() -> Snapshot:
         async with session.source() as source:
-            how = commands.Fetching(kinds, accept_shrink, full=full, refresh_analytics=refresh_analytics)
             return await commands.take_snapshot(
-                session.catalog, source, session.store, how=how, progress=session.progress
+                session.catalog, source, session.store, how=replace(how, kinds=kinds), progress=session.progress
             )
 
     session.catalog  # noqa: B018  a broken catalog is said before anything is fetched
@@ -171,7 +183,7 @@ def snapshot(
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan, for `apply FILE`.")
 @click.option(
     "--snapshot",
-    "snapshot_file",
+    "file",
     type=click.Path(path_type=Path, exists=True),
     metavar="FILE",
     help="Use the snapshot in FILE instead of asking PagerDuty.",
@@ -188,18 +200,12 @@ def plan(
     words: tuple[str, ...],
     old: Path | None,
     ref: str | None,
-    only: tuple[str, ...],
-    exclude: tuple[str, ...],
-    no_delete: bool,
-    allow_deletes: tuple[str, ...],
-    allow_breaking: tuple[str, ...],
+    scope: Scope,
     out: Path | None,
-    snapshot_file: Path | None,
+    file: Path | None,
     offline: bool,
-    accept_shrink: tuple[str, ...],
-    full: bool,
-    refresh_analytics: bool,
-    validate_remote: bool,
+    how: commands.Fetching,
+    validate: bool,
     detailed_exitcode: bool,
     form: str,
 ) -> int:
@@ -207,133 +213,24 @@ def plan(
     session = Session(options)
     if words:
         return show_difference(session, words, form, detailed=detailed_exitcode)
-    scope = scope_of(only, exclude, allow_deletes, allow_breaking, no_delete=no_delete)
-    how = commands.Fetching((), accept_shrink, full=full, refresh_analytics=refresh_analytics)
-    base = base_of(session, ref) if ref is not None and old is None else None
-    make = partial(
-        make_plan,
-        session,
-        snapshot_file=snapshot_file,
-        offline=offline,
-        how=how,
-        validate_remote=validate_remote,
-        base=base,
-    )
+    refuse_clashes()
+    asking = Asking(file, offline, how, validate)
     if old is not None:
-        if scope != Scope() or ref is not None:
-            hint = "a rebased plan has the scope of the old one, and is compared with that"
-            raise UsageError(error("PD852", "--rebase takes no scope and no base", hint=hint))
-        made = rebase(session, old, form, make, out)
-        session.tell((*made.diagnostics, *refusal(made)))
-        return plan_exit_code(made, detailed=detailed_exitcode)
-    made = make(scope)
-    click.echo(plan_in(made, form, session), nl=False)
+        made = rebase(session, old, form, asking, ref)
+    else:
+        made = make_plan(session, scope, asking, base_of(session, ref) if ref is not None else None)
+        click.echo(plan_in(made, form, session), nl=False)
     session.tell((*made.diagnostics, *refusal(made)))
     session.events([{"type": "plan", "fingerprint": made.fingerprint, "changes": len(made.changes)}])
-    if out is not None:
-        session.write_file(out, plan_chunks(made))
-        session.progress.note(f"Saved to {out}; `pdsync apply {out}` does exactly this.")
+    keep_plan(session, made, out)
     return plan_exit_code(made, detailed=detailed_exitcode)
 
 
-def make_plan(
-    session: Session,
-    scope: Scope,
-    *,
-    snapshot_file: Path | None = None,
-    offline: bool = False,
-    how: commands.Fetching | None = None,
-    validate_remote: bool = False,
-    base: Base | None = None,
-) -> Plan:
-    """Plan from PagerDuty as it is now, or from a snapshot that was taken before; beside the plan of a base."""
-    session.catalog  # noqa: B018  a broken catalog is said before anything is fetched
-    taken = _kept_snapshot(session, snapshot_file) if snapshot_file or offline else None
-    session.need_credentials(pagerduty=taken is None)
-
-    if base is not None:
-        return session.run(_beside(session, base, taken, how, scope=scope, validate=validate_remote))
-
-    async def work() -> Plan:
-        async with AsyncExitStack() as stack:
-            reader = await stack.enter_async_context(session.reader())
-            validating = reader if validate_remote else None
-            if taken is not None:
-                sides = commands.Sides(session.catalog, taken, session.port_url)
-                return await commands.plan_from(
-                    sides,
-                    reader,
-                    session.store,
-                    scope=scope,
-                    history=session.history,
-                    progress=session.progress,
-                    validating=validating,
-                )
-            source = await stack.enter_async_context(session.source())
-            made, _ = await commands.plan_online(
-                session.catalog,
-                source,
-                reader,
-                session.store,
-                target=session.port_url,
-                scope=scope,
-                how=how,
-                history=session.history,
-                progress=session.progress,
-                validating=validating,
-            )
-            return made
-
-    return session.run(work())
-
-
-async def _beside(
-    session: Session,
-    base: Base,
-    taken: Snapshot | None,
-    how: commands.Fetching | None,
-    *,
-    scope: Scope,
-    validate: bool,
-) -> Plan:
-    """The plan with what it changes about that of a base."""
-    async with AsyncExitStack() as stack:
-        reader = await stack.enter_async_context(session.reader())
-        ground = Ground(
-            reader,
-            session.store,
-            session.port_url,
-            session.history,
-            scope,
-            validate=validate,
-            progress=session.progress,
-        )
-        if taken is not None:
-            return await plan_branch_from(session.catalog, base, taken, ground)
-        source = await stack.enter_async_context(session.source())
-        return await plan_branch_online(session.catalog, base, source, ground, how)
-
-
-def base_of(session: Session, ref: str) -> Base:
-    """What a plan is compared with; where the commit has no catalog yet, an empty one.  Raises `CatalogError`."""
-    catalog = session.catalog  # what is wrong with this one is said first
-    then = session.history.base(ref)
-    empty = replace(catalog, rules=(), blueprints={}, tree="", commit=then.commit, diagnostics=())
-    if then.catalog is None:
-        session.progress.note(f"{ref} has no catalog yet: all of it is this branch's.")
-    return Base(ref, then.commit, then.catalog or empty)
-
-
-def _kept_snapshot(session: Session, file: Path | None) -> Snapshot:
-    from pdsync.state.snapshot_file import open_snapshot
-
-    if file is not None:
-        return open_snapshot(file, session.keyring)
-    kept = session.store.load_snapshot()
-    if kept is None:
-        raise UsageError(error("PD804", "there is no snapshot yet", hint="run `pdsync snapshot`"))
-    session.progress.note(f"Using the snapshot taken {kept.taken_at}.")
-    return kept
+def keep_plan(session: Session, made: Plan, out: Path | None) -> None:
+    """Save a plan if it is to be, and say so."""
+    if out is not None:
+        session.write_file(out, plan_chunks(made))
+        session.progress.note(f"Saved to {out}; `pdsync apply {out}` does exactly this.")
 
 
 def plan_in(made: Plan, form: str, session: Session) -> str:
@@ -363,23 +260,17 @@ def apply(
     plan_file: Path | None,
     auto_approve: bool,
     prove: bool,
-    accept_shrink: tuple[str, ...],
-    full: bool,
-    refresh_analytics: bool,
-    validate_remote: bool,
-    only: tuple[str, ...],
-    exclude: tuple[str, ...],
-    no_delete: bool,
-    allow_deletes: tuple[str, ...],
-    allow_breaking: tuple[str, ...],
+    how: commands.Fetching,
+    validate: bool,
+    scope: Scope,
 ) -> int:
     """Do a plan: the saved one, exactly, or a new one after showing it and asking."""
     session = Session(options)
-    scope = scope_of(only, exclude, allow_deletes, allow_breaking, no_delete=no_delete)
+    if plan_file is not None:
+        refuse("a saved plan", SCOPE | FETCHING | {"--validate-remote"}, "it is done as it is, or not at all")
     with session.store.lock("apply"):
         if plan_file is None:
-            how = commands.Fetching((), accept_shrink, full=full, refresh_analytics=refresh_analytics)
-            made = make_plan(session, scope, how=how, validate_remote=validate_remote)
+            made = make_plan(session, scope, Asking(how=how, validate=validate))
             click.echo(plan_in(made, "text", session), nl=False)
             session.tell((*made.diagnostics, *refusal(made)))
             if not made.changes:
@@ -393,7 +284,7 @@ def apply(
                 _approve(to_review(made), auto=auto_approve)
         operation = "revert" if made.base.scope.get("reverts") else "apply"
         code = do_plan(session, made, saved=plan_file is not None, operation=operation)
-        return _prove(session, scope) if prove and code == 0 else code
+        return _prove(session, made) if prove and code == 0 else code
 
 
 def _approve(made: Plan, *, auto: bool) -> None:
@@ -440,8 +331,9 @@ async def applied(session: Session, made: Plan, *, saved: bool, operation: str =
         )
 
 
-def _prove(session: Session, scope: Scope) -> int:
-    again = make_plan(session, scope)
+def _prove(session: Session, made: Plan) -> int:
+    """Plan once more what was done, which must find nothing."""
+    again = make_again(session, replace(made, branch=None), Asking())
     if not again.changes:
         click.echo("Proven: planning again finds nothing to do.")
         return 0

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pdsync.cli.plan_commands import FORMATS, plan_in, scope_of, scope_options
+from pdsync.cli.making import make_revert
+from pdsync.cli.plan_commands import FORMATS, keep_plan, plan_in, scope_options
 from pdsync.cli.session import Session
-from pdsync.plan.document import plan_document
 from pdsync.plan.verdict import plan_exit_code, refusal
-from pdsync.revert import find_done, plan_revert
 
 if TYPE_CHECKING:
     from pdsync.cli import Options
-    from pdsync.model import Plan
+    from pdsync.plan import Scope
 
 
 @click.command()
@@ -29,11 +28,7 @@ def revert(
     options: Options,
     *,
     run: str,
-    only: tuple[str, ...],
-    exclude: tuple[str, ...],
-    no_delete: bool,
-    allow_deletes: tuple[str, ...],
-    allow_breaking: tuple[str, ...],
+    scope: Scope,
     out: Path | None,
     detailed_exitcode: bool,
     form: str,
@@ -44,31 +39,11 @@ def revert(
     anyone, is left as it is and named.  Nothing is written to Port.
     """
     session = Session(options)
-    session.catalog  # noqa: B018  a broken catalog is said before anything is read
-    session.need_credentials(pagerduty=False)
-    scope = scope_of(only, exclude, allow_deletes, allow_breaking, no_delete=no_delete)
-    ledger = session.store.load()
-    record = find_done(session.store, run)
-
-    async def work() -> Plan:
-        async with session.reader() as reader:
-            return await plan_revert(
-                record,
-                session.catalog,
-                reader,
-                ledger,
-                target=session.port_url,
-                scope=scope,
-                progress=session.progress,
-            )
-
-    made = session.run(work())
+    made = make_revert(session, run, scope)
     click.echo(plan_in(made, form, session), nl=False)
     session.tell((*made.diagnostics, *refusal(made)))
     session.events([{"type": "plan", "fingerprint": made.fingerprint, "changes": len(made.changes)}])
-    if out is not None:
-        session.write_file(out, [plan_document(made)])
-        session.progress.note(f"Saved to {out}; `pdsync apply {out}` does exactly this.")
-    elif made.changes:
+    keep_plan(session, made, out)
+    if out is None and made.changes:
         session.progress.note("Nothing was written: save it with --out FILE, then `pdsync apply FILE`.")
     return plan_exit_code(made, detailed=detailed_exitcode)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pdsync.cli.making import make_again
+from pdsync.cli.together import RECORDS, SCOPE, refuse, refuse_others, refuse_page
 from pdsync.errors import UsageError, error
-from pdsync.plan import Scope
-from pdsync.plan.document import parse_plan, plan_chunks, read_plan
+from pdsync.plan.document import parse_plan, read_plan
 from pdsync.plan.saved import Comparison, compare, rebased, to_review
 from pdsync.render.comparison_text import comparison_json, render_comparison, render_rebase
 from pdsync.render.plan_text import render_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from pdsync.cli.making import Asking
     from pdsync.cli.session import Session
     from pdsync.model import Plan
 
@@ -28,25 +28,24 @@ def show_difference(session: Session, words: tuple[str, ...], form: str, *, deta
     if len(words) != 3 or words[0] != "diff":  # noqa: PLR2004
         hint = "to compare two saved plans: pdsync plan diff A B"
         raise UsageError(error("PD850", "not an argument of plan", detail=" ".join(words), hint=hint))
+    refuse_others("diff", ("--format", "--detailed-exitcode"), "plan diff only compares what two files hold")
+    refuse_page("diff", form)
     first, second = words[1:]
     compared = compare(*(read_plan(_bytes(session, name), name) for name in (first, second)))
     _show(compared, form, render_comparison(compared, (first, second), color=session.color))
     return CHANGED if detailed and not compared.equal else 0
 
 
-def rebase(session: Session, file: Path, form: str, make: Callable[[Scope], Plan], out: Path | None) -> Plan:
-    """`plan --rebase FILE`: the same scope planned anew, and only what differs is to be looked at again."""
+def rebase(session: Session, file: Path, form: str, asking: Asking, ref: str | None) -> Plan:
+    """`plan --rebase FILE`: what it set out to do planned anew, and only what differs is to be looked at again."""
+    refuse("--rebase", SCOPE, "a rebased plan has the scope of the old one; for another scope plan anew")
+    refuse_page("--rebase", form)
     old = parse_plan(session.read_file(file), str(file))
-    if run := Scope.read(old.base.scope).reverts:
-        hint = f"make it again: pdsync revert {run} --out {file}"
-        raise UsageError(error("PD853", "a revert has no new base", detail=str(file), hint=hint))
-    made, compared = rebased(old, make(Scope.read(old.base.scope)))
+    if old.base.scope.get("reverts"):
+        beside = RECORDS | {"--base", "--validate-remote"}
+        refuse("--rebase of a revert", beside, "it stands on what its run did and on Port as it is now")
+    made, compared = rebased(old, make_again(session, old, asking, ref))
     _show(compared, form, render_rebase(compared, color=session.color))
-    if out is None:
-        session.progress.note("Nothing was kept: give --out FILE to save the rebased plan.")
-    else:
-        session.write_file(out, plan_chunks(made))
-        session.progress.note(f"Saved to {out}; `pdsync apply {out}` does exactly this.")
     return made
 
 

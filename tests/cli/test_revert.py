@@ -38,7 +38,6 @@ def test_a_run_is_put_back(applied: Workspace) -> None:
         "base"
     ]["scope"] == {"reverts": run}
     assert "[revert]" in applied.ok("revert", run, "--format", "markdown").out
-    assert "PD853" in applied.ok("plan", "--rebase", "back.pdplan", code=1).err
     assert "Apply complete: 4 done." in applied.ok("apply", "back.pdplan").out
     held = applied.box.store.entities("service")
     assert {k: e["properties"] for k, e in held.items()} == {k: e["properties"] for k, e in before.items()}
@@ -47,6 +46,30 @@ def test_a_run_is_put_back(applied: Workspace) -> None:
     assert f"reverts {run}" in applied.ok("history").out
     assert len(applied.changes()) == 4, "the catalog was not put back"
     assert applied.ok("apply", "back.pdplan", code=4).code == 4
+
+
+def test_a_saved_revert_is_put_on_a_new_base(applied: Workspace) -> None:
+    """One entity was touched since and one put back by hand: what is as it was stays approved, the rest is named."""
+    run = with_another_status(applied)
+    first, second, *others = sorted(applied.box.world.services)
+    status = applied.box.store.entities("service")
+    applied.ok("-q", "revert", run, "--only", "service", "--out", "back.pdplan")
+    applied.box.store.put_entity("service", {"identifier": first, "properties": {"status": "mine"}})
+    applied.box.store.put_entity("service", {"identifier": second, "properties": {"status": "active"}})
+    applied.ok("apply", "back.pdplan", code=4)
+    ran = applied.run("plan", "--rebase", "back.pdplan", "--out", "fresh.pdplan")
+    assert (ran.code, "1 no longer needed" in ran.out, f"- service/{first}" in ran.out) == (3, True, False)
+    assert "Rebased: 2 identical, 1 no longer needed, 1 to be looked at." in ran.out
+    assert [name for name in others if name in ran.out] == []
+    assert applied.ok("apply", "fresh.pdplan", code=1).err.count("PD805") == 1
+    applied.ok("apply", "fresh.pdplan", "--auto-approve")
+    held = applied.box.store.entities("service")
+    assert {held[name]["properties"]["status"] for name in others} == {"active"}
+    assert (held[first]["properties"]["status"], status[first]["properties"]["status"]) == ("mine", "new")
+    assert applied.ok("history", "--format", "json").json[0]["reverts"] == run
+    for options in (("--offline",), ("--base", "main"), ("--validate-remote",), ("--full",)):
+        ran = applied.ok("plan", "--rebase", "back.pdplan", *options, code=1)
+        assert ("PD852" in ran.err, options[0] in ran.err, ran.out) == (True, True, "")
 
 
 def test_what_was_touched_since_is_refused_by_name(applied: Workspace) -> None:

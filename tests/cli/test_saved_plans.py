@@ -75,7 +75,6 @@ def test_a_rebased_plan_keeps_its_scope(renamed: Workspace) -> None:
     """What the old plan left out, the new one leaves out; the scope cannot be changed on the way."""
     renamed.ok("-q", "plan", "--only", f"service/{a_service(renamed)}", "--out", "one.pdplan")
     assert "Rebased: 1 identical" in renamed.ok("plan", "--rebase", "one.pdplan", "--out", "fresh.pdplan").out
-    assert "PD852" in renamed.ok("plan", "--rebase", "one.pdplan", "--no-delete", code=1).err
     renamed.ok("apply", "fresh.pdplan")
     assert renamed.changes() == [f"update service/{a_service(renamed, 1)}"]
 
@@ -97,6 +96,30 @@ def test_what_cannot_be_compared_is_said(renamed: Workspace, words: tuple[str, .
     """One error, no trace."""
     ran = renamed.ok("plan", *words, code=1)
     assert (ran.err.count("error["), "Traceback" in ran.err) == (1, False)
+
+
+def test_an_option_that_would_mean_nothing_is_refused(renamed: Workspace) -> None:
+    """None is ignored: a saved plan that was to be limited would otherwise be done whole."""
+    for words, named in (
+        ("plan --rebase saved.pdplan --no-delete --only service", "--rebase with --no-delete, --only"),
+        ("plan --rebase saved.pdplan --format html", "--rebase with --format html"),
+        ("plan diff saved.pdplan saved.pdplan --out other.pdplan", "diff with --out"),
+        ("plan diff saved.pdplan saved.pdplan --format markdown", "diff with --format markdown"),
+        ("plan --offline --full", "--offline with --full"),
+        ("plan --snapshot saved.pdplan --offline", "--snapshot with --offline"),
+        ("apply saved.pdplan --only service", "a saved plan with --only"),
+        ("apply saved.pdplan --allow-deletes service=1", "a saved plan with --allow-deletes"),
+        ("apply saved.pdplan --validate-remote", "a saved plan with --validate-remote"),
+    ):
+        ran = renamed.ok(*words.split(), code=1)
+        assert ("error[PD852]" in ran.err, f" = {named}\n" in ran.err, ran.out) == (True, True, ""), words
+    assert renamed.box.log.all("port") == []
+
+
+def test_a_saved_plan_is_proven_by_its_own_scope(renamed: Workspace) -> None:
+    """What it left out does not speak against it."""
+    renamed.ok("-q", "plan", "--only", f"service/{a_service(renamed)}", "--out", "one.pdplan")
+    assert "Proven" in renamed.ok("apply", "one.pdplan", "--prove").out
 
 
 def test_resume_saves_what_only_had_not_been_saved(here: Workspace) -> None:
