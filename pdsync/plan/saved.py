@@ -187,11 +187,11 @@ def rebased(old: Plan, fresh: Plan) -> tuple[Plan, Comparison]:
 
 
 def to_review(plan: Plan) -> Plan:
-    """The plan cut down to the changes that nobody has looked at yet."""
+    """The plan cut down to the changes that nobody has looked at yet, whichever part they are of."""
     changes = tuple(change for change in plan.changes if change.n in plan.unreviewed)
     counts = Counter(change.action for change in changes)
     actions = {change.action: counts[change.action] for change in plan.changes}
-    return replace(plan, changes=changes, summary=replace(plan.summary, **actions))
+    return replace(plan, changes=changes, branch=None, summary=replace(plan.summary, **actions))
 
 
 def _unreviewed(plan: Plan) -> set[tuple[str, EntityKey]]:
