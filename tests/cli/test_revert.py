@@ -50,22 +50,21 @@ def test_a_run_is_put_back(applied: Workspace) -> None:
 
 def test_a_saved_revert_is_put_on_a_new_base(applied: Workspace) -> None:
     """One entity was touched since and one put back by hand: what is as it was stays approved, the rest is named."""
+    before = {name: each["properties"]["status"] for name, each in applied.box.store.entities("service").items()}
     run = with_another_status(applied)
-    first, second, *others = sorted(applied.box.world.services)
-    status = applied.box.store.entities("service")
+    first, second, *others = sorted(before)
     applied.ok("-q", "revert", run, "--only", "service", "--out", "back.pdplan")
     applied.box.store.put_entity("service", {"identifier": first, "properties": {"status": "mine"}})
-    applied.box.store.put_entity("service", {"identifier": second, "properties": {"status": "active"}})
+    applied.box.store.put_entity("service", {"identifier": second, "properties": {"status": before[second]}})
     applied.ok("apply", "back.pdplan", code=4)
     ran = applied.run("plan", "--rebase", "back.pdplan", "--out", "fresh.pdplan")
-    assert (ran.code, "1 no longer needed" in ran.out, f"- service/{first}" in ran.out) == (3, True, False)
+    assert ran.code == 3
     assert "Rebased: 2 identical, 1 no longer needed, 1 to be looked at." in ran.out
     assert [name for name in others if name in ran.out] == []
     assert applied.ok("apply", "fresh.pdplan", code=1).err.count("PD805") == 1
-    applied.ok("apply", "fresh.pdplan", "--auto-approve")
-    held = applied.box.store.entities("service")
-    assert {held[name]["properties"]["status"] for name in others} == {"active"}
-    assert (held[first]["properties"]["status"], status[first]["properties"]["status"]) == ("mine", "new")
+    applied.ok("apply", "fresh.pdplan", "--auto-approve", code=3)
+    held = {name: each["properties"]["status"] for name, each in applied.box.store.entities("service").items()}
+    assert held == {**before, first: "mine"}
     assert applied.ok("history", "--format", "json").json[0]["reverts"] == run
     for options in (("--offline",), ("--base", "main"), ("--validate-remote",), ("--full",)):
         ran = applied.ok("plan", "--rebase", "back.pdplan", *options, code=1)
