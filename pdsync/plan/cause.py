@@ -132,7 +132,7 @@ class _Corner:
         self._names = names
         self._desired, _ = with_stubs(facts, blueprints, {})
         self._desired = {key: want for key, want in self._desired.items() if key.blueprint in blueprints}
-        self._decisions = EntityDecisions(facts, blueprints, self._desired)
+        self._decisions = EntityDecisions(facts, blueprints, self._desired, Scope())
         self._values: dict[tuple[EntityKey, bool], Mapping[str, Json]] = {}
 
     def has(self, key: EntityKey) -> bool:

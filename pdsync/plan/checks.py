@@ -18,12 +18,13 @@ from pdsync.plan.order import relation_targets
 from pdsync.plan.values import checks_of, correction, doubts_of, required_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from pdsync.model import Blueprint, EntityKey, MappingRule
     from pdsync.plan.decide import Facts
 
-REFUSED, LACKING, ASKED, DOUBTED = "PD610", "PD611", "PD612", "PD613"
+REFUSED, LACKING, ASKED, DOUBTED, BEYOND = "PD610", "PD611", "PD612", "PD613", "PD614"
+OUT_OF_SCOPE = "is not in the scope of this plan"
 _NAMED = 5
 _SHOWN = 60
 
@@ -52,8 +53,16 @@ class Refusal:
     doubted: bool = False
 
 
-def check_upserts(upserts: Iterable[Change], facts: Facts, blueprints: Mapping[str, Blueprint]) -> Checked:
-    """Creates and updates of entities, without what would be refused; `blueprints` are those in force afterwards."""
+def check_upserts(
+    upserts: Iterable[Change],
+    facts: Facts,
+    blueprints: Mapping[str, Blueprint],
+    beyond: Container[EntityKey] = frozenset(),
+) -> Checked:
+    """Creates and updates of entities, without what would be refused; `blueprints` are those in force afterwards.
+
+    What is `beyond` is desired, too, but out of the scope of this plan.
+    """
     listed = list(upserts)
     drop = facts.catalog.project.policy.invalid == "drop-field"
     rulers = {name: _Ruler(blueprints[name]) for name in {c.blueprint for c in listed} if name in blueprints}
@@ -73,7 +82,8 @@ def check_upserts(upserts: Iterable[Change], facts: Facts, blueprints: Mapping[s
             kept |= {change.key: left} if (left := _without(change, {r.path for r in refusals})) else {}
         else:
             held[change.key] = Held(*change.key, _said(refusals))
-    _follow_relations(kept, held, facts, blueprints, drop=drop)
+    for change, refusal in _follow_relations(kept, held, facts, blueprints, beyond, drop=drop):
+        problems.add(change, refusal)
     return Checked(list(kept.values()), [held[key] for key in sorted(held)], problems.diagnostics())
 
 
@@ -129,13 +139,16 @@ def _follow_relations(
     held: dict[EntityKey, Held],
     facts: Facts,
     blueprints: Mapping[str, Blueprint],
+    beyond: Container[EntityKey],
     *,
     drop: bool,
-) -> None:
+) -> list[tuple[Change, Refusal]]:
     """Hold, or free of the relation, what points at an entity that will not be there; until nothing more follows.
 
-    That a relation points at nothing has been said of all of them at once; here it is acted upon.
+    That a relation points at nothing has been said of all of them at once; here it is acted upon.  Given back is what
+    is held only because the plan is limited.
     """
+    limited: list[tuple[Change, Refusal]] = []
     there = facts.existing.entities.keys() | facts.existing.known_targets
     waiting = list(kept)
     while waiting:
@@ -160,11 +173,14 @@ def _follow_relations(
                     kept[key] = left
             else:
                 path, target = next(iter(missing.items()))
-                why = "is held itself" if follows else "does not exist"
+                why = "is held itself" if follows else OUT_OF_SCOPE if target in beyond else "does not exist"
                 held[key] = Held(*key, f"{path} points at {target}, which {why}")
+                if why is OUT_OF_SCOPE:
+                    limited.append((change, Refusal(path, OUT_OF_SCOPE, vital=False, value=str(target))))
                 del kept[key]
                 lost.append(key)
         waiting = list(kept) if lost else []
+    return limited
 
 
 def _is_made(change: Change | None) -> bool:
@@ -202,6 +218,15 @@ class _Problems:
             detail = f"{change.key}: {refusal.reason}{among}"
             hint = "change the mapping or the blueprint; the message is Port's own"
             return error(ASKED, "Port says it would refuse this", detail=detail, hint=hint, records=records)
+        if refusal.reason is OUT_OF_SCOPE:
+            return error(
+                BEYOND,
+                "relation points at an entity that this plan was told not to make",
+                detail=f"{refusal.path} of {change.key}: {refusal.value} {refusal.reason}{among}",
+                origin=_origin(rule, refusal.path),
+                hint=f"plan that, too: --only '{refusal.value}'",
+                records=records,
+            )
         value = f", it is {_shown(refusal.value)}" if refusal.told else ""
         if refusal.doubted:
             return warning(

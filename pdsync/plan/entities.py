@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pdsync.errors import Diagnostic
     from pdsync.model import Action, Blueprint, Cause, ExistingEntity, Fields, MappingRule, Removal
-    from pdsync.plan.decide import Facts
+    from pdsync.plan.decide import Facts, Scope
 
 
 def writers(rules: Iterable[MappingRule]) -> Callable[[str, str], bool]:
@@ -77,12 +77,17 @@ def _dangling(where: tuple[str, str], cases: list[tuple[str, EntityKey]]) -> Dia
 
 
 class EntityDecisions:
-    """The decision table run over all entities of one plan."""
+    """The decision table run over all entities of one plan that are in its scope."""
 
     def __init__(
-        self, facts: Facts, blueprints: Mapping[str, Blueprint], desired: Mapping[EntityKey, DesiredEntity]
+        self,
+        facts: Facts,
+        blueprints: Mapping[str, Blueprint],
+        desired: Mapping[EntityKey, DesiredEntity],
+        scope: Scope,
     ) -> None:
         self.facts = facts
+        self.scope = scope
         self.policy = facts.catalog.project.policy
         self.blueprints = blueprints
         self.desired = desired
@@ -109,6 +114,8 @@ class EntityDecisions:
         """Creates, updates and adopts; what is held; how many are as they should be."""
         changes, held, unchanged = [], [], 0
         for key, want in self.desired.items():
+            if not self.scope.covers_key(key):
+                continue
             if key.blueprint not in self.blueprints:
                 held.append(Held(*key, f"there is no blueprint {key.blueprint}, neither in the catalog nor in Port"))
                 continue
@@ -121,13 +128,16 @@ class EntityDecisions:
                 held.append(Held(*key, "it exists in Port, is not ours and differs; policy.adopt is refuse"))
             else:
                 changes.append(change)
-        held += [Held(*key, reason) for key, reason in self.facts.desired.held.items()]
+        colliding = self.facts.desired.held.items()
+        held += [Held(*key, reason) for key, reason in colliding if self.scope.covers_key(key)]
         return changes, held, unchanged
 
     def removals(self) -> tuple[list[Change], list[Held]]:
         """Deletes, releases and forgets, before any guard; what is held because its record could not be mapped."""
         changes, held = [], []
         for key in sorted(self.facts.ledger.entities.keys() - self.desired.keys() - self.facts.desired.held.keys()):
+            if not self.scope.covers_key(key):
+                continue
             last, have = self.facts.ledger.entities[key], self.facts.existing.entities.get(key)
             age = "listed" if have is None or key in self.successors else self.retention.age(key, last)
             if reason := self.facts.desired.failed.get(last.source):

@@ -28,6 +28,7 @@ from pdsync.plan.decide import all_causes, main_cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from pdsync.model import Blueprint, Cause, DesiredEntity, ExistingEntity, Fields, Json
     from pdsync.plan.decide import Facts, Scope
@@ -372,8 +373,8 @@ def with_carried(
     migrations: Mapping[str, Migration],
     blueprints: Mapping[str, Blueprint],
     desired: Mapping[EntityKey, DesiredEntity],
-) -> tuple[list[Change], int]:
-    """Upserts with what migrations ask of entities, and how many that are as desired got a change by that alone.
+) -> tuple[list[Change], AbstractSet[EntityKey]]:
+    """Upserts with what migrations ask of entities, and which that are as desired got a change by that alone.
 
     Values that were dropped are shown as what Port still holds; those that no mapping writes are written back
     converted; an entity whose ledger entry only changes a path's name is adopted.  `facts` are those before.
@@ -387,7 +388,7 @@ def with_carried(
                 change = _one(key, changes.get(key), facts, migration, convert, wanted=key in desired)
                 if change is not None:
                     changes[key] = change
-    return [changes[key] for key in sorted(changes)], len(settled & changes.keys())
+    return [changes[key] for key in sorted(changes)], settled & changes.keys()
 
 
 def _concerned(blueprint: str, facts: Facts) -> list[EntityKey]:

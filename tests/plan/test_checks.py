@@ -266,6 +266,16 @@ def test_a_relation_to_nothing_holds_its_entity() -> None:
     assert outcome(made(invalid="drop-field")) == (["create a"], [], ["PD601"])
 
 
+def test_what_a_limited_plan_does_not_make_is_not_pointed_at() -> None:
+    """Its relation would point at nothing: held, as an error that names what to plan as well."""
+    of = catalog([strict()], [rule(paths=PATHS)])
+    given = Facts(of, desired(want("a", to_next="b"), want("b")), existing([strict()], {}), ledger({}, [strict()]))
+    limited = plan(given, only=("service/a",))
+    assert outcome(limited) == ([], ["a"], ["PD614"])
+    assert [d.hint for d in limited.diagnostics] == ["plan that, too: --only 'service/b'"]
+    assert outcome(plan(given, only=("service/a", "service/b"))) == (["create b", "create a"], [], [])
+
+
 # --- the law -----------------------------------------------------------------------------------------------------
 
 SCHEMAS = st.sampled_from([definition for definition, *_ in WRONG])

@@ -28,6 +28,7 @@ from pdsync.model import (
 )
 from pdsync.normal import same
 from pdsync.plan import Facts
+from pdsync.plan.decide import matches
 from pdsync.plan.document import parse_plan, plan_document
 from pdsync.plan.entities import EntityDecisions
 from pdsync.plan.rename import successors
@@ -279,6 +280,21 @@ def test_a_rename_loses_nothing(
                 was, now = (targets(path, e[key].fields.get(path), BY_NAME[key.blueprint]) for e in (port, after))
                 gone = {target for target in was if target in port and target not in after}
                 assert now == {moved.get(target, target) for target in was if target in moved or target not in gone}
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories(), st.sampled_from(["service", "team/*", "*/[abAB]"]))
+def test_a_limited_plan_speaks_of_nothing_else(
+    history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger], glob: str
+) -> None:
+    """Neither changes, withheld or held entities nor the counts; what is in scope and what is not are all there is."""
+    given = facts(*history)
+    inside, outside, whole = plan(given, only=(glob,)), plan(given, exclude=(glob,)), plan(given)
+    for limited, expected in ((inside, True), (outside, False)):
+        named = {*(c.key for c in limited.changes), *(w.key for w in limited.withheld), *(h.key for h in limited.held)}
+        assert {matches(key, [glob]) for key in named} <= {expected}
+    for count in ("unchanged", "foreign", "retained"):
+        assert sum(getattr(part.summary, count) for part in (inside, outside)) == getattr(whole.summary, count)
 
 
 @settings(max_examples=80, deadline=None)
