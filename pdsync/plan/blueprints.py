@@ -39,8 +39,10 @@ class BlueprintPlan:
 def plan_blueprints(facts: Facts, scope: Scope, used: AbstractSet[str]) -> BlueprintPlan:
     """Creates, updates, adopts, deletes and forgets of blueprints in scope, and what may not be done to them.
 
-    A new blueprint in `used` is made though it is out of scope: entities in scope need it.
+    A new blueprint in `used` is made though it is out of scope, with those that it relates to: entities in scope need
+    it, and Port takes no relation to a blueprint that is not there.
     """
+    used = _with_targets(used, facts)
     changes: list[Change] = []
     guards: list[Guard] = []
     migrations: dict[str, Migration] = {}
@@ -56,6 +58,18 @@ def plan_blueprints(facts: Facts, scope: Scope, used: AbstractSet[str]) -> Bluep
         if change.fields or change.action != "update":
             changes.append(change)
     return BlueprintPlan(tuple(changes), tuple(guards), migrations, in_force(facts.existing.blueprints, changes))
+
+
+def _with_targets(used: AbstractSet[str], facts: Facts) -> AbstractSet[str]:
+    """Blueprints, and whatever those that are new relate to, directly or by others."""
+    found: set[str] = set()
+    waiting = [*used]
+    while waiting:
+        name = waiting.pop()
+        if name not in found and name in facts.catalog.blueprints and name not in facts.existing.blueprints:
+            found.add(name)
+            waiting += [str(part.get("target")) for part in facts.catalog.blueprints[name].relations.values()]
+    return found
 
 
 def blueprint_drafts(facts: Facts) -> Iterator[Change]:

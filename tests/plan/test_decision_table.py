@@ -393,6 +393,19 @@ def test_a_scope_by_identifier_leaves_the_blueprint_alone() -> None:
     assert [c.target for c in plan(given, only=("service",)).changes] == ["entity", "blueprint"]
 
 
+def test_a_limited_plan_makes_the_blueprints_that_its_entities_need() -> None:
+    """Of new ones also those that they relate to, and so on; no others."""
+    need = [
+        blueprint("incident", service=relation("service")),
+        blueprint("service", team=relation("team")),
+        blueprint("team", lead=relation("incident")),
+        blueprint("user"),
+    ]
+    given = Facts(catalog(need, [rule("incident")]), desired(want("i", "incident")), existing([], {}), ledger({}))
+    made = plan(given, only=("incident/*",))
+    assert [c.blueprint for c in made.changes if c.target == "blueprint"] == ["incident", "service", "team"]
+
+
 def test_a_blueprint_that_others_relate_to_is_not_deleted() -> None:
     """Port refuses to delete a blueprint that one that stays relates to."""
     incident = blueprint("incident", service=relation("service"))
