@@ -71,6 +71,14 @@ class Sides:
     target: str
 
 
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A plan, and all that decided it."""
+
+    facts: Facts
+    plan: Plan
+
+
 async def plan_online(
     catalog: Catalog,
     source: Source,
@@ -162,6 +170,33 @@ async def plan_read(
     validating: ValidatingReader | None = None,
 ) -> Plan:
     """Plan from a snapshot and from what was read of Port under `wanted_paths`; what else is needed is asked."""
+    decided = await decide_read(
+        sides,
+        existing,
+        reader,
+        store,
+        ledger,
+        scope=scope,
+        history=history,
+        progress=progress,
+        validating=validating,
+    )
+    return decided.plan
+
+
+async def decide_read(
+    sides: Sides,
+    existing: Existing,
+    reader: TargetReader,
+    store: StateStore,
+    ledger: Ledger,
+    *,
+    scope: Scope | None = None,
+    history: History | None = None,
+    progress: Progress | None = None,
+    validating: ValidatingReader | None = None,
+) -> Decided:
+    """The same plan, with what decided it."""
     catalog, snapshot = sides.catalog, sides.snapshot
     same_organisation(ledger, existing)
     before = Facts(catalog, DesiredEntities({}), existing, ledger, expressions=expressions(catalog.rules))
@@ -176,7 +211,8 @@ async def plan_read(
         evidence = Evidence(facts, snapshot, store, history, partial(_mapped_anew, searches), expressions)
         plan = await told_causes(plan, evidence, reader)
     listed = to_remember(catalog, snapshot, ledger)
-    return replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics), listed=listed)
+    plan = replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics), listed=listed)
+    return Decided(facts, plan)
 
 
 async def plan_destroy(

@@ -1,56 +1,45 @@
 """What `explain` does: why an entity is as it is, or why a record gave none.
 
-Everything is taken from what is at hand: the snapshot that was kept, the state, the journals.  Port is asked about the
-one entity alone, where it can be; all others count as we last wrote them.
+It makes the very plan that `plan --snapshot` would make of the snapshot that was kept, and tells of it what concerns
+the one entity: so no number, cause or verdict can be another one than the plan's.  Where Port is not asked, all counts
+as we last wrote it, which is said.
 """
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import orjson
 
-from pdsync.causes import Evidence, History, told_causes
-from pdsync.commands import expressions, unproven
+from pdsync.aswritten import AsWritten
+from pdsync.causes import History
+from pdsync.commands import Sides, decide_read, wanted_paths
 from pdsync.errors import StateError, TargetError, UsageError, error
 from pdsync.jq.inputs import inputs_of
 from pdsync.kinds import KINDS
-from pdsync.lookups import Searches
-from pdsync.mapping import RowTrace, evaluate_record, jq_version, map_entities
-from pdsync.model import (
-    Catalog,
-    DesiredEntities,
-    EntityKey,
-    Existing,
-    ExistingEntity,
-    Expression,
-    PlanBase,
-    Record,
-    Snapshot,
-)
-from pdsync.plan import Facts, Scope, make_plan
+from pdsync.mapping import RowTrace, evaluate_record
+from pdsync.model import Catalog, DesiredEntities, EntityKey, Expression, Plan, Record, Snapshot
+from pdsync.plan import Facts
 from pdsync.plan.account import Account, Live, account_of, last_change
-from pdsync.plan.order import relation_targets
 from pdsync.privacy import Cleaner
 from pdsync.render.explanation import Explanation, Reading
-from pdsync.searching import unanswered
 from pdsync.state.store import StateStore
 from pdsync.targets import TargetReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pdsync.model import Json, Ledger, MappingRule, Plan
+    from pdsync.model import Json, Ledger, MappingRule
     from pdsync.plan.account import LastChange
-    from pdsync.searching import Lookup
 
     Progress = Callable[[str, int, int | None], None]
 
 _CLOSE = 3
 _CANDIDATES = 10
+AS_WRITTEN = "all counts as pdsync last wrote it, and a plan may find otherwise"
+NOT_ASKED = f"Port was not asked: {AS_WRITTEN}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +62,27 @@ class _Asked:
     records: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The plan as it would be made now, what decided it, whom was asked, and what could not be found out."""
+
+    facts: Facts
+    plan: Plan
+    reader: TargetReader
+    asked: bool
+    notes: tuple[str, ...] = ()
+
+
 async def explain(asked: str, ground: Ground) -> Explanation:
     """Explain an entity (`BLUEPRINT/IDENTIFIER`), a record (`KIND:ID`), or what has this identifier alone.
 
     Raises `UsageError` when there is nothing of that name, or when several things have it.
     """
-    ledger, port = ground.store.load(), _Port(ground.reader)
-    desired = await _desired(ground, ledger, port)
-    meant = _meant(asked, desired, ledger, ground.snapshot) or await _elsewhere(asked, ground, port)
+    told = await _decided(ground)
+    desired, ledger = told.facts.desired, told.facts.ledger
+    meant = _meant(asked, told.facts, ground.snapshot) or await _elsewhere(asked, ground, told)
     if meant is None:
-        raise UsageError(_nothing(asked, desired, ledger, ground.snapshot))
+        raise UsageError(_nothing(asked, told.facts, ground.snapshot))
     sources = dict.fromkeys([*meant.records, *(s for key in meant.keys for s in _sources(key, desired, ledger))])
     readings = [each for source in sources for each in _readings(source, ground)]
     made = [key for key, want in desired.entities.items() if want.source in meant.records]
@@ -91,38 +91,41 @@ async def explain(asked: str, ground: Ground) -> Explanation:
     return Explanation(
         asked=asked,
         snapshot=ground.snapshot.taken_at,
-        entities=await _accounts(keys, desired, ledger, ground, port),
+        entities=await _accounts(keys, told, ground.store),
         readings=tuple(_of_keys(readings, meant)),
         failed={source: desired.failed[source] for source in sources if source in desired.failed},
-        notes=(*_absent(sources, readings, ground), *port.notes),
+        notes=(*_absent(sources, readings, ground), *told.notes),
     )
 
 
-async def _desired(ground: Ground, ledger: Ledger, port: _Port) -> DesiredEntities:
-    """What mapping gives; search queries are answered where Port can be asked."""
-    seen = await port.around()
-    if seen is not None and port.reader is not None:
-        held = {key: ExistingEntity(entry.fields) for key, entry in ledger.entities.items()}
-        existing = replace(seen, entities=held)
-        known = expressions(ground.catalog.rules)
-        before = Facts(ground.catalog, DesiredEntities({}), existing, ledger, expressions=known)
-        port.searches = Searches(before, port.reader, asyncio.get_running_loop())
-    return await asyncio.to_thread(
-        map_entities,
-        ground.catalog.rules,
-        ground.snapshot,
-        progress=ground.progress,
-        memo=ground.store.load_memo(),
-        like=ledger.entities,
-        lookup=port.lookup(ground.catalog),
+async def _decided(ground: Ground) -> _Told:
+    """The very plan that would be made of the snapshot; where Port is not asked, it counts as we last wrote it."""
+    ledger, note = ground.store.load(), NOT_ASKED
+    if ground.reader is not None:
+        try:
+            facts, plan = await _decided_by(ground.reader, ground, ledger)
+            return _Told(facts, plan, ground.reader, asked=True)
+        except TargetError as problem:
+            note = f"Port could not be read: {problem}; {AS_WRITTEN}"
+    written = AsWritten(ground.catalog, ledger)
+    facts, plan = await _decided_by(written, ground, ledger)
+    return _Told(facts, plan, written, asked=False, notes=(note,))
+
+
+async def _decided_by(reader: TargetReader, ground: Ground, ledger: Ledger) -> tuple[Facts, Plan]:
+    sides = Sides(ground.catalog, ground.snapshot, reader.name)
+    existing = await reader.read(wanted_paths(ground.catalog, ledger), ground.progress, ledger.entities)
+    decided = await decide_read(
+        sides, existing, reader, ground.store, ledger, history=ground.history, progress=ground.progress
     )
+    return decided.facts, decided.plan
 
 
 # --- what is meant -----------------------------------------------------------------------------------------------
 
 
-def _meant(asked: str, desired: DesiredEntities, ledger: Ledger, snapshot: Snapshot) -> _Asked | None:
-    keys, records = {*desired.entities, *desired.held, *ledger.entities}, _records(snapshot)
+def _meant(asked: str, facts: Facts, snapshot: Snapshot) -> _Asked | None:
+    keys, records = _keys(facts), _records(snapshot)
     if (key := _key(asked)) in keys:
         return _Asked((key,))
     if record := next((name for name in _as_record(asked) if name in records), ""):
@@ -132,6 +135,12 @@ def _meant(asked: str, desired: DesiredEntities, ledger: Ledger, snapshot: Snaps
     if len(named) + len(having) > 1:
         raise UsageError(_ambiguous(asked, [*map(str, named), *map(_spelled, having)]))
     return _Asked(tuple(named), tuple(having)) if named or having else None
+
+
+def _keys(facts: Facts) -> set[EntityKey]:
+    """All entities that anything is known of."""
+    desired = facts.desired
+    return {*desired.entities, *desired.held, *facts.ledger.entities, *facts.existing.entities}
 
 
 def _key(asked: str) -> EntityKey:
@@ -157,19 +166,17 @@ def _spelled(record: str) -> str:
     return record.replace("/", ":", 1)
 
 
-async def _elsewhere(asked: str, ground: Ground, port: _Port) -> _Asked | None:
-    """An entity that only Port or a journal knows."""
+async def _elsewhere(asked: str, ground: Ground, told: _Told) -> _Asked | None:
+    """An entity that only a journal knows, or Port in a blueprint that is none of ours."""
     key = _key(asked)
     if not key.identifier:
         return None
-    if _lasts([key], ground.store):
-        return _Asked((key,))
-    live = await port.live({key: ()})
-    return _Asked((key,)) if key in live and live[key].fields is not None else None
+    known = _lasts([key], ground.store) or (told.asked and await told.reader.known([key]))
+    return _Asked((key,)) if known else None
 
 
-def _nothing(asked: str, desired: DesiredEntities, ledger: Ledger, snapshot: Snapshot) -> Json:
-    keys = sorted({str(key) for key in (*desired.entities, *desired.held, *ledger.entities)})
+def _nothing(asked: str, facts: Facts, snapshot: Snapshot) -> Json:
+    keys = sorted(map(str, _keys(facts)))
     names = [*keys, *sorted(map(_spelled, _records(snapshot)))]
     close = difflib.get_close_matches(asked, names, n=_CLOSE, cutoff=0.6)
     if not close:
@@ -271,127 +278,25 @@ def _absent(sources: Mapping[str, None], readings: Sequence[Reading], ground: Gr
 # --- one entity --------------------------------------------------------------------------------------------------
 
 
-class _Port:
-    """Port, asked about single entities; what could not be asked is noted once."""
-
-    def __init__(self, reader: TargetReader | None) -> None:
-        self._reader = reader
-        self._seen: Existing | None = None
-        self.searches: Searches | None = None
-        self.notes: list[str] = []
-
-    async def around(self) -> Existing | None:
-        """Organisation and blueprints; None when Port is not asked."""
-        if self._reader is not None and self._seen is None:
-            try:
-                self._seen = await self._reader.read({})
-            except TargetError as problem:
-                self._give_up(problem)
-        return self._seen
-
-    async def live(self, wanted: Mapping[EntityKey, Collection[str]]) -> dict[EntityKey, Live]:
-        """What Port holds of entities under these paths and their title; nothing when Port does not tell."""
-        if await self.around() is None or self._reader is None:
-            return {}
-        try:
-            found = await self._reader.look({key: sorted({"title", *paths}) for key, paths in wanted.items()})
-            edits = await self._reader.edits(list(found)) if found else {}
-        except TargetError as problem:
-            self._give_up(problem)
-            return {}
-        held = {key: found[key].fields if key in found else None for key in wanted}
-        return {
-            key: Live(fields, edits[key].by, edits[key].at) if key in edits else Live(fields)
-            for key, fields in held.items()
-        }
-
-    async def known(self, keys: frozenset[EntityKey]) -> frozenset[EntityKey]:
-        """Those of them that Port has; all of them when it is not asked."""
-        return await self._reader.known(keys) if self._reader is not None and keys else keys
-
-    def lookup(self, catalog: Catalog) -> Lookup:
-        """What answers the search queries of a catalog."""
-        return self.searches.under(catalog) if self.searches is not None else unanswered
-
-    @property
-    def reader(self) -> TargetReader | None:
-        """Port, as long as it answers."""
-        return self._reader
-
-    def _give_up(self, problem: TargetError) -> None:
-        self.notes.append(f"Port could not be read: {problem}")
-        self._reader = None
+async def _accounts(keys: Sequence[EntityKey], told: _Told, store: StateStore) -> tuple[Account, ...]:
+    """What is known of each of these entities."""
+    live = await _live(keys, told) if told.asked else {}
+    lasts = _lasts(keys, store)
+    return tuple(account_of(key, told.facts, told.plan, live.get(key), lasts.get(key)) for key in keys)
 
 
-async def _accounts(
-    keys: Sequence[EntityKey], desired: DesiredEntities, ledger: Ledger, ground: Ground, port: _Port
-) -> tuple[Account, ...]:
-    """What is known of each of these entities; one plan says of all of them what comes next."""
-    if not keys:
-        return ()
-    live = await port.live({key: _paths(key, desired, ledger) for key in keys})
-    existing = await _existing(live, ledger, ground.catalog, port)
-    wanted = [desired.entities[key] for key in keys if key in desired.entities]
-    targets = [relation_targets(each.fields, existing.blueprints.get(each.key.blueprint)) for each in wanted]
-    known = await port.known(frozenset(target for some in targets for _, target in some))
-    facts = Facts(
-        ground.catalog,
-        desired,
-        replace(existing, known_targets=known),
-        ledger,
-        unproven(ground.catalog.rules, ground.snapshot),
-        expressions(ground.catalog.rules),
-        f"jq {jq_version()}",
-        taken_at=ground.snapshot.taken_at,
-    )
-    plan = await _planned(keys, facts, ground, port)
-    lasts = _lasts(keys, ground.store)
-    return tuple(account_of(key, facts, plan, live.get(key), lasts.get(key)) for key in keys)
-
-
-def _paths(key: EntityKey, desired: DesiredEntities, ledger: Ledger) -> set[str]:
-    want, entry = desired.entities.get(key), ledger.entities.get(key)
-    return {*(want.fields if want else ()), *(want.unknown if want else ()), *(entry.fields if entry else ())}
-
-
-async def _existing(live: Mapping[EntityKey, Live], ledger: Ledger, catalog: Catalog, port: _Port) -> Existing:
-    """Port as we last wrote it, but for what was looked at."""
-    entities = {owned: ExistingEntity(entry.fields) for owned, entry in ledger.entities.items() if owned not in live}
-    entities |= {key: ExistingEntity(each.fields) for key, each in live.items() if each.fields is not None}
-    seen = await port.around()
-    if seen is None:
-        return Existing(ledger.org_id, "", catalog.blueprints, entities)
-    return replace(seen, entities=entities)
-
-
-async def _planned(keys: Sequence[EntityKey], facts: Facts, ground: Ground, port: _Port) -> Plan:
-    """What a plan says of these entities alone, with its causes."""
-    globs = tuple("".join(f"[{c}]" if c in "*?[" else c for c in str(key)) for key in keys)
-    snapshot, ledger = ground.snapshot, facts.ledger
-    base = PlanBase(
-        ledger.lineage,
-        ledger.serial,
-        ground.catalog.tree,
-        ground.catalog.commit or "",
-        snapshot.digest,
-        snapshot.taken_at,
-        facts.existing.org_id,
-        facts.existing.org_name,
-        snapshot.source,
-        "",
-        facts.tool,
-    )
-    plan = make_plan(facts, base, Scope(only=globs))
-
-    def mapped(catalog: Catalog, snapshot: Snapshot) -> DesiredEntities:
-        return map_entities(catalog.rules, snapshot, lookup=port.lookup(catalog))
-
-    evidence = Evidence(facts, snapshot, ground.store, ground.history, mapped, expressions)
-    return await told_causes(plan, evidence, port.reader)
+async def _live(keys: Sequence[EntityKey], told: _Told) -> dict[EntityKey, Live]:
+    """What Port holds of these entities, and who wrote it."""
+    there = told.facts.existing.entities
+    elsewhere = [key for key in keys if key not in there]
+    found = {**there, **(await told.reader.whole(elsewhere) if elsewhere else {})}
+    edits = await told.reader.edits([key for key in keys if key in found])
+    who = {key: (edit.by, edit.at, edit.made_by, edit.made_at) for key, edit in edits.items()}
+    return {key: Live(found[key].fields if key in found else None, *who.get(key, ())) for key in keys}
 
 
 def _lasts(keys: Sequence[EntityKey], store: StateStore) -> dict[EntityKey, LastChange]:
-    """The last change of each of these entities that a journal here tells."""
+    """The last change of each of these entities that a journal that is kept tells."""
     found: dict[EntityKey, LastChange] = {}
     wanted = set(keys)
     for note in reversed(store.history()):

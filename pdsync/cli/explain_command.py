@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Use the snapshot in FILE instead of the last one of the state.",
 )
-@click.option("--offline", is_flag=True, help="Do not ask Port.")
+@click.option("--offline", is_flag=True, help="Do not ask Port: all counts as pdsync last wrote it.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
 def explain(options: Options, *, key: str, file: Path | None, offline: bool, form: str) -> int:
     """Say why an entity (KEY is BLUEPRINT/IDENTIFIER) is as it is, or why a record (KIND:ID) gave none.
 
-    An identifier alone will do where only one thing has it.  Records are those of the last snapshot; nothing is
-    written.
+    An identifier alone will do where only one thing has it.  Records are those of the last snapshot; what it says of
+    the next apply is what `plan --offline` says.  Nothing is written to Port.
     """
     session = Session(options)
     session.catalog  # noqa: B018  a broken catalog is said before anything is asked

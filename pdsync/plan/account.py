@@ -9,32 +9,46 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pdsync.model import Cause, EntityKey, EntityOrigin, FieldChange, Fields, Json
-from pdsync.plan.guards import protected
+from pdsync.model import Cause, EntityKey, EntityOrigin, FieldChange, Fields, Json, Removal
+from pdsync.normal import same
+from pdsync.plan.blueprints import blueprints_after
+from pdsync.plan.guards import GUARD_OF, protected
+from pdsync.plan.order import relation_targets
+from pdsync.plan.ownership import Ownership
+from pdsync.plan.retention import Retention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pdsync.model import Change, Plan, RunNote
+    from pdsync.model import Change, LedgerEntry, Plan, RunNote, Withheld
     from pdsync.plan.decide import Facts
 
-Standing = Literal["managed", "protected", "held", "withheld", "new", "to adopt", "released", "foreign", "gone"]
-"""Ours; ours and never deleted; left as it is; its delete was not planned; to be made; to be taken over; no longer
-ours; never ours; nowhere any more."""
+Standing = Literal[
+    "managed", "protected", "held", "withheld", "needed", "retained", "new", "to adopt", "released", "foreign", "gone"
+]
+"""Ours; ours and never deleted; left as it is; its delete was not planned; there for others alone; there although its
+record left the list; to be made; to be taken over; no longer ours; never ours; nowhere any more."""
+
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What Port holds of an entity: `fields` is None when it does not have it; who wrote it last, if that is told."""
+    """What Port holds of an entity: `fields` is None when it does not have it.
+
+    Who wrote it last and when, who made it and when, as far as that is told.
+    """
 
     fields: Fields | None
     edited_by: str = ""
     edited_at: str = ""
+    made_by: str = ""
+    made_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class LastChange:
-    """The last change of an entity that a journal here tells: in which run, and how it ended."""
+    """The last change of an entity that a journal that is kept tells: in which run, and how it ended."""
 
     run: str
     started: str
@@ -52,19 +66,26 @@ class LastChange:
 
 @dataclass(frozen=True, slots=True)
 class NextChange:
-    """What a plan would do with an entity now."""
+    """What a plan would do with an entity now.
+
+    `twin` is its other identifier when its record has a new one; `origin` the place in the catalog that makes it come
+    or go.
+    """
 
     action: str
     reason: str
     causes: tuple[Cause, ...]
     fields: tuple[FieldChange, ...]
+    twin: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldAccount:
     """One field: what the mapping says, what we last wrote, what Port holds; null stands for absent, too.
 
-    `unknown` is why it cannot be found out what it should be, empty when it can.
+    `unknown` is why it cannot be found out what it should be, empty when it can; `left_alone` says that Port's value
+    is another one and stays, because `ignore_changes` covers it.
     """
 
     path: str
@@ -72,6 +93,7 @@ class FieldAccount:
     applied: Json
     live: Json
     unknown: str = ""
+    left_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +102,7 @@ class Account:
 
     `why` explains the standing; `origin` is the ledger's, None when it does not have it; `wanted` says whether the
     mapping makes it; `live` is None when Port was not asked; `next` when a plan would do nothing with it; `last` when
-    no journal here tells of it.
+    no journal that is kept tells of it.
     """
 
     key: EntityKey
@@ -100,9 +122,10 @@ class Account:
 
 _ORIGINS: Mapping[EntityOrigin, str] = {
     "created": "pdsync made it",
-    "adopted": "somebody else had made it, pdsync took it over: once nothing makes it any more it is released",
+    "adopted": "somebody else had made it, pdsync took it over",
     "integration": "Port's own PagerDuty integration had made it, pdsync took it over",
 }
+_ENDS: Mapping[Removal, str] = {"delete": "deleted", "release": "released", "forget": "forgotten"}
 _LEFT = {"release": "released", "forget": "released", "delete": "gone"}
 _NEW = {"create": "new", "adopt": "to adopt", "update": "to adopt"}
 
@@ -124,9 +147,7 @@ def account_of(key: EntityKey, facts: Facts, plan: Plan, live: Live | None, last
         wanted=want is not None,
         fields=_fields(key, facts, live),
         live=live,
-        next=NextChange(change.action, change.reason, change.causes or (change.cause,), tuple(change.fields))
-        if change
-        else None,
+        next=_next(change) if change else None,
         last=last,
         also=tuple(f"{name}: {why}" for name, why in also.items()),
     )
@@ -154,32 +175,96 @@ def _change(key: EntityKey, plan: Plan) -> Change | None:
     return next((c for c in plan.changes if c.target == "entity" and c.key == key), None)
 
 
+def _next(change: Change) -> NextChange:
+    causes = change.causes or (change.cause,)
+    return NextChange(change.action, change.reason, causes, tuple(change.fields), change.twin, change.origin)
+
+
 def _standings(
     key: EntityKey, facts: Facts, plan: Plan, live: Live | None, last: LastChange | None
 ) -> Iterator[tuple[Standing, str]]:
     """Everything that holds of an entity, what matters most first."""
     entry, change = facts.ledger.entities.get(key), _change(key, plan)
     yield from (("held", held.reason) for held in plan.held if held.key == key)
-    yield from (("withheld", " ".join(filter(None, [w.reason, w.flag]))) for w in plan.withheld if w.key == key)
+    yield from (("withheld", _withheld(each, plan)) for each in plan.withheld if each.key == key)
     if entry is not None:
         if protected(key, facts.catalog.project.policy):
             yield "protected", "`policy.protect` names it: it is never deleted"
         elif entry.protect:
             yield "protected", "an earlier `policy.protect` named it: it is never deleted"
-        yield "managed", _ORIGINS[entry.origin]
+        if change is None and key not in facts.desired.entities:
+            yield from _kept(key, entry, facts)
+        yield "managed", _owned(key, entry, facts)
     elif change is not None and change.action in _NEW:
-        yield _not_ours_yet(change, live)
+        yield _not_ours_yet(change, facts, live)
     elif last is not None and last.status == "done" and last.action in _LEFT:
         yield ("gone", f"deleted in {last.run}") if last.action == "delete" else ("released", f"in {last.run}")
     else:
         yield "foreign", "no mapping speaks of it, and the state does not have it: pdsync never touches it"
 
 
-def _not_ours_yet(change: Change, live: Live | None) -> tuple[Standing, str]:
+def _withheld(each: Withheld, plan: Plan) -> str:
+    """Why a removal is withheld, with the numbers of the guard and the flag that lifts it."""
+    guard = GUARD_OF.get(each.reason)
+    details = [g.detail for g in plan.guards if (g.name, g.blueprint) == (guard, each.blueprint)]
+    flag = f"; `{each.flag}` lets it through" if each.flag else ""
+    return ": ".join([each.reason, *details]) + flag
+
+
+def _kept(key: EntityKey, entry: LedgerEntry, facts: Facts) -> Iterator[tuple[Standing, str]]:
+    """Why an entity of ours stays although no record makes it."""
+    if pointing := pointing_at(key, facts):
+        more = f" and {len(pointing) - _NAMED} more" if len(pointing) > _NAMED else ""
+        named = ", ".join(map(str, pointing[:_NAMED]))
+        yield "needed", f"no record makes it any more; it stays as long as {named}{more} points at it"
+    elif Retention(facts.catalog.rules, facts.taken_at).age(key, entry) == "kept":
+        yield "retained", "its record is too old for its list by now; `lifecycle.retention` keeps it"
+
+
+def pointing_at(key: EntityKey, facts: Facts) -> list[EntityKey]:
+    """The desired entities that point at one, sorted."""
+    blueprints = blueprints_after(facts)
+    return sorted(
+        other
+        for other, want in facts.desired.entities.items()
+        if any(target == key for _, target in relation_targets(want.fields, blueprints.get(other.blueprint)))
+    )
+
+
+def _not_ours_yet(change: Change, facts: Facts, live: Live | None) -> tuple[Standing, str]:
     if change.action == "create":
-        asked = "Port does not have it yet" if live is not None else "the state does not have it; Port was not asked"
-        return "new", asked
-    return "to adopt", "Port has it, the mapping speaks of it: the next apply takes it over"
+        told = "Port does not have it yet" if live is not None else "the state does not have it; Port was not asked"
+        if change.reason != "stub":
+            return "new", told
+        pointing = pointing_at(change.key, facts)
+        more = f" and {len(pointing) - _NAMED} more" if len(pointing) > _NAMED else ""
+        return "new", f"{told}; no record makes it, {', '.join(map(str, pointing[:_NAMED]))}{more} points at it"
+    told = "Port has it, the mapping makes it: the next apply takes it over"
+    return "to adopt", f"{told}; {_before(change, facts)}"
+
+
+def _owned(key: EntityKey, entry: LedgerEntry, facts: Facts) -> str:
+    """Whose an entity was, and what becomes of it in the end where that goes without saying for what we made alone."""
+    end = Ownership(facts).removal(key, entry)
+    told = _ORIGINS[entry.origin]
+    return told if (entry.origin, end) == ("created", "delete") else f"{told}; {_end(end)}"
+
+
+def _before(change: Change, facts: Facts) -> str:
+    """Who wrote an entity that is to be taken over, and what that means for its end."""
+    if change.ledger is None:
+        return ""
+    if change.ledger.origin == "integration":
+        told = "Port's own PagerDuty integration wrote it before"
+    elif facts.around.diagnostics:
+        told = "Port does not tell whether its own PagerDuty integration wrote it before"
+    else:
+        told = "somebody else wrote it before"
+    return f"{told}; {_end(Ownership(facts).removal(change.key, change.ledger))}"
+
+
+def _end(removal: Removal) -> str:
+    return f"once nothing makes it any more it is {_ENDS[removal]}"
 
 
 def _title(desired: Fields, applied: Fields, live: Live | None) -> str:
@@ -192,8 +277,13 @@ def _fields(key: EntityKey, facts: Facts, live: Live | None) -> dict[str, FieldA
     desired, unknown = (want.fields, want.unknown) if want else ({}, {})
     applied = entry.fields if entry else {}
     held = (live.fields or {}) if live else {}
-    paths = sorted({*desired, *unknown, *applied} or {*held})
-    return {
-        path: FieldAccount(path, desired.get(path), applied.get(path), held.get(path), unknown.get(path, ""))
-        for path in paths
-    }
+    paths = sorted({*desired, *unknown, *applied} or {path for path, value in held.items() if value is not None})
+    leaves_alone = Ownership(facts).leaves_alone
+
+    def account(path: str) -> FieldAccount:
+        wanted, there = desired.get(path), held.get(path)
+        differs = want is not None and path in held and not same(wanted, there)
+        left = differs and leaves_alone(want.rules if want else (), path)
+        return FieldAccount(path, wanted, applied.get(path), there, unknown.get(path, ""), left)
+
+    return {path: account(path) for path in paths}

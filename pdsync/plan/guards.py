@@ -28,6 +28,7 @@ EMPTIED = 2
 NAMED = 5
 
 
+UNPROVEN = "absence is not proven"
 NO_DELETE = "--no-delete was given"
 PROTECTED_BEFORE = "protected, by an earlier policy"
 NOT_READ = "incremental reading: its record was not read; run with --full"
@@ -60,6 +61,8 @@ class Situation:
 
 _FLAGS = {NOT_READ: "--full"}
 _NUMBERED = {"delete-limit": "above the delete limit", "empty-desired": "nothing would be left"}
+GUARD_OF = {reason: name for name, reason in _NUMBERED.items()} | {UNPROVEN: "absence-unproven"}
+"""The guard that tells more of why something is withheld, by the reason."""
 
 
 def guard_removals(removals: Iterable[Change], situation: Situation) -> Removals:
@@ -97,7 +100,7 @@ def _objection(change: Change, situation: Situation) -> str | None:
     """What speaks against one removal by itself."""
     entry = situation.facts.ledger.entities.get(change.key)
     if change.blueprint in situation.unproven and change.action != "forget" and not change.twin:
-        return "absence is not proven"
+        return UNPROVEN
     if protected(change.key, situation.facts.catalog.project.policy):
         return "protected"
     if entry is not None and entry.protect:
@@ -143,7 +146,7 @@ def _is_emptied(blueprint: str, asked: Mapping[EntityKey, Change], situation: Si
 
 
 def _unproven(withheld: Iterable[Withheld], unproven: Mapping[str, str]) -> list[Guard]:
-    blueprints = sorted({w.key.blueprint for w in withheld if w.reason == "absence is not proven"})
+    blueprints = sorted({w.key.blueprint for w in withheld if w.reason == UNPROVEN})
     return [Guard("absence-unproven", blueprint, unproven[blueprint]) for blueprint in blueprints]
 
 

@@ -58,17 +58,22 @@ def _account(account: Account, mapped: set[str], paint: Paint) -> str:
 
 
 def _live(account: Account) -> str:
-    if account.live is None:
+    live = account.live
+    if live is None:
         return "was not asked"
-    if account.live.fields is None:
+    if live.fields is None:
         return "does not have it"
-    who = " ".join(part for part in (account.live.edited_by, account.live.edited_at) if part)
-    return visible(f"has it, last written by {who}" if who else "has it")
+    made = " ".join(part for part in (live.made_by, live.made_at) if part)
+    edited = " ".join(part for part in (live.edited_by, live.edited_at) if part)
+    if made == edited:
+        return visible(f"has it, made by {made} and not written since" if made else "has it")
+    told = [f"made by {made}" if made else "", f"last written by {edited}" if edited else ""]
+    return visible(", ".join(["has it", *filter(None, told)]))
 
 
 def _last(last: LastChange | None) -> Iterator[str]:
     if last is None:
-        yield "no journal here tells of it"
+        yield "no journal that is kept tells of it"
         return
     why = REASONS.get(last.reason, last.reason)
     done = f"{last.action}{f' ({why})' if why else ''}: {last.status} {last.message}".rstrip()
@@ -84,9 +89,10 @@ def _next(change: NextChange | None, paint: Paint) -> Iterator[str]:
     if change is None:
         yield "  next    nothing to do"
         return
-    why = REASONS.get(change.reason, change.reason)
+    why = REASONS.get(change.reason, change.reason) + (f": {change.twin}" if change.twin else "")
     symbol = paint(COLORS[change.action], f"{SYMBOLS[change.action]} {change.action}")
-    yield f"  next    {symbol}{f' ({visible(why)})' if why else ''}  [{' '.join(change.causes)}]"
+    place = f"  {change.origin}" if change.origin else ""
+    yield f"  next    {symbol}{f' ({visible(why)})' if why else ''}  [{' '.join(change.causes)}]{visible(place)}"
     yield from (
         f"            {visible(field.path)}  {_change(field)}  [{' '.join(field.causes or (field.cause,))}]"
         for field in change.fields
@@ -108,6 +114,9 @@ def _field(field: FieldAccount, *, asked: bool) -> Iterator[str]:
 
 def _held(field: FieldAccount, *, asked: bool) -> Iterator[str]:
     """What we wrote and what Port holds, once where it is the same."""
+    if field.left_alone:
+        yield f"in Port, left alone by `ignore_changes`: {value_text(field.live)}"
+        return
     if asked and same(field.applied, field.live):
         yield f"in Port, as we wrote it: {value_text(field.live)}"
         return

@@ -44,10 +44,12 @@ class WriteResult:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Who wrote an entity last, as the target names them, and when (RFC 3339)."""
+    """Who wrote an entity last, as the target names them, and when (RFC 3339); who made it, and when."""
 
     by: str
     at: str
+    made_by: str = ""
+    made_at: str = ""
 
 
 class TargetReader(Protocol):
@@ -89,7 +91,7 @@ class TargetReader(Protocol):
         ...
 
     async def edits(self, keys: Collection[EntityKey]) -> Mapping[EntityKey, Edit]:
-        """Who wrote each of these entities last, and when, where the target says so."""
+        """Who wrote each of these entities last, and who made it, where the target says so."""
         ...
 
     async def pointing_at(

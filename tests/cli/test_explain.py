@@ -38,7 +38,8 @@ def test_an_entity_value_by_value(applied: Workspace) -> None:
     for line in (
         "  owner   managed: pdsync made it",
         f"  source  services/{edited} by mappings/pagerduty.yaml#services[0]",
-        "  Port    has it, last written by admin@sandbox.example ",
+        "  Port    has it, made by sandbox-client-id ",
+        ", last written by admin@sandbox.example ",
         "  last    create: done  [catalog]",
         f"in {run}: apply by ",
         "  next    ~ update  [drift]",

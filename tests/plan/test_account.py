@@ -43,7 +43,7 @@ def ended(action: str, status: str = "done") -> LastChange:
         (facts(owned="integration"), None, "managed", "Port's own PagerDuty integration"),
         (facts(owned="created", protect=("service/a",)), None, "protected", "`policy.protect` names it"),
         (facts(there=False), None, "new", "Port does not have it yet"),
-        (facts(), None, "to adopt", "Port has it, the mapping speaks of it"),
+        (facts(), None, "to adopt", "Port has it, the mapping makes it"),
         (facts(wanted=False), None, "foreign", "pdsync never touches it"),
         (facts(wanted=False), ended("release"), "released", f"in {NOTE.run}"),
         (facts(wanted=False), ended("forget"), "released", f"in {NOTE.run}"),

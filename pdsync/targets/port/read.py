@@ -50,6 +50,7 @@ class _Entity(msgspec.Struct, rename="camel"):
     updated_at: str | None = None
     updated_by: str | None = None
     created_at: str | None = None
+    created_by: str | None = None
 
 
 class _Page(msgspec.Struct):
@@ -330,7 +331,9 @@ class PortReader:
 
     async def _edits(self, blueprint: str, identifiers: Collection[str]) -> dict[EntityKey, Edit]:
         return {
-            EntityKey(blueprint, entity.identifier): Edit(entity.updated_by or "", entity.updated_at or "")
+            EntityKey(blueprint, entity.identifier): Edit(
+                entity.updated_by or "", entity.updated_at or "", entity.created_by or "", entity.created_at or ""
+            )
             async for page in self._pages_if_any(blueprint, _named(identifiers))
             for entity in page
         }
