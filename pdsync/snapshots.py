@@ -31,7 +31,7 @@ class Fetching:
     """How to take a snapshot.
 
     Only `kinds`, if any are named; `accept_shrink` are kinds that may be short all at once; `full`: take over no
-    records of the last snapshot; `refresh_analytics`: nor its analytics, however young.
+    records of the last snapshot; `refresh_analytics`: nor its analytics, however young, if they can be read.
     """
 
     kinds: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ def kind_of(catalog: Catalog, spelling: str) -> str:
 def _reuse(catalog: Catalog, store: StateStore, wanted: Sequence[Query], how: Fetching) -> Reuse:
     """What of the kept snapshot need not be read again; only the collections that matter are loaded."""
     age = None if how.full else catalog.project.settled_after
-    kinds = {query.kind for query in wanted if _may_be_reused(query, age, refresh=how.refresh_analytics)}
+    kinds = {query.kind for query in wanted if _may_be_reused(query, age)}
     kept = _kept(store, kinds) if kinds else None
     if kept is None:
         return Reuse()
@@ -101,11 +101,11 @@ def _reuse(catalog: Catalog, store: StateStore, wanted: Sequence[Query], how: Fe
     return Reuse(still_whole(kept, catalog.rules), how.refresh_analytics, settled_after)
 
 
-def _may_be_reused(query: Query, age: timedelta | None, *, refresh: bool) -> bool:
+def _may_be_reused(query: Query, age: timedelta | None) -> bool:
     row = KINDS[query.kind]
     names = {name for name, _ in query.enrich}
     daily = row.daily or any(each.daily and each.name in names for each in row.enrichments)
-    return (daily and not refresh) or (row.settled is not None and age is not None)
+    return daily or (row.settled is not None and age is not None)
 
 
 def _kept(store: StateStore, kinds: Collection[str]) -> Snapshot | None:

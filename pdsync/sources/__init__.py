@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Reuse:
     """What of an earlier snapshot may be taken over instead of being read.
 
-    Analytics that are younger than a day are, unless `refresh_analytics`.  Records that no longer change are from the
-    age of `settled_after` on (None: never): the collection is then incremental.
+    Analytics that are younger than a day are; with `refresh_analytics` only where they cannot be read again.  Records
+    that no longer change are from the age of `settled_after` on (None: never): the collection is then incremental.
     """
 
     snapshot: Snapshot | None = None

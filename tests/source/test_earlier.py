@@ -88,6 +88,26 @@ def test_metrics_are_read_when_asked_for(stage: Stage) -> None:
     assert second.as_of == {"__analytics": first.taken_at}
 
 
+def test_what_cannot_be_read_again_is_as_it_was(stage: Stage) -> None:
+    """Once the quota is spent, asking for analytics anew loses none of the day, and says why they are not younger."""
+    wanted = [query("services"), query("analytics.raw.incidents", apiQueryParams={"months": 2})]
+    first = kept(fetch(stage, *wanted))
+    stage.world.mutate({"action": "add_service", "name": "Brand new"})
+    stage.world.mutate({"action": "analytics_quota", "remaining": 0})
+    second = fetch(stage, *wanted, previous=first, refresh_analytics=True)
+    services, raw = (second.collections[each] for each in wanted)
+    before = {id_: record["__analytics"] for id_, record in parsed(first.collections[wanted[0]]).items()}
+    told = {id_: record["__analytics"] for id_, record in parsed(services).items() if "__analytics" in record}
+    assert (told, services.as_of) == (before, {"__analytics": first.taken_at})
+    assert [note.code for note in services.notes] == ["PD330", "PD332"]
+    assert (raw.complete, raw.records, raw.as_of) == (True, first.collections[wanted[1]].records, {"": first.taken_at})
+    (note,) = raw.notes
+    assert ("quota" in note.detail, first.taken_at in note.hint) == (True, True)
+    stage.world.mutate({"action": "advance", "hours": 25})
+    services, raw = (fetch(stage, *wanted, previous=first).collections[each] for each in wanted)
+    assert (raw.complete, [note.code for note in services.notes]) == (False, ["PD330"])
+
+
 def test_a_snapshot_of_elsewhere_or_of_the_future_is_of_no_use(stage: Stage) -> None:
     """Another account, or a clock that went backwards: analytics are read."""
     first = fetch(stage, query("services"))

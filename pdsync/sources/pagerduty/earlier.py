@@ -51,7 +51,7 @@ class Earlier:
 
     def __init__(self, reuse: Reuse, source: str, now: datetime) -> None:
         self._snapshot = reuse.snapshot if reuse.snapshot and reuse.snapshot.source == source else None
-        self._refresh = reuse.refresh_analytics
+        self.refresh = reuse.refresh_analytics  # what is of today is of use only where it cannot be read again
         self.settled_after = reuse.settled_after
         self.now = now
 
@@ -72,13 +72,13 @@ class Earlier:
 
     def _is_of_today(self, read_at: str) -> bool:
         age = self.now - moment(read_at, self.now)
-        return not self._refresh and timedelta() <= age < A_DAY
+        return timedelta() <= age < A_DAY
 
     def of_today(self, kind: str, name: str, argument: str, ids: AbstractCollection[str], shelf: Shelf) -> Known:
         """What was read of a daily enrichment less than a day ago, with the same argument; put on a shelf."""
         values = shelf.rows()
         oldest = ""
-        for collection in self._collections(kind):
+        for collection in self._collections(kind) if ids else ():
             read_at = self._read_at(collection, name)
             if (name, argument) in collection.query.enrich and self._is_of_today(read_at):
                 values.add_missing(shelf.keep(self._values(collection, name, ids)))

@@ -24,6 +24,7 @@ from pdsync.model import Record
 from pdsync.sources.pagerduty.leaps import Leaps, Rows
 from pdsync.sources.pagerduty.listing import Asker, Listing, Tally
 from pdsync.sources.pagerduty.moments import Params, in_utc, moment
+from pdsync.sources.pagerduty.problems import not_again
 from pdsync.sources.pagerduty.records import FieldReader, array, replace, splice
 from pdsync.sources.pagerduty.shelf import Shelf
 from pdsync.sources.pagerduty.tasks import each, together
@@ -68,10 +69,14 @@ class Setting:
 
 @dataclass(slots=True)
 class Extra:
-    """What was found: JSON bytes by record id, and why there are none for the others."""
+    """What was found: JSON bytes by record id, and why there are none for the others.
+
+    Of some, `stale` says why they could not be read again, and when what there is was read.
+    """
 
     values: MutableMapping[str, bytes] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
+    stale: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def without(self, ids: Iterable[str], reason: str) -> None:
         """There is nothing for these, and this is why."""
@@ -143,6 +148,9 @@ def _notes(kind: str, name: str, extra: Extra, raws: Raws) -> Iterable[Diagnosti
             hint="what is mapped from it keeps the value it has in Port",
             records=tuple(f"{kind}/{id_}" for id_ in ids[:5]),
         )
+    older = Counter(why for id_, why in extra.stale.items() if id_ in raws)
+    for (reason, read_at), count in sorted(older.items()):
+        yield not_again(f"{name} of {count} of {len(raws)} {kind}", reason, read_at)
 
 
 def _reason(failure: PdsyncError | msgspec.DecodeError) -> str:

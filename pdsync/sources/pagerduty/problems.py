@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pdsync.errors import Diagnostic, PdsyncError, error
+from pdsync.errors import Diagnostic, PdsyncError, error, warning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,3 +56,9 @@ def not_granted(kind: Kind, scopes: Sequence[str]) -> Diagnostic:
     named = " and ".join(scopes)
     detail = f"{kind.name}: the app was not granted {named}"
     return error("PD325", "an OAuth scope is missing", detail=detail, hint=f"grant {named} to the app in PagerDuty")
+
+
+def not_again(what: str, why: str, read_at: str) -> Diagnostic:
+    """Analytics were to be read once more on the same day, and could not be."""
+    hint = f"what was read at {read_at} is used"
+    return warning("PD332", "analytics could not be read again", detail=f"{what}: {why}", hint=hint)

@@ -20,7 +20,7 @@ from pdsync.sources.pagerduty.listing import Lister, Listing, Tally
 from pdsync.sources.pagerduty.moments import wire_params
 from pdsync.sources.pagerduty.nested import Nest, is_nested, lists_needed
 from pdsync.sources.pagerduty.picking import picker
-from pdsync.sources.pagerduty.problems import not_granted
+from pdsync.sources.pagerduty.problems import not_again, not_granted
 from pdsync.sources.pagerduty.shares import shared_lists, without_local
 from pdsync.sources.pagerduty.shelf import Shelf
 from pdsync.sources.pagerduty.taking import Hands, Once, Taker
@@ -30,12 +30,14 @@ from pdsync.transport import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Collection as AbstractCollection
     from datetime import datetime
 
     from pdsync.kinds import Kind
     from pdsync.model import Json, Query
     from pdsync.privacy import Cleaner
     from pdsync.sources import Progress
+    from pdsync.sources.pagerduty.earlier import Known
     from pdsync.sources.pagerduty.listing import Asker, Beginning, ListKey
     from pdsync.sources.pagerduty.moments import Params
     from pdsync.sources.pagerduty.shelf import Rows
@@ -143,15 +145,18 @@ class Run:
 
     async def _collect(self, group: Sequence[Query]) -> list[tuple[Collection, Exception | None]]:
         """Queries of one kind that share their list, and with it their enrichments."""
-        if (old := [self._earlier.whole(query) for query in group]) and all(old):
+        old = [self._earlier.whole(query) for query in group]
+        if all(old) and not self._earlier.refresh:
             return [(collection, None) for collection in old if collection]
         askers = [Counting(self._client) for _ in group]
         listings = await together(self._wanted(asker, query) for asker, query in zip(askers, group, strict=True))
         found, as_of = await self._extras(group, askers, listings)
         seconds = (self._clock() - self.now).total_seconds()
         return [
-            (self._collection(query, listing, found, as_of, (asker.requests, seconds)), listing.failure)
-            for query, asker, listing in zip(group, askers, listings, strict=True)
+            _or_of_today(
+                self._collection(query, listing, found, as_of, (asker.requests, seconds)), listing.failure, known
+            )
+            for query, asker, listing, known in zip(group, askers, listings, old, strict=True)
         ]
 
     async def _wanted(self, asker: Asker, query: Query) -> Listing:
@@ -224,17 +229,27 @@ class Run:
             shelf=self._shelf,
         )
         extra = await read_extra(setting, name, raws.only(id_ for id_ in raws if id_ not in values))
-        return Extra(values | extra.values, self._reasons(kind, name, extra.unavailable)), read_at
+        reasons = self._reasons(kind, name, extra.unavailable)
+        older = self._of_today(kind, wish, reasons)
+        values = values | extra.values | older.values
+        left = {id_: reason for id_, reason in reasons.items() if id_ not in older.values}
+        stale = {id_: (reasons[id_], older.read_at) for id_ in older.values}
+        return Extra(values, left, stale), min(filter(None, (read_at, older.read_at)), default="")
 
     def _known(self, kind: str, wish: tuple[str, str], listings: Sequence[Listing]) -> tuple[Rows, str]:
         """Values that need not be read: of settled records, and of the day."""
         taken = frozenset[str]().union(*(listing.taken for listing in listings))
         values = self._earlier.ever(kind, *wish, taken, self._shelf)
-        if not any(each.daily for each in KINDS[kind].enrichments if each.name == wish[0]):
+        if self._earlier.refresh:
             return values, ""
         ids: set[str] = set().union(*(listing.records.keys() for listing in listings))
-        today = self._earlier.of_today(kind, *wish, ids - values.keys(), self._shelf)
+        today = self._of_today(kind, wish, ids - values.keys())
         return values | today.values, today.read_at
+
+    def _of_today(self, kind: str, wish: tuple[str, str], ids: AbstractCollection[str]) -> Known:
+        """Values of an enrichment that were read less than a day ago, if they are those of the day."""
+        daily = any(each.daily for each in KINDS[kind].enrichments if each.name == wish[0])
+        return self._earlier.of_today(kind, *wish, ids if daily else (), self._shelf)
 
     def _reasons(self, kind: str, name: str, unavailable: Mapping[str, str]) -> dict[str, str]:
         """Why an enrichment is not there; a scope that is missing explains it best."""
@@ -361,6 +376,16 @@ class Run:
         picked = [id_ for id_, raw in listing.records.items() if wanted(raw)]
         records = (self._shelf.rows() | listing.records).only(picked)
         return replace(listing, records=records, counted=None, taken=listing.taken.intersection(picked))
+
+
+def _or_of_today(
+    collection: Collection, failure: Exception | None, known: Collection | None
+) -> tuple[Collection, Exception | None]:
+    """A list of analytics that could not be read again is that of earlier in the day."""
+    if collection.problem is None or known is None:
+        return collection, failure
+    note = not_again(collection.query.kind, collection.problem.detail, known.as_of[""])
+    return replace(known, notes=(*known.notes, note), requests=collection.requests, seconds=collection.seconds), failure
 
 
 def _lists_of(query: Query) -> list[ListKey]:
