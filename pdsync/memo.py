@@ -15,7 +15,6 @@ order of the header, sorted.
 from __future__ import annotations
 
 import hashlib
-from array import array
 from binascii import hexlify, unhexlify
 from collections.abc import Mapping
 from itertools import islice
@@ -68,13 +67,14 @@ class InMemory:
         return bytes(self._data[offset : offset + size])
 
 
-Index = dict[bytes, int]
-"""Record digest -> place: where an outcome begins, and in the lowest bits its size."""
+Kept = bytes | int
+"""An outcome: as the file of an earlier run has it, or by its place in the room, its size in the lowest bits."""
+
+Index = dict[bytes, Kept]
+"""Record digest -> outcome."""
 
 _SIZE_BITS = 24
 _LARGEST = (1 << _SIZE_BITS) - 1
-UNKNOWN = -1
-"""The place of what is not remembered."""
 
 
 class Outcomes(Mapping[bytes, bytes]):
@@ -100,50 +100,46 @@ class Outcomes(Mapping[bytes, bytes]):
 class Memo:
     """Remembered outcomes by rule fingerprint and record digest, each as JSON bytes that are read when they are needed.
 
-    A memo that was asked about no rule at all keeps everything.  The outcomes are put into `room`.
+    A memo that was asked about no rule at all keeps everything.  The outcomes that are noted are put into `room`: in a
+    first run there is one for every record, beside all else that is new.
     """
 
     def __init__(
         self, remembered: Mapping[bytes, Mapping[bytes, bytes]] | None = None, room: Room | None = None
     ) -> None:
         self._room = room or InMemory()
-        self._remembered = {rule: self._put_all(outcomes.items()) for rule, outcomes in (remembered or {}).items()}
+        self._remembered: dict[bytes, Index] = {rule: {**outcomes} for rule, outcomes in (remembered or {}).items()}
         self._used: dict[bytes, Index] = {}
         self._noted = False
 
     def remember(self, rule: bytes, outcomes: Iterable[tuple[bytes, bytes]]) -> None:
         """Remember outcomes of an earlier run."""
-        self._remembered[rule] = self._put_all(outcomes)
+        self._remembered[rule] = dict(outcomes)
 
-    def _put_all(self, outcomes: Iterable[tuple[bytes, bytes]]) -> Index:
-        return {record: self._put(outcome) for record, outcome in outcomes}
-
-    def _put(self, outcome: bytes) -> int:
-        return self._room.append(outcome) << _SIZE_BITS | len(outcome)
-
-    def recall(self, rule: bytes, records: Iterable[bytes]) -> array[int]:
-        """The place of what is remembered of each record (digests) under a rule (fingerprint), `UNKNOWN` for none.
+    def recall(self, rule: bytes, records: Iterable[bytes]) -> list[Kept | None]:
+        """What is remembered of each record (digests) under a rule (fingerprint), None for nothing.
 
         It counts as used.
         """
         remembered = self._remembered.get(rule, {})
         used = self._used.setdefault(rule, {})
-        places = array("q")
+        found = []
         for record in records:
-            place = remembered.get(record, UNKNOWN)
-            places.append(place)
-            if place != UNKNOWN:
-                used[record] = place
-        return places
+            kept = remembered.get(record)
+            found.append(kept)
+            if kept is not None:
+                used[record] = kept
+        return found
 
-    def outcome(self, place: int) -> bytes:
-        """What is remembered at a place."""
-        return self._room.read(place >> _SIZE_BITS, place & _LARGEST)
+    def outcome(self, kept: Kept) -> bytes:
+        """An outcome, wherever it is."""
+        return self._room.read(kept >> _SIZE_BITS, kept & _LARGEST) if isinstance(kept, int) else kept
 
     def note(self, rule: bytes, record: bytes, outcome: bytes) -> None:
         """Remember what came of a record under a rule; one that is far too large is left to jq again."""
         if len(outcome) <= _LARGEST:
-            self._used.setdefault(rule, {})[record] = self._put(outcome)
+            kept = self._room.append(outcome) << _SIZE_BITS | len(outcome)
+            self._used.setdefault(rule, {})[record] = kept
             self._noted = True
 
     def forget(self, rule: bytes) -> None:
@@ -173,20 +169,20 @@ class NoRecall:
     """What is known of one rule's records without a memo: nothing, and nothing is learnt."""
 
     def __init__(self, records: int) -> None:
-        self._places = array("q", [UNKNOWN]) * records
+        self._kept: list[Kept | None] = [None] * records
 
     def __len__(self) -> int:
         """How many records there are."""
-        return len(self._places)
+        return len(self._kept)
 
     @property
     def unknown(self) -> int:
         """Of how many records nothing is remembered."""
-        return self._places.count(UNKNOWN)
+        return self._kept.count(None)
 
     def knows(self, position: int) -> bool:
         """Whether anything is remembered of the record at this position."""
-        return self._places[position] != UNKNOWN
+        return self._kept[position] is not None
 
     def outcome(self, position: int) -> bytes:
         """What is remembered of the record at this position, of which something is."""
@@ -197,7 +193,7 @@ class NoRecall:
 
     def forget(self) -> None:
         """Know nothing more of these records."""
-        self._places = array("q", [UNKNOWN]) * len(self._places)
+        self._kept = [None] * len(self._kept)
 
 
 class Recall(NoRecall):
@@ -205,14 +201,15 @@ class Recall(NoRecall):
 
     def __init__(self, memo: Memo, rule: bytes, records: Sequence[bytes]) -> None:
         super().__init__(0)
-        self._places = memo.recall(rule, records)
+        self._kept = memo.recall(rule, records)
         self._memo = memo
         self._rule = rule
         self._records = records
 
     def outcome(self, position: int) -> bytes:
         """See `NoRecall.outcome`."""
-        return self._memo.outcome(self._places[position])
+        kept = self._kept[position]
+        return super().outcome(position) if kept is None else self._memo.outcome(kept)
 
     def note(self, position: int, entities: Sequence[DesiredEntity]) -> None:
         """See `NoRecall.note`."""
