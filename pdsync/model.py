@@ -13,13 +13,13 @@ never edit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from hashlib import blake2b
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, overload
 
 from pdsync.errors import Diagnostic, Origin
 
@@ -51,6 +51,42 @@ class EntityKey(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.blueprint}/{self.identifier}"
+
+
+class Unread:
+    """What has its `fields` as bytes until they are asked for: of all there is, hardly anything is.
+
+    `packed` is what reads them, and the bytes; None once they are read, and where they never were bytes.
+    """
+
+    __slots__ = ("packed",)
+    packed: tuple[Callable[[bytes], Fields], bytes] | None
+
+    if TYPE_CHECKING:
+        fields: Fields
+    else:
+
+        def __getattr__(self, name: str) -> Any:
+            """Comes to be asked only about what is not there (yet)."""
+            if name == "packed":
+                return None
+            if name != "fields":
+                raise AttributeError(name)
+            if (packed := self.packed) is not None:
+                read, data = packed
+                self.fields = read(data)
+                self.packed = None  # only now: another thread may be asking, too
+            return object.__getattribute__(self, name)
+
+
+Unreadily = TypeVar("Unreadily", bound=Unread)
+
+
+def unread(made: Unreadily, read: Callable[[bytes], Fields], data: bytes) -> Unreadily:
+    """The same, just made with any fields, with those that `read` makes of `data` once they are asked for."""
+    del made.fields
+    made.packed = read, data
+    return made
 
 
 # --- catalog ---------------------------------------------------------------------------------------------------
@@ -367,7 +403,7 @@ class Snapshot:
 
 
 @many(frozen=True, slots=True)
-class DesiredEntity:
+class DesiredEntity(Unread):
     """What the mapping says an entity shall be.
 
     `fields` holds every mapped path that is known, null included; `unknown` the mapped paths whose value could
@@ -408,7 +444,7 @@ class RuleCount:
 
 
 @many(frozen=True, slots=True)
-class ExistingEntity:
+class ExistingEntity(Unread):
     """What Port holds: the fields that were asked for, in normal form; who wrote it last and when, and its birth."""
 
     fields: Fields
@@ -461,7 +497,7 @@ EntityOrigin = Literal["created", "adopted", "integration"]
 
 
 @many(frozen=True, slots=True)
-class LedgerEntry:
+class LedgerEntry(Unread):
     """What we last wrote to one entity or blueprint, and where it came from.
 
     `fields` are the mapped paths in normal form, without nulls; `origin` says whether we made it or took it over;

@@ -15,12 +15,13 @@ from __future__ import annotations
 import hashlib
 import io
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import orjson
 
-from pdsync.model import EntityKey, EntityOrigin, Ledger, LedgerEntry, Listed, Removal, RunNote
+from pdsync.model import EntityKey, EntityOrigin, Fields, Ledger, LedgerEntry, Listed, Removal, RunNote, unread
 from pdsync.sharing import Pool, filled
 from pdsync.spool import Held, blocks, lines
 from pdsync.state.header import CUT, damage, damaged, read_header
@@ -35,7 +36,7 @@ VERSION = 2
 class _Line(msgspec.Struct, omit_defaults=True):
     """One line: `b` or `k`, fields, origin, rules, source, protect, on_remove."""
 
-    f: dict[str, Any]
+    f: msgspec.Raw
     o: EntityOrigin
     b: str = ""
     k: tuple[str, str] | None = None
@@ -112,21 +113,29 @@ def _canonical(header: Mapping[str, Any]) -> bytes:
 
 
 def _entries(body: Iterable[bytes], name: str) -> tuple[dict[str, LedgerEntry], dict[EntityKey, LedgerEntry]]:
+    """The entries; the fields of each are read once they are asked for."""
     blueprints: dict[str, LedgerEntry] = {}
     entities: dict[EntityKey, LedgerEntry] = {}
     rules: dict[tuple[str, ...], tuple[str, ...]] = {}
-    pool = Pool()
+    read, nothing = partial(_fields, Pool(), name), Fields()
     for line in map(msgspec.json.Decoder(_Line).decode, body):
-        fields = pool.share(filled(tuple(line.f), line.f.values()))
-        entry = LedgerEntry(fields, line.o, rules.setdefault(line.r, line.r), line.s, line.p, line.x)
+        if (data := bytes(line.f))[:1] != b"{":
+            raise damaged(name, "the fields of an entry are no object")
+        entry = LedgerEntry(nothing, line.o, rules.setdefault(line.r, line.r), line.s, line.p, line.x)
         known = len(blueprints) + len(entities)
         if line.k is None:
-            blueprints[line.b] = entry
+            blueprints[line.b] = unread(entry, read, data)
         else:
-            entities[EntityKey(sys.intern(line.k[0]), line.k[1])] = entry
+            entities[EntityKey(sys.intern(line.k[0]), line.k[1])] = unread(entry, read, data)
         if len(blueprints) + len(entities) == known:
             raise damaged(name, f"{'/'.join(line.k) if line.k else line.b} stands in it twice")
     return blueprints, entities
+
+
+def _fields(pool: Pool, name: str, data: bytes) -> Fields:
+    with damage(name):
+        fields = msgspec.json.decode(data)
+        return pool.share(filled(tuple(fields), fields.values()))
 
 
 def checksum(*parts: bytes) -> str:
@@ -145,8 +154,9 @@ def _lines(ledger: Ledger) -> Iterator[bytes]:
 
 
 def _as_line(entry: LedgerEntry, *, blueprint: str = "", key: EntityKey | None = None) -> _Line:
+    packed = entry.packed
     return _Line(
-        entry.fields,
+        msgspec.Raw(packed[1] if packed else _encoder.encode(entry.fields)),
         entry.origin,
         b=blueprint,
         k=key,
