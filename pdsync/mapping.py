@@ -260,7 +260,7 @@ def _readings(
         answered = next(fresh)
         reading = reader.read(answered.record, answered.answer)
         if answered.freely and reading.silent:
-            recall.note(position, reading.entities)
+            recall.note(position, reading.rows)
         yield answered.record, reading
 
 

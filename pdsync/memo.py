@@ -8,8 +8,9 @@ found out anew.  What a run did not use is forgotten, so that the memo never gro
     {"checksum":"blake2b-16 of rules and lines","format":"pdsync-memo","rules":[[fingerprint, count],...],"version":1}
     ["digest of a record",[[identifier, blueprint, value of each mapped path, ...], ...]]
 
-A line whose list is empty stands for a record that the rule does not take.  The lines of a rule stand together, in the
-order of the header, sorted.
+A line whose list is empty stands for a record that the rule does not take.  In the place of a value that is searched
+for stands the query, as text: what it finds is no record's to tell, and asked anew each time.  The lines of a rule
+stand together, in the order of the header, sorted.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from pdsync.model import DesiredEntity, Json, Record
+    from pdsync.model import Json, Record
 
 FORMAT = "pdsync-memo"
 VERSION = 1
@@ -188,8 +189,8 @@ class NoRecall:
         """What is remembered of the record at this position, of which something is."""
         raise LookupError(position)
 
-    def note(self, position: int, entities: Sequence[DesiredEntity]) -> None:
-        """Remember that the record at this position gave these entities, without a word."""
+    def note(self, position: int, rows: Iterable[Sequence[Json]]) -> None:
+        """Remember that the record at this position gave these rows, without a word."""
 
     def forget(self) -> None:
         """Know nothing more of these records."""
@@ -211,10 +212,10 @@ class Recall(NoRecall):
         kept = self._kept[position]
         return super().outcome(position) if kept is None else self._memo.outcome(kept)
 
-    def note(self, position: int, entities: Sequence[DesiredEntity]) -> None:
+    def note(self, position: int, rows: Iterable[Sequence[Json]]) -> None:
         """See `NoRecall.note`."""
         try:
-            written = orjson.dumps([[e.key.identifier, e.key.blueprint, *e.fields.values()] for e in entities])
+            written = orjson.dumps(list(rows))
         except TypeError:  # nested more deeply than orjson writes: left to jq again
             return
         self._memo.note(self._rule, self._records[position], written)

@@ -31,6 +31,12 @@ class Searched:
         """The question that a query with all its leaves evaluated is."""
         return cls(json.dumps(query, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
 
+    @classmethod
+    def told(cls, query: Json) -> Searched:
+        """The same of its canonical JSON.  Raises ValueError or TypeError for what is none."""
+        json.loads(query)
+        return cls(query)
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:

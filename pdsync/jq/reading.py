@@ -25,7 +25,7 @@ from pdsync.searching import Pending, Searched
 from pdsync.sharing import filled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pdsync.jq.evaluate import Fault
     from pdsync.jq.problems import Problems
@@ -69,6 +69,14 @@ class Reading:
     silent: bool = False
     pending: list[Pending] = field(default_factory=list)
 
+    @property
+    def rows(self) -> Iterator[list[Json]]:
+        """Identifier, blueprint and values of each entity, of a search its query: what `Reader.recalled` takes."""
+        for entity in self.entities:
+            yield [entity.key.identifier, entity.key.blueprint, *entity.fields.values()]
+        for each in self.pending:
+            yield [_plain(each.identifier), each.blueprint, *map(_plain, each.fields.values())]
+
 
 class Reader:
     """Reads the answers of one rule; reports to `problems`."""
@@ -102,11 +110,14 @@ class Reader:
         return reading
 
     def recalled(self, record: Record, rows: list[list[Json]]) -> Reading:
-        """What was read from a record before, silently, from identifier, blueprint and values of each entity.
+        """What was read from a record before, silently, from its `Reading.rows`.
 
         Raises ValueError, TypeError or LookupError when they are not those of this rule.
         """
         source = source_of(self._layout, record)
+        if self._searches:
+            waiting = [self._pending(values[1], values, source) for values in map(self._searching, rows)]
+            return Reading(len(waiting), [], silent=True, pending=waiting)
         entities = []
         for values in rows:
             self._share(values)
@@ -114,6 +125,16 @@ class Reader:
             key = EntityKey(values[1], record.id if values[0] == record.id else values[0])
             entities.append(DesiredEntity(key, fields, self._rules, source, self._nothing_unknown))
         return Reading(len(entities), entities, silent=True)
+
+    def _searching(self, values: list[Json]) -> list[Json]:
+        """The values of a row with the queries in it as such."""
+        if not (isinstance(values[0], str) and isinstance(values[1], str)):
+            raise TypeError(values)
+        self._share(values)
+        for position, name in enumerate(self._names):
+            if name in self._searches:
+                values[position] = Searched.told(values[position])
+        return values
 
     def _read(self, record: Record, answer: Json) -> Reading:
         self._id = record.id
@@ -185,7 +206,6 @@ class Reader:
             return cells[0].value
         query = self._rule.identifier if path == IDENTIFIER else self._rule.fields[path]
         assert isinstance(query, SearchQuery)
-        self._silent = False  # what is found is not the record's to tell, and so not remembered
         return Searched.of(with_leaves(query.rules, iter([cell.value for cell in cells])))
 
     def _entity(self, values: list[Json], source: str) -> DesiredEntity | Pending | str:
@@ -336,6 +356,10 @@ def _team(value: Json) -> str:
     if value is None or isinstance(value, str | Unknown | Searched):
         return ""
     return f"text or a list of texts is expected, it is {_kind(value)}: {shown(value)}"
+
+
+def _plain(value: Json) -> Json:
+    return value.query if isinstance(value, Searched) else value
 
 
 _CHECKS: Mapping[str, Callable[[Json], str]] = {"title": _text_or_null, "icon": _text_or_null, "team": _team}

@@ -16,13 +16,14 @@ from pdsync.jq.pool import JqLimits
 from pdsync.mapping import map_entities
 from pdsync.memo import Memo, dump_memo, fingerprint, parse_memo, record_digest
 from pdsync.model import Query, SearchQuery
+from pdsync.searching import Answer, Asked
 from tests.mapping.builders import jq, record, rule, snapshot, snapshot_of
 from tests.mapping.strategies import CONTENTS, EXPRESSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from pdsync.model import DesiredEntities, Json, MappingRule, Record, Snapshot
+    from pdsync.model import DesiredEntities, DesiredEntity, EntityKey, Json, MappingRule, Record, Snapshot
 
 _QUICK = JqLimits(seconds=0.2)
 _SETTINGS = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -32,16 +33,29 @@ _SETTINGS = settings(max_examples=30, deadline=None, suppress_health_check=[Heal
 _calm = st.sampled_from(
     [".id", "null", '"x"', ".a?", ".a | tojson", "[.b]", "1.0", '{"é": .c}', ". == .", ".__analytics"]
 )
-_texts = st.dictionaries(
+_searches = st.builds(
+    lambda one, other: SearchQuery(
+        {
+            "combinator": "and",
+            "rules": [{"property": "$title", "operator": "=", "value": jq(one)}, jq(other)],
+        },
+        rule().origin,
+    ),
+    _calm | EXPRESSIONS,
+    _calm,
+)
+_fields = st.dictionaries(
     st.sampled_from(["title", "icon", "team", "properties.p", "properties.q", "relations.r"]),
     _calm | _calm | EXPRESSIONS,
     max_size=4,
 )
+_searched = st.dictionaries(st.sampled_from(["team", "relations.r"]), _searches, max_size=1)
+_texts = st.builds(lambda texts, searched: {**texts, **searched}, _fields, _searched)
 _rules = st.builds(
     rule,
     _texts,
     kind=st.sampled_from(["services", "users"]),
-    identifier=st.sampled_from([".id", ".id", ".id", '"one"', ".a", '.id + "/" + (.item | tostring)']),
+    identifier=st.sampled_from([".id", ".id", ".id", '"one"', ".a", '.id + "/" + (.item | tostring)']) | _searches,
     blueprint=st.sampled_from(['"service"', '"service"', ".b"]),
     selector=st.sampled_from(["true", "true", ".a != null", ".a"]),
     items=st.sampled_from([None, None, None, "[.a, .b]", ".c"]),
@@ -83,10 +97,22 @@ def _mixed(draw: st.DrawFn, one: Sequence[Record], other: Sequence[Record]) -> t
 
 
 def _told(rules: Sequence[MappingRule], world: Snapshot, memo: Memo | None = None, **more: Any) -> tuple[object, ...]:
-    """All that mapping says, orders and the types of numbers included."""
+    """All that mapping says and asks, orders and the types of numbers included."""
     progress: list[tuple[object, ...]] = []
-    desired = map_entities(rules, world, memo=memo, progress=lambda *step: progress.append(step), **more)
-    return desired, repr(desired), progress
+    questions: list[object] = []
+
+    def lookup(asked: Collection[Asked], desired: Mapping[EntityKey, DesiredEntity]) -> dict[Asked, Answer]:
+        questions.append((sorted(asked), repr(desired)))
+        return {each: _answer(each) for each in asked}
+
+    desired = map_entities(rules, world, memo=memo, progress=lambda *step: progress.append(step), lookup=lookup, **more)
+    return desired, repr(desired), progress, questions
+
+
+def _answer(asked: Asked) -> Answer:
+    """What a search finds: by its text found, nothing, or not told."""
+    value = asked.query[-9:].strip("[]{}") or "x"
+    return (Answer("found", value), Answer("none", told="nothing"), Answer("unknown", told="no"))[len(asked.query) % 3]
 
 
 def _stored(memo: Memo) -> Memo:
@@ -157,6 +183,26 @@ def test_what_is_known_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> Non
         map_entities(rules, snapshot(*contents), memo=memo)
 
 
+def test_a_search_is_asked_anew_and_not_evaluated_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered is the query: what it finds may be another thing each time."""
+    query = SearchQuery({"combinator": "and", "rules": [jq(".t")]}, rule().origin)
+    rules, world = [rule({"relations.r": query, "title": ".t"})], snapshot({"id": "a", "t": "T"}, {"id": "b", "t": "U"})
+    memo = _learnt(rules, world)
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    for value in ("one", "other"):
+        asked: list[Asked] = []
+
+        def lookup(
+            some: Collection[Asked], _: object, asked: list[Asked] = asked, value: str = value
+        ) -> dict[Asked, Answer]:
+            asked += some
+            return {each: Answer("found", value) for each in some}
+
+        desired = map_entities(rules, world, memo=memo, lookup=lookup)
+        assert [each.query for each in asked] == [f'{{"combinator":"and","rules":["{t}"]}}' for t in "TU"]
+        assert {each.fields["relations.r"] for each in desired.entities.values()} == {value}
+
+
 def test_given_up_in_spite_of_a_memo() -> None:
     """An expression that is given up is given up for records that are remembered, too."""
     bad = [rule({"properties.x": "if .bad then last(repeat(1)) else 1 end", "title": ".id"})]
@@ -193,7 +239,9 @@ def test_given_up_in_spite_of_a_memo() -> None:
         (rule(items=".t"), 0),
         (rule(items=".l, .l", identifier=".item | tostring"), 0),
         (rule(identifier='if .item == 1 then "a" else null end', items=".l"), 0),
-        (rule({"relations.r": SearchQuery({"combinator": '"and"', "rules": [jq(".t")]}, rule().origin)}), 0),
+        (rule({"relations.r": SearchQuery({"combinator": "and", "rules": [jq(".t")]}, rule().origin)}), 1),
+        (rule({"relations.r": SearchQuery({"combinator": "and", "rules": [jq(".l[]")]}, rule().origin)}), 0),
+        (rule(identifier=SearchQuery({"combinator": "and", "rules": [jq(".t")]}, rule().origin)), 1),
         (rule({"properties.deep": "reduce range(400) as $n (null; [.])"}), 0),
     ],
 )
@@ -403,7 +451,20 @@ def test_another_version_is_an_empty_memo() -> None:
 )
 def test_outcomes_of_another_shape_are_found_out_anew(outcome: bytes) -> None:
     """A file that is sound but was not written by this program costs time, nothing else, and is replaced."""
-    rules = [rule({"title": ".t"}), rule({"icon": ".t"}, number=1)]
+    found_out_anew(outcome, [rule({"title": ".t"}), rule({"icon": ".t"}, number=1)])
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [b"7", b'[["a","service"]]', b'[["a","service","no query"]]', b'[[null,"service","{}"]]', b'[["a",null,"{}"]]'],
+)
+def test_queries_of_another_shape_are_found_out_anew(outcome: bytes) -> None:
+    """The same of a rule that searches."""
+    query = SearchQuery({"combinator": "and", "rules": [jq(".t | tojson")]}, rule().origin)
+    found_out_anew(outcome, [rule({"relations.r": query})])
+
+
+def found_out_anew(outcome: bytes, rules: Sequence[MappingRule]) -> None:
     world = snapshot({"id": "a", "t": "T"}, {"id": "b"}, {"id": "c", "t": ["not a title"]})
     sound = _learnt(rules, world)
     records = world.collections[Query("services")].records
