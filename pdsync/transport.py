@@ -48,7 +48,7 @@ _STOP_GRACE = 5.0
 """Seconds that a request in flight gets to finish once the client is stopping."""
 
 _FIRST_CONTACT = 20.0
-"""Seconds of patience with a host that has never answered: most likely its name is wrong."""
+"""Seconds of patience, of all requests together, with a host that has never answered: most likely its name is wrong."""
 
 _REPORTED_WAIT = 2.0
 _MESSAGE_LENGTH = 600
@@ -453,6 +453,7 @@ class ApiClient:
         self._reported_until = float("-inf")
         self._stopping = False
         self._answered = False
+        self._give_up_at = float("inf")
         self._http = _open_http(base_url, {"user-agent": user_agent, **headers}, concurrency, timeout)
 
     async def __aenter__(self) -> Self:
@@ -631,7 +632,8 @@ class ApiClient:
         if problem.hopeless or self._stopping or (problem.sent and not call.repeatable):
             raise problem
         if not self._answered:
-            call.deadline = min(call.deadline, self._timing.clock() + _FIRST_CONTACT)
+            self._give_up_at = min(self._give_up_at, self._timing.clock() + _FIRST_CONTACT)
+            call.deadline = min(call.deadline, self._give_up_at)
         await self._wait(call, self._back_off(call), problem, "no answer")
 
     async def _after_refusal(self, call: _Call, reply: Reply) -> None:

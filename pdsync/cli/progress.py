@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 SILENCE = 2.0
 """Seconds after which a line says what is being waited for."""
 
+NAMED = 4
+"""How many pieces of work a line tells of: those that moved last."""
+
 
 class Progress:
     """Shows counts, rate and time left of named pieces of work, on stderr.
@@ -84,7 +87,7 @@ class _Lines(_Nothing):
 
     def update(self, what: str, done: int, total: int | None) -> None:
         with self._lock:
-            _, _, began = self._state.get(what, (0, None, time.monotonic()))
+            _, _, began = self._state.pop(what, (0, None, time.monotonic()))
             self._state[what] = (done, total, began)
 
     def note(self, text: str) -> None:
@@ -93,8 +96,9 @@ class _Lines(_Nothing):
     def _talk(self) -> None:
         while not self._ended.wait(SILENCE):
             with self._lock:
-                open_work = {w: s for w, s in self._state.items() if s[1] is None or s[0] < s[1]}
-            text = ", ".join(_words(what, *state) for what, state in open_work.items()) or "working"
+                open_work = [(w, *s) for w, s in reversed(self._state.items()) if s[1] is None or s[0] < s[1]]
+            text = ", ".join(_words(*each) for each in open_work[:NAMED]) or "working"
+            text += f", and {len(open_work) - NAMED} more" if len(open_work) > NAMED else ""
             self.note(f"still at it: {text}" if text == self._said else text)
             self._said = text
 

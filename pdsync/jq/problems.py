@@ -101,7 +101,9 @@ SORTS: dict[str, _Sort] = {
         Severity.WARNING, "search query can only be answered in full once this plan is applied", "plan again afterwards"
     ),
     UNAVAILABLE: _Sort(
-        Severity.WARNING, "an enrichment could not be read, what depends on it stays as it is", "run it again later"
+        Severity.WARNING,
+        "an enrichment could not be read, what depends on it stays as it is",
+        "give the credentials what they lack, or run it again later",
     ),
     UNREADABLE: _Sort(Severity.ERROR, "record is not valid JSON", "take the snapshot again"),
     NOT_IN_SNAPSHOT: _Sort(

@@ -83,6 +83,9 @@ NOT_LISTED: Mapping[str, str] = MappingProxyType(
 """What people ask for that PagerDuty does not list so, letters and digits only, with what to do instead."""
 
 
+ANY_LIST = "it is the name or the path of one of PagerDuty's lists, such as services or teams/{id}/members"
+
+
 def hint_for(kind: str) -> str:
     """What was probably meant by a name that is no kind's."""
     folded = re.sub(r"[^a-z0-9]", "", kind.lower())
@@ -92,7 +95,7 @@ def hint_for(kind: str) -> str:
         return f'did you mean "{_SPELLINGS[close[0]]}"?'
     parts = re.sub(r"[^a-z0-9]+", " ", kind.lower()).split()
     alike = [name for name in KINDS if parts and parts[-1] in name.split(".")]
-    return f"perhaps {' or '.join(alike[:3])}" if alike else ""
+    return f"perhaps {' or '.join(alike[:3])}" if alike else ANY_LIST
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -137,7 +137,7 @@ def _misplaced(key: str, path: _Path, place: str) -> SelectorProblem:
 
 
 def _unknown_key(key: str, path: _Path, known: set[str]) -> SelectorProblem:
-    hint = suggest(key, known)
+    hint = suggest(key, known) if known else "PagerDuty lists this kind without filters"
     return SelectorProblem(path, "PD141", "unknown selector key", f'"{key}" has no effect', hint, Severity.WARNING)
 
 

@@ -13,6 +13,8 @@ import msgspec
 
 from pdsync.errors import UsageError, error
 from pdsync.transport import ApiError, FixedHeaders, Unreachable, check_url, read_complaint
+from pdsync.transport import in_words as why_silent
+from pdsync.trust import HINT, is_untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -140,9 +142,15 @@ class ClientCredentials:
         form = {**self._form, "scope": " ".join([f"as_account-{self.account}", *sorted(self._wanted)])}
         try:
             response = await client.post(self._url, data=form, headers={"accept": "application/json"})
-        except httpx.RequestError:
-            what = error("PD301", "PagerDuty's login cannot be reached", detail=f"POST {path} at {host}")
-            raise Unreachable(what, sent=False) from None
+        except httpx.RequestError as problem:
+            untrusted = is_untrusted(problem)
+            what = error(
+                "PD301",
+                "PagerDuty's login cannot be reached",
+                detail=f"POST {path} at {host}: {why_silent(problem)}",
+                hint=HINT if untrusted else "check PAGERDUTY_OAUTH_URL and the network",
+            )
+            raise Unreachable(what, sent=False, hopeless=untrusted) from None
         if response.is_success:
             try:
                 return msgspec.json.decode(response.content, type=_Granted)
