@@ -116,7 +116,7 @@ class _Ruler:
 
 def _said(refusals: Sequence[Refusal]) -> str:
     first, *others = refusals
-    more = f" and {len(others)} more" if others else ""
+    more = f"; and {len(others)} more of its values" if others else ""
     return f"Port would refuse {first.path or 'it'}: {first.reason}{more}"
 
 

@@ -44,7 +44,7 @@ def with_stubs(
     makes_stubs = {rule.id for rule in facts.catalog.rules if rule.create_missing_related}
     there = facts.existing.entities.keys() | facts.existing.known_targets
     needed: dict[EntityKey, DesiredEntity] = {}
-    missing: dict[tuple[str, str], list[tuple[str, EntityKey]]] = {}
+    missing: dict[tuple[str, str], list[tuple[DesiredEntity, EntityKey]]] = {}
     for entity in (desired[key] for key in sorted(desired)):
         makes = makes_stubs.issuperset(entity.rules)
         for path, target in relation_targets(entity.fields, blueprints.get(entity.key.blueprint)):
@@ -57,22 +57,25 @@ def with_stubs(
             if target in there or (makes and not target.blueprint.startswith("_")):
                 needed.setdefault(target, DesiredEntity(target, {}, entity.rules, ""))
             else:
-                missing.setdefault((entity.key.blueprint, path), []).append((entity.source, target))
+                missing.setdefault((entity.key.blueprint, path), []).append((entity, target))
     whole = {**desired, **needed} if needed else desired
     keys = sorted(whole)
     if keys != list(whole):  # mapping gives them sorted: then no second table of all there is
         whole = {key: whole[key] for key in keys}
-    return whole, [_dangling(*item) for item in sorted(missing.items())]
+    rules = {rule.id: rule for rule in facts.catalog.rules} if missing else {}
+    return whole, [_dangling(path, cases, rules) for (_, path), cases in sorted(missing.items(), key=lambda of: of[0])]
 
 
-def _dangling(where: tuple[str, str], cases: list[tuple[str, EntityKey]]) -> Diagnostic:
-    blueprint, path = where
+def _dangling(path: str, cases: list[tuple[DesiredEntity, EntityKey]], rules: Mapping[str, MappingRule]) -> Diagnostic:
+    first, target = cases[0]
+    written = (rules[rule].fields.get(path) for rule in first.rules if rule in rules)
     return error(
         "PD601",
         "relation points at an entity that does not exist",
-        detail=f"{path} of {blueprint}: {cases[0][1]}" + (f" and {len(cases) - 1} more" if len(cases) > 1 else ""),
+        detail=f"{path} of {first.key}: {target}" + (f" (first of {len(cases):,})" if len(cases) > 1 else ""),
+        origin=next((expression.origin for expression in written if expression is not None), None),
         hint="map the missing entities, or set createMissingRelatedEntities: true to have stubs created",
-        records=tuple(source for source, _ in cases[:5]),
+        records=tuple(dict.fromkeys(entity.source or str(entity.key) for entity, _ in cases))[:5],
     )
 
 

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 import regex  # type: ignore[import-untyped]
 
+from pdsync.plan.wording import in_words
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -55,6 +57,7 @@ _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _EMAIL: Final = regex.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})+")
 _IDN_EMAIL: Final = regex.compile(r"[^\s@]+@[^\s@.]+(?:\.[^\s@.]+)+")
 _INSTANT: Final = regex.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", regex.ASCII)
+_DAY: Final = regex.compile(r"\d{4}-\d\d-\d\d", regex.ASCII)
 PLAIN_URL: Final = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9.-]*(?:/[!-~]*)?")
 """What nearly every URL is; nothing that a closer look would refuse."""
 
@@ -139,16 +142,54 @@ def correction(definition: Mapping[str, Json], value: Json, expression: str) -> 
     return meant.format(whole=expression, inner=inner)
 
 
+_AS_TEXT: Final = "{inner} | tostring"
+_MOMENTS: Final = ("date-time", "timer")
+_LATEST: Final = 10**11
+"""Seconds since 1970 are less, milliseconds are more."""
+
 _CORRECTIONS: Final[tuple[tuple[Callable[[Mapping[str, Json], Json], bool], str], ...]] = (
+    (lambda d, v: "target" in d and not d.get("many") and _is_reference(v), "{inner}.id"),
+    (lambda d, v: bool("target" in d and d.get("many") and _are_references(v)), "[{inner}[].id]"),
     (lambda d, v: bool("target" in d and d.get("many") and isinstance(v, str)), "[{whole}]"),
     (lambda d, v: "target" in d and not d.get("many") and _is_single(v), "{inner} | first"),
-    (lambda d, v: d.get("type") == "string" and not d.get("format") and not isinstance(v, str), "{inner} | tostring"),
+    (lambda d, v: d.get("format") in _MOMENTS and _is_seconds(v), "{inner} | todate"),
+    (lambda d, v: d.get("format") in _MOMENTS and _is_day(v), '{inner} + "T00:00:00Z"'),
+    (lambda d, v: d.get("type") == "string" and d.get("format") not in _FORMATS and not isinstance(v, str), _AS_TEXT),
     (lambda d, v: d.get("type") == "number" and isinstance(v, str) and _is_numeric(v), "{inner} | tonumber"),
     (lambda d, v: d.get("type") == "boolean" and v in ("true", "false"), '{inner} == "true"'),
+    (lambda d, v: d.get("type") in ("array", "object") and _holds(v, str(d["type"])), "{inner} | fromjson"),
     (lambda d, v: d.get("type") == "array" and not isinstance(v, list), "[{whole}]"),
     (lambda d, v: d.get("type") in ("number", "boolean", "object") and _is_single(v), "{inner} | first"),
 )
 """When a definition and a value that it does not take speak for one mistake: the expression without it."""
+
+
+def _is_reference(value: Json) -> bool:
+    """Whether a value is one of PagerDuty's references, or a record: what has an id."""
+    return isinstance(value, dict) and isinstance(value.get("id"), str)
+
+
+def _are_references(value: Json) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_reference, value))
+
+
+def _is_seconds(value: Json) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _LATEST
+
+
+def _is_day(value: Json) -> bool:
+    return isinstance(value, str) and _DAY.fullmatch(value) is not None
+
+
+def _holds(value: Json, kind: str) -> bool:
+    """Whether a value is the text of a JSON list or object."""
+    if not isinstance(value, str):
+        return False
+    try:
+        held = json.loads(value)
+    except ValueError:
+        return False
+    return isinstance(held, list if kind == "array" else dict)
 
 
 def _is_single(value: Json) -> bool:
@@ -218,7 +259,7 @@ class _Spoken:
             return f"{start} must {self._words[name]}"
         if others := _OTHERS.fullmatch(message):
             return f"{others[1]} must not contain {', '.join(map(repr, sorted(ast.literal_eval(others[2]))))}"
-        return message
+        return in_words(message)
 
     def of(self, schema: Json) -> Json:
         """A schema so."""

@@ -25,7 +25,7 @@ from pdsync.plan.branch import parts as split
 from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import quoted, value_text, visible
-from pdsync.render.plan_text import MOST_LINES, REST, SYMBOLS, inner_text, more_lines, place_sign, places_in
+from pdsync.render.plan_text import MOST_LINES, REST, SYMBOLS, held_lines, inner_text, more_lines, place_sign, places_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -79,7 +79,7 @@ def _parts(plan: Plan) -> dict[str, _Part]:
         "withheld": _withheld(plan),
         "blast": _blast(plan),
         "guards": _listed("Guards", [_guard(g) for g in plan.guards]),
-        "held": _listed("Left as they are", [f"{code(str(h.key))}: {code(h.reason)}" for h in plan.held]),
+        "held": _held(plan),
         "unknown": _listed("Unknown (could not be read)", [code(str(each)) for each in plan.unavailable]),
         "ignored": _listed(
             "Left alone (`lifecycle.ignore_changes`)",
@@ -353,6 +353,16 @@ def _withheld(plan: Plan, name: str = "Deletes withheld") -> _Part:
 
 def _followed(level: Callable[[int], str], by: str, room: int) -> str:
     return level(room) + by
+
+
+def _held(plan: Plan) -> _Part:
+    """By name; where there is no room for that, those with the same reason together."""
+    told = (
+        _listed("Left as they are", [f"{code(who)}: {code(why)}" for who, why in held_lines(plan, everything=whole)])
+        for whole in (True, False)
+    )
+    by_name, together = (part.levels for part in told)
+    return _Part((by_name[0], *together))
 
 
 def _deletes(plan: Plan, name: str = "Deletes") -> _Part:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import replace
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pdsync.diff import Place
-    from pdsync.model import Branch, Change, Commit, FieldChange, Json, Plan
+    from pdsync.model import Branch, Change, Commit, FieldChange, Held, Json, Plan
 
     Block = tuple[int, list[str]]
     """The number of a change and the lines that show it."""
@@ -70,8 +71,31 @@ def _changes(plan: Plan, paint: Paint, *, everything: bool) -> list[str]:
     return [
         _section("Blueprints", _blueprints(plan, paint)),
         _section("Entities", _entities(plan, paint, everything=everything)),
-        _section("Left as they are", [f"  {visible(str(h.key))}: {visible(h.reason)}" for h in plan.held]),
+        _section(
+            "Left as they are",
+            [f"  {visible(who)}: {visible(why)}" for who, why in held_lines(plan, everything=everything)],
+        ),
     ]
+
+
+def held_lines(plan: Plan, *, everything: bool = False) -> list[tuple[str, str]]:
+    """Who is left as it is, and why; those of one blueprint for the same reason in one line, unless `everything`."""
+    groups: defaultdict[tuple[str, str], list[Held]] = defaultdict(list)
+    for item in plan.held:
+        groups[item.blueprint, item.reason].append(item)
+    told: list[tuple[str, str]] = []
+    for (blueprint, reason), group in groups.items():
+        if everything or len(group) <= FOLD:
+            told += [(str(item.key), reason) for item in group]
+        else:
+            told.append((f"{blueprint} x {len(group)}, {_first(item.identifier for item in group)}", reason))
+    return told
+
+
+def _first(names: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    first, others = [*islice(names := iter(names), FOLD)], sum(1 for _ in names)
+    return ", ".join(first) + (f" and {others} more" if others else "")
 
 
 def _left(plan: Plan) -> list[str]:
@@ -292,9 +316,8 @@ def _updates(
 
 def _folded(group: list[Change], paint: Paint) -> str:
     symbol = paint(COLORS[group[0].action], SYMBOLS[group[0].action])
-    names = ", ".join(visible(c.identifier) for c in group[:FOLD])
-    more = f" and {len(group) - FOLD} more" if len(group) > FOLD else ""
-    return f"{_number(group)} {symbol} {visible(group[0].blueprint)} x {len(group)}, the same change: {names}{more}"
+    names = visible(_first(c.identifier for c in group))
+    return f"{_number(group)} {symbol} {visible(group[0].blueprint)} x {len(group)}, the same change: {names}"
 
 
 def _number(group: list[Change]) -> str:

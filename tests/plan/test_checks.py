@@ -17,7 +17,7 @@ from pdsync.plan import Facts
 from pdsync.plan.values import PLAIN_URL, correction, is_any_url, property_check, relation_check
 from pdsync.sandbox.port_schema import Compiler
 from tests.apply.running import running
-from tests.builders import blueprint, catalog, desired, entry, existing, have, ledger, plan, relation, rule, want
+from tests.builders import HERE, blueprint, catalog, desired, entry, existing, have, ledger, plan, relation, rule, want
 
 WRONG: list[tuple[dict[str, Any], Any, str]] = [
     ({"type": "string"}, 5, ".x | tostring"),
@@ -34,7 +34,11 @@ WRONG: list[tuple[dict[str, Any], Any, str]] = [
     ({"type": "string", "format": "user"}, "someone", ""),
     ({"type": "string", "format": "url"}, "www.example.com", ""),
     ({"type": "string", "format": "url"}, "https://a b", ""),
-    ({"type": "string", "format": "date-time"}, "2026-01-01", ""),
+    ({"type": "string", "format": "date-time"}, "2026-01-01", '.x + "T00:00:00Z"'),
+    ({"type": "string", "format": "date-time"}, "2026-01-01T00:00:00", ""),
+    ({"type": "string", "format": "timer"}, 1767225600, ".x | todate"),
+    ({"type": "string", "format": "date-time"}, 1767225600000, ""),
+    ({"type": "string", "format": "markdown"}, 5, ".x | tostring"),
     ({"type": "string", "format": "timer"}, "2026-02-31T00:00:00Z", ""),
     ({"type": "string", "format": "ipv4"}, "1.2.3", ""),
     ({"type": "string", "format": "ipv6"}, "fe80::1%eth0", ""),
@@ -48,6 +52,9 @@ WRONG: list[tuple[dict[str, Any], Any, str]] = [
     ({"type": "boolean"}, 1, ""),
     ({"type": "object"}, [{"a": 1}], ".x | first"),
     ({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}, {}, ""),
+    ({"type": "object"}, '{"a": 1}', ".x | fromjson"),
+    ({"type": "object"}, "[1]", ""),
+    ({"type": "array"}, "[1]", ".x | fromjson"),
     ({"type": "array"}, "a", "[.x]"),
     ({"type": "array", "items": {"type": "string"}}, [1], ""),
     ({"type": "array", "items": {"type": "string", "format": "email"}}, ["a"], ""),
@@ -162,6 +169,8 @@ def test_the_checks_are_those_of_a_strict_port(definition: dict[str, Any], value
         (False, ["a"], False, ".x | first"),
         (False, "a b", False, ""),
         (False, 5, False, ""),
+        (False, {"id": "P1", "type": "service_reference"}, False, ".x.id"),
+        (True, [{"id": "P1"}, {"id": "P2"}], False, "[.x[].id]"),
         (True, ["a", "b"], True, ""),
         (True, [], True, ""),
         (True, "a", False, "[.x]"),
@@ -208,7 +217,7 @@ def test_one_wrong_value_holds_its_entity_alone() -> None:
     assert outcome(made) == (["create b"], ["a"], ["PD610"])
     (problem,) = [d for d in made.diagnostics if d.code == "PD610"]
     assert (problem.records, problem.origin and problem.origin.line) == (("services/a",), 3)
-    assert problem.detail == "properties.tier of service/a: it must be string, it is 5"
+    assert problem.detail == "properties.tier of service/a: it must be text, it is 5"
     assert problem.hint == "try: .properties.tier | tostring"
 
 
@@ -263,6 +272,7 @@ def test_a_relation_to_nothing_holds_its_entity() -> None:
         return plan(Facts(of, desired(want("a", to_next="gone")), existing([strict()], {}), ledger({}, [strict()])))
 
     assert outcome(made()) == ([], ["a"], ["PD601"])
+    assert [str(d.origin) for d in made().diagnostics] == [str(HERE)]
     assert outcome(made(invalid="drop-field")) == (["create a"], [], ["PD601"])
 
 
