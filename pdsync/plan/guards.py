@@ -30,7 +30,7 @@ NAMED = 5
 
 UNPROVEN = "absence is not proven"
 NO_DELETE = "--no-delete was given"
-PROTECTED_BEFORE = "protected, by an earlier policy"
+PROTECTED_BEFORE = "protected by an earlier policy, until `pdsync state unprotect`"
 NOT_READ = "incremental reading: its record was not read; run with --full"
 
 

@@ -25,7 +25,18 @@ from pdsync.plan.branch import parts as split
 from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import quoted, value_text, visible
-from pdsync.render.plan_text import MOST_LINES, REST, SYMBOLS, held_lines, inner_text, more_lines, place_sign, places_in
+from pdsync.render.plan_text import (
+    MOST_LINES,
+    REST,
+    SYMBOLS,
+    held_lines,
+    inner_text,
+    more_lines,
+    place_sign,
+    places_in,
+    spoken,
+    taken_over,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -204,6 +215,7 @@ def _others(plan: Plan) -> list[tuple[str, int]]:
         ("to adopt", count.adopt),
         ("to release", count.release),
         ("to forget", count.forget),
+        ("taken over", taken_over(plan)),
         ("deletes withheld", count.withheld),
         ("left as they are", count.held),
         ("not ours", count.foreign),
@@ -293,6 +305,10 @@ def _counted(title: str, changes: list[Change]) -> str:
     return f"**{title}: {len(changes)}** ({listed}; too many to list here, see the job summary or the plan file)\n"
 
 
+def _explained(change: Change) -> str:
+    return f"{_named(change)} {spoken(change)}".rstrip()
+
+
 def _named(change: Change) -> str:
     name = visible(change.blueprint if change.target == "blueprint" else str(change.key))
     return f"{DIFF_MARK[change.action]} {name} {quoted(change.title, 80)}  [{change.cause}]"
@@ -301,7 +317,8 @@ def _named(change: Change) -> str:
 def _whole(change: Change, commits: Mapping[str, Commit]) -> list[str]:
     name = visible(change.blueprint if change.target == "blueprint" else str(change.key))
     number = f"#{change.n} " if change.n else ""
-    told = f"{number}{SYMBOLS[change.action]} {name} {quoted(change.title, 80)}  {behind(change, commits)}".rstrip()
+    why = "  ".join(part for part in (spoken(change), behind(change, commits)) if part)
+    told = f"{number}{SYMBOLS[change.action]} {name} {quoted(change.title, 80)}  {why}".rstrip()
     return [f"  {told}", *_values(change.fields, commits)]
 
 
@@ -326,7 +343,7 @@ def _nested(field: FieldChange) -> list[str]:
 
 
 def _quiet(plan: Plan) -> _Part:
-    changes = [c for c in plan.changes if c.action in ("adopt", "forget")]
+    changes = [c for c in plan.changes if c.target == "entity" and c.action in ("adopt", "forget")]
     return _told(changes, "Only the state moves (adopted or forgotten)", plan.commits)
 
 
@@ -374,12 +391,13 @@ def _deletes(plan: Plan, name: str = "Deletes") -> _Part:
     title = f"**{name}: {len(changes)}**\n\n"
     return _Part(
         (
+            lambda _: title + fenced([_explained(c) for c in changes], "diff") + "\n",
             lambda _: title + fenced([_named(c) for c in changes], "diff") + "\n",
             lambda _: title + fenced([f"- {visible(str(c.key))}" for c in changes], "diff") + "\n",
             lambda room: title + _as_many(changes, room - len(title) - _ROOM_FOR_MORE),
             lambda _: _counted(name, changes),
         ),
-        (len(changes) * _LEAST_NAMED, len(changes) * _LEAST_KEY, _ROOM_FOR_MORE * 2, 0),
+        (*(len(changes) * least for least in (_LEAST_NAMED, _LEAST_NAMED, _LEAST_KEY)), _ROOM_FOR_MORE * 2, 0),
     )
 
 

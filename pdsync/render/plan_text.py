@@ -508,6 +508,7 @@ def _summary(plan: Plan, paint: Paint) -> str:
     extra = [("rename", "to rename"), ("adopt", "to adopt"), ("release", "to release"), ("forget", "to forget")]
     parts += [f"{getattr(count, name)} {words}" for name, words in extra if getattr(count, name)]
     rest = [f"{count.unchanged} unchanged"]
+    rest += [f"{taken} taken over"] if (taken := taken_over(plan)) else []
     rest += [f"{count.foreign} not ours"] if count.foreign else []
     rest += [f"{count.held} left as they are"] if count.held else []
     rest += [f"{count.retained} retained"] if count.retained else []
@@ -516,6 +517,11 @@ def _summary(plan: Plan, paint: Paint) -> str:
     if not plan.changes:
         return paint("bold", "No changes.") + f" {', '.join(rest)}."
     return "\n".join((_causes(plan), f"({', '.join(rest)})", paint("bold", f"Plan: {', '.join(parts)}.")))
+
+
+def taken_over(plan: Plan) -> int:
+    """How many updates are of entities that were not ours until now."""
+    return sum(change.reason == "taken-over" and change.target == "entity" for change in plan.changes)
 
 
 def _causes(plan: Plan) -> str:

@@ -144,7 +144,7 @@ def test_protection_outlives_its_line_until_it_is_taken_back(applied: Workspace)
     applied.box.mutate({"action": "delete_service", "id": gone})
     ran = applied.ok("plan", code=3)
     assert f'- service/{gone} "' in ran.out
-    assert "protected, by an earlier policy" in ran.out
+    assert "protected by an earlier policy" in ran.out
     ran = applied.ok("state", "unprotect", "service/nothing", code=1)
     assert "error[PD818]: nothing that is protected" in ran.err
     assert f"service/{gone}" in ran.err

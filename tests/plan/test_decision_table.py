@@ -198,7 +198,7 @@ def test_an_incomplete_collection_proves_nothing() -> None:
 def test_protected_entities_stay_even_when_the_policy_is_gone() -> None:
     """Protection is kept in the ledger; the plan tells which of the two it is."""
     made = plan(facts(None, have(tier="1"), entry(tier="1", protect=True)))
-    assert [w.reason for w in made.withheld] == ["protected, by an earlier policy"]
+    assert [w.reason for w in made.withheld] == ["protected by an earlier policy, until `pdsync state unprotect`"]
     made = plan(facts(None, have(tier="1"), entry(tier="1"), protect=("service/*",)))
     assert [w.reason for w in made.withheld] == ["protected"]
 
@@ -216,7 +216,9 @@ def test_a_protected_blueprint_stays() -> None:
     assert (change.action, change.ledger and change.ledger.protect) == ("adopt", True)
     assert change.ledger is not None
     forgot = replace(gone, catalog=catalog([], []), ledger=replace(known, blueprints={"service": change.ledger}))
-    assert [w.reason for w in plan(forgot).withheld] == ["protected, by an earlier policy"]
+    assert [w.reason for w in plan(forgot).withheld] == [
+        "protected by an earlier policy, until `pdsync state unprotect`"
+    ]
 
 
 def test_deletes_above_both_limits_are_withheld_until_the_number_is_named() -> None:

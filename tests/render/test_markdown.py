@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pdsync.model import Change, FieldChange, Held, Plan, Summary, Withheld
 from pdsync.render.escape import visible
 from pdsync.render.markdown import cell, code, fenced, render_plan_markdown
+from pdsync.render.plan_text import spoken
 from tests.builders import BASE
 from tests.render.cases import case_files, load, plan_of
 from tests.render.html import seen
@@ -165,11 +166,13 @@ def test_nothing_is_cut_in_the_middle() -> None:
 
 @pytest.mark.parametrize("path", case_files(), ids=lambda path: path.stem)
 def test_what_the_text_says_the_markdown_says(path: Path) -> None:
-    """Every change, withheld delete and held entity of the golden cases is named in the Markdown, too."""
+    """Every change, why it is one, withheld delete and held entity of the golden cases is told by the Markdown, too."""
     plan = plan_of(load(path))
     shown = "\n".join(seen(render_plan_markdown(plan, budget=60_000, title="test")).code)
     named = [c.blueprint if c.target == "blueprint" else str(c.key) for c in plan.changes]
     named += [str(w.key) for w in plan.withheld] + [str(h.key) for h in plan.held]
+    told = [c for c in plan.changes if c.target == "entity" and not c.twin]
+    named += [spoken(c) for c in told if c.action in ("update", "release", "delete")]
     assert [name for name in named if visible(name) not in shown] == []
 
 
