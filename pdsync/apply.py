@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
@@ -44,11 +44,16 @@ STOPPED = (TargetError, Interrupted)
 IN_FLIGHT = 8  # batches; the client slows itself further when the API asks for it
 DELETE_BATCH = 100  # Port API: identifiers in one bulk delete
 STAGES = (
+    ("readers that go, or are made anew",),
     ("title", "description", "icon", "schema", "changelogDestination"),
     ("properties made anew",),
     ("relations",),
     ("mirrorProperties", "calculationProperties", "aggregationProperties", "ownership"),
 )
+"""What is written of blueprints one after the other."""
+CLEAR, BARE, ANEW = range(3)
+READERS = ("mirrorProperties", "ownership")
+"""Parts that read others along a path: they go before those, and come after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +205,7 @@ class _Run:
         self.prints: dict[int, str] = {}
         self.looked_up: set[int] = set()
         self.first_done: set[int] = set()
+        self.parts_done: dict[int, frozenset[str]] = {}
 
     async def everything(self) -> None:
         """All phases, in order."""
@@ -207,8 +213,10 @@ class _Run:
         blueprint = [c for c in self.plan.changes if c.target == "blueprint"]
         await self._keep_images([c for c in self.plan.changes if c.action == "delete"])
         await self._take_up()
-        await self._end([Outcome(c.n, "done") for c in self._open(self.plan.changes) if _only_in_the_ledger(c)])
-        await self._blueprints([c for c in blueprint if c.action in ("create", "update")])
+        noted = [c for c in self.plan.changes if _only_in_the_ledger(c)]
+        await self._end([Outcome(c.n, "done") for c in self._open(noted) if not c.after])
+        await self._blueprints([self._left_of(c) for c in blueprint if c.action in ("create", "update")])
+        await self._end([Outcome(c.n, "done") for c in await self._startable(noted)])
         await self._look_up_unknown()
         written = [c for c in entity if c.action in ("create", "update")]
         await self._waves([c for c in written if c.n not in self.first_done], _first_write)
@@ -240,6 +248,7 @@ class _Run:
         listed = [c for c in self.plan.changes if c.n in left or c.target == "blueprint"]
         found = await look_up(self.reader, self.resuming.plan, listed, self.prints)
         self.first_done = {c.n for c in listed if found[c.n].first}
+        self.parts_done = {n: each.parts for n, each in found.items() if each.parts}
         begun = [c for c in listed if found[c.n].begun and c.n not in self.resuming.written]
         if begun:
             await self._begin(begun)
@@ -279,28 +288,37 @@ class _Run:
 
     async def _blueprint_deletes(self, deletes: list[Change]) -> None:
         """What stands between blueprints that go first, then they themselves."""
-        for change in deletes:
-            if change.fields:
-                write = partial(self.writer.change_blueprint, change.blueprint, _part(change, 0))
-                await self._step(change, write, last=False)
+        for stage in (CLEAR, BARE):
+            await self._stage(deletes, stage)
         for change in deletes:
             await self._step(change, partial(self.writer.delete_blueprint, change.blueprint), last=True)
 
+    def _left_of(self, change: Change) -> Change:
+        """The change without what a run before this one has done of it: made anew again, a part would lose values."""
+        done = self.parts_done.get(change.n, frozenset())
+        fields = tuple(each for each in change.fields if each.moved_from or each.path not in done)
+        return replace(change, fields=fields) if done else change
+
     async def _blueprints(self, changes: list[Change]) -> None:
-        """Renamed parts and new blueprints bare, then what is missing of every one, stage by stage."""
+        """Readers go, parts are renamed, new blueprints come bare; then what is missing of each, stage by stage."""
+        await self._stage([change for change in reversed(changes) if change.action == "update"], CLEAR)
         for change in changes:
             for rename in (each for each in change.fields if each.moved_from):
                 move = partial(self.writer.rename_part, change.blueprint, rename.moved_from, rename.path)
                 await self._step(change, move, last=False)
             if change.action == "create":
-                bare = Blueprint(change.blueprint, blueprint_definition(change.blueprint, _part(change, 0)))
-                await self._step(change, partial(self.writer.create_blueprint, bare), last=_last_stage(change) == 0)
-        for stage in range(len(STAGES)):
-            for change in changes:
-                part = _part(change, stage)
-                if part and not (stage == 0 and change.action == "create"):
-                    write = partial(self.writer.change_blueprint, change.blueprint, part)
-                    await self._step(change, write, last=_last_stage(change) == stage)
+                bare = Blueprint(change.blueprint, blueprint_definition(change.blueprint, _part(change, BARE)))
+                await self._step(change, partial(self.writer.create_blueprint, bare), last=_last_stage(change) == BARE)
+        await self._stage([change for change in changes if change.action == "update"], BARE)
+        for stage in range(ANEW, len(STAGES)):
+            await self._stage(changes, stage)
+
+    async def _stage(self, changes: list[Change], stage: int) -> None:
+        for change in changes:
+            if part := _part(change, stage):
+                write = partial(self.writer.change_blueprint, change.blueprint, part)
+                last = change.action != "delete" and _last_stage(change) == stage
+                await self._step(change, write, last=last)
 
     async def _step(self, change: Change, write: Callable[[], Awaitable[None]], *, last: bool) -> None:
         """One of the writes that a blueprint change takes, if it may go on; it is done with its last one."""
@@ -502,16 +520,18 @@ def _second_write(change: Change) -> EntityWrite:
 
 
 def _part(change: Change, stage: int) -> Fields:
-    """What one stage writes of a blueprint change; everything that is removed goes first, at once."""
+    """What one stage writes of a blueprint change; what is removed goes first, and what reads it before that."""
     return {path: value for at, path, value in _writes(change) if at == stage}
 
 
 def _writes(change: Change) -> Iterator[tuple[int, str, Json]]:
     """The stage, path and value of each write that the fields take; a part that is made anew goes before it comes."""
     for each in change.fields:
+        gone = CLEAR if each.path.split(".", 1)[0] in READERS and change.action != "create" else BARE
         if each.replace:
-            yield 0, each.path, None
-        yield 0 if each.after is None else max(_stage_of(each.path), int(each.replace)), each.path, each.after
+            yield gone, each.path, None
+        come = max(_stage_of(each.path), ANEW if each.replace else BARE)
+        yield gone if each.after is None else come, each.path, each.after
 
 
 def _stage_of(path: str) -> int:

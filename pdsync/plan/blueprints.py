@@ -13,6 +13,8 @@ from pdsync.normal import blueprint_definition, blueprint_fields, same
 from pdsync.plan.decide import Scope, all_causes, decide, is_system, main_cause, wanted_reason
 from pdsync.plan.guards import PROTECTED_BEFORE, protected
 from pdsync.plan.migrate import Migration, migrated
+from pdsync.plan.order import targets_of
+from pdsync.plan.readers import with_readers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,8 +57,8 @@ def plan_blueprints(facts: Facts, scope: Scope, used: AbstractSet[str]) -> Bluep
             migrations[draft.blueprint] = migration
             guards += migration.guards
             change = settled_for(draft, migration, facts)
-        if change.fields or change.action != "update":
-            changes.append(change)
+        changes.append(change)
+    changes = [change for change in with_readers(changes, facts) if change.fields or change.action != "update"]
     return BlueprintPlan(tuple(changes), tuple(guards), migrations, in_force(facts.existing.blueprints, changes))
 
 
@@ -214,8 +216,7 @@ def _needed(name: str, gone: set[str], holding: Mapping[str, int], blueprints: M
     """Why a blueprint cannot be deleted together with the others that go; empty when it can."""
     if holding[name]:
         return f"it would still hold {holding[name]} entities"
-    relating = (b.identifier for b in blueprints.values() if b.identifier not in gone)
-    for other in sorted(relating):
-        if any(relation.get("target") == name for relation in blueprints[other].relations.values()):
+    for other in sorted(blueprints.keys() - gone):
+        if name in targets_of(blueprints[other]):
             return f"{other} relates to it"
     return ""

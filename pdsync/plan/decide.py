@@ -96,7 +96,11 @@ class Scope:
 
     def covers(self, change: Change) -> bool:
         """Whether a change is in scope; a blueprint itself is meant by its name alone."""
-        return self.covers_key(EntityKey(change.blueprint, "") if change.target == "blueprint" else change.key)
+        return self.covers_blueprint(change.blueprint) if change.target == "blueprint" else self.covers_key(change.key)
+
+    def covers_blueprint(self, blueprint: str) -> bool:
+        """Whether a blueprint itself is in scope."""
+        return self.covers_key(EntityKey(blueprint, ""))
 
     def covers_key(self, key: EntityKey) -> bool:
         """Whether an entity is in scope; with an empty identifier, its blueprint."""

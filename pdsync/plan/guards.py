@@ -163,8 +163,20 @@ def _required(
         needed = {k: [by for by in requiring.get(k, ()) if by not in gone] for k in gone}
         more = {key: _named(keys) for key, keys in needed.items() if keys}
         if not more:
-            return found
+            return found | _in_a_circle(gone, requiring)
         found |= more
+
+
+def _in_a_circle(gone: set[EntityKey], requiring: Mapping[EntityKey, list[EntityKey]]) -> dict[EntityKey, str]:
+    """Of what goes, what cannot go first: it and what requires it require each other."""
+    left = {key: {by for by in requiring[key] if by in gone} for key in sorted(gone & requiring.keys())}
+    while free := [key for key, by in left.items() if not by & left.keys()]:
+        for key in free:
+            del left[key]
+    return {
+        key: f"{_named(sorted(by & left.keys()))} in a circle; make a relation of it optional first"
+        for key, by in left.items()
+    }
 
 
 def _named(keys: list[EntityKey]) -> str:

@@ -11,7 +11,7 @@ blueprint's fields are looked at once more, with the entities that hold values:
     | a part becomes required               | as asked; an entity that would lack it stands in the way              |
 
 What would lose values is left out and named with the number of entities, until `--allow-breaking BLUEPRINT.PART=N`
-says that very number.
+says that very number.  What something that is not ours reads is left out, too (`pdsync.plan.readers`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import orjson
 from pdsync.model import Change, EntityKey, FieldChange, Guard
 from pdsync.normal import entity_normaliser, same
 from pdsync.plan.decide import all_causes, main_cause
+from pdsync.plan.readers import Part, in_the_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 PARTS = {"schema.properties.": "properties.", "relations.": "relations."}
 """The parts of a blueprint that entities hold values of: prefix of its path, prefix of the entities' path."""
 REQUIRED = "schema.required"
-MIRRORS = "mirrorProperties."
+NAMED = 5
+"""What reads a part is named, up to so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,11 @@ def entity_path(path: str) -> str:
 def migrated(blueprint: str, fields: Sequence[FieldChange], facts: Facts, scope: Scope) -> Migration:
     """One blueprint's fields, with what would lose values saved or left out."""
     holders = _Holders(blueprint, facts)
-    renames = _renames(blueprint, fields, facts)
+    renames = [
+        rename
+        for rename in _renames(blueprint, fields, facts)
+        if not in_the_way(Part(blueprint, rename.moved_from), facts, scope, for_good=False)
+    ]
     gone = {rename.moved_from for rename in renames}
     told = {rename.path: rename for rename in renames}
     moved = {entity_path(each.moved_from): entity_path(each.path) for each in renames}
@@ -71,12 +77,13 @@ def migrated(blueprint: str, fields: Sequence[FieldChange], facts: Facts, scope:
             continue
         change = told.get(each.path) or _weighed(each, holders, moved)
         lost, why = _loss(change, holders)
-        if lost and scope.allow_breaking.get(f"{blueprint}.{_name(each.path)}") != lost:
+        if reading := _reading(change, blueprint, facts, scope):
+            guards.append(_read_guard(blueprint, change, reading))
+        elif lost and scope.allow_breaking.get(f"{blueprint}.{_name(each.path)}") != lost:
             guards.append(_guard(blueprint, change, lost, why))
             kept += _without_loss(change)
         else:
             kept.append(_noted(change, holders))
-    kept += _mirrors_through(kept, facts.existing.blueprints.get(blueprint))
     dropped = frozenset(entity_path(each.path) for each in kept if each.replace) - {""}
     return Migration(tuple(kept), tuple(guards), moved, dropped)
 
@@ -214,6 +221,19 @@ def _without_loss(change: FieldChange) -> list[FieldChange]:
     return [] if same(less, change.before) else [replace(change, after=less)]
 
 
+def _reading(change: FieldChange, blueprint: str, facts: Facts, scope: Scope) -> list[Part]:
+    """What reads a part that goes or is made anew, and cannot be helped."""
+    if change.before is None or change.moved_from or not (change.replace or change.after is None):
+        return []
+    return in_the_way(Part(blueprint, change.path), facts, scope, for_good=change.after is None)
+
+
+def _read_guard(blueprint: str, change: FieldChange, reading: Sequence[Part]) -> Guard:
+    named = ", ".join(map(str, reading[:NAMED])) + (f" and {len(reading) - NAMED} more" if reading[NAMED:] else "")
+    verb = "reads" if len(reading) == 1 else "read"
+    return Guard("breaking-change", blueprint, f"{_said(change)}: {named} {verb} it; take that away in Port first")
+
+
 def _guard(blueprint: str, change: FieldChange, lost: int, why: str) -> Guard:
     name = _name(change.path)
     flag = f"--allow-breaking {blueprint}.{name}={lost}"
@@ -272,26 +292,6 @@ def _values(count: int) -> str:
     return f"{count} value" if count == 1 else f"{count} values"
 
 
-def _mirrors_through(fields: Sequence[FieldChange], have: Blueprint | None) -> list[FieldChange]:
-    """Mirror properties through a relation that is made anew have to go and come with it."""
-    anew = {_name(each.path) for each in fields if each.replace and each.path.startswith("relations.")}
-    spoken = {each.path for each in fields}
-    mirrors = (have.definition.get("mirrorProperties") or {}) if have and anew else {}
-    return [
-        FieldChange(
-            MIRRORS + name,
-            mirror,
-            mirror,
-            "catalog",
-            replace=True,
-            note="made anew with its relation",
-            causes=("catalog",),
-        )
-        for name, mirror in sorted(mirrors.items())
-        if MIRRORS + name not in spoken and str(mirror.get("path", "")).split(".")[0] in anew
-    ]
-
-
 def _name(path: str) -> str:
     return "required" if path == REQUIRED else path.rsplit(".", 1)[-1]
 
@@ -308,7 +308,7 @@ def _renames(blueprint: str, fields: Sequence[FieldChange], facts: Facts) -> lis
         (old, new)
         for old in gone
         for new in came
-        if old.partition(_name(old))[0] == new.partition(_name(new))[0]
+        if old.rpartition(".")[0] == new.rpartition(".")[0]
         and _like(gone[old], came[new])
         and (told.get(_name(old)) == _name(new) or _mapped_alike(entity_path(old), entity_path(new), facts))
     ]

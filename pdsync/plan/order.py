@@ -13,6 +13,8 @@ from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 from pdsync.model import Change, EntityKey, FieldChange
+from pdsync.normal import blueprint_fields
+from pdsync.plan.readers import readers_last
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,8 +24,17 @@ if TYPE_CHECKING:
     _Wait = tuple[EntityKey, str, EntityKey]
     _Waits = tuple[tuple[EntityKey, frozenset[str]], ...]
 
+    _MayDefer = Callable[[EntityKey, str, EntityKey], bool]
+    """Whether one may go before another that it waits for through a path."""
+
     Edges = dict[EntityKey, _Waits]
     """Who waits for whom, and through which relation paths; equal ones are one, since most wait for a few."""
+
+
+TARGETING = ("relations.", "aggregationProperties.")
+"""Parts of a blueprint that keep Port from deleting the blueprint that they name."""
+BETWEEN = (*TARGETING, "mirrorProperties.", "ownership")
+"""Parts that only make sense while other blueprints are there."""
 
 
 def relation_targets(fields: Fields, blueprint: Blueprint | None) -> list[tuple[str, EntityKey]]:
@@ -39,6 +50,12 @@ def relation_targets(fields: Fields, blueprint: Blueprint | None) -> list[tuple[
     return found
 
 
+def targets_of(blueprint: Blueprint) -> dict[str, str]:
+    """The blueprints that one names, by relations or aggregations -> the first path that does."""
+    fields = sorted(blueprint_fields(blueprint.definition).items(), reverse=True)
+    return {str(value["target"]): path for path, value in fields if path.startswith(TARGETING)}
+
+
 def in_order(
     drafts: Sequence[Change], blueprints: Mapping[str, Blueprint], existing: Mapping[EntityKey, ExistingEntity]
 ) -> tuple[Change, ...]:
@@ -51,7 +68,8 @@ def in_order(
     upserts, edges = _upserts(entity["create"] + entity["update"], blueprints)
     deletes, waits = _deletes(entity["delete"], blueprints, existing)
     listed = [
-        *(c for action in ("create", "update", "adopt", "forget") for c in blueprint[action]),
+        *readers_last(blueprint["create"] + blueprint["update"], blueprints),
+        *(c for action in ("adopt", "forget") for c in blueprint[action]),
         *upserts,
         *(c for action in ("adopt", "release", "forget") for c in entity[action]),
         *deletes,
@@ -77,7 +95,7 @@ def _upserts(changes: list[Change], blueprints: Mapping[str, Blueprint]) -> tupl
         if target in by_key and by_key[target].action == "create"
     )
     edges = _edges(by_key, found)
-    order, deferred = _waves(edges, lambda key, path: not _required(blueprints.get(key.blueprint), path))
+    order, deferred = _waves(edges, lambda key, path, _: not _required(blueprints.get(key.blueprint), path))
     return [_defer(by_key[key], deferred.get(key, frozenset())) for key in order], edges
 
 
@@ -100,9 +118,7 @@ def _defer(change: Change, paths: frozenset[str] | set[str]) -> Change:
     return replace(change, fields=tuple(replace(f, deferred=f.path in paths) for f in change.fields))
 
 
-def _waves(
-    edges: Edges, may_defer: Callable[[EntityKey, str], bool]
-) -> tuple[list[EntityKey], dict[EntityKey, set[str]]]:
+def _waves(edges: Edges, may_defer: _MayDefer) -> tuple[list[EntityKey], dict[EntityKey, set[str]]]:
     """Keys in an order in which each comes after those it waits for, and the paths that had to be deferred.
 
     Takes away from `edges` the waits that were deferred.
@@ -144,9 +160,7 @@ def _release(
     return sorted(freed)
 
 
-def _breakable(
-    waiting: Mapping[EntityKey, int], edges: Edges, may_defer: Callable[[EntityKey, str], bool]
-) -> EntityKey:
+def _breakable(waiting: Mapping[EntityKey, int], edges: Edges, may_defer: _MayDefer) -> EntityKey:
     """The member of a cycle to write first: one whose relations into the cycle are optional, the smallest such."""
     seen: list[EntityKey] = []
     key = min(waiting)
@@ -154,7 +168,9 @@ def _breakable(
         seen.append(key)
         key = min(target for target, _ in edges[key] if target in waiting)
     cycle = seen[seen.index(key) :]
-    optional = [k for k in cycle if all(may_defer(k, path) for t, paths in edges[k] if t in waiting for path in paths)]
+    optional = [
+        k for k in cycle if all(may_defer(k, path, t) for t, paths in edges[k] if t in waiting for path in paths)
+    ]
     return min(optional or cycle)
 
 
@@ -176,7 +192,7 @@ def _deletes(
         if target in by_key and target != key
     )
     edges = _edges(by_key, sorted(found))
-    order, _ = _waves(edges, lambda _key, _path: True)
+    order, _ = _waves(edges, lambda _, path, source: not _required(blueprints.get(source.blueprint), path))
     return [by_key[key] for key in order], edges
 
 
@@ -186,25 +202,21 @@ def _blueprint_deletes(changes: list[Change], blueprints: Mapping[str, Blueprint
     found = (
         (target, path, key)
         for key in by_key
-        for path, target in _related(key, blueprints)
-        if target in by_key and target != key
+        for name, path in (targets_of(blueprints[key.blueprint]) if key.blueprint in blueprints else {}).items()
+        if (target := EntityKey(name, name)) in by_key and target != key
     )
-    order, circular = _waves(_edges(by_key, sorted(found)), lambda _key, _path: True)
-    return [_bare(by_key[key], blueprints) if circular else by_key[key] for key in order]
-
-
-def _related(key: EntityKey, blueprints: Mapping[str, Blueprint]) -> list[tuple[str, EntityKey]]:
-    definition = blueprints.get(key.blueprint)
-    relations = definition.relations if definition else {}
-    return [(f"relations.{name}", EntityKey(*[str(r["target"])] * 2)) for name, r in sorted(relations.items())]
+    order, circular = _waves(_edges(by_key, sorted(found)), lambda *_: True)
+    if not circular:
+        return [by_key[key] for key in order]
+    return [_bare(change, blueprints) for change in reversed(readers_last([by_key[key] for key in order], blueprints))]
 
 
 def _bare(change: Change, blueprints: Mapping[str, Blueprint]) -> Change:
-    relations = blueprints[change.blueprint].relations if change.blueprint in blueprints else {}
-    fields = (
-        FieldChange(f"relations.{n}", r, None, "catalog", causes=("catalog",)) for n, r in sorted(relations.items())
+    definition = blueprints[change.blueprint].definition if change.blueprint in blueprints else {}
+    between = {p: v for p, v in sorted(blueprint_fields(definition).items()) if p.startswith(BETWEEN)}
+    return replace(
+        change, fields=tuple(FieldChange(path, v, None, "catalog", causes=("catalog",)) for path, v in between.items())
     )
-    return replace(change, fields=tuple(fields))
 
 
 def _moved_away(updates: list[Change], blueprints: Mapping[str, Blueprint]) -> dict[EntityKey, list[EntityKey]]:
@@ -236,7 +248,7 @@ def _numbered(
             wanted = change.action == "delete"
             return {n for key, n in deletes.items() if key.blueprint == change.blueprint} if wanted else set()
         own = {schemas[change.blueprint]} if change.blueprint in schemas else set()
-        if change.action in ("create", "update"):
+        if change.action in ("create", "update", "adopt"):
             return own | {upserts[key] for key, _ in edges.get(change.key, ())}
         successor = EntityKey(change.blueprint, change.twin)
         comes = {upserts[successor]} if change.twin and successor in upserts else set()

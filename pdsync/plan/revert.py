@@ -43,6 +43,7 @@ from pdsync.plan.checks import check_upserts
 from pdsync.plan.guards import Situation, guard_removals
 from pdsync.plan.migrate import between, entity_path, migrated, with_carried
 from pdsync.plan.order import in_order, relation_targets
+from pdsync.plan.readers import with_readers
 from pdsync.plan.rename import RENAMED, unlinked
 from pdsync.plan.saved import with_seen
 
@@ -430,6 +431,7 @@ def _migrated(
     changes: list[Change] = []
     migrations: dict[str, Migration] = {}
     guards: list[Guard] = []
+    facts = replace(facts, catalog=replace(facts.catalog, blueprints=_still_ours(drafts, facts)))
     for draft in drafts:
         change = draft
         if draft.action == "update":
@@ -437,9 +439,16 @@ def _migrated(
             guards += migration.guards
             stopped = migration.guards and draft.ledger is not None
             change = settled_for(draft, migration, facts) if stopped else replace(draft, fields=migration.fields)
-        if change.fields or change.action != "update":
-            changes.append(change)
+        changes.append(change)
+    changes = [change for change in with_readers(changes, facts) if change.fields or change.action != "update"]
     return changes, migrations, guards
+
+
+def _still_ours(drafts: Sequence[Change], facts: Facts) -> dict[str, Blueprint]:
+    """The blueprints that are ours and stay, as they are afterwards."""
+    going = {draft.blueprint for draft in drafts if draft.action in ("delete", "forget")}
+    after = in_force(facts.existing.blueprints, drafts)
+    return {name: after[name] for name in sorted((facts.ledger.blueprints.keys() & after.keys()) - going)}
 
 
 def _held(turned: Iterable[_Turned]) -> list[Held]:

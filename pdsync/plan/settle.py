@@ -29,13 +29,15 @@ if TYPE_CHECKING:
 class Found:
     """What one look at a change's entity or blueprint tells; `why` says what is in the way of `other`.
 
-    `begun`: a part of it is done; `first`: of an entity that takes two writes, all of the first one.
+    `begun`: a part of it is done; `first`: of an entity that takes two writes, all of the first one; `parts`: of a
+    blueprint, the paths that are as they shall be and were not.
     """
 
     state: Literal["done", "undone", "other"]
     why: str = ""
     begun: bool = False
     first: bool = False
+    parts: frozenset[str] = frozenset()
 
 
 DONE, UNDONE, BEGUN = Found("done"), Found("undone"), Found("undone", begun=True)
@@ -140,10 +142,13 @@ def _blueprint(change: Change, now: Fields | None) -> Found:
     if now is None:
         return UNDONE if change.action == "create" else Found("other", "it is gone")
     target = {f.path: f.after for f in change.fields} | {f.moved_from: None for f in change.fields if f.moved_from}
-    if not diff_fields(now, target):
+    if not diff_fields(now, target) and not all(f.replace and same(f.before, f.after) for f in change.fields):
         return DONE
     if all(_on_its_way(field, now) for field in change.fields):
-        return BEGUN if change.action == "create" else UNDONE
+        if change.action == "create":
+            return BEGUN
+        parts = (f.path for f in change.fields if same(now.get(f.path), f.after) and not same(f.before, f.after))
+        return Found("undone", parts=frozenset(parts))
     return Found("other", "changed in Port since the plan")
 
 

@@ -390,6 +390,8 @@ def _fields(fields: Sequence[FieldChange], commits: Mapping[str, Commit], paint:
         nested = list(_nested(field, paint))
         if field.moved_from:
             yield f"       {visible(field.moved_from)} => {visible(field.path)}{tag}"
+        elif field.replace and same(field.before, field.after):
+            yield f"       {_name(field):<{width}}{tag}"
         elif not nested:
             yield f"       {_name(field):<{width}}  {_values(field, paint)}{tag}"
         else:

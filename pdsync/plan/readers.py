@@ -1,0 +1,163 @@
+"""What reads a part of a blueprint from elsewhere: mirror properties and inherited ownership, each along its path.
+
+Port lets no part go, get another name or be made anew while such a path runs through it.  So a reader is taken away
+before and put back afterwards, along the new name where there is one.  Where nobody could put it back, because the part
+goes for good or the reader stands in a blueprint that is not ours, the part stays as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from pdsync.model import Change, FieldChange
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from pdsync.model import Blueprint, Json
+    from pdsync.plan.decide import Facts, Scope
+
+MIRRORS = "mirrorProperties."
+OWNERSHIP = "ownership"
+READ = ("schema.properties.", MIRRORS, "calculationProperties.", "aggregationProperties.")
+"""What a path may end at, beside what every entity has."""
+ANEW = "made anew with what it reads"
+
+
+class Part(NamedTuple):
+    """A part of a blueprint by its path there, such as `relations.team` or `schema.properties.tier`."""
+
+    blueprint: str
+    path: str
+
+    def __str__(self) -> str:
+        """As people name it: `service.team`."""
+        return f"{self.blueprint}.{self.path.rsplit('.', 1)[-1]}"
+
+
+def in_the_way(part: Part, facts: Facts, scope: Scope, *, for_good: bool) -> list[Part]:
+    """What reads a part and would neither go nor be put back, sorted; `for_good`: nothing comes in the part's place."""
+    readers = (reader for reader, read in _readers(facts.existing.blueprints) if part in read.values())
+    return sorted(reader for reader in readers if not _is_helped(reader, facts, scope, for_good=for_good))
+
+
+def _is_helped(reader: Part, facts: Facts, scope: Scope, *, for_good: bool) -> bool:
+    wanted, last = facts.catalog.blueprints.get(reader.blueprint), facts.ledger.blueprints.get(reader.blueprint)
+    if wanted is None or not scope.covers_blueprint(reader.blueprint):
+        return False
+    spoken = _value(reader, wanted) is not None or (last is not None and reader.path in last.fields)
+    return spoken or not for_good
+
+
+def with_readers(changes: Iterable[Change], facts: Facts) -> list[Change]:
+    """Changes of blueprints with what has to be taken away for them and put back, in these changes or some beside."""
+    by_name = {change.blueprint: change for change in changes}
+    blueprints = facts.existing.blueprints
+    ours = [(reader, read) for reader, read in _readers(blueprints) if reader.blueprint in facts.catalog.blueprints]
+    while True:
+        going = _going(by_name.values())
+        found = [(reader, read) for reader, read in ours if reader not in going and going.keys() & set(read.values())]
+        if not found:
+            return [by_name[name] for name in sorted(by_name)]
+        for reader, read in found:
+            change = by_name.get(reader.blueprint) or _beside(reader.blueprint, facts)
+            by_name[reader.blueprint] = _anew(change, reader, _along(read, going), blueprints)
+
+
+def _going(changes: Iterable[Change]) -> dict[Part, str]:
+    """Parts that go, get another name or are made anew -> the name in their place, empty where there is none."""
+    going: dict[Part, str] = {}
+    for change in changes:
+        for each in change.fields if change.action == "update" else ():
+            if each.moved_from:
+                going[Part(change.blueprint, each.moved_from)] = each.path.rsplit(".", 1)[-1]
+            elif each.replace or (each.after is None and each.before is not None):
+                going[Part(change.blueprint, each.path)] = each.path.rsplit(".", 1)[-1] if each.replace else ""
+    return going
+
+
+def _along(read: Mapping[int, Part], going: Mapping[Part, str]) -> dict[int, str]:
+    """Step of a path -> its name afterwards, for those that get another one."""
+    return {step: going[part] for step, part in read.items() if going.get(part)}
+
+
+def _anew(change: Change, reader: Part, names: Mapping[int, str], blueprints: Mapping[str, Blueprint]) -> Change:
+    """The change with a reader taken away first; one that it does not speak of comes back as it was."""
+    spoken = {each.path: each for each in change.fields}
+    if reader.path in spoken:
+        told = replace(spoken[reader.path], replace=True)
+    else:
+        before = _value(reader, blueprints[reader.blueprint])
+        after = _renamed(before, names)
+        told = FieldChange(reader.path, before, after, "catalog", replace=True, note=ANEW, causes=("catalog",))
+    fields = {**spoken, reader.path: told}
+    update = "changed" if change.action == "adopt" else change.reason
+    return replace(change, action="update", reason=update, fields=tuple(fields[path] for path in sorted(fields)))
+
+
+def _renamed(value: Json, names: Mapping[int, str]) -> Json:
+    steps = [names.get(n, step) for n, step in enumerate(value["path"].split("."))]
+    return {**value, "path": ".".join(steps)}
+
+
+def _beside(blueprint: str, facts: Facts) -> Change:
+    """An update of a blueprint that nothing else happens to."""
+    entry = facts.ledger.blueprints[blueprint]
+    title = str(entry.fields.get("title") or blueprint)
+    return Change(0, "blueprint", "update", blueprint, blueprint, title, (), "changed", "catalog", ledger=entry)
+
+
+# --- paths -------------------------------------------------------------------------------------------------------
+
+
+def _readers(blueprints: Mapping[str, Blueprint]) -> Iterator[tuple[Part, dict[int, Part]]]:
+    """Each reader with the parts that it reads, by the step of its path."""
+    for name, blueprint in blueprints.items():
+        for mirror, definition in (blueprint.definition.get("mirrorProperties") or {}).items():
+            steps = str(definition.get("path", "")).split(".")
+            yield Part(name, MIRRORS + mirror), _read(name, steps[:-1], steps[-1], blueprints)
+        ownership = blueprint.definition.get(OWNERSHIP) or {}
+        if ownership.get("type") == "Inherited":
+            yield Part(name, OWNERSHIP), _read(name, str(ownership.get("path", "")).split("."), "", blueprints)
+
+
+def _read(start: str, steps: Sequence[str], last: str, blueprints: Mapping[str, Blueprint]) -> dict[int, Part]:
+    here: Blueprint | None = blueprints[start]
+    found: dict[int, Part] = {}
+    for number, step in enumerate(steps):
+        if here is None or step not in here.relations:
+            return found
+        found[number] = Part(here.identifier, f"relations.{step}")
+        here = blueprints.get(str(here.relations[step].get("target")))
+    parts = (Part(here.identifier, prefix + last) for prefix in READ) if here and last else ()
+    end = next((part for part in parts if here and _value(part, here) is not None), None)
+    return {**found, len(steps): end} if end else found
+
+
+def _value(part: Part, blueprint: Blueprint) -> Json:
+    """What a blueprint says under a part; None where it has none."""
+    value: Json = blueprint.definition
+    for step in part.path.split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def readers_last(changes: Sequence[Change], blueprints: Mapping[str, Blueprint]) -> list[Change]:
+    """The changes in their order, but each after those of blueprints whose computed properties its mirrors read."""
+    by_name = {change.blueprint: change for change in changes}
+    reads: dict[str, set[str]] = {}
+    for reader, read in _readers(blueprints):
+        computed = {part.blueprint for part in read.values() if part.path.startswith(READ[1:])}
+        reads.setdefault(reader.blueprint, set()).update(computed)
+    ordered: dict[str, Change] = {}
+
+    def place(name: str, above: AbstractSet[str]) -> None:
+        for other in sorted(reads.get(name, set()) & by_name.keys() - above):
+            place(other, above | {other})
+        ordered.setdefault(name, by_name[name])
+
+    for change in changes:
+        place(change.blueprint, {change.blueprint})
+    return list(ordered.values())
