@@ -81,9 +81,9 @@ class Cleaner:
         mark = self._mark(kind)
         return _without(raw, self._names(kind)) if mark and mark.search(raw) else raw
 
-    def finish(self, kind: str, raw: bytes) -> bytes:
-        """The same for a record that was put together from what was cleaned as `ANY`."""
-        return raw if self._names(kind) == self._names(ANY) else self.clean(kind, raw)
+    def is_done(self, kind: str) -> bool:
+        """Whether nothing is left to take out of records of a kind that were cleaned as `ANY`."""
+        return self._names(kind) == self._names(ANY)
 
     def left_in(self, kind: str) -> tuple[str, ...]:
         """The private fields that stay in the records of a kind."""

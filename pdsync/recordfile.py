@@ -1,19 +1,21 @@
 """Records as lines of a file, written once and read where they stand.
 
-    {"id":"PX1","r":{...},"u":{"__analytics":"daily quota is spent"}}
+    {"id":"PX1","r":{...}}
 
-`r` is the record with PagerDuty's own bytes, `u` (left out when empty) why an enrichment is missing.  A snapshot's
-records are put down in this form as they come in; its file is a copy of the lines, and mapping reads a record by its
-place.  What stays in memory of a record is its id, its place and the digest of its bytes.
+`r` is what PagerDuty sent, with its own bytes.  What is fetched besides a list stands in lines of the same form, apart
+from the records: the values of each enrichment, and why one is missing.  So a record is put down as it comes in, and
+again when a snapshot is saved, and never read for what has not changed.  In memory there is of a line its id, its place
+and the digest of its bytes.
 
-The checksum of a collection is over its lines with each record replaced by the digest of its bytes, so that every byte
-is hashed once.
+The checksum of a block of lines is over them with all that follows `r` replaced by its digest, so that every byte is
+hashed once.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, overload
 
@@ -23,53 +25,148 @@ from pdsync.model import Record, raw_digest
 from pdsync.spool import blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from pdsync.spool import Readable, Spool
 
 _DIGEST = 16
-_START, _RECORD, _REASONS, _END = b'{"id":', b',"r":', b',"u":', b"}\n"
+_START, _BYTES, _END = b'{"id":', b',"r":', b"}\n"
 _NOTHING: Mapping[str, str] = {}
+_ABSENT = -1
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-class _Place:
-    """The bytes of a record, where they are kept."""
+def line(id_: str, raw: bytes) -> tuple[bytes, int]:
+    """The line of some bytes, which have no line break, and where in it they begin."""
+    head = _head(id_)
+    return b"".join((head, raw, _END)), len(head)
 
-    __slots__ = ("_offset", "_size", "_source")
 
-    def __init__(self, source: Readable, offset: int, size: int) -> None:
+def splice(raw: bytes, extra: Mapping[str, bytes]) -> bytes:
+    """The JSON object `raw` with the keys of `extra` (name to JSON bytes) added at its end.
+
+    The same as merging dicts when none of the keys is there yet.
+    """
+    if not extra:
+        return raw
+    added = b",".join(msgspec.json.encode(name) + b":" + value for name, value in extra.items())
+    body = raw.strip()[:-1].rstrip()
+    return body + (b"" if body == b"{" else b",") + added + b"}"
+
+
+class Block:
+    """Lines in a file, not necessarily one after the other: of each its id, where its bytes are, and their digest."""
+
+    def __init__(self, source: Readable) -> None:
         self._source = source
-        self._offset = offset
-        self._size = size
+        self.ids: list[str] = []
+        self._offsets = array("Q")
+        self._sizes = array("Q")
+        self._digests = bytearray()
 
     def __len__(self) -> int:
-        return self._size
+        return len(self.ids)
+
+    def add(self, id_: str, offset: int, size: int, digest: bytes) -> None:
+        """The bytes of a line: where in the file they begin, how many they are, what tells them from others."""
+        self.ids.append(id_)
+        self._offsets.append(offset)
+        self._sizes.append(size)
+        self._digests += digest
+
+    def raw(self, number: int) -> bytes:
+        """The bytes of a line.  Raises `OSError`."""
+        return self._source.read(self._offsets[number], self._sizes[number])
+
+    def length(self, number: int) -> int:
+        """How many they are."""
+        return self._sizes[number]
+
+    def digest(self, number: int) -> bytes:
+        """Their digest."""
+        return bytes(self._digests[number * _DIGEST : (number + 1) * _DIGEST])
+
+    @property
+    def size(self) -> int:
+        """How many bytes the lines have."""
+        return sum(self._sizes) + sum(map(_head_size, self.ids)) + len(self.ids) * len(_END)
+
+    @property
+    def checksum(self) -> str:
+        """As in the module's docstring."""
+        return _checksum((id_, self.digest(number)) for number, id_ in enumerate(self.ids))
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines, in blocks of any size: as they stand, where they follow each other."""
+        for begin, end in self._stretches():
+            yield from blocks(self._source, begin, end)
+
+    def _stretches(self) -> Iterator[tuple[int, int]]:
+        begin = end = 0
+        for id_, offset, size in zip(self.ids, self._offsets, self._sizes, strict=True):
+            start = offset - _head_size(id_)
+            if start != end:
+                if end > begin:
+                    yield begin, end
+                begin = start
+            end = offset + size + len(_END)
+        if end > begin:
+            yield begin, end
+
+
+class _Pieces:
+    """The bytes of a record that is in pieces: its own, and the values of enrichments by name."""
+
+    __slots__ = ("_row", "_rows", "_values")
+
+    def __init__(self, rows: Block, row: int, values: Mapping[str, tuple[Block, int]]) -> None:
+        self._rows = rows
+        self._row = row
+        self._values = values
+
+    def __len__(self) -> int:
+        """As many as `splice` makes of them if there is no space before the last brace."""
+        values = self._values.items()
+        added = sum(len(_encode(name)) + 2 + block.length(number) for name, (block, number) in values)
+        return self._rows.length(self._row) + added
 
     def __call__(self) -> bytes:
-        return self._source.read(self._offset, self._size)
+        return splice(
+            self._rows.raw(self._row), {name: block.raw(number) for name, (block, number) in self._values.items()}
+        )
 
 
 class KeptRecords(Sequence[Record]):
-    """The records of one collection, whose lines stand one after the other in `source`.
+    """The records of one collection, kept in a file.
 
-    `checksum` is as in the module's docstring.
+    Args:
+        rows: the records as they were listed; of a file that is read, what reads them when they are needed.
+        values: what each enrichment has for some of them, in the same order.
+        unavailable: why others have none, by id.
     """
 
     def __init__(
         self,
-        source: Readable,
-        index: _Index,
+        rows: Block | Callable[[], Block],
+        values: Mapping[str, Block] | None = None,
+        unavailable: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        self._source = source
-        self._ids = index.ids
-        self._borders = index.borders
-        self._digests = index.digests
-        self._unavailable = index.unavailable
-        self.checksum = index.checksum.hexdigest()
+        self._given = rows
+        self._values = values or {}
+        self._unavailable = unavailable or {}
+
+    @cached_property
+    def rows(self) -> Block:
+        """The records as they were listed.  Raises what reading them raises."""
+        return self._given if isinstance(self._given, Block) else self._given()
+
+    @cached_property
+    def _at(self) -> dict[str, array[int]]:
+        """Which line of each enrichment belongs to each record."""
+        return {name: _matched(self.rows.ids, block.ids) for name, block in self._values.items()}
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self.rows)
 
     @overload
     def __getitem__(self, index: int) -> Record: ...
@@ -94,70 +191,103 @@ class KeptRecords(Sequence[Record]):
         return f"<{len(self)} records>"
 
     def _record(self, number: int) -> Record:
-        id_ = self._ids[number]
-        unavailable = self._unavailable.get(number, _NOTHING)
-        begin = self._borders[number] + _head_size(id_)
-        end = self._borders[number + 1] - len(_tail(unavailable))
-        digest = bytes(self._digests[number * _DIGEST : (number + 1) * _DIGEST])
-        return Record(id_, _Place(self._source, begin, end - begin), unavailable, digest)
+        rows = self.rows
+        id_ = rows.ids[number]
+        values = {
+            name: (self._values[name], there) for name, at in self._at.items() if (there := at[number]) != _ABSENT
+        }
+        digest = rows.digest(number)
+        if values:
+            digest = raw_digest(
+                b"".join([digest, *(name.encode() + block.digest(there) for name, (block, there) in values.items())])
+            )
+        return Record(id_, _Pieces(rows, number, values), self._unavailable.get(id_, _NOTHING), digest)
+
+    def bare(self) -> Iterator[tuple[str, bytes]]:
+        """Each record as it was listed, by id."""
+        return ((id_, self.rows.raw(number)) for number, id_ in enumerate(self.rows.ids))
+
+    def values(self, name: str) -> Iterator[tuple[str, bytes]]:
+        """What an enrichment has, by record id."""
+        block = self._values.get(name)
+        return ((id_, block.raw(number)) for number, id_ in enumerate(block.ids)) if block else iter(())
+
+    def blocks(self) -> Iterator[tuple[str, Lines]]:
+        """All that there is to write, by name: the records, the values of each enrichment, why there are none."""
+        yield RECORDS, self.rows
+        yield from self._values.items()
+        yield UNAVAILABLE, _reasons(self._unavailable)
+
+
+RECORDS, UNAVAILABLE = "r", "u"
+"""Names of blocks; any other is that of an enrichment."""
+
+
+class LooseLines:
+    """Lines of bytes that are kept elsewhere; an iterable that can be gone through again."""
+
+    def __init__(self, found: Callable[[], Iterable[tuple[str, bytes]]]) -> None:
+        self._found = found
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._found())
 
     @property
     def size(self) -> int:
         """How many bytes the lines have."""
-        return self._borders[-1] - self._borders[0]
+        return sum(map(len, self.lines()))
+
+    @property
+    def checksum(self) -> str:
+        """As in the module's docstring."""
+        return _checksum((id_, raw_digest(one_line(raw))) for id_, raw in self._found())
 
     def lines(self) -> Iterator[bytes]:
-        """The lines, in blocks of any size."""
-        return blocks(self._source, self._borders[0], self._borders[-1])
+        """The lines."""
+        return (line(id_, one_line(raw))[0] for id_, raw in self._found())
+
+
+Lines = Block | LooseLines
+
+
+def blocks_of(records: Sequence[Record]) -> Iterator[tuple[str, Lines]]:
+    """All that there is to write of a collection; see `KeptRecords.blocks`."""
+    if isinstance(records, KeptRecords):
+        return records.blocks()
+    reasons = {record.id: record.unavailable for record in records if record.unavailable}
+    rows = LooseLines(lambda: ((record.id, record.raw) for record in records))
+    return iter([(RECORDS, rows), (UNAVAILABLE, _reasons(reasons))])
+
+
+def _reasons(unavailable: Mapping[str, Mapping[str, str]]) -> LooseLines:
+    return LooseLines(lambda: ((id_, _encode(dict(reasons))) for id_, reasons in unavailable.items()))
 
 
 class RecordWriter:
-    """Puts the records of one collection into a spool, where nothing else is put meanwhile."""
+    """Puts records into a spool, whole, one after the other."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._index = _Index(spool.size)
+        self._rows = Block(spool)
+        self._unavailable: dict[str, Mapping[str, str]] = {}
 
     def add(self, id_: str, raw: bytes, unavailable: Mapping[str, str] = _NOTHING) -> None:
         """Put down a record.  Raises `StateError` when there is no room."""
-        head, tail = _head(id_), _tail(unavailable)
-        raw = _one_line(raw)
-        self._spool.append(b"".join((head, raw, tail)))
-        self._index.add(id_, raw_digest(raw), unavailable, (head, len(raw), tail))
+        raw = one_line(raw)
+        text, inside = line(id_, raw)
+        self._rows.add(id_, self._spool.append(text) + inside, len(raw), raw_digest(raw))
+        if unavailable:
+            self._unavailable[id_] = unavailable
 
     def done(self) -> KeptRecords:
         """The records.  Raises `StateError` when there is no room."""
         self._spool.flush()
-        return KeptRecords(self._spool, self._index)
-
-
-class _Index:
-    """Where the lines of a collection are, and what is known of them; built up line by line."""
-
-    def __init__(self, start: int) -> None:
-        self.ids: list[str] = []
-        self.borders = array("Q", [start])
-        self.digests = bytearray()
-        self.unavailable: dict[int, Mapping[str, str]] = {}
-        self.checksum = blake2b(digest_size=_DIGEST)
-        self._reasons: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
-
-    def add(self, id_: str, digest: bytes, unavailable: Mapping[str, str], line: tuple[bytes, int, bytes]) -> None:
-        """A line: what stands before its record, the size of that, what stands behind it."""
-        head, size, tail = line
-        if unavailable:
-            reasons = tuple(sorted(unavailable.items()))
-            self.unavailable[len(self.ids)] = self._reasons.setdefault(reasons, dict(reasons))
-        self.ids.append(id_)
-        self.borders.append(self.borders[-1] + len(head) + size + len(tail))
-        self.digests += digest
-        self.checksum.update(b"".join((head, digest, tail)))
+        return KeptRecords(self._rows, unavailable=self._unavailable)
 
 
 class _Line(msgspec.Struct):
     id: str
     r: msgspec.Raw
-    u: dict[str, str] = {}
 
 
 _line = msgspec.json.Decoder(_Line)
@@ -167,40 +297,52 @@ class Uneven(ValueError):
     """A line is not in the form in which lines are written."""
 
 
-def read_records(source: Readable, start: int, found: Iterable[bytes]) -> KeptRecords:
-    """The records of the lines in `found`, the first of which stands at `start` of `source`.
+def read_block(source: Readable, start: int, found: Iterable[bytes]) -> Block:
+    """The lines in `found`, the first of which stands at `start` of `source`.
 
     Raises `Uneven`, and `msgspec.DecodeError` for a line that is none.
     """
-    index = _Index(start)
+    block = Block(source)
     for text in found:
-        line = _line.decode(text)
-        head, tail = _head(line.id), _tail(line.u)
-        end = len(text) - len(tail)
-        if not text.startswith(head) or not text.endswith(tail):
-            raise Uneven(f"the line of {line.id} is not as it was written")
-        index.add(line.id, raw_digest(memoryview(text)[len(head) : end]), line.u, (head, end - len(head), tail))
-    return KeptRecords(source, index)
+        read = _line.decode(text)
+        head = _head(read.id)
+        if not text.startswith(head) or not text.endswith(_END):
+            raise Uneven(f"the line of {read.id} is not as it was written")
+        end = len(text) - len(_END)
+        block.add(read.id, start + len(head), end - len(head), raw_digest(memoryview(text)[len(head) : end]))
+        start += len(text)
+    return block
 
 
-def written_lines(records: Iterable[Record]) -> Iterator[bytes]:
-    """The lines of records that are kept elsewhere."""
-    for record in records:
-        yield b"".join((_head(record.id), _one_line(record.raw), _tail(record.unavailable)))
+def read_reasons(block: Block) -> dict[str, Mapping[str, str]]:
+    """Why enrichments are missing, by record id; what many say is held once.  Raises `msgspec.DecodeError`."""
+    told: dict[bytes, Mapping[str, str]] = {}
+    found = {}
+    for number, id_ in enumerate(block.ids):
+        raw = block.raw(number)
+        if raw not in told:
+            told[raw] = msgspec.json.decode(raw, type=dict[str, str])
+        found[id_] = told[raw]
+    return found
 
 
-def checksum_of(records: Iterable[Record]) -> tuple[str, int]:
-    """Checksum and size of the lines of records that are kept elsewhere."""
-    checksum, size = blake2b(digest_size=_DIGEST), 0
-    for record in records:
-        head, raw, tail = _head(record.id), _one_line(record.raw), _tail(record.unavailable)
-        checksum.update(b"".join((head, raw_digest(raw), tail)))
-        size += len(head) + len(raw) + len(tail)
-    return checksum.hexdigest(), size
+def _checksum(found: Iterable[tuple[str, bytes]]) -> str:
+    checksum = blake2b(digest_size=_DIGEST)
+    for id_, digest in found:
+        checksum.update(b"".join((_head(id_), digest, _END)))
+    return checksum.hexdigest()
+
+
+def _matched(ids: Sequence[str], some: Sequence[str]) -> array[int]:
+    """Where each id stands among some of them, `_ABSENT` for the others."""
+    if ids == some:
+        return array("q", range(len(ids)))
+    numbers = {id_: number for number, id_ in enumerate(some)}
+    return array("q", (numbers.get(id_, _ABSENT) for id_ in ids))
 
 
 def _head(id_: str) -> bytes:
-    return b"".join((_START, _encode(id_), _RECORD))
+    return b"".join((_START, _encode(id_), _BYTES))
 
 
 def _head_size(id_: str) -> int:
@@ -211,9 +353,9 @@ def _head_size(id_: str) -> int:
 _PLAIN_HEAD = len(_head(""))
 
 
-def _tail(unavailable: Mapping[str, str]) -> bytes:
-    return b"".join((_REASONS, _encode(dict(unavailable)), _END)) if unavailable else _END
+def one_line(raw: bytes) -> bytes:
+    """JSON bytes without line breaks: a record is one line wherever it is kept.
 
-
-def _one_line(raw: bytes) -> bytes:
+    A line break inside of a JSON string is escaped, so one in the bytes is only ever between tokens.
+    """
     return msgspec.json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw

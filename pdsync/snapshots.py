@@ -92,8 +92,9 @@ def kind_of(catalog: Catalog, spelling: str) -> str:
 def _reuse(catalog: Catalog, store: StateStore, wanted: Sequence[Query], how: Fetching) -> Reuse:
     """What of the kept snapshot need not be read again; only the collections that matter are loaded."""
     age = None if how.full else catalog.project.settled_after
-    kinds = {query.kind for query in wanted if _may_be_reused(query, age)}
-    kept = _kept(store, kinds) if kinds else None
+    whole = {query.kind for query in wanted if _records_may_be(query, age)}
+    kinds = whole | {query.kind for query in wanted if _values_may_be(query)}
+    kept = _kept(store, kinds, kinds - whole) if kinds else None
     if kept is None:
         return Reuse()
     readings = 1 + max((each.since_full for each in kept.collections.values()), default=0)
@@ -101,17 +102,22 @@ def _reuse(catalog: Catalog, store: StateStore, wanted: Sequence[Query], how: Fe
     return Reuse(still_whole(kept, catalog.rules), how.refresh_analytics, settled_after)
 
 
-def _may_be_reused(query: Query, age: timedelta | None) -> bool:
+def _records_may_be(query: Query, age: timedelta | None) -> bool:
+    """Whether records of a query may be taken over."""
     row = KINDS[query.kind]
+    return row.daily or (row.settled is not None and age is not None)
+
+
+def _values_may_be(query: Query) -> bool:
+    """Whether values of an enrichment may be."""
     names = {name for name, _ in query.enrich}
-    daily = row.daily or any(each.daily and each.name in names for each in row.enrichments)
-    return daily or (row.settled is not None and age is not None)
+    return any(each.daily and each.name in names for each in KINDS[query.kind].enrichments)
 
 
-def _kept(store: StateStore, kinds: Collection[str]) -> Snapshot | None:
+def _kept(store: StateStore, kinds: Collection[str], values_alone: Collection[str]) -> Snapshot | None:
     """The last snapshot of some kinds; one that cannot be read is of no use, and will be replaced."""
     try:
-        return store.load_snapshot(kinds)
+        return store.load_snapshot(kinds, values_alone)
     except StateError:
         return None
 

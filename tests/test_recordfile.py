@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -10,18 +11,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdsync.model import Collection, Query, Record, raw_digest
-from pdsync.recordfile import KeptRecords, RecordWriter, Uneven, checksum_of, read_records, written_lines
+from pdsync.recordfile import Block, KeptRecords, RecordWriter, Uneven, blocks_of, line, read_block, splice
 from pdsync.spool import Held, Spool, lines
-from tests.state.strategies import RECORDS
+from tests.state.strategies import RECORDS, records
 
-COLLECTIONS = st.lists(st.lists(RECORDS, max_size=4), max_size=3)
+COLLECTIONS = st.lists(records(4), max_size=3)
+IDS = st.lists(st.text(max_size=5), unique=True, max_size=6)
 
 
-def kept(records: list[Record], spool: Spool) -> KeptRecords:
+def kept(some: list[Record], spool: Spool) -> KeptRecords:
     writer = RecordWriter(spool)
-    for record in records:
+    for record in some:
         writer.add(record.id, record.raw, record.unavailable)
     return writer.done()
+
+
+def put(spool: Spool, found: dict[str, bytes]) -> dict[str, int]:
+    """Where in a spool some lines begin."""
+    return {id_: spool.append(line(id_, raw)[0]) for id_, raw in found.items()}
+
+
+def block(spool: Spool, found: dict[str, bytes], places: dict[str, int]) -> Block:
+    made = Block(spool)
+    for id_, raw in found.items():
+        made.add(id_, places[id_] + line(id_, raw)[1], len(raw), raw_digest(raw))
+    return made
 
 
 @settings(max_examples=50)
@@ -29,15 +43,15 @@ def kept(records: list[Record], spool: Spool) -> KeptRecords:
 def test_kept_records_are_the_records(collections: list[list[Record]]) -> None:
     """Whatever else is in the spool: in order, by number, from the end, as a slice, and equal to a plain tuple."""
     spool = Spool()
-    for records, found in [(records, kept(records, spool)) for records in collections]:
-        assert list(found) == records
-        assert found == tuple(records)
-        assert Collection(Query("a"), tuple(records)) == Collection(Query("a"), found)
-        assert [found[number] for number in range(len(records))] == records
-        assert [found[-number] for number in range(1, len(records) + 1)] == records[::-1]
-        assert list(found[1:3]) == records[1:3]
+    for some, found in [(some, kept(some, spool)) for some in collections]:
+        assert list(found) == some
+        assert found == tuple(some)
+        assert Collection(Query("a"), tuple(some)) == Collection(Query("a"), found)
+        assert [found[number] for number in range(len(some))] == some
+        assert [found[-number] for number in range(1, len(some) + 1)] == some[::-1]
+        assert list(found[1:3]) == some[1:3]
         assert [(r.size, r.digest, r.unavailable) for r in found] == [
-            (len(r.raw), raw_digest(r.raw), r.unavailable) for r in records
+            (len(r.raw), raw_digest(r.raw), r.unavailable) for r in some
         ]
 
 
@@ -46,24 +60,61 @@ def test_kept_records_are_the_records(collections: list[list[Record]]) -> None:
 def test_written_by_either_way_lines_are_the_same(collections: list[list[Record]]) -> None:
     """From a spool or from memory: the same bytes, size and checksum; and reading them gives the same again."""
     spool = Spool()
-    for records in collections:
-        found = kept(records, spool)
-        text = b"".join(found.lines())
-        assert text == b"".join(written_lines(records))
-        assert (found.checksum, found.size) == checksum_of(records)
-        again = read_records(Held(b"--" + text), 2, lines(Held(text)))
-        assert (again, again.checksum, again.size) == (found, found.checksum, found.size)
+    for some in collections:
+        for (name, one), (also, other) in zip(blocks_of(kept(some, spool)), blocks_of(some), strict=True):
+            text = b"".join(one.lines())
+            assert (name, text) == (also, b"".join(other.lines()))
+            assert (len(one), one.size, one.checksum) == (len(other), other.size, other.checksum)
+            again = read_block(Held(b"--" + text), 2, lines(Held(text)))
+            assert (b"".join(again.lines()), again.size, again.checksum) == (text, one.size, one.checksum)
+
+
+@settings(max_examples=100)
+@given(IDS, st.data())
+def test_lines_are_found_wherever_they_stand(ids: list[str], data: st.DataObject) -> None:
+    """In whatever order they were put down, with others in between: written, they stand in the order of the block."""
+    spool = Spool()
+    found = {id_: msgspec.json.encode(data.draw(st.text(max_size=9))) for id_ in ids}
+    order = data.draw(st.permutations(ids))
+    places = put(spool, {id_: found[id_] for id_ in order})
+    some = {id_: raw for id_, raw in found.items() if data.draw(st.booleans())}
+    text = b"".join(block(spool, some, places).lines())
+    assert text == b"".join(line(id_, raw)[0] for id_, raw in some.items())
+
+
+@settings(max_examples=100)
+@given(IDS, st.data())
+def test_a_record_in_pieces_is_its_bytes_with_the_values(ids: list[str], data: st.DataObject) -> None:
+    """An enrichment stands in those records that have it, and what tells two records apart tells their pieces apart."""
+    spool = Spool()
+    rows = {id_: msgspec.json.encode({"n": data.draw(st.integers(0, 1))}) for id_ in ids}
+    extras = {
+        name: {id_: msgspec.json.encode(data.draw(st.integers(0, 1))) for id_ in ids if data.draw(st.booleans())}
+        for name in ("__one", "__two")
+    }
+    values = {name: block(spool, found, put(spool, found)) for name, found in extras.items()}
+    found = list(KeptRecords(block(spool, rows, put(spool, rows)), values))
+    whole = [splice(raw, {name: of[id_] for name, of in extras.items() if id_ in of}) for id_, raw in rows.items()]
+    assert [(record.id, record.raw, record.size) for record in found] == [
+        (id_, raw, len(raw)) for id_, raw in zip(ids, whole, strict=True)
+    ]
+    assert all((one.digest == two.digest) == (one.raw == two.raw) for one, two in pairwise(found))
 
 
 @settings(max_examples=50)
-@given(st.lists(RECORDS, min_size=1, max_size=4), st.data())
-def test_another_record_is_another_checksum(records: list[Record], data: st.DataObject) -> None:
+@given(records(4, least=1), st.data())
+def test_another_record_is_another_checksum(some: list[Record], data: st.DataObject) -> None:
     """Id, bytes and reasons count, and so does the order."""
-    number = data.draw(st.integers(0, len(records) - 1))
-    old, new = records[number], data.draw(RECORDS)
-    others = [*records[:number], new, *records[number + 1 :]]
-    assert (checksum_of(records) == checksum_of(others)) == (old == new)
-    assert (checksum_of(records[::-1]) == checksum_of(records)) == (records[::-1] == records)
+
+    def checksums(found: list[Record]) -> list[str]:
+        return [block.checksum for _, block in blocks_of(found)]
+
+    number = data.draw(st.integers(0, len(some) - 1))
+    old = some[number]
+    new = data.draw(RECORDS.filter(lambda record: record.id not in {each.id for each in some} - {old.id}))
+    others = [*some[:number], new, *some[number + 1 :]]
+    assert (checksums(some) == checksums(others)) == (old == new)
+    assert (checksums(some[::-1]) == checksums(some)) == (some[::-1] == some)
 
 
 def test_a_place_outside_is_none() -> None:
@@ -79,13 +130,13 @@ def test_a_place_outside_is_none() -> None:
 def test_a_line_in_another_form_is_named(text: bytes) -> None:
     """Its record could not be found by its place."""
     with pytest.raises(Uneven, match="line of a"):
-        read_records(Held(text), 0, [text])
+        read_block(Held(text), 0, [text])
 
 
 def test_a_line_that_is_none_is_refused() -> None:
     """As the decoder says."""
     with pytest.raises(msgspec.DecodeError):
-        read_records(Held(b"{"), 0, [b"{"])
+        read_block(Held(b"{"), 0, [b"{"])
 
 
 def test_a_collection_of_kept_records_can_be_changed_around_them() -> None:

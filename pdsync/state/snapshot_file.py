@@ -1,19 +1,21 @@
-"""The snapshot as a file: a header with the queries, then one record a line with PagerDuty's own bytes.
+"""The snapshot as a file: a header with the queries, then lines with PagerDuty's own bytes.
 
-    {"format":"pdsync-snapshot","version":3,"source":...,"taken_at":...,"digest":...,"collections":[...]}
-    {"id":"PX1","r":{...},"u":{"__analytics":"daily quota is spent"}}
+    {"format":"pdsync-snapshot","version":4,"source":...,"taken_at":...,"digest":...,"collections":[...]}
+    {"id":"PX1","r":{...}}
 
-The lines of a collection (`pdsync.recordfile`) stand together, in the order of the header, which has the number of the
-lines, their size and their checksum.  Records are neither parsed nor held on the way in or out.
+The lines of a collection (`pdsync.recordfile`) stand together, in the order of the header: first those of its records,
+then those of the values of each enrichment, then why others are missing.  The header has for each of these blocks its
+name, the number of lines, their size and their checksum.  Records are neither parsed nor held on the way in or out.
 
-Versions 1 and 2 had one checksum for all lines, and in each line the index `c` of its collection; version 1 knew less
-of a collection.
+Up to version 3 the values of enrichments stood in the records, and a line had the reasons as `u`.  Versions 1 and 2 had
+one checksum for all lines, and in each line the index `c` of its collection; version 1 knew less of a collection.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import blake2b
-from itertools import compress, groupby, islice
+from itertools import accumulate, compress, groupby, islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,7 +24,15 @@ import orjson
 from pdsync.completeness import SUSPICIOUS, Seen
 from pdsync.errors import Diagnostic
 from pdsync.model import Collection, Query, Record, Snapshot
-from pdsync.recordfile import KeptRecords, RecordWriter, checksum_of, read_records, written_lines
+from pdsync.recordfile import (
+    RECORDS,
+    UNAVAILABLE,
+    KeptRecords,
+    RecordWriter,
+    blocks_of,
+    read_block,
+    read_reasons,
+)
 from pdsync.sealing import unsealed_view
 from pdsync.spool import Held, Spool, blocks, lines, open_file
 from pdsync.state.header import CUT, damage, damaged, read_header
@@ -32,11 +42,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
     from pathlib import Path
 
+    from pdsync.recordfile import Block
     from pdsync.sealing import Keyring
     from pdsync.spool import Readable
 
 FORMAT = "pdsync-snapshot"
-VERSION = 3
+VERSION = 4
 
 
 def dump_snapshot(snapshot: Snapshot) -> Iterator[bytes]:
@@ -52,17 +63,16 @@ def dump_snapshot(snapshot: Snapshot) -> Iterator[bytes]:
     }
     yield orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
     for collection in collections:
-        yield from _lines(collection.records)
+        for _, block in blocks_of(collection.records):
+            yield from block.lines()
 
 
 def _head(collection: Collection) -> dict[str, Any]:
-    records = collection.records
-    kept = (records.checksum, records.size) if isinstance(records, KeptRecords) else checksum_of(records)
+    blocks = [[name, len(block), block.size, block.checksum] for name, block in blocks_of(collection.records)]
     return {
         "query": msgspec.to_builtins(collection.query),
-        "count": len(records),
-        "checksum": kept[0],
-        "size": kept[1],
+        "count": blocks[0][1],
+        "blocks": blocks,
         "problem": msgspec.to_builtins(collection.problem),
         "notes": msgspec.to_builtins(collection.notes),
         "believed": collection.believed,
@@ -75,10 +85,6 @@ def _head(collection: Collection) -> dict[str, Any]:
         "requests": collection.requests,
         "seconds": round(collection.seconds, 3),
     }
-
-
-def _lines(records: Sequence[Record]) -> Iterator[bytes]:
-    return records.lines() if isinstance(records, KeptRecords) else written_lines(records)
 
 
 def parse_snapshot(data: bytes, name: str, kinds: AbstractCollection[str] | None = None) -> Snapshot:
@@ -94,10 +100,17 @@ def open_snapshot(path: Path, keyring: Keyring | None = None) -> Snapshot:
         raise damaged(str(path), f"it cannot be read: {e.strerror or e}") from e
 
 
-def read_snapshot(source: Readable, name: str, kinds: AbstractCollection[str] | None = None) -> Snapshot:
+def read_snapshot(
+    source: Readable,
+    name: str,
+    kinds: AbstractCollection[str] | None = None,
+    later: AbstractCollection[str] = (),
+) -> Snapshot:
     """Read a snapshot, of some kinds only if they are named; its records stay in `source`.
 
-    Raises `StateError` when that is not a whole snapshot of a version known here.
+    Of the kinds in `later` only what is there of enrichments is read, until somebody looks at the records.
+
+    Raises `StateError` when that is not a whole snapshot of a version known here, which may be late for those.
     """
     head = next(lines(source), b"")
     header = read_header(head, name, form=FORMAT, versions=tuple(_READERS))
@@ -105,11 +118,14 @@ def read_snapshot(source: Readable, name: str, kinds: AbstractCollection[str] | 
         heads = header["collections"]
         wanted = [kinds is None or each["query"]["kind"] in kinds for each in heads]
         records = _READERS[header["version"]](source, len(head), header, wanted, name)
-        collections = [_collection(*each) for each in zip(compress(heads, wanted), records, strict=True)]
+        found = list(zip(compress(heads, wanted), records, strict=True))
+        for each, kept in found:
+            if each["query"]["kind"] not in later:
+                len(kept)
         return Snapshot(
             source=header["source"],
             taken_at=header["taken_at"],
-            collections={collection.query: collection for collection in collections},
+            collections={collection.query: collection for collection in (_collection(*each) for each in found)},
             digest=header["digest"],
         )
 
@@ -119,25 +135,42 @@ def _records(
 ) -> Iterator[KeptRecords]:
     """The records of the wanted collections.  Raises `StateError` when they are not those that were written."""
     for head, is_wanted in zip(header["collections"], wanted, strict=True):
+        sizes = [size for _, _, size, _ in head["blocks"]]
+        *starts, end = accumulate(sizes, initial=start)
+        if end > source.size:
+            raise damaged(name, CUT)
         if is_wanted:
-            records = read_records(source, start, islice(lines(source, start), head["count"]))
-            if (records.checksum, records.size) != (head["checksum"], head["size"]):
-                raise damaged(name, CUT)
-            yield records
-        start += head["size"]
-    if start > source.size:
-        raise damaged(name, CUT)
+            found = {
+                each[0]: partial(_block, source, at, each, name)
+                for at, each in zip(starts, head["blocks"], strict=True)
+            }
+            rows, reasons = found.pop(RECORDS), found.pop(UNAVAILABLE)
+            yield KeptRecords(rows, {each: block() for each, block in found.items()}, read_reasons(reasons()))
+        start = end
     if start < source.size:
         raise damaged(name, "there is more in it than its header says")
 
 
-class _OldLine(msgspec.Struct):
-    """A line of versions 1 and 2."""
+def _block(source: Readable, start: int, told: Sequence[Any], name: str) -> Block:
+    """A block of lines, as the header tells of it.  Raises `StateError` when it is another one."""
+    _, count, size, checksum = told
+    with damage(name):
+        block = read_block(source, start, islice(lines(source, start), count))
+    if (len(block), block.size, block.checksum) != (count, size, checksum):
+        raise damaged(name, CUT)
+    return block
 
-    c: int
+
+class _OldLine(msgspec.Struct):
+    """A line of versions 1 to 3."""
+
     id: str
     r: msgspec.Raw
+    c: int = 0
     u: dict[str, str] = {}
+
+
+_old_line = msgspec.json.Decoder(_OldLine)
 
 
 def _old_records(
@@ -149,22 +182,52 @@ def _old_records(
         checksum.update(block)
     if checksum.hexdigest() != header["checksum"]:
         raise damaged(name, CUT)
-    spool, decoder = Spool(), msgspec.json.Decoder(_OldLine)
-    by_collection = groupby(map(decoder.decode, lines(source, start)), key=lambda line: line.c)
+    by_collection = groupby(map(_old_line.decode, lines(source, start)), key=lambda line: line.c)
     following = next(by_collection, None)
     for number, is_wanted in enumerate(wanted):
-        writer = RecordWriter(spool)
-        if following and following[0] == number:
-            for line in following[1] if is_wanted else ():
-                writer.add(line.id, bytes(line.r), line.u)
-            following = next(by_collection, None)
+        found = following[1] if following and following[0] == number else ()
         if is_wanted:
-            yield writer.done()
+            yield _put_down(found)
+        if found:
+            following = next(by_collection, None)
+
+
+def _third_records(
+    source: Readable, start: int, header: Mapping[str, Any], wanted: Iterable[bool], name: str
+) -> Iterator[KeptRecords]:
+    """The same of version 3, which had a checksum for each collection."""
+    for head, is_wanted in zip(header["collections"], wanted, strict=True):
+        if is_wanted:
+            texts = list(islice(lines(source, start), head["count"]))
+            if (_third_checksum(texts), sum(map(len, texts))) != (head["checksum"], head["size"]):
+                raise damaged(name, CUT)
+            yield _put_down(map(_old_line.decode, texts))
+        start += head["size"]
+    if start != source.size:
+        raise damaged(name, CUT)
+
+
+def _third_checksum(texts: Iterable[bytes]) -> str:
+    """Of lines whose records are replaced by their digests."""
+    checksum = blake2b(digest_size=16)
+    for text in texts:
+        raw = bytes(_old_line.decode(text).r)
+        head, _, tail = text.partition(raw)
+        checksum.update(head + blake2b(raw, digest_size=16).digest() + tail)
+    return checksum.hexdigest()
+
+
+def _put_down(found: Iterable[_OldLine]) -> KeptRecords:
+    writer = RecordWriter(Spool())
+    for each in found:
+        writer.add(each.id, bytes(each.r), each.u)
+    return writer.done()
 
 
 _READERS: Mapping[int, Callable[[Readable, int, Mapping[str, Any], Iterable[bool], str], Iterator[KeptRecords]]] = {
     1: _old_records,
     2: _old_records,
+    3: _third_records,
     VERSION: _records,
 }
 """How the lines of each version are read."""

@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 from pdsync.errors import Interrupted, Severity, SourceError, UsageError
 from pdsync.kinds import KINDS, Kind, read_selector
 from pdsync.model import Collection, Query, Record, Snapshot
+from pdsync.recordfile import one_line, splice
 from pdsync.sandbox.pagerduty import pagerduty_app
 from pdsync.sandbox.world import World
 from pdsync.sources.pagerduty import PagerDuty, open_pagerduty
 from pdsync.sources.pagerduty.auth import ClientCredentials, make_auth, token_auth
 from pdsync.sources.pagerduty.listing import Lister, Tally
 from pdsync.sources.pagerduty.moments import Span, in_utc, moment
-from pdsync.sources.pagerduty.records import FieldReader, Page, PageReader, array, one_line, splice
+from pdsync.sources.pagerduty.records import FieldReader, Page, PageReader, array
 from pdsync.sources.pagerduty.records import replace as replace_key
 from pdsync.sources.pagerduty.source import ACCEPT, digest
 from pdsync.sources.pagerduty.trail import Trail

@@ -65,12 +65,17 @@ RECORDS = st.builds(
 )
 
 
+def records(most: int, least: int = 0) -> st.SearchStrategy[list[Record]]:
+    """Records, each id once."""
+    return st.lists(RECORDS, min_size=least, max_size=most, unique_by=lambda record: record.id)
+
+
 @st.composite
 def snapshots(draw: st.DrawFn) -> Snapshot:
     collections = {
         query: Collection(
             query,
-            tuple(draw(st.lists(RECORDS, max_size=3))),
+            tuple(draw(records(3))),
             problem=draw(st.none() | DIAGNOSTICS),
             requests=draw(st.integers(0, 9)),
             seconds=draw(st.integers(0, 5000)) / 1000,

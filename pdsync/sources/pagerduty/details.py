@@ -9,10 +9,11 @@ from urllib.parse import quote
 import msgspec
 
 from pdsync.errors import Interrupted, PdsyncError
+from pdsync.recordfile import one_line
 from pdsync.sources.pagerduty.apart import Apart
 from pdsync.sources.pagerduty.listing import Listing
 from pdsync.sources.pagerduty.problems import unreadable
-from pdsync.sources.pagerduty.records import decode, malformed, one_line
+from pdsync.sources.pagerduty.records import decode, malformed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -51,7 +52,7 @@ async def _read_one(
         reply = await asker.send(
             "GET", path.replace("{id}", quote(id_, safe="")), params=params, headers=dict(kind.headers)
         )
-        return Listing(shelf.keep([(id_, one_line(decode(decoder, reply.content).it))]))
+        return Listing(shelf.keep([(id_, one_line(bytes(decode(decoder, reply.content).it)))]))
     except Interrupted:
         raise
     except PdsyncError as failure:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from pdsync.kinds import KINDS, Kind, Settled, Window, window_start
+from pdsync.recordfile import KeptRecords
 from pdsync.sources.pagerduty.listing import Lister, Listing, Tally, counted
 from pdsync.sources.pagerduty.moments import Params, Span, moment, span_of, unbounded
 from pdsync.sources.pagerduty.records import FieldReader, taken_apart
@@ -18,9 +17,9 @@ from pdsync.sources.pagerduty.tasks import together
 
 if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pdsync.model import Collection, Query
+    from pdsync.model import Collection, Query, Record
     from pdsync.sources import Reuse
     from pdsync.sources.pagerduty.listing import Asker, ListKey
 
@@ -94,12 +93,9 @@ class Earlier:
         return values
 
     def _values(self, collection: Collection, name: str, ids: AbstractCollection[str]) -> Iterator[tuple[str, bytes]]:
-        none = msgspec.Raw(b"")
-        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
-            msgspec.defstruct("Enriched", [("it", msgspec.Raw, msgspec.field(name=name, default=none))])
-        )
-        found = ((each.id, bytes(decoder.decode(each.raw).it)) for each in collection.records if each.id in ids)
-        return ((id_, value) for id_, value in found if value)
+        records = collection.records
+        found = records.values(name) if isinstance(records, KeptRecords) else ()
+        return ((id_, value) for id_, value in found if id_ in ids)
 
     def whole(self, query: Query) -> Collection | None:
         """The collection of a query about analytics that was read whole less than a day ago."""
@@ -126,7 +122,7 @@ class Earlier:
             if not fits:
                 return None
             names = [enrichment.name for enrichment in KINDS[kind].enrichments]
-            records |= shelf.keep((each.id, taken_apart(each.raw, names)[0]) for each in fits[0].records)
+            records |= shelf.keep((id_, taken_apart(raw, names)[0]) for id_, raw in _bare(fits[0].records))
         return records
 
     def unsettled_elsewhere(self, whole: ListKey) -> dict[str, datetime] | None:
@@ -148,10 +144,10 @@ class Earlier:
             if collection.complete and self._spans(collection.query, whole):
                 told = _wish((kind.name, collection.query.params))
                 covered |= missing if told is None else missing & told
-                for each in collection.records:
-                    at, state = reader.read(each.raw)
+                for id_, raw in _bare(collection.records):
+                    at, state = reader.read(raw)
                     if state in missing:
-                        made[each.id] = moment(str(at), self.now)
+                        made[id_] = moment(str(at), self.now)
         return made if covered >= missing else None
 
     def _spans(self, query: Query, whole: ListKey) -> bool:
@@ -165,6 +161,13 @@ class Earlier:
             return begun is None
         since = window_start(window, whole[1], self.now) if window.since in mine else None
         return since is not None and begun <= since
+
+
+def _bare(records: Sequence[Record]) -> Iterator[tuple[str, bytes]]:
+    """Records by id, without enrichments where these are kept apart."""
+    if isinstance(records, KeptRecords):
+        return records.bare()
+    return ((record.id, record.raw) for record in records)
 
 
 def may_be_settled(whole: ListKey, *, whatever_state: bool = False) -> bool:

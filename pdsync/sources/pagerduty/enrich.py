@@ -20,25 +20,26 @@ import msgspec
 
 from pdsync.errors import Diagnostic, Interrupted, PdsyncError, warning
 from pdsync.kinds import DAYS_PER_MONTH
-from pdsync.model import Record
-from pdsync.sources.pagerduty.leaps import Leaps, Rows
+from pdsync.recordfile import KeptRecords, splice
+from pdsync.sources.pagerduty.leaps import Leaps
+from pdsync.sources.pagerduty.leaps import Rows as AnalyticsRows
 from pdsync.sources.pagerduty.listing import Asker, Listing, Tally
 from pdsync.sources.pagerduty.moments import Params, in_utc, moment
 from pdsync.sources.pagerduty.problems import not_again
-from pdsync.sources.pagerduty.records import FieldReader, array, replace, splice
-from pdsync.sources.pagerduty.shelf import Shelf
+from pdsync.sources.pagerduty.records import FieldReader, array, replace
+from pdsync.sources.pagerduty.shelf import Rows, Shelf
 from pdsync.sources.pagerduty.tasks import each, together
 from pdsync.transport import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 _POLICIES_PER_REQUEST = 50
 _SERVICES_PER_REQUEST = 500
 """How many ids one analytics request names.  Few requests matter: some accounts have a daily budget of ten."""
 
 _FEWEST_PER_REQUEST = 50
-_METRICS = msgspec.json.Decoder(Rows)
+_METRICS = msgspec.json.Decoder(AnalyticsRows)
 
 _AT_ONCE = 16
 _VERDICTS = frozenset({401, 402, 403, 429})
@@ -108,9 +109,26 @@ async def read_extra(setting: Setting, name: str, raws: Raws) -> Extra:
         return Extra(unavailable=dict.fromkeys(raws, _reason(failure)))
 
 
-def enriched(kind: str, raws: Raws, found: Mapping[str, Extra]) -> Iterator[Record]:
-    """Records with what was found for each enrichment put into them."""
-    return (_with(kind, id_, raw, found) for id_, raw in raws.items())
+def enriched(kind: str, rows: Rows, found: Mapping[str, Extra], cleaned: Callable[[Rows], Rows]) -> KeptRecords:
+    """Records with what was found for each enrichment, where all of it is kept already.
+
+    `cleaned` gives the same bytes without what may not be in records of the kind.
+    """
+    values = {}
+    for name, extra in found.items():
+        enricher = ENRICHERS.get((kind, name))
+        mine = rows.shelf.rows() | extra.values
+        mine = mine.only(id_ for id_ in rows if id_ in mine)
+        if enricher and enricher.key:
+            rows |= {id_: replace(rows[id_], enricher.key, value) for id_, value in mine.items()}
+        else:
+            values[name] = rows.shelf.block(cleaned(mine).places)
+    reasons = {id_: why for id_ in rows if (why := _reasons(id_, found))}
+    return KeptRecords(rows.shelf.block(cleaned(rows).places), values, reasons)
+
+
+def _reasons(id_: str, found: Mapping[str, Extra]) -> dict[str, str]:
+    return {name: extra.unavailable[id_] for name, extra in found.items() if id_ in extra.unavailable}
 
 
 def shortcomings(kind: str, raws: Raws, found: Mapping[str, Extra]) -> tuple[Diagnostic, ...]:
@@ -122,19 +140,6 @@ def needed_lists(kind: str, wanted: Sequence[tuple[str, str]]) -> list[tuple[str
     """The lists, by kind and parameters, that the wanted enrichments will ask for; each once."""
     enrichers = [ENRICHERS[kind, name] for name, _ in wanted if (kind, name) in ENRICHERS]
     return list(dict.fromkeys(need for enricher in enrichers for need in enricher.needs))
-
-
-def _with(kind: str, id_: str, raw: bytes, found: Mapping[str, Extra]) -> Record:
-    added = {}
-    for name, extra in found.items():
-        if id_ not in extra.values:
-            continue
-        if key := ENRICHERS[kind, name].key:
-            raw = replace(raw, key, extra.values[id_])
-        else:
-            added[name] = extra.values[id_]
-    unavailable = {name: extra.unavailable[id_] for name, extra in found.items() if id_ in extra.unavailable}
-    return Record(id_, splice(raw, added), unavailable)
 
 
 def _notes(kind: str, name: str, extra: Extra, raws: Raws) -> Iterable[Diagnostic]:

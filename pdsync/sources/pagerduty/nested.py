@@ -14,11 +14,12 @@ from urllib.parse import quote
 import msgspec
 
 from pdsync.kinds import KINDS, PARENT, PARENT_PREFIX, Kind, Parent
+from pdsync.recordfile import splice
 from pdsync.sources.pagerduty.apart import Apart
 from pdsync.sources.pagerduty.listing import Lister, Listing, Place, Tally
 from pdsync.sources.pagerduty.moments import wire_params
 from pdsync.sources.pagerduty.problems import unreadable
-from pdsync.sources.pagerduty.records import FieldReader, Malformed, PageReader, splice
+from pdsync.sources.pagerduty.records import FieldReader, Malformed, PageReader
 from pdsync.sources.pagerduty.tasks import together
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from urllib.parse import quote
 
 from pdsync.errors import Interrupted, PdsyncError
 from pdsync.kinds import KINDS, PARENT, Kind, Parent
+from pdsync.recordfile import splice
 from pdsync.sources.pagerduty.moments import Params, body_of, wire_params
 from pdsync.sources.pagerduty.nested import reference
-from pdsync.sources.pagerduty.records import FieldReader, PageReader, splice
+from pdsync.sources.pagerduty.records import FieldReader, PageReader
 from pdsync.sources.pagerduty.tasks import together
 from pdsync.transport import ApiError
 

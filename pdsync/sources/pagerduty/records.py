@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pdsync.errors import SourceError, error
+from pdsync.recordfile import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -49,7 +50,7 @@ class Page:
 
     def put_on(self, shelf: Shelf) -> Page:
         """The same, its bytes on a shelf."""
-        self.places = [shelf.put(raw) for raw in self.raws]
+        self.places = list(map(shelf.put, self.ids, self.raws))
         self.raws = []
         return self
 
@@ -89,7 +90,7 @@ class PageReader:
             page: Any = decode(self._page, content)
         except msgspec.DecodeError as problem:
             raise malformed(self._kind, f"{problem}") from None
-        raws = [one_line(row) for row in page.rows]
+        raws = [one_line(bytes(row)) for row in page.rows]
         ids = [self.id_of(raw) for raw in raws]
         following = "" if page.following is None else str(page.following)
         return Page(ids, raws, more=page.more, total=page.total, following=following, limit=page.limit)
@@ -179,27 +180,6 @@ def _follow(record: Any, path: list[str]) -> Any:
             return None
         record = getattr(record, attribute)
     return record
-
-
-def one_line(raw: Iterable[int] | msgspec.Raw) -> bytes:
-    """JSON bytes without line breaks: a record is one line wherever it is kept.
-
-    A line break inside of a JSON string is escaped, so one in the bytes is only ever between tokens.
-    """
-    text = bytes(raw)
-    return msgspec.json.format(text, indent=-1) if b"\n" in text or b"\r" in text else text
-
-
-def splice(raw: bytes, extra: Mapping[str, bytes]) -> bytes:
-    """The JSON object `raw` with the keys of `extra` (name to JSON bytes) added at its end.
-
-    The same as merging dicts when none of the keys is there yet.
-    """
-    if not extra:
-        return raw
-    added = b",".join(msgspec.json.encode(name) + b":" + value for name, value in extra.items())
-    body = raw.strip()[:-1].rstrip()
-    return body + (b"" if body == b"{" else b",") + added + b"}"
 
 
 def replace(raw: bytes, key: str, value: bytes) -> bytes:

@@ -11,7 +11,6 @@ from pdsync.errors import Diagnostic, error
 from pdsync.kinds import KINDS, PARENT, parents_of, scopes_for
 from pdsync.model import Collection
 from pdsync.privacy import ANY
-from pdsync.recordfile import RecordWriter
 from pdsync.sources.pagerduty import v3
 from pdsync.sources.pagerduty.details import read_details
 from pdsync.sources.pagerduty.earlier import Earlier, SettledReader, cut_off, may_be_settled
@@ -115,7 +114,6 @@ class Run:
         self._earlier = earlier
         self._cleaner = cleaner
         self._shelf = Shelf(aside.spool(), partial(cleaner.clean, ANY))
-        self._records = aside.spool()
         self._listings: Once[ListKey, Listing] = Once()
         self._alone: Once[tuple[str, Params, Params], Listing] = Once()
         self._queried: list[ListKey] = []
@@ -130,6 +128,7 @@ class Run:
         for query in known:
             together_read[self._shares.root((query.kind, query.params))].append(query)
         groups = await together(self._collect(group) for group in together_read.values())
+        self._shelf.flush()
         done = {collection.query: (collection, failure) for group in groups for collection, failure in group}
         return [done.get(query) or (_unknown(query), None) for query in queries]
 
@@ -174,12 +173,11 @@ class Run:
         cost: tuple[int, float],
     ) -> Collection:
         mine = {name: found[name, argument] for name, argument in query.enrich if name != PARENT}
-        writer = RecordWriter(self._records)
-        for record in enriched(query.kind, listing.records, mine):
-            writer.add(record.id, self._cleaner.finish(query.kind, record.raw), record.unavailable)
+        rows = self._shelf.rows() | listing.records
+        records = enriched(query.kind, rows, mine, partial(self._cleaned, query.kind))
         return Collection(
             query,
-            writer.done(),
+            records,
             listing.problem,
             *cost,
             (*listing.notes, *shortcomings(query.kind, listing.records, mine)),
@@ -189,6 +187,13 @@ class Run:
             private=self._cleaner.left_in(query.kind),
             sharing=self._taker.told((query.kind, query.params), self._queried),
         )
+
+    def _cleaned(self, kind: str, rows: Rows) -> Rows:
+        """The same without what is left in of kinds that read it, which is nothing where all read the same."""
+        if self._cleaner.is_done(kind):
+            return rows
+        clean = partial(self._cleaner.clean, kind)
+        return rows | self._shelf.keep((id_, less) for id_, raw in rows.items() if (less := clean(raw)) is not raw)
 
     # --- enrichments
 

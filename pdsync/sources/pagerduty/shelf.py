@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Self
 
+from pdsync.model import raw_digest
+from pdsync.recordfile import Block, line, one_line
+
 if TYPE_CHECKING:
     from pdsync.spool import Spool
 
 Cleaner = Callable[[bytes], bytes]
 
 Kept = bytes | int
-"""The bytes of a record, or where they stand in the spool: offset and size in one number, which costs the least."""
+"""The bytes of a record, or where they stand in the spool: digest, offset and size in one number, which costs least."""
 
-_SIZE_BITS = 32
-_SIZE = (1 << _SIZE_BITS) - 1
+_SIZE_BITS, _OFFSET_BITS, _DIGEST_SIZE = 32, 48, 16
+_SIZE, _OFFSET = (1 << _SIZE_BITS) - 1, (1 << _OFFSET_BITS) - 1
 
 
 class Shelf:
-    """Keeps bytes: in a spool, or in memory if there is none.
+    """Keeps bytes: in a spool, as the lines that a snapshot's file has, or in memory if there is none.
 
     Args:
         spool: where they are put.
@@ -29,18 +32,38 @@ class Shelf:
         self._spool = spool
         self._clean = clean
 
-    def put(self, raw: bytes) -> Kept:
-        """Keep the bytes of a record."""
+    def put(self, id_: str, raw: bytes) -> Kept:
+        """Keep the bytes of a record, or what belongs to it."""
         if self._clean:
             raw = self._clean(raw)
-        return raw if self._spool is None else self._spool.append(raw) << _SIZE_BITS | len(raw)
+        if self._spool is None:
+            return raw
+        raw = one_line(raw)
+        text, inside = line(id_, raw)
+        offset = self._spool.append(text) + inside
+        return (int.from_bytes(raw_digest(raw), "big") << _OFFSET_BITS | offset) << _SIZE_BITS | len(raw)
 
     def get(self, place: Kept) -> bytes:
         """The bytes that were put there."""
         if isinstance(place, bytes):
             return place
         assert self._spool is not None
-        return self._spool.read(place >> _SIZE_BITS, place & _SIZE)
+        return self._spool.read(place >> _SIZE_BITS & _OFFSET, place & _SIZE)
+
+    def block(self, places: Mapping[str, Kept]) -> Block:
+        """What was put at some places, by id, to be kept as it stands in the spool."""
+        assert self._spool is not None
+        block = Block(self._spool)
+        for id_, place in places.items():
+            assert isinstance(place, int)
+            digest = (place >> _SIZE_BITS + _OFFSET_BITS).to_bytes(_DIGEST_SIZE, "big")
+            block.add(id_, place >> _SIZE_BITS & _OFFSET, place & _SIZE, digest)
+        return block
+
+    def flush(self) -> None:
+        """Have all that was put here be there for other threads, too."""
+        if self._spool is not None:
+            self._spool.flush()
 
     def rows(self, places: dict[str, Kept] | None = None) -> Rows:
         """Records by id, from where each was put."""
@@ -48,7 +71,7 @@ class Shelf:
 
     def keep(self, records: Iterable[tuple[str, bytes]]) -> Rows:
         """Records by id, put here."""
-        return Rows(self, {id_: self.put(raw) for id_, raw in records})
+        return Rows(self, {id_: self.put(id_, raw) for id_, raw in records})
 
 
 class Rows(MutableMapping[str, bytes]):
@@ -64,7 +87,7 @@ class Rows(MutableMapping[str, bytes]):
         return self.shelf.get(self.places[id_])
 
     def __setitem__(self, id_: str, raw: bytes) -> None:
-        self.places[id_] = self.shelf.put(raw)
+        self.places[id_] = self.shelf.put(id_, raw)
 
     def __delitem__(self, id_: str) -> None:
         del self.places[id_]
@@ -99,7 +122,7 @@ class Rows(MutableMapping[str, bytes]):
         """The places of others, on this shelf."""
         if isinstance(other, Rows) and other.shelf is self.shelf:
             return other.places
-        return {id_: self.shelf.put(raw) for id_, raw in other.items()}
+        return {id_: self.shelf.put(id_, raw) for id_, raw in other.items()}
 
 
 IN_MEMORY = Shelf()

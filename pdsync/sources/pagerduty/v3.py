@@ -13,7 +13,8 @@ import msgspec
 
 from pdsync.errors import warning
 from pdsync.kinds import KINDS
-from pdsync.sources.pagerduty.records import FieldReader, array, splice
+from pdsync.recordfile import splice
+from pdsync.sources.pagerduty.records import FieldReader, array
 from pdsync.sources.pagerduty.records import replace as replace_key
 from pdsync.transport import ApiError
 
