@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, overload
 import msgspec
 
 from pdsync.model import Record, raw_digest
-from pdsync.spool import blocks
+from pdsync.spool import Held, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -58,7 +58,7 @@ class Block:
     """Lines in a file, not necessarily one after the other: of each its id, where its bytes are, and their digest."""
 
     def __init__(self, source: Readable) -> None:
-        self._source = source
+        self.source = source
         self.ids: list[str] = []
         self._offsets = array("Q")
         self._sizes = array("Q")
@@ -76,11 +76,15 @@ class Block:
 
     def raw(self, number: int) -> bytes:
         """The bytes of a line.  Raises `OSError`."""
-        return self._source.read(self._offsets[number], self._sizes[number])
+        return self.source.read(self._offsets[number], self._sizes[number])
 
     def length(self, number: int) -> int:
         """How many they are."""
         return self._sizes[number]
+
+    def offset(self, number: int) -> int:
+        """Where they begin."""
+        return self._offsets[number]
 
     def digest(self, number: int) -> bytes:
         """Their digest."""
@@ -99,7 +103,7 @@ class Block:
     def lines(self) -> Iterator[bytes]:
         """The lines, in blocks of any size: as they stand, where they follow each other."""
         for begin, end in self._stretches():
-            yield from blocks(self._source, begin, end)
+            yield from blocks(self.source, begin, end)
 
     def _stretches(self) -> Iterator[tuple[int, int]]:
         begin = end = 0
@@ -115,24 +119,24 @@ class Block:
 
 
 class _Pieces:
-    """The bytes of a record that is in pieces: its own, and the values of enrichments by name."""
+    """The bytes of a record that is in pieces: its own, and the values of enrichments."""
 
-    __slots__ = ("_row", "_rows", "_values")
+    __slots__ = ("_number", "_records")
 
-    def __init__(self, rows: Block, row: int, values: Mapping[str, tuple[Block, int]]) -> None:
-        self._rows = rows
-        self._row = row
-        self._values = values
+    def __init__(self, records: KeptRecords, number: int) -> None:
+        self._records = records
+        self._number = number
 
     def __len__(self) -> int:
         """As many as `splice` makes of them if there is no space before the last brace."""
-        values = self._values.items()
-        added = sum(len(_encode(name)) + 2 + block.length(number) for name, (block, number) in values)
-        return self._rows.length(self._row) + added
+        found = self._records.pieces(self._number).items()
+        added = sum(len(_encode(name)) + 2 + block.length(number) for name, (block, number) in found)
+        return self._records.rows.length(self._number) + added
 
     def __call__(self) -> bytes:
+        found = self._records.pieces(self._number).items()
         return splice(
-            self._rows.raw(self._row), {name: block.raw(number) for name, (block, number) in self._values.items()}
+            self._records.rows.raw(self._number), {name: block.raw(number) for name, (block, number) in found}
         )
 
 
@@ -191,26 +195,34 @@ class KeptRecords(Sequence[Record]):
         return f"<{len(self)} records>"
 
     def _record(self, number: int) -> Record:
-        rows = self.rows
-        id_ = rows.ids[number]
-        values = {
-            name: (self._values[name], there) for name, at in self._at.items() if (there := at[number]) != _ABSENT
-        }
-        digest = rows.digest(number)
-        if values:
-            digest = raw_digest(
-                b"".join([digest, *(name.encode() + block.digest(there) for name, (block, there) in values.items())])
-            )
-        return Record(id_, _Pieces(rows, number, values), self._unavailable.get(id_, _NOTHING), digest)
+        id_ = self.rows.ids[number]
+        return Record(id_, _Pieces(self, number), self._unavailable.get(id_, _NOTHING), self._digests[number])
+
+    @cached_property
+    def _digests(self) -> Sequence[bytes]:
+        """What tells each record from others: the digest of its own bytes, or one of those of all its pieces."""
+        own = [self.rows.digest(number) for number in range(len(self))]
+        if not self._values:
+            return own
+        return [self._whole_digest(digest, number) for number, digest in enumerate(own)]
+
+    def _whole_digest(self, own: bytes, number: int) -> bytes:
+        found = self.pieces(number).items()
+        told = [name.encode() + block.digest(there) for name, (block, there) in found]
+        return raw_digest(b"".join((own, *told))) if told else own
+
+    def pieces(self, number: int) -> dict[str, tuple[Block, int]]:
+        """Where the values of enrichments are that belong into a record, by name."""
+        found = ((name, at[number]) for name, at in self._at.items())
+        return {name: (self._values[name], there) for name, there in found if there != _ABSENT}
 
     def bare(self) -> Iterator[tuple[str, bytes]]:
         """Each record as it was listed, by id."""
         return ((id_, self.rows.raw(number)) for number, id_ in enumerate(self.rows.ids))
 
-    def values(self, name: str) -> Iterator[tuple[str, bytes]]:
+    def values(self, name: str) -> Block:
         """What an enrichment has, by record id."""
-        block = self._values.get(name)
-        return ((id_, block.raw(number)) for number, id_ in enumerate(block.ids)) if block else iter(())
+        return self._values.get(name) or Block(Held(b""))
 
     def blocks(self) -> Iterator[tuple[str, Lines]]:
         """All that there is to write, by name: the records, the values of each enrichment, why there are none."""

@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pdsync.kinds import KINDS, Kind, Settled, Window, window_start
-from pdsync.recordfile import KeptRecords
+from pdsync.recordfile import Block, KeptRecords
 from pdsync.sources.pagerduty.listing import Lister, Listing, Tally, counted
 from pdsync.sources.pagerduty.moments import Params, Span, moment, span_of, unbounded
 from pdsync.sources.pagerduty.records import FieldReader, taken_apart
 from pdsync.sources.pagerduty.shares import box_of, local_filters, without_local
-from pdsync.sources.pagerduty.shelf import Rows, Shelf
+from pdsync.sources.pagerduty.shelf import Rows, Shelf, rows_of
 from pdsync.sources.pagerduty.tasks import together
+from pdsync.spool import Held
 
 if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
@@ -74,13 +75,13 @@ class Earlier:
         return timedelta() <= age < A_DAY
 
     def of_today(self, kind: str, name: str, argument: str, ids: AbstractCollection[str], shelf: Shelf) -> Known:
-        """What was read of a daily enrichment less than a day ago, with the same argument; put on a shelf."""
+        """What was read of a daily enrichment less than a day ago, with the same argument."""
         values = shelf.rows()
         oldest = ""
         for collection in self._collections(kind) if ids else ():
             read_at = self._read_at(collection, name)
             if (name, argument) in collection.query.enrich and self._is_of_today(read_at):
-                values.add_missing(shelf.keep(self._values(collection, name, ids)))
+                values = values.and_missing(self._values(collection, name, ids))
                 oldest = min(filter(None, (oldest, read_at)))
         return Known(values, oldest if values else "")
 
@@ -89,13 +90,13 @@ class Earlier:
         values = shelf.rows()
         for collection in self._collections(kind) if ids else ():
             if (name, argument) in collection.query.enrich:
-                values.add_missing(shelf.keep(self._values(collection, name, ids)))
+                values = values.and_missing(self._values(collection, name, ids))
         return values
 
-    def _values(self, collection: Collection, name: str, ids: AbstractCollection[str]) -> Iterator[tuple[str, bytes]]:
+    def _values(self, collection: Collection, name: str, ids: AbstractCollection[str]) -> Rows:
         records = collection.records
-        found = records.values(name) if isinstance(records, KeptRecords) else ()
-        return ((id_, value) for id_, value in found if id_ in ids)
+        found = rows_of(records.values(name) if isinstance(records, KeptRecords) else Block(Held(b"")))
+        return found.only(id_ for id_ in found if id_ in ids)
 
     def whole(self, query: Query) -> Collection | None:
         """The collection of a query about analytics that was read whole less than a day ago."""

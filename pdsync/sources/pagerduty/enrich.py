@@ -117,14 +117,14 @@ def enriched(kind: str, rows: Rows, found: Mapping[str, Extra], cleaned: Callabl
     values = {}
     for name, extra in found.items():
         enricher = ENRICHERS.get((kind, name))
-        mine = rows.shelf.rows() | extra.values
+        mine = extra.values if isinstance(extra.values, Rows) else rows.shelf.rows() | extra.values
         mine = mine.only(id_ for id_ in rows if id_ in mine)
         if enricher and enricher.key:
             rows |= {id_: replace(rows[id_], enricher.key, value) for id_, value in mine.items()}
         else:
-            values[name] = rows.shelf.block(cleaned(mine).places)
+            values[name] = cleaned(mine).block()
     reasons = {id_: why for id_ in rows if (why := _reasons(id_, found))}
-    return KeptRecords(rows.shelf.block(cleaned(rows).places), values, reasons)
+    return KeptRecords(cleaned(rows).block(), values, reasons)
 
 
 def _reasons(id_: str, found: Mapping[str, Extra]) -> dict[str, str]:

@@ -193,7 +193,7 @@ class Run:
         if self._cleaner.is_done(kind):
             return rows
         clean = partial(self._cleaner.clean, kind)
-        return rows | self._shelf.keep((id_, less) for id_, raw in rows.items() if (less := clean(raw)) is not raw)
+        return self._shelf.rows() | rows | self._shelf.keep((id_, less) for id_, raw in rows.items() if (less := clean(raw)) is not raw)
 
     # --- enrichments
 
@@ -236,10 +236,10 @@ class Run:
         extra = await read_extra(setting, name, raws.only(id_ for id_ in raws if id_ not in values))
         reasons = self._reasons(kind, name, extra.unavailable)
         older = self._of_today(kind, wish, reasons)
-        values = values | extra.values | older.values
+        found = self._shelf.rows() | values | extra.values | older.values if extra.values or older.values else values
         left = {id_: reason for id_, reason in reasons.items() if id_ not in older.values}
         stale = {id_: (reasons[id_], older.read_at) for id_ in older.values}
-        return Extra(values, left, stale), min(filter(None, (read_at, older.read_at)), default="")
+        return Extra(found, left, stale), min(filter(None, (read_at, older.read_at)), default="")
 
     def _known(self, kind: str, wish: tuple[str, str], listings: Sequence[Listing]) -> tuple[Rows, str]:
         """Values that need not be read: of settled records, and of the day."""
@@ -249,7 +249,7 @@ class Run:
             return values, ""
         ids: set[str] = set().union(*(listing.records.keys() for listing in listings))
         today = self._of_today(kind, wish, ids - values.keys())
-        return values | today.values, today.read_at
+        return values.and_missing(today.values), today.read_at
 
     def _of_today(self, kind: str, wish: tuple[str, str], ids: AbstractCollection[str]) -> Known:
         """Values of an enrichment that were read less than a day ago, if they are those of the day."""

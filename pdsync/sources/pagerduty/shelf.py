@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Self
 
 from pdsync.model import raw_digest
 from pdsync.recordfile import Block, line, one_line
+from pdsync.spool import Spool
 
 if TYPE_CHECKING:
-    from pdsync.spool import Spool
+    from pdsync.spool import Readable
 
 Cleaner = Callable[[bytes], bytes]
 
@@ -24,11 +25,11 @@ class Shelf:
     """Keeps bytes: in a spool, as the lines that a snapshot's file has, or in memory if there is none.
 
     Args:
-        spool: where they are put.
+        spool: where they are put; from anything else than a spool, they are only read.
         clean: takes out what must not be stored, not even for a moment.
     """
 
-    def __init__(self, spool: Spool | None = None, clean: Cleaner | None = None) -> None:
+    def __init__(self, spool: Readable | None = None, clean: Cleaner | None = None) -> None:
         self._spool = spool
         self._clean = clean
 
@@ -38,10 +39,10 @@ class Shelf:
             raw = self._clean(raw)
         if self._spool is None:
             return raw
+        assert isinstance(self._spool, Spool)
         raw = one_line(raw)
         text, inside = line(id_, raw)
-        offset = self._spool.append(text) + inside
-        return (int.from_bytes(raw_digest(raw), "big") << _OFFSET_BITS | offset) << _SIZE_BITS | len(raw)
+        return _place(raw_digest(raw), self._spool.append(text) + inside, len(raw))
 
     def get(self, place: Kept) -> bytes:
         """The bytes that were put there."""
@@ -50,19 +51,15 @@ class Shelf:
         assert self._spool is not None
         return self._spool.read(place >> _SIZE_BITS & _OFFSET, place & _SIZE)
 
-    def block(self, places: Mapping[str, Kept]) -> Block:
-        """What was put at some places, by id, to be kept as it stands in the spool."""
+    @property
+    def file(self) -> Readable:
+        """Where it is that bytes are put."""
         assert self._spool is not None
-        block = Block(self._spool)
-        for id_, place in places.items():
-            assert isinstance(place, int)
-            digest = (place >> _SIZE_BITS + _OFFSET_BITS).to_bytes(_DIGEST_SIZE, "big")
-            block.add(id_, place >> _SIZE_BITS & _OFFSET, place & _SIZE, digest)
-        return block
+        return self._spool
 
     def flush(self) -> None:
         """Have all that was put here be there for other threads, too."""
-        if self._spool is not None:
+        if isinstance(self._spool, Spool):
             self._spool.flush()
 
     def rows(self, places: dict[str, Kept] | None = None) -> Rows:
@@ -72,6 +69,17 @@ class Shelf:
     def keep(self, records: Iterable[tuple[str, bytes]]) -> Rows:
         """Records by id, put here."""
         return Rows(self, {id_: self.put(id_, raw) for id_, raw in records})
+
+
+def _place(digest: bytes, offset: int, size: int) -> int:
+    return (int.from_bytes(digest, "big") << _OFFSET_BITS | offset) << _SIZE_BITS | size
+
+
+def rows_of(block: Block) -> Rows:
+    """What stands in a file already."""
+    found = enumerate(block.ids)
+    places = {id_: _place(block.digest(n), block.offset(n), block.length(n)) for n, id_ in found}
+    return Rows(Shelf(block.source), places)
 
 
 class Rows(MutableMapping[str, bytes]):
@@ -105,6 +113,10 @@ class Rows(MutableMapping[str, bytes]):
         """Those of both; where both have an id, the other's."""
         return Rows(self.shelf, self.places | self._taken(other))
 
+    def and_missing(self, other: Rows) -> Rows:
+        """Those of both, on this shelf; the others as they are where there are none here."""
+        return Rows(self.shelf, self._taken(other) | self.places) if self else other
+
     def add_missing(self, other: Mapping[str, bytes]) -> None:
         """Take in those of another whose ids are not here."""
         for id_, place in self._taken(other).items():
@@ -117,6 +129,15 @@ class Rows(MutableMapping[str, bytes]):
     def only(self, wanted: Iterable[str]) -> Rows:
         """Those with these ids, in the order of the ids."""
         return Rows(self.shelf, {id_: self.places[id_] for id_ in wanted})
+
+    def block(self) -> Block:
+        """The same, to be kept as it stands in the shelf's file."""
+        block = Block(self.shelf.file)
+        for id_, place in self.places.items():
+            assert isinstance(place, int)
+            digest = (place >> _SIZE_BITS + _OFFSET_BITS).to_bytes(_DIGEST_SIZE, "big")
+            block.add(id_, place >> _SIZE_BITS & _OFFSET, place & _SIZE, digest)
+        return block
 
     def _taken(self, other: Mapping[str, bytes]) -> dict[str, Kept]:
         """The places of others, on this shelf."""
