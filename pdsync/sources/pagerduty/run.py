@@ -193,7 +193,11 @@ class Run:
         if self._cleaner.is_done(kind):
             return rows
         clean = partial(self._cleaner.clean, kind)
-        return self._shelf.rows() | rows | self._shelf.keep((id_, less) for id_, raw in rows.items() if (less := clean(raw)) is not raw)
+        return (
+            self._shelf.rows()
+            | rows
+            | self._shelf.keep((id_, less) for id_, raw in rows.items() if (less := clean(raw)) is not raw)
+        )
 
     # --- enrichments
 

@@ -78,7 +78,7 @@ def _place(digest: bytes, offset: int, size: int) -> int:
 def rows_of(block: Block) -> Rows:
     """What stands in a file already."""
     found = enumerate(block.ids)
-    places = {id_: _place(block.digest(n), block.offset(n), block.length(n)) for n, id_ in found}
+    places: dict[str, Kept] = {id_: _place(block.digest(n), block.offset(n), block.length(n)) for n, id_ in found}
     return Rows(Shelf(block.source), places)
 
 
