@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ipaddress
+import os
 import ssl
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,8 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pdsync import trust
-from pdsync.errors import UsageError
+from pdsync.errors import StateError, UsageError
 from pdsync.github.api import GitHub, GitHubError
+from pdsync.state.backends.objects import open_bucket, parse_object_url
+from pdsync.state.backends.patience import NoAnswer
 from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, FixedHeaders, Unreachable
 from tests.source.loopback import OK, FakeTime, Script, Tape, serving
 
@@ -169,6 +172,25 @@ def test_github_is_asked_in_the_same_way(server: Server, monkeypatch: pytest.Mon
     assert ("not trusted" in told.detail, "SSL_CERT_FILE" in told.hint, waits) == (True, True, [])
     monkeypatch.setenv("SSL_CERT_FILE", str(server.authority))
     assert ask() is not None
+
+
+def test_a_bucket_is_asked_in_the_same_way(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Untrusted it is asked once, and why is said; named in the environment it is trusted."""
+    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(name, value)
+    location = parse_object_url(f"s3://acme-bucket/x?region=eu-west-1&endpoint={server.url}")
+    with pytest.raises(StateError) as caught:
+        open_bucket(location, os.environ).get("ledger.jsonl")
+    told = caught.value.diagnostics[0]
+    assert ("not trusted (UnknownIssuer)" in told.detail, "SSL_CERT_FILE" in told.hint) == (True, True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(server.authority))
+    server.tape.requests.clear()
+    with pytest.raises(NoAnswer):  # what this server says is no object
+        open_bucket(location, os.environ).get("ledger.jsonl")
+    assert len(server.tape.requests) == 1
+    monkeypatch.setenv("SSL_CERT_FILE", str(server.authority) + " absent")
+    with pytest.raises(UsageError):
+        open_bucket(location, os.environ)
 
 
 def test_the_certificates_are_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:

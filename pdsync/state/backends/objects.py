@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -28,6 +29,7 @@ from pdsync.errors import StateError, UsageError, error
 from pdsync.state.backends import Stored
 from pdsync.state.backends.patience import NoAnswer
 from pdsync.state.backends.remote import Conflict, Seen
+from pdsync.trust import HINT, VARIABLES, trusted_certificates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -213,6 +215,8 @@ class ObjectBucket:
         except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as refused:
             raise self._failed(name, refused, f"Check {self._provider.credentials}.") from None
         except (exceptions.BaseError, OSError, ValueError) as problem:
+            if _UNTRUSTED.search(str(problem)):
+                raise self._failed(name, problem, f"{HINT[0].upper()}{HINT[1:]}.") from None
             if _is_final(problem):
                 raise self._failed(name, problem, f"Check the URL and {self._provider.credentials}.") from None
             raise NoAnswer(_in_words(problem)) from None
@@ -247,7 +251,7 @@ def open_bucket(location: Location, environment: Mapping[str, str]) -> ObjectBuc
             location.bucket,
             prefix=location.prefix or None,
             config={name: value for name, value in config.items() if value},
-            client_options={**CLIENT, "allow_http": endpoint.startswith("http://")},
+            client_options={**CLIENT, "allow_http": endpoint.startswith("http://"), **_trusted(environment)},
             retry_config=ONCE,
         )
         return ObjectBucket(store, location.scheme, location.url)
@@ -255,6 +259,14 @@ def open_bucket(location: Location, environment: Mapping[str, str]) -> ObjectBuc
         detail = f"{location.url}: {_in_words(problem)}"
         hint = f"Check {provider.credentials}."
         raise StateError(error("PD554", f"{provider.name} cannot be opened", detail=detail, hint=hint)) from None
+
+
+def _trusted(environment: Mapping[str, str]) -> dict[str, str]:
+    """The file that the environment names, which obstore knows on some systems only; what the system trusts it does."""
+    if any(environment.get(name) for name in VARIABLES):
+        trusted_certificates()  # says what is wrong with them
+    file = environment.get(VARIABLES[0])
+    return {"root_certificate": Path(file).read_text(encoding="utf-8")} if file else {}
 
 
 def _check_endpoint(endpoint: str) -> None:
@@ -275,6 +287,7 @@ _CODE = re.compile(r"<Code>([^<]{1,80})</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{1,300})</Message>")
 _REQUEST = re.compile(r"^Generic \S+ error: Error performing [A-Z]+ \S+ in \S+ - ")
 _QUERY = re.compile(r"\?[^\s\"')]*")
+_UNTRUSTED = re.compile(r"InvalidCertificate\(\s*(\w+)")
 _PASSING = frozenset({"408", "409", "425", "429"})
 _LONGEST = 300
 
@@ -295,6 +308,8 @@ def _code(text: str) -> str:
 
 def _in_words(problem: Exception) -> str:
     """What went wrong, without what follows a `?` (it may be a signature) and without obstore's inner structure."""
+    if untrusted := _UNTRUSTED.search(str(problem)):
+        return f"its certificate is not trusted ({untrusted[1]})"
     text = str(problem).partition("\n\nDebug source")[0]
     status, code, message = _STATUS.search(text), _code(text), _MESSAGE.search(text)
     if code:
