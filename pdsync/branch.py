@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pdsync.causes import History
 from pdsync.commands import Sides, keep_snapshot, plan_read, queries, take_snapshot, wanted_paths
-from pdsync.model import Catalog, Existing, Ledger, Snapshot
+from pdsync.model import Catalog, Ledger, Snapshot
 from pdsync.pinned import PinnedReader
 from pdsync.plan import Scope
 from pdsync.plan.branch import with_branch
@@ -17,10 +17,9 @@ from pdsync.state.store import StateStore
 from pdsync.targets import ValidatingReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Callable
 
-    from pdsync.model import ExistingEntity, MappingRule, Plan
+    from pdsync.model import MappingRule, Plan
     from pdsync.snapshots import Fetching
     from pdsync.sources import Source
 
@@ -51,10 +50,9 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What was read, once for both plans."""
+    """What both plans stand on beside what the reader has told once."""
 
     snapshot: Snapshot
-    existing: Existing
     ledger: Ledger
 
 
@@ -68,9 +66,9 @@ async def plan_branch_online(
     async with asyncio.TaskGroup() as group:
         fetching = group.create_task(take_snapshot(both, source, ground.store, how=how, progress=ground.progress))
         paths = _paths(catalog, base.catalog, ledger)
-        reading = group.create_task(ground.reader.read(paths, ground.progress, ledger.entities))
+        group.create_task(ground.reader.read(paths, ground.progress, ledger.entities))
     notes = await asyncio.to_thread(keep_snapshot, ground.store, fetching.result())
-    plan = await _planned(catalog, base, _Seen(fetching.result(), reading.result(), ledger), ground)
+    plan = await _planned(catalog, base, _Seen(fetching.result(), ledger), ground)
     return replace(plan, diagnostics=(*notes, *plan.diagnostics))
 
 
@@ -78,8 +76,8 @@ async def plan_branch_from(catalog: Catalog, base: Base, snapshot: Snapshot, gro
     """The same from a snapshot that was taken before: what it lacks of a query, it lacks for the plan that asks it."""
     ledger = ground.store.load()
     ground = replace(ground, reader=PinnedReader(ground.reader))
-    existing = await ground.reader.read(_paths(catalog, base.catalog, ledger), ground.progress, ledger.entities)
-    return await _planned(catalog, base, _Seen(snapshot, existing, ledger), ground)
+    await ground.reader.read(_paths(catalog, base.catalog, ledger), ground.progress, ledger.entities)
+    return await _planned(catalog, base, _Seen(snapshot, ledger), ground)
 
 
 def _together(catalog: Catalog, base: Catalog) -> tuple[MappingRule, ...]:
@@ -109,7 +107,7 @@ async def _one(catalog: Catalog, seen: _Seen, ground: Ground) -> Plan:
     own = {query: collections[query] for query in queries(catalog) if query in collections}
     return await plan_read(
         Sides(catalog, replace(seen.snapshot, collections=own), ground.target),
-        _limited(seen.existing, wanted_paths(catalog, seen.ledger)),
+        await ground.reader.read(wanted_paths(catalog, seen.ledger)),
         ground.reader,
         ground.store,
         seen.ledger,
@@ -118,19 +116,3 @@ async def _one(catalog: Catalog, seen: _Seen, ground: Ground) -> Plan:
         progress=ground.progress,
         validating=ground.reader if ground.validate else None,
     )
-
-
-def _limited(existing: Existing, wanted: Mapping[str, AbstractSet[str]]) -> Existing:
-    """What is there of these paths alone."""
-    entities = {
-        key: _under(entity, paths)
-        for key, entity in existing.entities.items()
-        if (paths := wanted.get(key.blueprint)) is not None
-    }
-    return replace(existing, entities=entities)
-
-
-def _under(entity: ExistingEntity, paths: AbstractSet[str]) -> ExistingEntity:
-    if entity.fields.keys() <= paths:
-        return entity
-    return replace(entity, fields={path: value for path, value in entity.fields.items() if path in paths})

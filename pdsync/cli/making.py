@@ -78,12 +78,13 @@ def make_again(session: Session, old: Plan, asking: Asking, ref: str | None = No
 
 def base_of(session: Session, ref: str) -> Base:
     """What a plan is compared with; where the commit has no catalog yet, an empty one.  Raises `CatalogError`."""
-    catalog = session.catalog  # what is wrong with this one is said first
+    session.loaded  # noqa: B018  what is wrong with this one is said first
     then = session.history.base(ref)
-    empty = replace(catalog, rules=(), blueprints={}, tree="", commit=then.commit, diagnostics=())
+    catalog = session.catalog_beside(then.catalog.diagnostics if then.catalog else ())
     if then.catalog is None:
         session.progress.note(f"{ref} has no catalog yet: all of it is this branch's.")
-    return Base(ref, then.commit, then.catalog or empty)
+    empty = replace(catalog, rules=(), blueprints={}, tree="", commit=then.commit)
+    return Base(ref, then.commit, replace(then.catalog or empty, diagnostics=()))
 
 
 async def _alone(session: Session, taken: Snapshot | None, asking: Asking, scope: Scope) -> Plan:

@@ -20,6 +20,7 @@ from pdsync.cli.session import Session
 from pdsync.cli.together import FETCHING, SCOPE, refuse, refuse_clashes
 from pdsync.errors import UsageError, error
 from pdsync.plan import Scope
+from pdsync.plan.branch import parts
 from pdsync.plan.document import parse_plan, plan_chunks, plan_document
 from pdsync.plan.saved import to_review
 from pdsync.plan.verdict import plan_exit_code, refusal
@@ -220,10 +221,19 @@ def plan(
     else:
         made = make_plan(session, scope, asking, base_of(session, ref) if ref is not None else None)
         click.echo(plan_in(made, form, session), nl=False)
-    session.tell((*made.diagnostics, *refusal(made)))
+    tell_problems(session, made)
     session.events([{"type": "plan", "fingerprint": made.fingerprint, "changes": len(made.changes)}])
     keep_plan(session, made, out)
     return plan_exit_code(made, detailed=detailed_exitcode)
+
+
+def tell_problems(session: Session, made: Plan) -> None:
+    """Print what there is to say of a plan; of one beside a base, what is the branch's doing apart from the rest."""
+    if made.branch is None:
+        session.tell((*made.diagnostics, *refusal(made)))
+        return
+    mine, rest = parts(made)
+    session.tell_apart((*mine.diagnostics, *refusal(mine)), (*rest.diagnostics, *refusal(rest)))
 
 
 def keep_plan(session: Session, made: Plan, out: Path | None) -> None:

@@ -72,16 +72,35 @@ class Session:
     # -- what is read
 
     @cached_property
-    def catalog(self) -> Catalog:
-        """The catalog, its warnings printed once.  Raises `CatalogError`."""
+    def loaded(self) -> Catalog:
+        """The catalog with its warnings, which nobody has said yet.  Raises `CatalogError`."""
+        from dataclasses import replace
+
         from pdsync.catalog import catalog_revision, load_catalog
 
         catalog = load_catalog(self.options.catalog, environment=self.options.environment)
         commit, dirty = catalog_revision(self.options.catalog)
-        self.tell(catalog.diagnostics)
+        return replace(catalog, commit=commit, dirty=dirty)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The catalog, its warnings printed once.  Raises `CatalogError`."""
         from dataclasses import replace
 
-        return replace(catalog, commit=commit, dirty=dirty, diagnostics=())
+        self.tell(self.loaded.diagnostics)
+        return replace(self.loaded, diagnostics=())
+
+    def catalog_beside(self, base: Sequence[Diagnostic]) -> Catalog:
+        """The catalog, its warnings told apart from those that a base has as well."""
+        from dataclasses import replace
+
+        from pdsync.plan.branch import not_known
+
+        if "catalog" not in vars(self):  # else they are printed already
+            mine = not_known(self.loaded.diagnostics, base)
+            self.tell_apart(mine, not_known(self.loaded.diagnostics, mine))
+            self.catalog = replace(self.loaded, diagnostics=())
+        return self.catalog
 
     @property
     def history(self) -> CatalogHistory:
@@ -261,15 +280,21 @@ class Session:
 
     # -- what is said
 
-    def tell(self, diagnostics: Sequence[Diagnostic]) -> None:
-        """Print diagnostics to stderr: all of them, or only errors when quiet."""
+    def tell(self, diagnostics: Sequence[Diagnostic], title: str = "", **told: str) -> None:
+        """Print diagnostics to stderr: all of them, or only errors when quiet; `told` goes into their events."""
         shown = [d for d in diagnostics if not self.options.quiet or d.severity == Severity.ERROR]
         if not self.options.verbose:
             shown = [d for d in shown if d.severity != Severity.NOTE]
         if shown:
             color = color_wanted(self.options.color, sys.stderr)
-            click.echo(render_diagnostics(shown, "text", color=color), err=True)
-        self.events([diagnostic_event(d) for d in diagnostics])
+            head = f"{title}\n\n" if title else ""
+            click.echo(head + render_diagnostics(shown, "text", color=color), err=True)
+        self.events([diagnostic_event(d) | told for d in diagnostics])
+
+    def tell_apart(self, mine: Sequence[Diagnostic], rest: Sequence[Diagnostic]) -> None:
+        """Print what is a branch's doing, and apart from it what there is without it as well."""
+        self.tell(mine, "Of this branch:", part="branch")
+        self.tell(rest, "With or without this branch:", part="rest")
 
     def events(self, events: Sequence[dict[str, Any]]) -> None:
         """Append events to the file of --json-into, one JSON object a line."""

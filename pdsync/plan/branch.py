@@ -41,7 +41,7 @@ def with_branch(plan: Plan, base: Plan, ref: str, commit: str) -> Plan:
         withheld=_without(plan.withheld, base.withheld),
         held=_without(plan.held, base.held),
         guards=_without(plan.guards, base.guards),
-        diagnostics=_not_known(plan.diagnostics, base.diagnostics),
+        diagnostics=not_known(plan.diagnostics, base.diagnostics),
     )
     numbers = _numbers(branch)
     why = {(c.target, c.key, c.action): c.cause for c in base.changes}
@@ -73,7 +73,7 @@ def parts(plan: Plan) -> tuple[Plan, Plan]:
         withheld=withheld,
         held=held,
         guards=_without(plan.guards, branch.guards),
-        diagnostics=_not_known(plan.diagnostics, branch.diagnostics),
+        diagnostics=not_known(plan.diagnostics, branch.diagnostics),
         summary=summary_of(rest, withheld=len(withheld), held=len(held)),
     )
     return one, other
@@ -114,8 +114,8 @@ def _without(some: Iterable[T], others: Iterable[T]) -> tuple[T, ...]:
     return tuple(each for each in some if each not in known)
 
 
-def _not_known(some: Iterable[Diagnostic], others: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Those that the others do not say as well, wherever: an edit above it moves a line."""
+def not_known(some: Iterable[Diagnostic], others: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Those diagnostics that the others do not say as well, wherever: an edit above it moves a line."""
     known = {_said(each) for each in others}
     return tuple(each for each in some if _said(each) not in known)
 

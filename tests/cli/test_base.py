@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 from git import Repo
 
@@ -102,6 +104,49 @@ def test_a_saved_plan_with_a_base_is_applied(branched: Workspace) -> None:
     assert "What this branch changes" in branched.ok("show", "saved.pdplan").out
     branched.run("apply", "saved.pdplan")
     assert branched.changes() == []
+
+
+def test_problems_say_whose_they_are(branched: Workspace) -> None:
+    """On stderr and among the events: what the branch brings apart from what was there, catalog warnings included."""
+    wrong = MAPPING.replace("role: .role", "role: '.role | error'").replace("title: .title", "title: .no_such_thing")
+    branched.write(PLACE, wrong)
+    branched.write("catalog/elsewhere/old.yaml", "{}")
+    commit(branched, "Wrong already")
+    branched.write("catalog/elsewhere/new.yaml", "{}")
+    branched.write(
+        PLACE, wrong.replace("status: .status\n            url", "status: '.status | error'\n            url")
+    )
+    ran = branched.ok("--json-into", "events.jsonl", "plan", "--base", "HEAD", code=1)
+    sections = re.split("(With or without|Of) this branch:", ran.err)[1:]
+    mine, rest = (
+        "".join(t for head, t in zip(sections[::2], sections[1::2], strict=True) if head == which)
+        for which in ("Of", "With or without")
+    )
+    for place, new in ((f"{PLACE}:11:", True), (f"{PLACE}:22:", False), ("/new.yaml:", True), ("/old.yaml:", False)):
+        assert (place in mine, place in rest) == (new, not new), place
+    events = [orjson.loads(line) for line in (branched.folder / "events.jsonl").read_text("utf-8").splitlines()]
+    told = {(e["part"], e["origin"]["line"]) for e in events if e["type"] == "diagnostic" and e["origin"]}
+    assert {("branch", 11), ("rest", 22)} <= told
+    assert "this branch:" not in branched.ok("plan", code=1).err
+
+
+def test_port_is_asked_each_thing_once_for_both_plans(branched: Workspace) -> None:
+    """Also whether it would take what both would write; what it says in between does not set the plans apart."""
+    branched.ok("-q", "snapshot", "--out", "pinned.jsonl")
+    branched.box.log.clear()
+    branched.ok(
+        "-q", "plan", "--base", "main", "--snapshot", "pinned.jsonl", "--validate-remote", "--no-delete", code=3
+    )
+    asked = Counter((r.method, r.path, r.query, r.body) for r in branched.box.log.all("port"))
+    assert sum("validation_only=true" in query for _, _, query, _ in asked) > 1
+    listed = ("GET", "/v1/blueprints")
+    assert [each for each, times in asked.items() if times > 1 and each[:2] != listed] == []
+    about = [
+        write["identifier"] + write.get("title", "")
+        for r in branched.box.log.port_writes()
+        for write in orjson.loads(r.body)["entities"]
+    ]
+    assert len(about) == len({*about})
 
 
 def test_a_plan_with_a_base_is_rebased_beside_it(branched: Workspace) -> None:

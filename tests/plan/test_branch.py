@@ -47,6 +47,13 @@ def test_both_parts_are_the_whole(both: tuple[Plan, Plan]) -> None:
     assert {(c.target, c.key) for c in told.branch.gone} >= {(c.target, c.key) for c in base.changes} - planned
     assert len(made.changes) + len(told.branch.gone) == len(base.changes) + len(compare(base, made).new)
     assert replace(told, branch=None) == made
+    half = {c.key for c in mine.changes if (c.target, c.key, _work(c)) in does}
+    there = [*rest.changes, *(each.base for each in told.branch.otherwise), *told.branch.gone]
+    left = Counter((c.target, c.key, _work(c)) for c in base.changes if c.key not in half)
+    assert Counter((c.target, c.key, _work(c)) for c in there if c.key not in half) == left, "the base's plan exactly"
+    assert {*rest.withheld} <= {*base.withheld}
+    assert {*rest.held} <= {*base.held}
+    assert {*rest.guards} <= {*base.guards}
 
 
 @settings(max_examples=15, deadline=None)
