@@ -205,8 +205,8 @@ class _Looked:
         for key, paths in asked.items():
             there = self.there.setdefault(key, key in found)
             self.paths[key] = self.paths.get(key, _NOBODY) | {*paths}
-            if there and key in found:
-                fresh = _under(found[key], {*paths})
+            if there:
+                fresh = _under(found[key], {*paths}) if key in found else ExistingEntity(dict.fromkeys(paths))
                 self.entities[key] = _with(self.entities[key], fresh) if key in self.entities else fresh
 
     def over(self, read: Existing, blueprints: Collection[str]) -> Existing:

@@ -134,7 +134,8 @@ async def answered(reader: ValidatingReader, what: str, about: Any) -> Facts:
     answer = await asks.get(what, lambda: getattr(reader, what)(about))()
     if what in ("read", "look"):
         found, asked = (answer.entities, all_of(about)) if what == "read" else (answer, about)
-        assert all(entity.fields.keys() <= {*asked[key]} for key, entity in found.items())
+        if isinstance(reader, PinnedReader):
+            assert all(entity.fields.keys() <= {*asked[key]} for key, entity in found.items())
         return values(found, asked)
     if what == "known":
         return {("there", key): key in answer for key in about}
@@ -154,7 +155,7 @@ def read_once(asked: Sequence[tuple[str, Any]], reader: ValidatingReader) -> lis
     return asyncio.run(work())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(worlds, min_size=2, max_size=4), st.lists(questions, max_size=8))
 def test_whatever_is_told_once_stays_so(worlds: list[World], asked: list[tuple[str, Any]]) -> None:
     """No two answers contradict each other, whatever is asked in between; what was asked before is not asked again."""
