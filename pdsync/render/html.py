@@ -72,8 +72,8 @@ def _rows(plan: Plan) -> Iterator[list[object]]:
         beside = base_fields(change, otherwise[change.n]) if change.n in otherwise else ()
         more = [_on_the_base(field, plan.commits) for field in beside]
         row = _renamed(change, plan) if change.n in pairs else _row(change, plan, more)
-        yield [*row, whose(change)]
-    yield from ([*_row(change, plan), GONE] for change in (branch.gone if branch else ()))
+        yield [*row, whose(change), _causes(change)]
+    yield from ([*_row(change, plan), GONE, _causes(change)] for change in (branch.gone if branch else ()))
 
 
 def _row(change: Change, plan: Plan, more: Iterable[list[str]] = ()) -> list[object]:
@@ -97,6 +97,12 @@ def _renamed(change: Change, plan: Plan) -> list[object]:
     names = f"{visible(change.blueprint)}/{visible(change.twin)} -> {visible(str(change.key))}"
     row = _row(change, plan)
     return [row[0], "rename", names, *row[3:6], "", fields]
+
+
+def _causes(change: Change) -> list[str]:
+    """All causes of a change and of its fields, each once: by each of them it is found."""
+    told = (cause for field in change.fields for cause in (field.cause, *field.causes))
+    return sorted({change.cause, *change.causes, *told, *(["drift"] if any(f.drift for f in change.fields) else [])})
 
 
 def _field(field: FieldChange, commits: Mapping[str, Commit]) -> list[str]:

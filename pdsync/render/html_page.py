@@ -37,7 +37,10 @@ h2 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
 .number { color: var(--soft); min-width: 4ch; text-align: right; font-variant-numeric: tabular-nums; }
 .symbol { font: 700 1rem/1 ui-monospace, monospace; width: 1ch; }
 .key { font-family: ui-monospace, monospace; font-size: .85rem; overflow-wrap: anywhere; }
-.why { color: var(--soft); margin-left: auto; white-space: nowrap; }
+.title { min-width: 8ch; overflow: hidden; overflow-wrap: anywhere; display: -webkit-box; -webkit-box-orient: vertical;
+  -webkit-line-clamp: 3; }
+[open] > summary .title { display: inline; }
+.why { color: var(--soft); margin-left: auto; max-width: 45%; min-width: 12ch; text-align: right; }
 .create { color: var(--create); } .update, .release { color: var(--update); } .delete { color: var(--delete); }
 .adopt, .forget, .rename { color: var(--quiet); }
 table { border-collapse: collapse; width: 100%; margin: .25rem 0 1rem; font-size: .85rem; }
@@ -53,7 +56,7 @@ SCRIPT: Final = """
 "use strict";
 const plan = JSON.parse(document.getElementById("plan").textContent);
 const SYMBOLS = plan.symbols, STEP = 200;
-const [N, ACTION, NAME, BLUEPRINT, TITLE, CAUSE, WHY, FIELDS, WHOSE] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+const [N, ACTION, NAME, BLUEPRINT, TITLE, CAUSE, WHY, FIELDS, WHOSE, CAUSES] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 const list = document.getElementById("changes"), more = document.getElementById("more");
 const controls = ["text", "action", "cause", "blueprint", "whose"].map((id) => document.getElementById(id));
 const make = (tag, text, name) => {
@@ -62,10 +65,9 @@ const make = (tag, text, name) => {
   if (name) element.className = name;
   return element;
 };
-const causes = (change) => new Set([change[CAUSE], ...change[FIELDS].map((field) => field[3])]);
 for (const [control, values] of [
   [controls[1], plan.changes.map((change) => change[ACTION])],
-  [controls[2], plan.changes.flatMap((change) => [...causes(change)])],
+  [controls[2], plan.changes.flatMap((change) => change[CAUSES])],
   [controls[3], plan.changes.map((change) => change[BLUEPRINT])],
   [controls[4], plan.changes.map((change) => change[WHOSE]).filter(Boolean)],
 ]) {
@@ -91,7 +93,7 @@ const row = (change) => {
     make("span", change[N] ? "#" + change[N] : "", "number"),
     make("span", SYMBOLS[action], "symbol " + action),
     make("span", change[NAME], "key"),
-    make("span", change[TITLE]),
+    make("span", change[TITLE], "title"),
     make("span", [change[WHOSE], change[CAUSE], change[WHY]].filter(Boolean).join(" \\u00b7 "), "why"),
   );
   summary.setAttribute("aria-label", action + " " + change[NAME]);
@@ -122,7 +124,7 @@ const filter = () => {
   const wanted = text.toLowerCase().split(/\\s+/).filter(Boolean);
   found = plan.changes.filter((change) =>
     (!action || change[ACTION] === action) && (!blueprint || change[BLUEPRINT] === blueprint) &&
-    (!cause || causes(change).has(cause)) && (!whose || change[WHOSE] === whose) &&
+    (!cause || change[CAUSES].includes(cause)) && (!whose || change[WHOSE] === whose) &&
     wanted.every((word) => words(change).includes(word)));
   list.replaceChildren();
   drawn = 0;

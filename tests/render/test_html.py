@@ -111,6 +111,15 @@ def test_every_change_is_there(plan: Plan) -> None:
     assert [(row[0], row[1], len(row[7]), row[8]) for row in changes] == [*listed, *gone]
 
 
+def test_a_change_is_found_by_each_of_its_causes() -> None:
+    """Not by the words that several of them make together."""
+    plan = plan_of(load(_case("causes")))
+    rows = json.loads(page(plan).texts["script"][0])["changes"]
+    told = {c.n: {*c.causes, *(cause for f in c.fields for cause in f.causes)} for c in plan.changes}
+    assert {row[0]: set(row[9]) for row in rows} == told
+    assert any(len(causes) > 1 for causes in told.values())
+
+
 @pytest.mark.parametrize("name", ["hostile", "hostile-deletes", "hostile-nested", "guards"])
 def test_it_runs_and_loads_nothing_but_its_own(name: str) -> None:
     """The policy names the digests of the style and the script that are there; there is no address in it."""
