@@ -15,6 +15,7 @@ from pdsync.apply import ApplyResult, apply_plan
 from pdsync.around import look_around, remote_refusals
 from pdsync.causes import Evidence, told_causes
 from pdsync.completeness import taken_over
+from pdsync.edition import edition
 from pdsync.errors import StalePlan, StateError, error, warning
 from pdsync.lacking import NO_ENRICHMENT, unavailable_in
 from pdsync.lookups import Searches
@@ -36,11 +37,13 @@ from pdsync.plan import Facts, Scope, make_plan
 from pdsync.plan.blueprints import blueprint_drafts, blueprints_after
 from pdsync.plan.decide import constant_blueprint
 from pdsync.plan.drift import Drift, find_drift
+from pdsync.plan.entities import targets_of
 from pdsync.plan.migrate import paths_at_stake
-from pdsync.plan.order import relation_targets
 from pdsync.plan.saved import moved, paths_to_read
+from pdsync.plan.unchanged import Unchanged, circumstances
 from pdsync.sight import watch
 from pdsync.snapshots import Fetching, merged, queries, query_digest, take_snapshot, to_remember
+from pdsync.state.ledger_file import paths_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -202,9 +205,10 @@ async def decide_read(
     before = Facts(catalog, DesiredEntities({}), existing, ledger, expressions=expressions(catalog.rules))
     searches = Searches(before, reader, asyncio.get_running_loop())
     desired = await asyncio.to_thread(_mapped, sides, store, ledger, searches, progress)
-    facts = await _facts(replace(before, desired=desired), snapshot, reader, progress)
+    facts = await _facts(replace(before, desired=desired), snapshot, reader, store, progress)
     base = _base(sides, facts)
     plan = make_plan(facts, base, scope)
+    store.save_unchanged(facts.unchanged)
     if validating is not None and (refused := await remote_refusals(plan, validating)):
         plan = make_plan(replace(facts, refused=refused), base, scope)
     if history is not None:
@@ -321,7 +325,7 @@ def wanted_paths(catalog: Catalog, ledger: Ledger) -> dict[str, frozenset[str]]:
 def _owned_paths(ledger: Ledger) -> dict[str, frozenset[str]]:
     owned: dict[str, set[str]] = {}
     for key, entry in ledger.entities.items():
-        owned.setdefault(key.blueprint, {"title"}).update(entry.fields)
+        owned.setdefault(key.blueprint, {"title"}).update(paths_of(entry))
     return {name: frozenset(paths) for name, paths in sorted(owned.items())}
 
 
@@ -346,7 +350,9 @@ def _text(value: object) -> str:
     return value.text if isinstance(value, Expression | SearchQuery) else repr(value)
 
 
-async def _facts(facts: Facts, snapshot: Snapshot, reader: TargetReader, progress: Progress | None) -> Facts:
+async def _facts(
+    facts: Facts, snapshot: Snapshot, reader: TargetReader, store: StateStore, progress: Progress | None
+) -> Facts:
     """All that decides, once it is known what is desired: what was not read of Port yet is asked."""
     catalog, desired = facts.catalog, facts.desired
     existing = await _with_computed_blueprints(desired, facts.existing, reader, catalog, progress)
@@ -360,6 +366,8 @@ async def _facts(facts: Facts, snapshot: Snapshot, reader: TargetReader, progres
         taken_at=snapshot.taken_at,
     )
     facts = replace(facts, existing=await with_values_at_stake(facts, reader, progress))
+    if (certain := circumstances(facts, edition())) is not None:
+        facts = replace(facts, unchanged=Unchanged.recalled(facts, store.load_unchanged(), certain))
     known = await reader.known(_outside_targets(facts))
     return await look_around(replace(facts, existing=replace(facts.existing, known_targets=known)), reader)
 
@@ -463,13 +471,10 @@ async def with_values_at_stake(facts: Facts, reader: TargetReader, progress: Pro
 
 def _outside_targets(facts: Facts) -> frozenset[EntityKey]:
     """Relation targets that are neither desired nor among what was read."""
-    blueprints = blueprints_after(facts)
+    targets = targets_of(facts, blueprints_after(facts))
     have = facts.desired.entities.keys() | facts.existing.entities.keys()
     return frozenset(
-        target
-        for entity in facts.desired.entities.values()
-        for _, target in relation_targets(entity.fields, blueprints.get(entity.key.blueprint))
-        if target not in have
+        target for entity in facts.desired.entities.values() for _, target in targets(entity) if target not in have
     )
 
 

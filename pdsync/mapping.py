@@ -32,7 +32,7 @@ from pdsync.jq.program import BLUEPRINT, IDENTIFIER, ITEMS, SELECTOR, layout_of
 from pdsync.jq.reading import Reader
 from pdsync.jq.searched import Waiting, settle
 from pdsync.jq.tracing import RecordTrace, RowTrace, SlotTrace, trace
-from pdsync.memo import NoRecall, Recall, fingerprint, recalled_rows, record_digest
+from pdsync.memo import NoRecall, Recall, fingerprint, record_digest
 from pdsync.model import DesiredEntities, DesiredEntity, EntityKey, Expression, RuleCount
 from pdsync.searching import unanswered
 from pdsync.sharing import share
@@ -233,7 +233,7 @@ def _attempt(
             outcome.entities += reading.entities
             outcome.pending += reading.pending
             for entity in reading.entities:
-                if (known := like.get(entity.key)) is not None:
+                if entity.packed is None and (known := like.get(entity.key)) is not None:
                     share(entity.fields, known.fields)
             if reading.failure:
                 outcome.failed[source_of(layout, record)] = reading.failure
@@ -266,7 +266,7 @@ def _readings(
 
 def _recalled(reader: Reader, record: Record, known: bytes) -> Reading:
     try:
-        return reader.recalled(record, recalled_rows(known))
+        return reader.recalled(record, known)
     except (ValueError, TypeError, LookupError) as problem:
         raise _Unusable from problem
 

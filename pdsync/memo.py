@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import orjson
 
 if TYPE_CHECKING:
@@ -66,6 +67,13 @@ class InMemory:
     def read(self, offset: int, size: int) -> bytes:
         """See `Room.read`."""
         return bytes(self._data[offset : offset + size])
+
+
+class Keyed(Protocol):
+    """What has identifier and blueprint."""
+
+    identifier: str
+    blueprint: str
 
 
 Kept = bytes | int
@@ -226,10 +234,21 @@ class Recall(NoRecall):
         self._memo.forget(self._rule)
 
 
-def recalled_rows(outcome: bytes) -> list[list[Json]]:
+def rows_of(outcome: bytes) -> list[list[Json]]:
     """The entities of a remembered outcome, each as identifier, blueprint and values.  Raises ValueError."""
     rows: list[list[Json]] = orjson.loads(outcome)
     return rows
+
+
+def keys_reader(values: int) -> Callable[[bytes], Sequence[Keyed]]:
+    """What reads identifier and blueprint alone of the entities of an outcome.
+
+    It raises ValueError where an entity has not so many values.
+    """
+    fields = [("identifier", str), ("blueprint", str), *((f"value{n}", msgspec.Raw) for n in range(values))]
+    row = msgspec.defstruct("Row", fields, array_like=True, forbid_unknown_fields=True)
+    decode: Callable[[bytes], Sequence[Keyed]] = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
+    return decode
 
 
 def fingerprint(*parts: Json) -> bytes:

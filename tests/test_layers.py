@@ -22,8 +22,8 @@ ROOT = Path(pdsync.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.errors",),
     ("pdsync.model",),
-    ("pdsync.sharing", "pdsync.searching"),
-    ("pdsync.kinds", "pdsync.normal", "pdsync.jq", "pdsync.memo"),
+    ("pdsync.sharing", "pdsync.searching", "pdsync.memo"),
+    ("pdsync.kinds", "pdsync.normal", "pdsync.jq"),
     ("pdsync.diff", "pdsync.mapping", "pdsync.privacy", "pdsync.completeness", "pdsync.lacking"),
     ("pdsync.plan",),
     ("pdsync.render",),
@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.state",),
     (
         "pdsync.aswritten",
+        "pdsync.edition",
         "pdsync.lookups",
         "pdsync.pinned",
         "pdsync.sight",

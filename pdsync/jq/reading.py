@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pdsync.jq.cells import Cell, read_cell, shown
@@ -20,7 +20,8 @@ from pdsync.jq.problems import (
     WRONG_TYPE,
 )
 from pdsync.jq.program import BLUEPRINT, IDENTIFIER, ITEMS, SELECTOR, with_leaves
-from pdsync.model import DesiredEntity, EntityKey, SearchQuery
+from pdsync.memo import keys_reader, rows_of
+from pdsync.model import DesiredEntity, EntityKey, SearchQuery, unread
 from pdsync.searching import Pending, Searched
 from pdsync.sharing import filled
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pdsync.jq.evaluate import Fault
     from pdsync.jq.problems import Problems
     from pdsync.jq.program import Layout
-    from pdsync.model import Json, Record
+    from pdsync.model import Fields, Json, Record
 
 _PLAIN_IDENTIFIER = re.compile(r"[A-Za-z0-9@_.+:\\/=-]+")
 _PUNCTUATION = frozenset("0123456789@_.+:\\/=-")
@@ -96,6 +97,8 @@ class Reader:
         self._spellings = {slot.name: slot.expression.text for slot in layout.slots}
         self._columns: list[tuple[int, dict[str, str]]] = [(n, {}) for n in range(1, len(names))]
         self._nothing_unknown: Mapping[str, str] = {}  # one for all entities
+        self._nothing: Fields = {}
+        self._recalled_keys = keys_reader(len(layout.paths))
         self._lacking_by_names: dict[tuple[tuple[str, str], ...], Mapping[str, Cell]] = {}
         self._silent = True
         self._id = ""
@@ -109,21 +112,28 @@ class Reader:
         reading.silent = self._silent
         return reading
 
-    def recalled(self, record: Record, rows: list[list[Json]]) -> Reading:
-        """What was read from a record before, silently, from its `Reading.rows`.
+    def recalled(self, record: Record, outcome: bytes) -> Reading:
+        """What was read from a record before, silently, as the memo has it.
 
-        Raises ValueError, TypeError or LookupError when they are not those of this rule.
+        The values of a single entity are read once they are asked for.  Raises ValueError, TypeError or LookupError
+        when they are not those of this rule.
         """
         source = source_of(self._layout, record)
         if self._searches:
-            waiting = [self._pending(values[1], values, source) for values in map(self._searching, rows)]
+            waiting = [self._pending(values[1], values, source) for values in map(self._searching, rows_of(outcome))]
             return Reading(len(waiting), [], silent=True, pending=waiting)
+        keys = self._recalled_keys(outcome)
         entities = []
-        for values in rows:
-            self._share(values)
-            fields = filled(self._layout.paths, values[2:])
-            key = EntityKey(values[1], record.id if values[0] == record.id else values[0])
-            entities.append(DesiredEntity(key, fields, self._rules, source, self._nothing_unknown))
+        for keyed in keys:
+            key = EntityKey(keyed.blueprint, record.id if keyed.identifier == record.id else keyed.identifier)
+            entities.append(DesiredEntity(key, self._nothing, self._rules, source, self._nothing_unknown))
+        if len(entities) == 1:
+            unread(entities[0], self._recalled_fields, outcome)
+        else:
+            entities = [
+                replace(entity, fields=self._filled(values))
+                for entity, values in zip(entities, rows_of(outcome), strict=True)
+            ]
         return Reading(len(entities), entities, silent=True)
 
     def _searching(self, values: list[Json]) -> list[Json]:
@@ -135,6 +145,13 @@ class Reader:
             if name in self._searches:
                 values[position] = Searched.told(values[position])
         return values
+
+    def _recalled_fields(self, outcome: bytes) -> Fields:
+        return self._filled(rows_of(outcome)[0])
+
+    def _filled(self, values: list[Json]) -> Fields:
+        self._share(values)
+        return filled(self._layout.paths, values[2:])
 
     def _read(self, record: Record, answer: Json) -> Reading:
         self._id = record.id

@@ -21,6 +21,7 @@ from pdsync.model import (
     Surroundings,
     Unavailable,
 )
+from pdsync.plan.unchanged import Unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +45,7 @@ class Facts:
     `tool` is the version of what evaluates them; `around` what was asked of Port about single entities; `taken_at` the
     moment of the snapshot; `not_read` are source records, as `incidents/PX1`, that an incremental reading took over
     from an earlier one; `refused` are entities that the target, asked, says it would refuse, with its message;
-    `lacking` is what could not be read of the source.
+    `lacking` is what could not be read of the source; `unchanged` what is known to need nothing.
     """
 
     catalog: Catalog
@@ -59,6 +60,7 @@ class Facts:
     not_read: frozenset[str] = frozenset()
     refused: Mapping[EntityKey, str] = field(default_factory=dict)
     lacking: tuple[Unavailable, ...] = ()
+    unchanged: Unchanged = field(default_factory=Unchanged)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,19 @@ def writers(rules: Iterable[MappingRule]) -> Callable[[str, str], bool]:
     return lambda blueprint, path: (blueprint, path) in written or (None, path) in written
 
 
+def targets_of(
+    facts: Facts, blueprints: Mapping[str, Blueprint]
+) -> Callable[[DesiredEntity], Iterable[tuple[str, EntityKey]]]:
+    """What tells the relation paths and targets of a desired entity; of one that is unchanged without reading it."""
+    known = facts.unchanged.among(facts)
+
+    def targets(entity: DesiredEntity) -> Iterable[tuple[str, EntityKey]]:
+        found = known.get(entity.key)
+        return relation_targets(entity.fields, blueprints.get(entity.key.blueprint)) if found is None else found
+
+    return targets
+
+
 def with_stubs(
     facts: Facts, blueprints: Mapping[str, Blueprint], unproven: Mapping[str, str]
 ) -> tuple[Mapping[EntityKey, DesiredEntity], list[Diagnostic]]:
@@ -45,9 +58,10 @@ def with_stubs(
     there = facts.existing.entities.keys() | facts.existing.known_targets
     needed: dict[EntityKey, DesiredEntity] = {}
     missing: dict[tuple[str, str], list[tuple[DesiredEntity, EntityKey]]] = {}
+    targets = targets_of(facts, blueprints)
     for entity in (desired[key] for key in sorted(desired)):
         makes = makes_stubs.issuperset(entity.rules)
-        for path, target in relation_targets(entity.fields, blueprints.get(entity.key.blueprint)):
+        for path, target in targets(entity):
             if target in desired or target in facts.desired.held or (target in there and target not in owned):
                 continue
             if target in there and (target.blueprint in unproven or owned[target].source in facts.desired.failed):
@@ -116,14 +130,20 @@ class EntityDecisions:
     def upserts(self) -> tuple[list[Change], list[Held], int]:
         """Creates, updates and adopts; what is held; how many are as they should be."""
         changes, held, unchanged = [], [], 0
+        known, note = self.facts.unchanged.among(self.facts), self.facts.unchanged.noter(self.facts)
         for key, want in self.desired.items():
             if not self.scope.covers_key(key):
+                continue
+            if key in known:
+                unchanged += 1
                 continue
             if key.blueprint not in self.blueprints:
                 held.append(Held(*key, f"there is no blueprint {key.blueprint}, neither in the catalog nor in Port"))
                 continue
             have, last = self.facts.existing.entities.get(key), self.facts.ledger.entities.get(key)
             settled = have is not None and last is not None and self._is_settled(want, have, last)
+            if settled and note:
+                note(key, relation_targets(want.fields, self.blueprints[key.blueprint]))
             change = None if settled else self._wanted(want, have, last)
             if change is None:
                 unchanged += 1

@@ -132,6 +132,15 @@ def _entries(body: Iterable[bytes], name: str) -> tuple[dict[str, LedgerEntry], 
     return blueprints, entities
 
 
+def paths_of(entry: LedgerEntry) -> Iterable[str]:
+    """The paths of an entry's fields, whose values are not read for that."""
+    packed = entry.packed
+    return _PATHS.decode(packed[1]) if packed else entry.fields
+
+
+_PATHS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
 def _fields(pool: Pool, name: str, data: bytes) -> Fields:
     with damage(name):
         fields = msgspec.json.decode(data)

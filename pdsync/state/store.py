@@ -13,6 +13,7 @@ from pdsync.errors import Diagnostic, Locked, Severity, StalePlan, StateError, e
 from pdsync.memo import Memo, dump_memo, read_memo
 from pdsync.model import Ledger, Plan, RunHead, RunNote, RunRecord, Snapshot
 from pdsync.plan import Scope
+from pdsync.plan.unchanged import dump_unchanged, parse_unchanged
 from pdsync.sealing import new_veil, seal
 from pdsync.spool import Aside, lines
 from pdsync.state.carried import all_unknown
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from pdsync.completeness import Seen
     from pdsync.model import Query
+    from pdsync.plan.unchanged import Remembered, Unchanged
     from pdsync.sealing import Keyring
     from pdsync.state.backends import Backend, Cache, LockInfo
     from pdsync.state.carried import Carried, CarriedJournals
@@ -58,6 +60,7 @@ LEDGER = "ledger.jsonl"
 SNAPSHOT = "snapshot.jsonl"
 APPLIED = "applied.jsonl"
 MEMO = "memo.jsonl"
+UNCHANGED = "unchanged.jsonl"
 
 
 class Overtaken(StateError):
@@ -402,6 +405,20 @@ class StateStore:
             summary = "cannot remember what was mapped; the next plan takes longer"
             return Diagnostic(Severity.NOTE, "PD507", summary, detail=e.diagnostics[0].detail)
         return None
+
+    def load_unchanged(self) -> Remembered:
+        """What is remembered of what needed nothing; nothing when there is nothing that can be used."""
+        try:
+            held = self.snapshots.open(UNCHANGED)
+            return parse_unchanged(held.read(0, held.size)) if held else {}
+        except StateError:  # then all is compared
+            return {}
+
+    def save_unchanged(self, unchanged: Unchanged) -> None:
+        """Keep what needs nothing, if there is anything new about it; where that cannot be, all is compared again."""
+        if unchanged.changed:
+            with suppress(StateError):
+                self.snapshots.replace(UNCHANGED, [dump_unchanged(unchanged.kept)])
 
     @contextmanager
     def lock(self, operation: str, *, over: bool = False) -> Iterator[Holding]:

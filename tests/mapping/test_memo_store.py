@@ -10,8 +10,9 @@ import pytest
 
 from pdsync.mapping import map_entities
 from pdsync.memo import Memo
+from pdsync.plan.unchanged import parse_unchanged
 from pdsync.sandbox.server import Sandbox
-from pdsync.state.store import MEMO
+from pdsync.state.store import MEMO, UNCHANGED
 from tests.cli.workspace import make_workspace, small_world
 from tests.mapping.builders import rule, snapshot
 from tests.state.runs import store_in
@@ -61,6 +62,23 @@ def test_a_memo_that_cannot_be_used_is_replaced(workspace: Workspace, content: b
     said = workspace.ok(*PLAN).out
     assert _memo(workspace).read_bytes() == sound
     assert said == _without(workspace)
+
+
+def test_what_needs_nothing_is_remembered(workspace: Workspace) -> None:
+    """What was edited or deleted in Port since is found all the same; without the file the plan is the very same."""
+    workspace.ok("apply", "--auto-approve")
+    workspace.ok(*PLAN)
+    cache = workspace.folder / "state" / UNCHANGED
+    known = cache.read_bytes()
+    assert known.count(b"\n") > 1
+    edited, gone = (min(workspace.box.store.entities(name)) for name in ("service", "person"))
+    workspace.box.store.put_entity("service", {"identifier": edited, "title": "By hand"})
+    workspace.box.store.delete_entity("person", gone)
+    said = workspace.ok(*PLAN)
+    assert {("update", edited), ("create", gone)} <= {(c["action"], c["identifier"]) for c in said.json["changes"]}
+    assert len(parse_unchanged(cache.read_bytes())) <= len(parse_unchanged(known))
+    cache.unlink()
+    assert workspace.ok(*PLAN).out == said.out
 
 
 def test_a_memo_that_cannot_be_kept_is_noted(workspace: Workspace) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from operator import itemgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from pdsync.errors import TargetError
-from pdsync.model import Blueprint, EntityKey, Existing, ExistingEntity, Json
+from pdsync.model import Blueprint, EntityKey, Existing, ExistingEntity, Json, unread
 from pdsync.normal import entity_normaliser
 from pdsync.sharing import Pool, empty, share
 from pdsync.targets import Edit
@@ -53,9 +53,32 @@ class _Entity(msgspec.Struct, rename="camel"):
     created_by: str | None = None
 
 
-class _Page(msgspec.Struct):
-    entities: list[_Entity]
+class _Object(msgspec.Struct):
+    """A JSON object, whatever is in it."""
+
+
+class _Head(msgspec.Struct, rename="camel"):
+    """What is read of an entity at once; that the rest can be read later is seen."""
+
+    identifier: str
+    properties: _Object | None = None
+    relations: _Object | None = None
+    updated_at: str | None = None
+    updated_by: str | None = None
+
+
+_Row = TypeVar("_Row", _Entity, msgspec.Raw)
+
+
+class _Page(msgspec.Struct, Generic[_Row]):
+    entities: list[_Row]
     next: str | None = None
+
+
+_ENTITY = msgspec.json.Decoder(_Entity)
+_HEAD = msgspec.json.Decoder(_Head)
+_ENTITIES = msgspec.json.Decoder(_Page[_Entity])
+_ROWS = msgspec.json.Decoder(_Page[msgspec.Raw])
 
 
 class _Columns(NamedTuple):
@@ -93,17 +116,26 @@ class _Reading:
         self._normalise = entity_normaliser(blueprint)
         self._like = like
         self._pool = Pool()
+        self._nothing: Fields = {}
 
-    def entity(self, entity: _Entity) -> ExistingEntity:
-        """An entity in normal form."""
+    def entity(self, row: msgspec.Raw) -> tuple[str, ExistingEntity]:
+        """An entity by its identifier, in normal form once its fields are asked for.  Raises ValueError."""
+        head = _HEAD.decode(row)
+        at, by = self._pool.text(head.updated_at or ""), self._pool.text(head.updated_by or "")
+        return head.identifier, unread(ExistingEntity(self._nothing, at, by), self._fields, bytes(row))
+
+    def _fields(self, data: bytes) -> Fields:
+        try:
+            entity = _ENTITY.decode(data)
+        except ValueError as problem:
+            raise unreadable(f"POST {search_path(self.blueprint)}", str(problem)) from None
         fields = self._normalise(self.columns.fields(entity))
         known = self._like.get(EntityKey(self.blueprint, entity.identifier))
         if known is None:
             self._pool.share(fields)
         else:
             share(fields, known.fields)
-        at, by = self._pool.text(entity.updated_at or ""), self._pool.text(entity.updated_by or "")
-        return ExistingEntity(fields, at, by)
+        return fields
 
 
 class PortReader:
@@ -116,7 +148,6 @@ class PortReader:
     def __init__(self, client: ApiClient) -> None:
         self._client = client
         self._looked_through: dict[str, Blueprint] | None = None
-        self._decoder = msgspec.json.Decoder(_Page)
         self.name = client.base_url
 
     def stop(self) -> None:
@@ -276,9 +307,13 @@ class PortReader:
         """All pages once: the entities, and the number of rows they came from."""
         found: dict[str, ExistingEntity] = {}
         rows = 0
-        async for page in self._pages(reading.blueprint, {"include": reading.columns.include}):
+        name = reading.blueprint
+        async for page in self._decoded(_ROWS, name, {"include": reading.columns.include}):
             rows += len(page)
-            found.update((entity.identifier, reading.entity(entity)) for entity in page)
+            try:
+                found.update(map(reading.entity, page))
+            except ValueError as problem:
+                raise unreadable(f"POST {search_path(name)}", str(problem)) from None
             if progress:
                 progress(reading.blueprint, len(found), None)
         return found, rows
@@ -347,14 +382,19 @@ class PortReader:
             if not is_absent(problem):
                 raise
 
-    async def _pages(self, blueprint: str, question: Mapping[str, Json]) -> AsyncIterator[list[_Entity]]:
+    def _pages(self, blueprint: str, question: Mapping[str, Json]) -> AsyncIterator[list[_Entity]]:
+        return self._decoded(_ENTITIES, blueprint, question)
+
+    async def _decoded(
+        self, decoder: msgspec.json.Decoder[_Page[_Row]], blueprint: str, question: Mapping[str, Json]
+    ) -> AsyncIterator[list[_Row]]:
         path = search_path(blueprint)
         cursors: set[str] = set()
         following: dict[str, Json] = {}
         while True:
             reply = await ask(self._client, "POST", path, body={**question, "limit": PAGE_SIZE, **following})
             try:
-                page = self._decoder.decode(reply.content)
+                page = decoder.decode(reply.content)
             except ValueError as problem:
                 raise unreadable(f"POST {path}", str(problem)) from None
             yield page.entities
