@@ -18,7 +18,7 @@ from pdsync.plan.values import is_identifier
 from pdsync.sharing import filled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 
     from pdsync.errors import Diagnostic
     from pdsync.model import Action, Blueprint, Cause, ExistingEntity, Fields, MappingRule, Removal
@@ -72,12 +72,46 @@ def with_stubs(
                 needed.setdefault(target, DesiredEntity(target, {}, entity.rules, ""))
             else:
                 missing.setdefault((entity.key.blueprint, path), []).append((entity, target))
+    needed |= _still_needed(facts, blueprints, unproven, needed)
     whole = {**desired, **needed} if needed else desired
     keys = sorted(whole)
     if keys != list(whole):  # mapping gives them sorted: then no second table of all there is
         whole = {key: whole[key] for key in keys}
     rules = {rule.id: rule for rule in facts.catalog.rules} if missing else {}
     return whole, [_dangling(path, cases, rules) for (_, path), cases in sorted(missing.items(), key=lambda of: of[0])]
+
+
+def _still_needed(
+    facts: Facts, blueprints: Mapping[str, Blueprint], unproven: Mapping[str, str], needed: Container[EntityKey]
+) -> dict[EntityKey, DesiredEntity]:
+    """Stubs of ours at which something of ours points that is left as it is, or whose relation is."""
+    owned, there = facts.ledger.entities, facts.existing.entities
+    doubtful = {
+        key
+        for key, last in owned.items()
+        if not last.source and key in there and key not in facts.desired.entities and key not in needed
+    }
+    if not doubtful:
+        return {}
+    found: dict[EntityKey, DesiredEntity] = {}
+    retention = Retention(facts.catalog.rules, facts.taken_at)
+    for key in sorted(owned.keys() & there.keys()):
+        fields = _left_as_it_is(key, facts, unproven, retention)
+        for _, target in relation_targets(fields, blueprints.get(key.blueprint)):
+            if target in doubtful:
+                found[target] = DesiredEntity(target, {}, owned[target].rules, "")
+    return found
+
+
+def _left_as_it_is(key: EntityKey, facts: Facts, unproven: Mapping[str, str], retention: Retention) -> Fields:
+    """What Port has of an entity of ours that surely stays as it is; of one that is desired what is unknown."""
+    last, fields = facts.ledger.entities[key], facts.existing.entities[key].fields
+    want = facts.desired.entities.get(key)
+    if want is not None:
+        return {path: fields[path] for path in want.unknown if path in fields}
+    stays = key in facts.desired.held or last.source in facts.desired.failed or key.blueprint in unproven
+    stays = stays or last.protect or retention.age(key, last) in ("kept", "unknown")
+    return fields if stays else {}
 
 
 def _dangling(path: str, cases: list[tuple[DesiredEntity, EntityKey]], rules: Mapping[str, MappingRule]) -> Diagnostic:
@@ -311,7 +345,7 @@ class EntityDecisions:
         path, before, after = difference
         applied = last.fields.get(path) if last else None
         drift = last is not None and not same(before, applied)
-        origin, by_catalog = self._written_by(want.rules, path)
+        origin, by_catalog = self._written_by(want.rules if want.source else (), path)
         if drift and same(applied, after):
             return FieldChange(path, before, after, "drift", origin, drift=True, causes=("drift",))
         if by_catalog:

@@ -20,6 +20,7 @@ from pdsync.plan.order import relation_targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from pdsync.model import ExistingEntity, Fields, Policy
 
@@ -185,31 +186,36 @@ def _named(keys: list[EntityKey]) -> str:
 
 
 def _requiring(asked: Mapping[EntityKey, Change], situation: Situation) -> dict[EntityKey, list[EntityKey]]:
-    """Key that is to be deleted -> the entities that require it once the plan's updates are done, sorted."""
+    """Key that is to be deleted -> the entities that require it once the plan's updates are done, sorted.
+
+    What was only made because a relation needs it is required by whatever of ours still points at it.
+    """
     deletes = {key for key, change in asked.items() if change.action == "delete"}
+    owned = situation.facts.ledger.entities
+    stubs = {key for key in deletes if key in owned and not owned[key].source}
     required = {
-        name: paths
+        name: {f"relations.{r}" for r, definition in blueprint.relations.items() if definition.get("required")}
         for name, blueprint in situation.blueprints.items()
-        if (paths := {f"relations.{r}" for r, definition in blueprint.relations.items() if definition.get("required")})
+    }
+    looked_at = {
+        name: {f"relations.{relation}" for relation in situation.blueprints[name].relations} if stubs else paths
+        for name, paths in required.items()
     }
     found: dict[EntityKey, list[EntityKey]] = {}
     held = situation.facts.existing.entities
     besides = situation.facts.around.dependents
     for key, entity in chain(held.items(), besides.items()) if deletes else ():
-        if key.blueprint in required:
-            for _, target in relation_targets(
-                _afterwards(key, entity, required, situation), situation.blueprints[key.blueprint]
-            ):
-                if target in deletes and target != key:
+        if paths := looked_at.get(key.blueprint):
+            fields = _afterwards(key, entity, paths, situation)
+            for path, target in relation_targets(fields, situation.blueprints[key.blueprint]):
+                needs = path in required[key.blueprint] or (target in stubs and key in owned)
+                if needs and target in deletes and target != key:
                     found.setdefault(target, []).append(key)
     return {target: sorted(set(keys)) for target, keys in found.items()}
 
 
-def _afterwards(
-    key: EntityKey, entity: ExistingEntity, required: Mapping[str, set[str]], situation: Situation
-) -> Fields:
-    """The required relations of an entity as they are after the plan."""
-    paths = required[key.blueprint]
+def _afterwards(key: EntityKey, entity: ExistingEntity, paths: AbstractSet[str], situation: Situation) -> Fields:
+    """Some relations of an entity as they are after the plan."""
     fields = {path: value for path, value in entity.fields.items() if path in paths}
     update = situation.updates.get(key)
     return fields | {f.path: f.after for f in update.fields if f.path in paths} if update else fields

@@ -10,7 +10,7 @@ import pytest
 from pdsync.commands import expressions
 from pdsync.model import Blueprint, Change, DesiredEntity, ExistingEntity, LedgerEntry, Plan
 from pdsync.plan import Facts
-from tests.builders import blueprint, catalog, desired, entry, existing, have, ledger, plan, relation, rule, want
+from tests.builders import blueprint, catalog, desired, entry, existing, have, key, ledger, plan, relation, rule, want
 
 SERVICE = blueprint()
 
@@ -278,6 +278,49 @@ def test_a_missing_relation_target_is_created_as_a_stub_and_stays() -> None:
         ledger(entries, [SERVICE, incident]),
     )
     assert plan(again).changes == ()
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        {"desired": desired(held={key("incident/i"): "claimed by two"})},
+        {"desired": desired(failed={"incidents/i": "broken"})},
+        {"desired": desired(want("i", "incident", source="incidents/i", unknown={"relations.service": "not read"}))},
+        {"unproven": {"mappings/test.yaml#incidents[0]": "not read"}},
+        {"protect": True},
+    ],
+    ids=["held", "failed", "unknown", "unproven", "protected"],
+)
+def test_a_stub_stays_while_something_that_is_left_as_it_is_points_at_it(why: dict[str, Any]) -> None:
+    """Port would empty the relation of what nobody wanted to touch."""
+    incident = blueprint("incident", service=relation("service"))
+    made_by = rule("incident", ("relations.service",), kind="incidents")
+    owned = {
+        "a": entry(source="", rules=(made_by.id,)),
+        "incident/i": entry(to_service="a", source="incidents/i", rules=(made_by.id,), protect="protect" in why),
+    }
+    port = existing([SERVICE, incident], {"a": have(), "incident/i": have(to_service="a")})
+    of = catalog([SERVICE, incident], [made_by])
+    book = ledger(owned, [SERVICE, incident])
+    made = plan(Facts(of, why.get("desired", desired()), port, book, unproven=why.get("unproven", {})))
+    assert [str(c.key) for c in made.changes if c.action == "delete"] == []
+    assert "service/a" not in [str(w.key) for w in made.withheld]
+
+
+def test_a_stub_stays_while_the_delete_of_what_points_at_it_is_withheld() -> None:
+    """Here by number, which is known last; once that goes, the stub goes with it."""
+    incident = blueprint("incident", service=relation("service"))
+    made_by = rule("incident", ("relations.service",), kind="incidents")
+    named = {f"incident/{n}": entry(to_service="a", source=f"incidents/{n}", rules=(made_by.id,)) for n in range(20)}
+    port = {name: have(to_service="a") for name in named}
+    given = Facts(
+        catalog([SERVICE, incident], [made_by]),
+        desired(),
+        existing([SERVICE, incident], {"a": have(), **port}),
+        ledger({"a": entry(source="", rules=(made_by.id,)), **named}, [SERVICE, incident]),
+    )
+    assert plan(given).changes == ()
+    assert len(plan(given, allow_deletes={"incident": 20}).changes) == 21
 
 
 def test_a_missing_target_without_stubs_is_an_error() -> None:

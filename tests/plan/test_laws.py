@@ -31,6 +31,7 @@ from pdsync.plan import Facts
 from pdsync.plan.decide import matches
 from pdsync.plan.document import parse_plan, plan_document
 from pdsync.plan.entities import EntityDecisions
+from pdsync.plan.order import relation_targets
 from pdsync.plan.rename import successors
 from pdsync.state.runs import after_run
 from tests import builders
@@ -280,6 +281,24 @@ def test_a_rename_loses_nothing(
                 was, now = (targets(path, e[key].fields.get(path), BY_NAME[key.blueprint]) for e in (port, after))
                 gone = {target for target in was if target in port and target not in after}
                 assert now == {moved.get(target, target) for target in was if target in moved or target not in gone}
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories())
+def test_what_a_relation_needed_goes_only_when_nothing_of_ours_points_at_it(
+    history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
+) -> None:
+    """Whatever else stays as it is - held, failed, unknown, protected, withheld - keeps its relation."""
+    _, _, port, owned = history
+    made = plan(facts(*history))
+    gone = {c.key for c in made.changes if c.action == "delete" and not owned.entities[c.key].source}
+    written = {(c.key, field.path) for c in made.changes if c.action != "delete" for field in c.fields}
+    deleted = {c.key for c in made.changes if c.action == "delete"}
+    for key in port.keys() & owned.entities.keys() - deleted:
+        pointing = {
+            path for path, target in relation_targets(port[key].fields, BY_NAME[key.blueprint]) if target in gone
+        }
+        assert {(key, path) for path in pointing} <= written
 
 
 @settings(max_examples=40, deadline=None)
