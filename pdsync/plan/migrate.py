@@ -45,13 +45,31 @@ NAMED = 5
 class Migration:
     """What becomes of one blueprint's fields: those to write, what is refused, and the entities' paths concerned.
 
-    `moved` maps the entities' old path to the new one; values under `dropped` go and are written again.
+    `moved` maps the entities' old path to the new one; values under `dropped` go and are written again; `many` are
+    relations that become lists, or single, whose values Port keeps in the new form.
     """
 
     fields: tuple[FieldChange, ...]
     guards: tuple[Guard, ...] = ()
     moved: Mapping[str, str] = field(default_factory=dict)
     dropped: frozenset[str] = frozenset()
+    many: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def touches_values(self) -> bool:
+        """Whether entities are not as they were once the blueprint is changed."""
+        return bool(self.moved or self.dropped or self.many)
+
+    def carried(self, fields: Fields) -> Fields:
+        """Values under the names and in the form that they have afterwards."""
+        named = ((self.moved.get(path, path), value) for path, value in fields.items())
+        return {path: _reshaped(value, many=self.many.get(path)) for path, value in named}
+
+
+def _reshaped(value: Json, *, many: bool | None) -> Json:
+    if many is None or value is None or isinstance(value, list) is many:
+        return value
+    return [value] if many else value[0] if len(value) == 1 else value
 
 
 def entity_path(path: str) -> str:
@@ -85,7 +103,18 @@ def migrated(blueprint: str, fields: Sequence[FieldChange], facts: Facts, scope:
         else:
             kept.append(_noted(change, holders))
     dropped = frozenset(entity_path(each.path) for each in kept if each.replace) - {""}
-    return Migration(tuple(kept), tuple(guards), moved, dropped)
+    return Migration(tuple(kept), tuple(guards), moved, dropped, _turned(kept))
+
+
+def _turned(fields: Iterable[FieldChange]) -> dict[str, bool]:
+    """Paths of relations that stay and become lists (True), or single."""
+    return {
+        entity_path(each.path): bool(each.after.get("many"))
+        for each in fields
+        if each.path.startswith("relations.") and not each.replace
+        if isinstance(each.before, dict) and isinstance(each.after, dict)
+        if bool(each.before.get("many")) is not bool(each.after.get("many"))
+    }
 
 
 def paths_at_stake(changes: Iterable[Change]) -> dict[str, set[str]]:
@@ -337,7 +366,7 @@ def _mapped_alike(old: str, new: str, facts: Facts) -> bool:
 
 def between(facts: Facts, migrations: Mapping[str, Migration]) -> Facts:
     """The facts as they are once the blueprints are changed: values moved with renames, gone where made anew."""
-    touched = {name: each for name, each in migrations.items() if each.moved or each.dropped}
+    touched = {name: each for name, each in migrations.items() if each.touches_values}
     if not touched:
         return facts
     existing = {
@@ -347,9 +376,7 @@ def between(facts: Facts, migrations: Mapping[str, Migration]) -> Facts:
         for key, entity in facts.existing.entities.items()
     }
     owned = {
-        key: replace(entry, fields=_moved(entry.fields, touched[key.blueprint].moved))
-        if key.blueprint in touched
-        else entry
+        key: replace(entry, fields=touched[key.blueprint].carried(entry.fields)) if key.blueprint in touched else entry
         for key, entry in facts.ledger.entities.items()
     }
     return replace(
@@ -359,12 +386,8 @@ def between(facts: Facts, migrations: Mapping[str, Migration]) -> Facts:
     )
 
 
-def _moved(fields: Fields, moved: Mapping[str, str]) -> Fields:
-    return {moved.get(path, path): value for path, value in fields.items()}
-
-
 def _carried_fields(fields: Fields, migration: Migration) -> Fields:
-    return {p: v for p, v in _moved(fields, migration.moved).items() if p not in migration.dropped}
+    return {p: v for p, v in migration.carried(fields).items() if p not in migration.dropped}
 
 
 def with_carried(
@@ -382,7 +405,7 @@ def with_carried(
     changes = {change.key: change for change in upserts}
     settled = desired.keys() - changes.keys()
     for name, migration in sorted(migrations.items()):
-        if migration.dropped or migration.moved:
+        if migration.touches_values:
             convert = _converters(name, migration, blueprints)
             for key in _concerned(name, facts):
                 change = _one(key, changes.get(key), facts, migration, convert, wanted=key in desired)
@@ -408,14 +431,15 @@ def _one(
     have, last = facts.existing.entities.get(key), facts.ledger.entities.get(key)
     held = have.fields if have else {}
     applied = last.fields if last else {}
-    shown = [_as_held(f, held, applied) if f.path in migration.dropped else f for f in _fields(change)]
+    another = migration.dropped | migration.many.keys()
+    shown = [_as_held(f, held, applied) if f.path in another else f for f in _fields(change)]
     spoken = {f.path for f in shown}
     shown += [
         FieldChange(path, held[path], after, "catalog", note="carried over", causes=("catalog",))
         for path in sorted(convert.keys() & held.keys() - spoken)
         if held[path] is not None and (after := convert[path](held[path])) is not None
     ]
-    entry = last and replace(last, fields=dict(sorted(_moved(last.fields, migration.moved).items())))
+    entry = last and replace(last, fields=dict(sorted(migration.carried(last.fields).items())))
     if change is not None:
         cause = main_cause(shown, change.cause)
         causes = all_causes(cause, (c for f in shown for c in f.causes))
@@ -426,7 +450,8 @@ def _one(
         return replace(told, causes=("catalog",))
     if wanted and entry is not None and entry != last:
         title = str(entry.fields.get("title") or key.identifier)
-        told = Change(0, "entity", "adopt", *key, title, (), "renamed", "catalog", source=entry.source, ledger=entry)
+        reason = "renamed" if migration.moved else "caught-up"
+        told = Change(0, "entity", "adopt", *key, title, (), reason, "catalog", source=entry.source, ledger=entry)
         return replace(told, causes=("catalog",))
     return None
 

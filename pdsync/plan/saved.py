@@ -108,7 +108,8 @@ def _digest(have: ExistingEntity | None, change: Change, names: Names, anew: fro
     if have is None:
         return ""
     fields: Fields = {
-        path: value
+        # A blueprint that the plan changes may make a list of a single relation, or the other way round.
+        path: [value] if path.startswith("relations.") and isinstance(value, str) else value
         for path in paths_seen(change)
         if (change.blueprint, path) not in anew
         and (value := have.fields.get(names.get((change.blueprint, path), path))) is not None

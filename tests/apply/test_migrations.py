@@ -13,11 +13,15 @@ from hypothesis import strategies as st
 
 from pdsync.model import Blueprint, EntityKey, Expression
 from pdsync.plan.migrate import converter
+from pdsync.plan.saved import moved_since, paths_seen
 from tests.apply.running import Here, create_blueprints, running
 from tests.builders import HERE, blueprint, catalog, desired, relation, rule, want
 
 if TYPE_CHECKING:
-    from pdsync.model import Catalog, DesiredEntities, Json, Plan
+    from collections.abc import Mapping, Sequence
+
+    from pdsync.model import Catalog, Change, DesiredEntities, Json, Plan
+    from pdsync.sight import Watch
 
 TYPES: dict[str, dict[str, Any]] = {
     "string": {"type": "string"},
@@ -160,6 +164,16 @@ def test_a_value_converts_to_its_own_type_unchanged(kind: str) -> None:
     assert all(converter(TYPES[kind])(v) == v for v in VALUES[kind] if v != ["x"])
 
 
+def _looking(here: Here, plan: Plan) -> Watch:
+    """What a saved plan asks right before each write."""
+
+    async def look(changes: Sequence[Change]) -> Mapping[int, str]:
+        found = {c.key: have for c in changes if (have := await here.look(c.key, paths_seen(c)))}
+        return moved_since(plan, changes, found)
+
+    return look
+
+
 def _done(here: Here, of: Catalog, wanted: DesiredEntities) -> None:
     assert here.apply(here.plan(of, wanted)).whole
 
@@ -167,3 +181,33 @@ def _done(here: Here, of: Catalog, wanted: DesiredEntities) -> None:
 def _numbers(made: Plan) -> dict[str, int]:
     flags = [guard.flag.removeprefix("--allow-breaking ").partition("=") for guard in made.guards]
     return {name: int(number) for name, _, number in flags}
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_a_relation_becomes_a_list_and_single_again(tmp_path: Path, more: bool) -> None:
+    """Port keeps its values in the new form: no drift, nothing that a saved plan takes for somebody's edit."""
+    single, many = blueprint(owner=relation("service")), blueprint(owner=relation("service", many=True))
+    rules = [rule(paths=("title", "relations.owner"))]
+    one = desired(want("a", title="A", to_owner="a"), want("b", title="B"))
+    several = desired(want("a", title="A", to_owner=["a", "b"] if more else ["a"]), want("b", title="B"))
+    with running(tmp_path) as here:
+        _done(here, catalog([single], rules), one)
+        for of, wanted in ((many, several), (single, one)):
+            plan = here.plan(catalog([of], rules), wanted)
+            entities = [c for c in plan.changes if c.target == "entity"]
+            assert [(c.action, any(f.drift for f in c.fields)) for c in entities] == [
+                ("update" if more else "adopt", False)
+            ]
+            assert here.moved(plan) == {}
+            assert here.apply(plan, watch=_looking(here, plan)).whole
+            assert here.plan(catalog([of], rules), wanted).changes == ()
+
+
+def test_a_relation_that_becomes_a_list_wants_a_list(tmp_path: Path) -> None:
+    """What is mapped as before would be refused from then on: the plan that changes the relation says so."""
+    rules = [rule(paths=("title", "relations.owner"))]
+    wanted = desired(want("a", title="A", to_owner="a"))
+    with running(tmp_path) as here:
+        _done(here, catalog([blueprint(owner=relation("service"))], rules), wanted)
+        plan = here.plan(catalog([blueprint(owner=relation("service", many=True))], rules), wanted)
+        assert [str(held.key) for held in plan.held] == ["service/a"]
