@@ -74,7 +74,8 @@ async def examine(
     others = [name for name in KINDS if every_kind and (name, name) not in rows]
     wanted = sorted({kind for _, kind in rows} | {*others})
     probed = {each.kind: each for each in await source.probe([kind for kind in wanted if not KINDS[kind].daily])}
-    states = [_state(label, kind, probed) for label, kind in rows]
+    granted = source.granted
+    states = [_state(label, kind, probed, granted) for label, kind in rows]
     ledger = store.load()
     port_error, existing = "", Existing("", "", {}, {})
     try:
@@ -82,14 +83,13 @@ async def examine(
     except TargetError as e:
         port_error = str(e)
     scopes = scopes_for(asked)
-    granted = source.granted
     return Examination(
         catalog_blueprints=len(catalog.blueprints),
         catalog_rules=len(catalog.rules),
         pagerduty_url=urls[0],
         credentials=source.credentials,
         kinds=tuple(states),
-        other_kinds=tuple(_state(name, name, probed) for name in others),
+        other_kinds=tuple(_state(name, name, probed, granted) for name in others),
         scopes=scopes,
         granted=granted,
         missing=() if granted is None else tuple(scope for scope in scopes if scope not in granted),
@@ -114,7 +114,10 @@ def _read_for(query: Query) -> Iterator[tuple[str, str]]:
             yield from ((f"{row.name}: {enrichment.name}", kind) for kind in enrichment.kinds)
 
 
-def _state(label: str, kind: str, probed: Mapping[str, Probed]) -> KindState:
+def _state(label: str, kind: str, probed: Mapping[str, Probed], granted: Sequence[str] | None) -> KindState:
     if (found := probed.get(kind)) is None:
-        return KindState(label, NOT_ASKED, "it has a small daily quota", KINDS[kind].scope)
+        scope = KINDS[kind].scope
+        if granted is not None and scope and scope not in granted:
+            return KindState(label, "forbidden", f"the app was not granted {scope}", scope)
+        return KindState(label, NOT_ASKED, "it has a small daily quota", scope)
     return KindState(label, found.status, found.detail, found.scope)

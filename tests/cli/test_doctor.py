@@ -102,6 +102,11 @@ def test_scopes_of_an_app_are_compared_with_what_is_needed(
         assert ("OAuth app" in ran.out, ran.code) == (True, 1 if lacking else 0)
         assert (f"Not granted: {lacking}" in ran.out) == bool(lacking)
         assert f"Granted to the app: {' '.join(scope for scope in SCOPES if scope != lacking)}\n" in ran.out
+        (analytics,) = [line for line in ran.out.splitlines() if "services: __analytics" in line]
+        assert ("forbidden" in analytics, "not asked" in analytics) == (
+            (True, False) if lacking == "analytics.write" else (False, True)
+        )
+        assert "check PAGERDUTY_CLIENT_ID" in here.run("doctor", PAGERDUTY_SUBDOMAIN="another").out
         plan = here.run("plan")
         assert f"the app was not granted {lacking}" in plan.err or not lacking
         assert "apps-own-secret" not in ran.out + ran.err + plan.out + plan.err

@@ -128,7 +128,9 @@ class Prober:
     def _failed(self, kind: Kind, failure: PdsyncError) -> ProbeResult:
         cause = failure.diagnostics[0]
         status = _STATUSES.get(failure.status, "failed") if isinstance(failure, ApiError) else "failed"
-        detail = f"{cause.summary}: {cause.detail}" + (f"; {cause.hint}" if status == "forbidden" else "")
+        detail = f"{cause.summary}: {cause.detail}" + (
+            f"; {cause.hint}" if status != "unavailable" and cause.hint else ""
+        )
         if status == "forbidden" and (missing := self._grants.lacking({kind.scope} - {""})):
             detail = f"the app was not granted {' and '.join(missing)}"
         return ProbeResult(kind.name, status, detail, kind.scope)
