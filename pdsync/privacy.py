@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 KEYS = (
     "integration_key",  # services, event orchestrations: sends events in the account's name
     "integration_email",
+    "endpoint_url",  # of extensions: where a chat takes messages from whoever knows it
     "service_key",  # the same, in the first log entry of an incident
     "routing_key",
     "routing_keys",
@@ -53,7 +54,11 @@ COUNTRY = "country_code"
 REACHED_BY = ("_contact_method", "_notification")
 """An object whose type ends so holds a phone number or an e-mail address under `address`."""
 
-NAMES = (*KEYS, ADDRESS)
+URL = "url"
+DELIVERY = "http_delivery_method"
+"""An object of this type holds under `url` where webhooks go, which may be all that it takes to send some."""
+
+NAMES = (*KEYS, ADDRESS, URL)
 
 _CHANGED = frozenset({"name", "description", "value", "before_value"})
 """The keys of a changed field in an audit record: the value of a private one stands beside its name."""
@@ -95,8 +100,8 @@ class Cleaner:
 
     def _mark(self, kind: str) -> re.Pattern[bytes] | None:
         if kind not in self._marks:
-            names = self._names(kind)
-            self._marks[kind] = _mark_of(names) if names else None
+            marks = [DELIVERY if name == URL else name for name in self._names(kind)]
+            self._marks[kind] = _mark_of(marks) if marks else None
         return self._marks[kind]
 
 
@@ -150,9 +155,10 @@ def _private_keys(value: dict[str, Any], names: frozenset[str]) -> frozenset[str
     """The keys to take out of one object."""
     if value.keys() <= _CHANGED and str(value.get("name")) in names:
         return frozenset({"value", "before_value"})
-    if not str(value.get("type", "")).endswith(REACHED_BY):
-        return names - {ADDRESS}
-    return names | {COUNTRY} if ADDRESS in names else names
+    type_ = str(value.get("type", ""))
+    reaches = type_.endswith(REACHED_BY)
+    stays = {None if reaches else ADDRESS, None if type_ == DELIVERY else URL}
+    return (names - stays) | ({COUNTRY} if reaches and ADDRESS in names else set())
 
 
 def _texts(rule: MappingRule) -> Iterator[str]:

@@ -64,6 +64,15 @@ def test_the_address_of_a_contact_method_goes_and_others_stay() -> None:
     assert cleaned([phone, place]) == [{"type": "phone_contact_method", "label": "Mobile"}, place]
 
 
+def test_where_webhooks_go_is_taken_out_and_other_addresses_stay() -> None:
+    """It may hold a key; that of a status page does not."""
+    webhook = {"delivery_method": {"type": "http_delivery_method", "id": "P1", "url": "https://ingest.example/key"}}
+    page = {"type": "status_page", "url": "https://status.example"}
+    left = {"delivery_method": {"type": "http_delivery_method", "id": "P1"}}
+    assert cleaned([webhook, page]) == [left, page]
+    assert cleaned([webhook, page], at=".delivery_method.url") == [webhook, page]
+
+
 def test_what_a_mapping_spells_stays() -> None:
     """A field that an expression of the kind names is mapped by the user, and only that one."""
     record = {"integration_key": "k", "routing_key": "r"}
