@@ -128,6 +128,10 @@ class Stage:
         created: dict[str, Fields] = _comparable(self._made())["creates"]
         return created
 
+    def forget(self) -> None:
+        """Know nothing of the plans before."""
+        shutil.rmtree(self._state)
+
     def work(self) -> str:
         """How much the last plan holds."""
         return _worded(_comparable(self._made()))

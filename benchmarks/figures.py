@@ -21,7 +21,7 @@ KINDS: dict[str, Any] = {
     "rendering": list[Rendered],
     "plan": Contest,
     "scale": Scale,
-    "limited": Limited,
+    "limited": list[Limited],
     "journal": Journalled,
 }
 """What comes of each scenario."""

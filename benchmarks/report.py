@@ -57,8 +57,8 @@ has just sent once more with httpx, ten at a time, as if all pages were known be
 the floor for whoever reads the same over HTTP. The straightforward pipeline would take minutes for each line: its
 figures are those of the comparison above, times the ratio of the records (x{times:.1f}), not measured. pdsync runs as
 one runs it: analytics are read once a day, so by the first plan. Between the first two, Port and the state are given
-what an apply of the first plan leaves, without one. Plans that meet records for the first time also wait for the
-sandbox to make them up."""
+what an apply of the first plan leaves, without one. The sandbox has made up all records before, and those of the last
+2 % while they are asked for."""
 _LIMITED = """\
 Every answer takes {latency:g} s, and PagerDuty takes {per_minute} requests a minute (beyond them the sandbox answers
 429). *Least* is the time in which that many requests are given at an even pace; the limit counts by the minute, so that
@@ -133,22 +133,28 @@ def scale_section(found: Scale, yardstick: Contest | None) -> str:
     )
 
 
-def limited_section(found: Limited) -> str:
-    """The table of a plan under a limit."""
+def limited_section(found: Sequence[Limited]) -> str:
+    """The table of plans under a limit."""
+    pace = found[0].pace
+    columns = ("company", "situation", "requests", "least", "wall", "CPU", "peak memory", "against least")
+    return "\n\n".join(
+        (
+            "## Under PagerDuty's limit",
+            _LIMITED.format(latency=pace.latency, per_minute=pace.per_minute),
+            _table(columns, [_limited_row(each) for each in found]),
+        )
+    )
+
+
+def _limited_row(found: Limited) -> tuple[str, ...]:
     ratio = found.cost.wall / found.least
-    row = (
+    return (
+        f"{found.size.incidents:,} incidents, {found.size.services:,} services",
         found.name,
         str(found.requests),
         f"{found.least:.1f} s",
         *_cost_cells(found.cost),
         f"**x{ratio:.2f}** (goal x{LIMIT_GOAL}: {_kept(ratio <= LIMIT_GOAL)})",
-    )
-    return "\n\n".join(
-        (
-            f"## {found.size.incidents:,} incidents under PagerDuty's limit",
-            _LIMITED.format(latency=found.pace.latency, per_minute=found.pace.per_minute),
-            _table(("situation", "requests", "least", "wall", "CPU", "peak memory", "against least"), [row]),
-        )
     )
 
 

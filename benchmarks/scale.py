@@ -47,6 +47,9 @@ class Scale:
 def scale(size: Size = LARGE) -> Scale:
     """The three situations of `comparison`, as one meets them: analytics are read once a day."""
     with serving(size) as served, staged(served) as stage:
+        say("the sandbox makes up its records")
+        stage.plan()
+        stage.forget()
         first = _measured(stage, served, "first plan, nothing in Port")
         created = stage.created()
         stage.hold()
@@ -98,9 +101,13 @@ class Limited:
         return self.requests / self.pace.per_minute * 60
 
 
-def limited(size: Size | None = None) -> Limited:
-    """A first plan under PagerDuty's documented limit."""
-    size = size or Size()
+def limited() -> list[Limited]:
+    """A first plan under PagerDuty's documented limit, of the company of `plan` and of the large one."""
+    return [_limited(size) for size in (Size(), LARGE)]
+
+
+def _limited(size: Size) -> Limited:
+    say(f"{size.incidents:,} incidents under a limit")
     with serving(size, LIMITED) as served, staged(served) as stage:
         served.forget_requests()
         cost = stage.plan()
