@@ -170,7 +170,7 @@ async def open_pagerduty(
     on_exchange: Callable[[Exchange], None] | None = None,
     allow_plain_http: bool = False,
     token_url: str = TOKEN_URL,
-    concurrency: int = 8,
+    concurrency: int = 10,
     patience: float = 300.0,
     now: Callable[[], datetime] = utc_now,
     timing: Timing | None = None,
