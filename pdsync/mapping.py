@@ -27,7 +27,7 @@ import orjson
 from pdsync import __version__
 from pdsync.jq.evaluate import RULE, GivenUp, answers, blocked, faults_of, source_of
 from pdsync.jq.pool import JqLimits, Pool, default_workers
-from pdsync.jq.problems import COLLISION, NOT_IN_SNAPSHOT, Problems
+from pdsync.jq.problems import COLLISION, DISAGREEMENT, NOT_IN_SNAPSHOT, Problems
 from pdsync.jq.program import BLUEPRINT, IDENTIFIER, ITEMS, SELECTOR, layout_of
 from pdsync.jq.reading import Reader
 from pdsync.jq.searched import Waiting, settle
@@ -332,14 +332,45 @@ def _collisions(
 ) -> tuple[Diagnostic, ...]:
     """One diagnostic for each set of rules that clash in a blueprint."""
     origins = {rule.id: rule.identifier.origin for rule in rules}
+    by_id = {rule.id: rule for rule in rules}
     problems = Problems()
     for key, claimants in sorted(claims.items(), key=lambda claim: claim[0]):
         ids = tuple(dict.fromkeys(rule for entity in claimants for rule in entity.rules))
         sources = tuple(dict.fromkeys(entity.source for entity in claimants))
+        if said := _said_of_one(claimants):
+            for path, values in said.items():
+                writing = [rule for rule in ids if path in by_id[rule].fields]
+                first, *others = (by_id[rule].fields[path].origin for rule in writing)
+                place = f"{key.blueprint}, {path} of {' and '.join(sorted(writing))}"
+                problems.add(DISAGREEMENT, place, f"{key}, {values}", first, records=sources, related=tuple(others))
+            continue
         first, *others = (origins[rule] for rule in ids)
         place = f"{key.blueprint}, identifier of {' and '.join(sorted(ids))}"
         problems.add(COLLISION, place, f"{key}, {_differing(claimants)}", first, records=sources, related=tuple(others))
     return problems.diagnostics()
+
+
+def _said_of_one(claimants: list[DesiredEntity]) -> dict[str, str]:
+    """Of several mappings of one record: the paths that they disagree about, with what they say.
+
+    Empty for what are two entities, of other records or of items of one.
+    """
+    rules = [rule for entity in claimants for rule in entity.rules]
+    if len({entity.source for entity in claimants}) > 1 or len(set(rules)) < len(rules):
+        return {}
+    told: dict[str, dict[str, None]] = {}
+    for entity in claimants:
+        for path, value in entity.fields.items():
+            told.setdefault(path, {})[_shown(value)] = None
+    return {path: " or ".join(values) for path, values in told.items() if len(values) > 1}
+
+
+def _shown(value: Json) -> str:
+    text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+_MOST_SHOWN = 60
 
 
 def _differing(claimants: list[DesiredEntity]) -> str:
@@ -351,6 +382,8 @@ def _differing(claimants: list[DesiredEntity]) -> str:
 
 
 def _claimed(claimants: list[DesiredEntity]) -> str:
+    if said := _said_of_one(claimants):
+        return f"its mappings disagree about {', '.join(said)}"
     sources = list(dict.fromkeys(entity.source for entity in claimants))
     named = ", ".join(sources[:5]) + (f" and {len(sources) - 5} more" if len(sources) > 5 else "")  # noqa: PLR2004
     return f"claimed by {named}" if len(sources) > 1 else f"claimed several times by {named}"

@@ -27,7 +27,7 @@ SEARCHED_LATER = "PD224"
 UNAVAILABLE = "PD230"
 UNREADABLE = "PD240"
 NOT_IN_SNAPSHOT = "PD241"
-COLLISION = "PD250"
+COLLISION, DISAGREEMENT = "PD250", "PD251"
 NO_WORKER = "PD290"
 
 
@@ -113,6 +113,11 @@ SORTS: dict[str, _Sort] = {
         Severity.ERROR,
         "several records map to the same entity",
         "make the identifier unique, for example by adding another id to it; the entities are left as they are",
+    ),
+    DISAGREEMENT: _Sort(
+        Severity.ERROR,
+        "mappings that write one entity disagree",
+        "let one of them alone write that, or make the identifiers different; the entities are left as they are",
     ),
 }
 """Severity, summary and hint of each code."""

@@ -284,7 +284,7 @@ class EntityDecisions:
         """What Port's fields shall be (None clears), and what the ledger keeps without it being compared."""
         paths = self.managed_paths.get(want.key.blueprint, frozenset())
         target = {path: value for path, value in want.fields.items() if path in paths}
-        if any(not self.rules[rule].merge for rule in want.rules if rule in self.rules):
+        if not self._merges(want.rules):
             target = {**{p: None for p in paths if "." in p and p not in want.unknown}, **target}
         kept: Fields = {}
         for path, value in (last.fields if last else {}).items():
@@ -307,7 +307,7 @@ class EntityDecisions:
             return True
         if path in want.fields:
             return False
-        if "." in path and any(not self.rules[rule].merge for rule in want.rules if rule in self.rules):
+        if "." in path and not self._merges(want.rules):
             return False
         return path not in last.fields or not self._leaves(path, want)
 
@@ -346,8 +346,9 @@ class EntityDecisions:
         applied = last.fields.get(path) if last else None
         drift = last is not None and not same(before, applied)
         origin, by_catalog = self._written_by(want.rules if want.source else (), path)
+        note = "" if path in want.fields or self._merges(want.rules) else "not mapped, and enableMergeEntity is false"
         if drift and same(applied, after):
-            return FieldChange(path, before, after, "drift", origin, drift=True, causes=("drift",))
+            return FieldChange(path, before, after, "drift", origin, drift=True, note=note, causes=("drift",))
         if by_catalog:
             cause: Cause = "catalog"
         elif last is not None and self.facts.ledger.tool and self.facts.ledger.tool != self.facts.tool:
@@ -355,7 +356,11 @@ class EntityDecisions:
         else:
             cause = "source"
         causes: tuple[Cause, ...] = (cause, "drift") if drift else (cause,)
-        return FieldChange(path, before, after, cause, origin, drift=drift, causes=causes)
+        return FieldChange(path, before, after, cause, origin, drift=drift, note=note, causes=causes)
+
+    def _merges(self, rules: Iterable[str]) -> bool:
+        """Whether what these rules do not map stays as it is in Port."""
+        return all(self.rules[rule].merge for rule in rules if rule in self.rules)
 
     def _written_by(self, rules: tuple[str, ...], path: str) -> tuple[str, bool]:
         """Where the expression of a path stands, and whether it is another one than was last applied."""

@@ -325,8 +325,11 @@ def _whole(change: Change, commits: Mapping[str, Commit]) -> list[str]:
 def _values(fields: Iterable[FieldChange], commits: Mapping[str, Commit]) -> Iterator[str]:
     for field in fields:
         place = f"{cause_tag(field)} {place_of(field, commits)}".rstrip()
-        if nested := _nested(field):
-            yield f"!     {visible(field.path)}   {place}"
+        place += f"  {visible(field.note)}" if field.note else ""
+        nested = _nested(field)
+        if nested or field.moved_from:
+            moved = f"{visible(field.moved_from)} => " if field.moved_from else ""
+            yield f"!     {moved}{visible(field.path)}   {place}"
             yield from nested
             continue
         if field.before is not None:

@@ -359,7 +359,7 @@ REASONS = {
     "new": "",
     "changed": "",
     "equal": "already as it should be: taken over",
-    "caught-up": "Port already has it",
+    "caught-up": "Port is as it should be, only the state moves",
     "stub": "a relation needs it",
     "taken-over": "exists in Port, not ours until now",
     "gone-from-port": "gone from Port",

@@ -153,7 +153,8 @@ def test_replacing_mappings_clear_what_they_do_not_map() -> None:
         existing([SERVICE], {"a": have(tier="1", url="by hand")}),
         ledger({"a": entry(tier="1")}, [SERVICE]),
     )
-    assert [(f.path, f.after) for f in only(plan(given)).fields] == [("properties.url", None)]
+    told = [(f.path, f.after, f.note) for f in only(plan(given)).fields]
+    assert told == [("properties.url", None, "not mapped, and enableMergeEntity is false")]
 
 
 def test_adoption_can_be_refused() -> None:

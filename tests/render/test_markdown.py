@@ -171,6 +171,8 @@ def test_what_the_text_says_the_markdown_says(path: Path) -> None:
     shown = "\n".join(seen(render_plan_markdown(plan, budget=60_000, title="test")).code)
     named = [c.blueprint if c.target == "blueprint" else str(c.key) for c in plan.changes]
     named += [str(w.key) for w in plan.withheld] + [str(h.key) for h in plan.held]
+    fields = [field for c in plan.changes if c.action == "update" for field in c.fields]
+    named += [field.note for field in fields] + [field.moved_from for field in fields]
     told = [c for c in plan.changes if c.target == "entity" and not c.twin]
     named += [spoken(c) for c in told if c.action in ("update", "release", "delete")]
     assert [name for name in named if visible(name) not in shown] == []
