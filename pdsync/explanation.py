@@ -7,18 +7,17 @@ as we last wrote it, which is said.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import orjson
 
+from pdsync.asked import Asked, Names
 from pdsync.aswritten import AsWritten
 from pdsync.causes import History
 from pdsync.commands import Sides, decide_read, wanted_paths
-from pdsync.errors import StateError, TargetError, UsageError, error
+from pdsync.errors import StateError, TargetError, UsageError
 from pdsync.jq.inputs import inputs_of
-from pdsync.kinds import KINDS
 from pdsync.mapping import RowTrace, evaluate_record
 from pdsync.model import Catalog, DesiredEntities, EntityKey, Expression, Plan, Record, Snapshot
 from pdsync.plan import Facts
@@ -29,15 +28,13 @@ from pdsync.state.store import StateStore
 from pdsync.targets import TargetReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from pdsync.model import Json, Ledger, MappingRule
     from pdsync.plan.account import LastChange
 
     Progress = Callable[[str, int, int | None], None]
 
-_CLOSE = 3
-_CANDIDATES = 10
 AS_WRITTEN = "all counts as pdsync last wrote it, and a plan may find otherwise"
 NOT_ASKED = f"Port was not asked: {AS_WRITTEN}"
 
@@ -55,14 +52,6 @@ class Ground:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What is meant: entities, and records as `services/PX1`."""
-
-    keys: tuple[EntityKey, ...]
-    records: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class _Told:
     """The plan as it would be made now, what decided it, whom was asked, and what could not be found out."""
 
@@ -74,15 +63,16 @@ class _Told:
 
 
 async def explain(asked: str, ground: Ground) -> Explanation:
-    """Explain an entity (`BLUEPRINT/IDENTIFIER`), a record (`KIND:ID`), or what has this identifier alone.
+    """Explain an entity (`BLUEPRINT/IDENTIFIER`), a record (`KIND:ID`), or what else is meant (`pdsync.asked`).
 
     Raises `UsageError` when there is nothing of that name, or when several things have it.
     """
     told = await _decided(ground)
     desired, ledger = told.facts.desired, told.facts.ledger
-    meant = _meant(asked, told.facts, ground.snapshot) or await _elsewhere(asked, ground, told)
+    names = Names(told.facts, ground.snapshot)
+    meant = names.meant(asked) or await _elsewhere(asked, ground, told)
     if meant is None:
-        raise UsageError(_nothing(asked, told.facts, ground.snapshot))
+        raise UsageError(names.nothing(asked))
     sources = dict.fromkeys([*meant.records, *(s for key in meant.keys for s in _sources(key, desired, ledger))])
     readings = [each for source in sources for each in _readings(source, ground)]
     made = [key for key, want in desired.entities.items() if want.source in meant.records]
@@ -94,7 +84,7 @@ async def explain(asked: str, ground: Ground) -> Explanation:
         entities=await _accounts(keys, told, ground.store),
         readings=tuple(_of_keys(readings, meant)),
         failed={source: desired.failed[source] for source in sources if source in desired.failed},
-        notes=(*_absent(sources, readings, ground), *told.notes),
+        notes=(*_absent(sources, readings, ground), *_unread(sources, ground), *_said(sources, told.plan), *told.notes),
     )
 
 
@@ -124,73 +114,14 @@ async def _decided_by(reader: TargetReader, ground: Ground, ledger: Ledger) -> t
 # --- what is meant -----------------------------------------------------------------------------------------------
 
 
-def _meant(asked: str, facts: Facts, snapshot: Snapshot) -> _Asked | None:
-    keys, records = _keys(facts), _records(snapshot)
-    if (key := _key(asked)) in keys:
-        return _Asked((key,))
-    if record := next((name for name in _as_record(asked) if name in records), ""):
-        return _Asked((), (record,))
-    named = sorted(key for key in keys if key.identifier == asked)
-    having = [] if named else sorted(name for name in records if name.partition("/")[2] == asked)
-    if len(named) + len(having) > 1:
-        raise UsageError(_ambiguous(asked, [*map(str, named), *map(_spelled, having)]))
-    return _Asked(tuple(named), tuple(having)) if named or having else None
-
-
-def _keys(facts: Facts) -> set[EntityKey]:
-    """All entities that anything is known of."""
-    desired = facts.desired
-    return {*desired.entities, *desired.held, *facts.ledger.entities, *facts.existing.entities}
-
-
-def _key(asked: str) -> EntityKey:
-    blueprint, _, identifier = asked.partition("/")
-    return EntityKey(blueprint, identifier)
-
-
-def _as_record(asked: str) -> Iterator[str]:
-    """What `services:PX1` or `services/PX1` is called everywhere else, whatever spelling of the kind."""
-    for sign in (":", "/"):
-        spelling, _, id_ = asked.partition(sign)
-        row = KINDS.get(spelling)
-        yield f"{row.name if row else spelling}/{id_}"
-
-
-def _records(snapshot: Snapshot) -> set[str]:
-    """All records, as `services/PX1`."""
-    return {f"{query.kind}/{record.id}" for query, each in snapshot.collections.items() for record in each.records}
-
-
-def _spelled(record: str) -> str:
-    """A record as it is asked for: `services:PX1`."""
-    return record.replace("/", ":", 1)
-
-
-async def _elsewhere(asked: str, ground: Ground, told: _Told) -> _Asked | None:
+async def _elsewhere(asked: str, ground: Ground, told: _Told) -> Asked | None:
     """An entity that only a journal knows, or Port in a blueprint that is none of ours."""
-    key = _key(asked)
-    if not key.identifier:
+    blueprint, _, identifier = asked.partition("/")
+    key = EntityKey(blueprint, identifier)
+    if not identifier:
         return None
     known = _lasts([key], ground.store) or (told.asked and await told.reader.known([key]))
-    return _Asked((key,)) if known else None
-
-
-def _nothing(asked: str, facts: Facts, snapshot: Snapshot) -> Json:
-    keys = sorted(map(str, _keys(facts)))
-    names = [*keys, *sorted(map(_spelled, _records(snapshot)))]
-    close = difflib.get_close_matches(asked, names, n=_CLOSE, cutoff=0.6)
-    if not close:
-        bare = {name.replace(":", "/", 1).partition("/")[2]: name for name in reversed(names)}
-        close = [bare[name] for name in difflib.get_close_matches(asked, bare, n=_CLOSE, cutoff=0.6)]
-    hint = f"did you mean {', '.join(close)}?" if close else "write BLUEPRINT/IDENTIFIER, or KIND:ID for a record"
-    detail = f"{asked}: no entity and no record of the snapshot taken {snapshot.taken_at}"
-    return error("PD860", "there is nothing of that name", detail=detail, hint=hint)
-
-
-def _ambiguous(asked: str, candidates: Sequence[str]) -> Json:
-    more = f" and {len(candidates) - _CANDIDATES} more" if len(candidates) > _CANDIDATES else ""
-    hint = f"name one of them: {', '.join(candidates[:_CANDIDATES])}{more}"
-    return error("PD861", "several things have that identifier", detail=asked, hint=hint)
+    return Asked((key,)) if known else None
 
 
 # --- the records -------------------------------------------------------------------------------------------------
@@ -241,7 +172,7 @@ def _row_inputs(rule: MappingRule, record: Record) -> list[Json]:
     return [row.slots[0].value for row in evaluate_record(bare, record).rows if row.slots]
 
 
-def _of_keys(readings: Sequence[Reading], meant: _Asked) -> Iterator[Reading]:
+def _of_keys(readings: Sequence[Reading], meant: Asked) -> Iterator[Reading]:
     """The readings; of a record with many items only the rows that make what was asked for, if any does."""
     for reading in readings:
         wanted = [n for n, row in enumerate(reading.trace.rows) if _made_by(row.slots) in meant.keys]
@@ -273,6 +204,22 @@ def _absent(sources: Mapping[str, None], readings: Sequence[Reading], ground: Gr
                 yield f"{missing}: PagerDuty does not list it"
             else:
                 yield f"{missing}, which does not have all {kind}"
+
+
+def _unread(sources: Iterable[str], ground: Ground) -> Iterator[str]:
+    """Rules for such records that could not be evaluated, because the snapshot was taken for other ones."""
+    kinds = {source.partition("/")[0] for source in sources}
+    for rule in ground.catalog.rules:
+        if rule.kind in kinds and rule.query not in ground.snapshot.collections:
+            yield f"{rule.id} asks for a list that this snapshot does not have: `pdsync snapshot` takes a new one"
+
+
+def _said(sources: Collection[str], plan: Plan) -> Iterator[str]:
+    """What the plan reports of such records, with what to do about it."""
+    for each in plan.diagnostics:
+        if not set(sources).isdisjoint(each.records):
+            hint = f" (hint: {each.hint})" if each.hint else ""
+            yield f"{each.severity.value}[{each.code}] {each.summary}: {each.detail}{hint}"
 
 
 # --- one entity --------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.catalog", "pdsync.sources", "pdsync.targets", "pdsync.state.backends"),
     ("pdsync.state",),
     (
+        "pdsync.asked",
         "pdsync.aswritten",
         "pdsync.edition",
         "pdsync.lookups",

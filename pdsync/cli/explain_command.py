@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 def explain(options: Options, *, key: str, file: Path | None, offline: bool, form: str) -> int:
     """Say why an entity (KEY is BLUEPRINT/IDENTIFIER) is as it is, or why a record (KIND:ID) gave none.
 
-    An identifier alone will do where only one thing has it.  Records are those of the last snapshot; what it says of
-    the next apply is what `plan --offline` says.  Nothing is written to Port.
+    An identifier or a title alone will do where only one thing has it, and so will the address of its page in
+    PagerDuty or Port.  Records are those of the last snapshot; what it says of the next apply is what `plan --offline`
+    says.  Nothing is written to Port.
     """
     session = Session(options)
     session.catalog  # noqa: B018  a broken catalog is said before anything is asked

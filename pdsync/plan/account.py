@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pdsync.model import Cause, EntityKey, EntityOrigin, FieldChange, Fields, Json, Removal
-from pdsync.normal import same
+from pdsync.normal import entity_normaliser, same
 from pdsync.plan.blueprints import blueprints_after
 from pdsync.plan.guards import GUARD_OF, protected
 from pdsync.plan.order import relation_targets
@@ -20,7 +20,7 @@ from pdsync.plan.retention import Retention
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pdsync.model import Change, LedgerEntry, Plan, RunNote, Withheld
+    from pdsync.model import Change, DesiredEntity, LedgerEntry, Plan, RunNote, Withheld
     from pdsync.plan.decide import Facts
 
 Standing = Literal[
@@ -272,9 +272,15 @@ def _title(desired: Fields, applied: Fields, live: Live | None) -> str:
     return str(next((fields["title"] for fields in (desired, held, applied) if fields.get("title")), ""))
 
 
+def _normal(want: DesiredEntity, facts: Facts) -> Fields:
+    """What an entity shall be, spelled as Port's values are: a moment is the same in whatever zone."""
+    blueprint = blueprints_after(facts).get(want.key.blueprint)
+    return entity_normaliser(blueprint)(want.fields) if blueprint else want.fields
+
+
 def _fields(key: EntityKey, facts: Facts, live: Live | None) -> dict[str, FieldAccount]:
     want, entry = facts.desired.entities.get(key), facts.ledger.entities.get(key)
-    desired, unknown = (want.fields, want.unknown) if want else ({}, {})
+    desired, unknown = (_normal(want, facts), want.unknown) if want else ({}, {})
     applied = entry.fields if entry else {}
     held = (live.fields or {}) if live else {}
     paths = sorted({*desired, *unknown, *applied} or {path for path, value in held.items() if value is not None})

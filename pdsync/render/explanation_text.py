@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pdsync.jq.tracing import SlotTrace
     from pdsync.model import FieldChange, Json
-    from pdsync.plan.account import Account, FieldAccount, LastChange, NextChange
+    from pdsync.plan.account import Account, FieldAccount, LastChange
     from pdsync.render.explanation import Explanation, Reading
 
 _COLORS = {"managed": "green", "held": "red", "withheld": "red", "protected": "cyan"}
@@ -34,7 +34,9 @@ def render_explanation(told: Explanation, *, color: bool = False) -> str:
     blocks = [_account(account, mapped if alone else set(), paint) for account in told.entities]
     asked = alone and told.entities[0].live is not None
     blocks += [_reading(reading, fields if alone else {}, color=color, asked=asked) for reading in told.readings]
-    blocks += ["".join(f"{visible(record)}: {visible(why)}\n" for record, why in told.failed.items())]
+    said = {(reading.trace.record, reading.trace.failure) for reading in told.readings}
+    rest = [each for each in told.failed.items() if each not in said]
+    blocks += ["".join(f"{visible(record)}: {visible(why)}\n" for record, why in rest)]
     blocks += ["".join(f"({visible(note)})\n" for note in told.notes)]
     taken = f"(records of the snapshot taken {visible(told.snapshot)})\n"
     return "\n".join([block for block in blocks if block]) + taken
@@ -49,8 +51,9 @@ def _account(account: Account, mapped: set[str], paint: Paint) -> str:
     rules = f" by {', '.join(map(visible, account.rules))}" if account.rules else ""
     lines += [f"  source  {visible(account.source)}{rules}"] if account.source else []
     lines += [f"  Port    {_live(account)}"]
-    lines += [f"  {'' if n else 'last':<6}  {visible(text)}" for n, text in enumerate(_last(account.last))]
-    lines += _next(account.next, paint)
+    lasts = _last(account.last) if account.last or account.origin else ()
+    lines += [f"  {'' if n else 'last':<6}  {visible(text)}" for n, text in enumerate(lasts)]
+    lines += _next(account, paint)
     rest = [field for path, field in account.fields.items() if path not in mapped]
     asked = account.live is not None and account.live.fields is not None
     lines += [line for field in rest for line in _field(field, asked=asked)]
@@ -65,10 +68,19 @@ def _live(account: Account) -> str:
         return "does not have it"
     made = " ".join(part for part in (live.made_by, live.made_at) if part)
     edited = " ".join(part for part in (live.edited_by, live.edited_at) if part)
-    if made == edited:
-        return visible(f"has it, made by {made} and not written since" if made else "has it")
     told = [f"made by {made}" if made else "", f"last written by {edited}" if edited else ""]
-    return visible(", ".join(["has it", *filter(None, told)]))
+    if made and made == edited:
+        told = [f"made by {made} and not written since"]
+    return visible(", ".join([_as_mapped(account), *filter(None, told)]))
+
+
+def _as_mapped(account: Account) -> str:
+    """Whether Port holds what the mapping says, in a word; what differs is told where it stands."""
+    if not account.wanted:
+        return "has it"
+    fields = [field for field in account.fields.values() if not field.unknown]
+    differing = sum(not same(field.desired, field.live) for field in fields)
+    return f"has it, {differing} of {len(fields)} fields not as mapped" if differing else "has it as mapped"
 
 
 def _last(last: LastChange | None) -> Iterator[str]:
@@ -85,9 +97,19 @@ def _last(last: LastChange | None) -> Iterator[str]:
         yield from (f"  {field.path}  {_change(field)}" for field in last.fields)
 
 
-def _next(change: NextChange | None, paint: Paint) -> Iterator[str]:
+_NOTHING = {
+    "held": "nothing: it is left as it is for as long as it is held",
+    "withheld": "nothing: its delete is withheld",
+    "foreign": "nothing",
+    "gone": "nothing",
+    "released": "nothing",
+}
+
+
+def _next(account: Account, paint: Paint) -> Iterator[str]:
+    change = account.next
     if change is None:
-        yield "  next    nothing to do"
+        yield f"  next    {_NOTHING.get(account.standing, 'nothing to do')}"
         return
     why = REASONS.get(change.reason, change.reason) + (f": {change.twin}" if change.twin else "")
     symbol = paint(COLORS[change.action], f"{SYMBOLS[change.action]} {change.action}")
@@ -95,7 +117,7 @@ def _next(change: NextChange | None, paint: Paint) -> Iterator[str]:
     yield f"  next    {symbol}{f' ({visible(why)})' if why else ''}  [{' '.join(change.causes)}]{visible(place)}"
     yield from (
         f"            {visible(field.path)}  {_change(field)}  [{' '.join(field.causes or (field.cause,))}]"
-        for field in change.fields
+        for field in (change.fields if change.action != "delete" else ())  # all of it goes, as told below
     )
 
 
@@ -104,12 +126,15 @@ def _change(field: FieldChange) -> str:
 
 
 def _field(field: FieldAccount, *, asked: bool) -> Iterator[str]:
+    """A field that no expression speaks of; on one line where there is one thing to say."""
+    said = [f"unknown: {visible(field.unknown)}"] if field.unknown else []
+    said += [f"shall be: {value_text(field.desired)}"] if field.desired is not None else []
+    said += _held(field, asked=asked)
+    if len(said) == 1:
+        yield f"  {visible(field.path)}  {said[0]}"
+        return
     yield f"  {visible(field.path)}"
-    if field.unknown:
-        yield f"      unknown: {visible(field.unknown)}"
-    if field.desired is not None:
-        yield f"      shall be: {value_text(field.desired)}"
-    yield from (f"      {line}" for line in _held(field, asked=asked))
+    yield from (f"      {line}" for line in said)
 
 
 def _held(field: FieldAccount, *, asked: bool) -> Iterator[str]:
@@ -147,7 +172,6 @@ def _reads(reads: Mapping[str, Json], slot: SlotTrace) -> Iterator[str]:
 
 def _beside(field: FieldAccount, slot: SlotTrace, *, asked: bool) -> Iterator[str]:
     """What we wrote and what Port holds, where that is not what the expression gives."""
-    if asked and same(field.applied, field.live) and same(field.live, slot.value):
-        yield "Port has the same"
-    elif asked or not same(field.applied, slot.value):
+    mapped = slot.value if field.desired is None else field.desired
+    if not same(field.applied, mapped) or (asked and not same(field.live, mapped)):
         yield from _held(field, asked=asked)

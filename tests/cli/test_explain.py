@@ -38,7 +38,7 @@ def test_an_entity_value_by_value(applied: Workspace) -> None:
     for line in (
         "  owner   managed: pdsync made it",
         f"  source  services/{edited} by mappings/pagerduty.yaml#services[0]",
-        "  Port    has it, made by sandbox-client-id ",
+        "  Port    has it, 1 of 3 fields not as mapped, made by sandbox-client-id ",
         ", last written by admin@sandbox.example ",
         "  last    create: done  [catalog]",
         f"in {run}: apply by ",
@@ -46,7 +46,6 @@ def test_an_entity_value_by_value(applied: Workspace) -> None:
         f'            properties.status  "by hand" -> "{status}"  [drift]',
         f'  properties.status  "{status}"  {PLACE}:11:21',
         f'      we wrote: "{status}"\n      in Port: "by hand"',
-        "      Port has the same",
     ):
         assert line in out
     assert applied.box.log.port_writes() == []
@@ -91,8 +90,9 @@ def test_a_record_that_fails(applied: Workspace) -> None:
     assert "  properties.status  error: " in applied.ok("explain", f"services:{service}").out
     applied.write(PLACE, MAPPING.replace("identifier: .id", "identifier: .nothing", 1))
     out = applied.ok("explain", f"services:{service}").out
-    assert f"services/{service}: identifier: it is null" in out
-    assert "  next    nothing to do" in out
+    assert f"  owner   held: its record services/{service} could not be mapped: identifier: it is null\n" in out
+    assert "  next    nothing: it is left as it is for as long as it is held\n" in out
+    assert "\n(error[PD21" in out
     applied.write(PLACE, MAPPING.replace("identifier: .id", "identifier: '\"one\"'", 1))
     out = applied.ok("explain", "service/one").out
     assert "  owner   held: claimed by services/" in out
@@ -186,3 +186,43 @@ def test_without_a_snapshot(here: Workspace) -> None:
 def test_what_an_expression_reads(text: str, reads: dict[str, Any]) -> None:
     """Every value by its path; all of the record where it cannot be told."""
     assert inputs_of(text, {"a": {"b": 1}, "l": [1]}) == reads
+
+
+def test_every_spelling(applied: Workspace) -> None:
+    """As it is printed, by its record, by a page of PagerDuty or Port, by its title, in whatever case."""
+    service = services(applied)[0]
+    title = applied.box.store.entities("service")[service]["title"]
+    for key in (
+        *(f"service:{service}", f"service {service}", service.lower(), f"Service/{service}", title, title.upper()),
+        f"https://acme.pagerduty.com/service-directory/{service}",
+        f"https://acme.pagerduty.com/services#{service}",
+        f"https://app.port.io/serviceEntity?identifier={service}",
+    ):
+        assert told(applied, key)["key"] == ["service", service], key
+    for key in ("https://acme.pagerduty.com/services/PNONE", "https://", f"{title}x"):
+        assert "PD860" in applied.ok("explain", key, code=1).err
+    applied.box.store.put_entity("service", {"identifier": "twin", "title": title})
+    ran = applied.ok("explain", title, code=1)
+    assert ("PD861" in ran.err, f'service/{service} "{title}", service/twin "{title}"' in ran.err) == (True, True)
+
+
+def test_another_list_than_the_snapshot_has(applied: Workspace) -> None:
+    """A mapping that asks for what was not read is said: else a record would seem to be left out for no reason."""
+    service = services(applied)[0]
+    applied.write(PLACE, MAPPING.replace("query: 'true'", "query: 'true', apiQueryParams: {include: [teams]}", 1))
+    out = applied.ok("explain", f"service/{service}").out
+    assert "services[0] asks for a list that this snapshot does not have: `pdsync snapshot` takes a new one" in out
+
+
+def test_what_is_left_alone_and_what_is_merged(applied: Workspace) -> None:
+    """Two mappings of one entity are both told; what `ignore_changes` covers stays and is said to."""
+    service = services(applied)[0]
+    extra = MAPPING[: MAPPING.index("  - kind: users")].replace(
+        "status: .status\n            url: .html_url", "note: .id"
+    )
+    extra = extra.replace("    port:", "    lifecycle: {ignore_changes: [properties.note]}\n    port:", 1)
+    applied.write("catalog/mappings/extra.yaml", extra)
+    applied.box.store.put_entity("service", {"identifier": service, "properties": {"note": "by hand"}})
+    out = applied.ok("explain", f"service/{service}").out
+    assert "mappings/extra.yaml#services[0], mappings/pagerduty.yaml#services[0]\n" in out
+    assert '      in Port, left alone by `ignore_changes`: "by hand"\n' in out
