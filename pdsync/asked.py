@@ -23,7 +23,7 @@ from pdsync.model import EntityKey
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from pdsync.model import Snapshot
+    from pdsync.model import Plan, Snapshot
     from pdsync.plan import Facts
 
 _CLOSE = 3
@@ -44,17 +44,19 @@ class Asked:
 
 
 class Names:
-    """Everything that can be asked for: entities that anything is known of, and the records of a snapshot."""
+    """Everything that can be asked for: entities that anything is known of; records that there are, or were."""
 
-    def __init__(self, facts: Facts, snapshot: Snapshot) -> None:
-        desired = facts.desired
+    def __init__(self, facts: Facts, plan: Plan, snapshot: Snapshot) -> None:
+        desired, owned = facts.desired, facts.ledger.entities
         self._taken_at = snapshot.taken_at
-        self._keys = {*desired.entities, *desired.held, *facts.ledger.entities, *facts.existing.entities}
+        self._keys = {*desired.entities, *desired.held, *owned, *facts.existing.entities}
+        self._keys |= {change.key for change in plan.changes if change.target == "entity"}
         self._records = {
             f"{query.kind}/{record.id}" for query, each in snapshot.collections.items() for record in each.records
         }
+        self._records |= {entry.source for entry in owned.values() if entry.source}
         self._titles: dict[EntityKey, str] = {}
-        for side in (facts.existing.entities, facts.ledger.entities, desired.entities):
+        for side in (facts.existing.entities, owned, desired.entities):
             self._titles |= {key: str(title) for key, each in side.items() if (title := each.fields.get("title"))}
 
     def meant(self, asked: str) -> Asked | None:

@@ -69,7 +69,7 @@ async def explain(asked: str, ground: Ground) -> Explanation:
     """
     told = await _decided(ground)
     desired, ledger = told.facts.desired, told.facts.ledger
-    names = Names(told.facts, ground.snapshot)
+    names = Names(told.facts, told.plan, ground.snapshot)
     meant = names.meant(asked) or await _elsewhere(asked, ground, told)
     if meant is None:
         raise UsageError(names.nothing(asked))
@@ -78,13 +78,16 @@ async def explain(asked: str, ground: Ground) -> Explanation:
     made = [key for key, want in desired.entities.items() if want.source in meant.records]
     owned = [key for key, entry in ledger.entities.items() if entry.source in meant.records]
     keys = [*dict.fromkeys([*meant.keys, *made, *owned])]
+    accounts = await _accounts(keys, told, ground.store)
+    inexact = told.plan.inexact if any(account.next for account in accounts) else ""
+    notes = [*_absent(sources, readings, ground), *_unread(sources, ground), *_said(sources, told.plan), *told.notes]
     return Explanation(
         asked=asked,
         snapshot=ground.snapshot.taken_at,
-        entities=await _accounts(keys, told, ground.store),
+        entities=accounts,
         readings=tuple(_of_keys(readings, meant)),
         failed={source: desired.failed[source] for source in sources if source in desired.failed},
-        notes=(*_absent(sources, readings, ground), *_unread(sources, ground), *_said(sources, told.plan), *told.notes),
+        notes=(*notes, *([f"causes not exact: {inexact}"] if inexact else [])),
     )
 
 

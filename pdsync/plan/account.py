@@ -222,12 +222,14 @@ def _kept(key: EntityKey, entry: LedgerEntry, facts: Facts) -> Iterator[tuple[St
 
 
 def pointing_at(key: EntityKey, facts: Facts) -> list[EntityKey]:
-    """The desired entities that point at one, sorted."""
-    blueprints = blueprints_after(facts)
+    """What points at an entity, sorted: as the mapping says, or, where nothing makes it, as Port has it."""
+    blueprints, desired, there = blueprints_after(facts), facts.desired.entities, facts.existing.entities
+    left = facts.ledger.entities.keys() & there.keys() - desired.keys() - {key}
+    sides = {other: want.fields for other, want in desired.items()} | {other: there[other].fields for other in left}
     return sorted(
         other
-        for other, want in facts.desired.entities.items()
-        if any(target == key for _, target in relation_targets(want.fields, blueprints.get(other.blueprint)))
+        for other, fields in sides.items()
+        if any(target == key for _, target in relation_targets(fields, blueprints.get(other.blueprint)))
     )
 
 

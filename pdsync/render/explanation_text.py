@@ -9,7 +9,7 @@ from pdsync.jq.inputs import WHOLE
 from pdsync.normal import same
 from pdsync.render.escape import quoted, value_text, visible
 from pdsync.render.paint import Paint
-from pdsync.render.plan_text import COLORS, REASONS, SYMBOLS
+from pdsync.render.plan_text import COLORS, REASONS, RENAME, RENAME_COLOR, SYMBOLS
 from pdsync.render.trace_text import render_trace
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pdsync.jq.tracing import SlotTrace
     from pdsync.model import FieldChange, Json
-    from pdsync.plan.account import Account, FieldAccount, LastChange
+    from pdsync.plan.account import Account, FieldAccount, LastChange, NextChange
     from pdsync.render.explanation import Explanation, Reading
 
 _COLORS = {"managed": "green", "held": "red", "withheld": "red", "protected": "cyan"}
@@ -113,12 +113,22 @@ def _next(account: Account, paint: Paint) -> Iterator[str]:
         return
     why = REASONS.get(change.reason, change.reason) + (f": {change.twin}" if change.twin else "")
     symbol = paint(COLORS[change.action], f"{SYMBOLS[change.action]} {change.action}")
+    if change.action == "create" and change.twin:
+        symbol = paint(RENAME_COLOR, f"{RENAME} rename")
     place = f"  {change.origin}" if change.origin else ""
     yield f"  next    {symbol}{f' ({visible(why)})' if why else ''}  [{' '.join(change.causes)}]{visible(place)}"
     yield from (
         f"            {visible(field.path)}  {_change(field)}  [{' '.join(field.causes or (field.cause,))}]"
-        for field in (change.fields if change.action != "delete" else ())  # all of it goes, as told below
+        for field in change.fields
+        if _is_news(change, field)
     )
+
+
+def _is_news(change: NextChange, field: FieldChange) -> bool:
+    """Whether a field is told with the change; what an entity comes or goes with is told below."""
+    if change.action == "create":
+        return field.before is not None and not same(field.before, field.after)
+    return change.action != "delete"
 
 
 def _change(field: FieldChange) -> str:

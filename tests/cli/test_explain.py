@@ -226,3 +226,23 @@ def test_what_is_left_alone_and_what_is_merged(applied: Workspace) -> None:
     out = applied.ok("explain", f"service/{service}").out
     assert "mappings/extra.yaml#services[0], mappings/pagerduty.yaml#services[0]\n" in out
     assert '      in Port, left alone by `ignore_changes`: "by hand"\n' in out
+
+
+def test_a_stub_and_what_a_record_that_is_gone_had_made(applied: Workspace) -> None:
+    """What no record makes says who needs it; a record that is no longer listed is still known by what is ours."""
+    gone, kept = services(applied)[:2]
+    ghost = "createMissingRelatedEntities: true\n" + MAPPING.replace("service: .service.id", "service: '\"ghost\"'")
+    applied.write(PLACE, ghost)
+    out = applied.ok("explain", "ghost").out
+    assert "  owner   new: Port does not have it yet; no record makes it, incident/" in out
+    assert " and 3 more points at it" in out
+    assert "  next    + create (a relation needs it)  [source]\n" in out
+    assert "(causes not exact: the catalog that was applied last is in no commit)\n" in out
+    applied.box.mutate({"action": "delete_service", "id": gone})
+    applied.ok("-q", "snapshot")
+    out = applied.ok("explain", f"services:{gone}").out
+    assert f"service/{gone} " in out
+    assert f"(services/{gone} is not in the snapshot taken " in out
+    applied.write(PLACE, ghost.replace("identifier: .id", "identifier: '\"s-\" + .id'", 1))
+    out = applied.ok("explain", f"s-{kept}").out
+    assert f"  next    > rename (its record has another identifier: {kept})  [" in out
