@@ -215,7 +215,7 @@ def _is_protected(name: str, facts: Facts) -> bool:
 def _needed(name: str, gone: set[str], holding: Mapping[str, int], blueprints: Mapping[str, Blueprint]) -> str:
     """Why a blueprint cannot be deleted together with the others that go; empty when it can."""
     if holding[name]:
-        return f"it would still hold {holding[name]} entities"
+        return f"it would still hold {holding[name]} {'entity' if holding[name] == 1 else 'entities'}"
     for other in sorted(blueprints.keys() - gone):
         if name in targets_of(blueprints[other]):
             return f"{other} relates to it"

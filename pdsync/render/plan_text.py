@@ -44,6 +44,14 @@ RENAME_COLOR = "yellow"
 WHOLE_CREATES = 3
 """Up to so many creates of one blueprint are shown with their fields; of more, the first one is."""
 BREAKING = "breaking-change"
+PARTS = {
+    "schema.properties": ("property", "properties"),
+    "relations": ("relation", "relations"),
+    "mirrorProperties": ("mirror property", "mirror properties"),
+    "calculationProperties": ("calculation", "calculations"),
+    "aggregationProperties": ("aggregation", "aggregations"),
+}
+"""What a new blueprint has, in words for one and for several."""
 NAMED = 40
 """Creates of one blueprint that are named; the rest are counted."""
 FOLD = 3
@@ -235,9 +243,9 @@ def _blueprints(plan: Plan, paint: Paint) -> Iterator[str]:
 
 
 def _parts(fields: Sequence[FieldChange]) -> str:
-    names = {"schema.properties": "properties", "relations": "relations", "mirrorProperties": "mirror properties"}
     counts = Counter(f.path.rsplit(".", 1)[0] for f in fields if "." in f.path)
-    return ", ".join(f"{counts[part]} {name}" for part, name in names.items() if counts[part]) or "no properties"
+    told = ((counts[part], one, several) for part, (one, several) in PARTS.items() if counts[part])
+    return ", ".join(f"{n} {one if n == 1 else several}" for n, one, several in told) or "no properties"
 
 
 def _entities(plan: Plan, paint: Paint, *, everything: bool) -> Iterator[str]:

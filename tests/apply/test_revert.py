@@ -232,7 +232,7 @@ def test_a_blueprint_that_others_use_by_now_stays(here: Here) -> None:
     revert = here.revert()
     assert (named(revert), [w.reason for w in revert.withheld]) == (
         ["delete service/a"],
-        ["it would still hold 1 entities"],
+        ["it would still hold 1 entity"],
     )
 
 

@@ -373,7 +373,7 @@ def test_a_blueprint_that_would_still_hold_entities_is_not_deleted() -> None:
     """A blueprint that left the catalog goes only with its last entity."""
     given = Facts(catalog([], []), desired(), existing([SERVICE], {"x": have(tier="1")}), ledger({}, [SERVICE]))
     made = plan(given)
-    assert (made.changes, [w.reason for w in made.withheld]) == ((), ["it would still hold 1 entities"])
+    assert (made.changes, [w.reason for w in made.withheld]) == ((), ["it would still hold 1 entity"])
 
 
 def test_foreign_parts_of_a_blueprint_stay() -> None:

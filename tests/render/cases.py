@@ -1,7 +1,8 @@
 """Plan cases: a YAML file says the three sides shortly, the text file beside it what is printed.
 
     says            what the case shows
-    blueprints      identifier -> {relations?, properties?: {name: definition}, without?, required?: [name]}  (the catalog's)
+    blueprints      identifier -> {relations?, properties?: {name: definition}, without?, required?: [name],
+                    mirrors?: {name: path}}  (the catalog's)
     in_port         blueprints that Port has, if others than the catalog's
     owned           blueprints that the ledger has, if others than the catalog's
     rules           blueprint -> mapped paths, or path -> expression
@@ -14,6 +15,7 @@
     unproven        blueprint -> why its listing is not whole
     lacking         what could not be read of PagerDuty: arguments of `Unavailable`
     held, failed    as in `DesiredEntities`
+    not_read        source records that were taken over from an earlier snapshot
     tool            the version that the last apply ran under
     by_integration  keys that Port's own integration wrote
     teams           key -> teams that own it
@@ -123,6 +125,7 @@ def _plan_of(case: Mapping[str, Any]) -> Plan:
         tool="jq",
         around=_around(case),
         taken_at=BASE.taken_at,
+        not_read=frozenset(case.get("not_read") or ()),
         lacking=tuple(Unavailable(**{**each, "paths": tuple(each["paths"])}) for each in case.get("lacking") or ()),
     )
     return plan(facts, **{k: tuple(v) if isinstance(v, list) else v for k, v in (case.get("scope") or {}).items()})
@@ -172,7 +175,9 @@ def _blueprints(given: Mapping[str, Any]) -> list[Blueprint]:
         gone = (parts or {}).get("without") or ()
         schema["properties"] = {p: d for p, d in schema["properties"].items() if p not in gone}
         schema["required"] = (parts or {}).get("required") or []
-        made.append(Blueprint(name, {**plain.definition, "schema": schema}, (parts or {}).get("origins") or {}))
+        mirrors = {mirror: {"path": path} for mirror, path in ((parts or {}).get("mirrors") or {}).items()}
+        more = {"mirrorProperties": mirrors} if mirrors else {}
+        made.append(Blueprint(name, {**plain.definition, "schema": schema, **more}, (parts or {}).get("origins") or {}))
     return made
 
 

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 
 from pdsync.plan.branch import parts
-from pdsync.render.plan_text import render_plan
+from pdsync.plan.decide import CAUSES
+from pdsync.plan.guards import GUARD_OF, NO_DELETE, NOT_READ, PROTECTED_BEFORE
+from pdsync.render.plan_text import BREAKING, REASONS, SYMBOLS, render_plan
 from tests.render.cases import case_files, expected, load, plan_of
 from tests.render.strategies import hostile_plans
 
@@ -22,12 +24,43 @@ if TYPE_CHECKING:
     from pdsync.model import Plan
 
 
+GUARDS = {*GUARD_OF.values(), BREAKING}
+WITHHELD = (
+    *GUARD_OF,
+    NO_DELETE,
+    NOT_READ,
+    PROTECTED_BEFORE,
+    "required by ",
+    "in a circle",
+    "still hold",
+    "relates to it",
+)
+
+
 @pytest.mark.parametrize("path", case_files(), ids=lambda path: path.stem)
 def test_case(path: Path) -> None:
     """The case is printed as its text file says."""
     case = load(path)
     text = render_plan(plan_of(case), **(case.get("print") or {}))
     assert expected(path, text) == text
+
+
+REVERTS = {"reverted", "made-by-run"}
+"""Reasons that only the plan of a revert has; `tests/cases/runs` shows it."""
+
+
+def test_there_is_a_case_for_every_symbol_cause_reason_and_guard() -> None:
+    """Whatever the decision table, the causes and the guards can say is printed by some case."""
+    plans = [plan_of(load(path)) for path in case_files()]
+    changes = [change for plan in plans for change in plan.changes]
+    assert {change.action for change in changes} == SYMBOLS.keys()
+    assert any(plan.renames for plan in plans)
+    assert {cause for change in changes for cause in change.causes} >= {*CAUSES}
+    assert {cause for change in changes for field in change.fields for cause in field.causes} >= {*CAUSES}
+    assert {change.reason for change in changes} >= REASONS.keys() - REVERTS
+    assert {guard.name for plan in plans for guard in plan.guards} == GUARDS
+    told = "\n".join(item.reason for plan in plans for item in plan.withheld)
+    assert [why for why in WITHHELD if why not in told] == []
 
 
 @settings(max_examples=40, deadline=None)
