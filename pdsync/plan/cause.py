@@ -235,12 +235,21 @@ class _Attribution:
         return tuple(cause for cause in CAUSES if cause in found)
 
     def _being(self, change: Change) -> tuple[Cause, ...]:
-        """Why an entity comes or goes."""
+        """Why an entity comes or goes.
+
+        Where the catalog asks PagerDuty for another list now, nobody knows what that of then would hold.
+        """
         there = change.action not in REMOVALS
-        return (
-            self._ask(change.key, lambda corner: corner.has(change.key), applied=not there, planned=there)
-            or change.causes
-        )
+        found = self._ask(change.key, lambda corner: corner.has(change.key), applied=not there, planned=there)
+        asked_anew: tuple[Cause, ...] = ("catalog",) if self._is_asked_anew(change) else ()
+        return tuple(c for c in CAUSES if c in (*asked_anew, *found)) if found else change.causes
+
+    def _is_asked_anew(self, change: Change) -> bool:
+        """Whether a rule that makes, or made, an entity reads another list than when it was last applied."""
+        last = self._applied.get(change.key)
+        rules = change.ledger.rules if change.ledger else last.rules if last else ()
+        both = ((self._rules.get(rule), self._old_rules.get(rule)) for rule in rules)
+        return any(now is not None and then is not None and now.query != then.query for now, then in both)
 
     def _field(self, change: Change, field: FieldChange, being: tuple[Cause, ...]) -> FieldChange:
         if field.note or field.path in self._anew.get(change.blueprint, ()):
@@ -328,7 +337,7 @@ def _reason(change: Change) -> str:
     """The word for a removal, in keeping with its causes."""
     if change.reason == "unmapped" and "catalog" not in change.causes:
         return "gone-from-source"
-    if change.reason in ("gone-from-source", "left-window") and "source" not in change.causes:
+    if change.reason == "gone-from-source" and "source" not in change.causes:
         return "unmapped"
     return change.reason
 

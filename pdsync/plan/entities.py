@@ -409,7 +409,8 @@ class EntityDecisions:
         current = [rule for rule in last.rules if rule in self.rules]
         by_catalog = not current or all(map(self._selection_is_new, current))
         gone = "left-window" if left else "gone-from-source"
-        reason = "gone-from-port" if have is None else "unmapped" if by_catalog else gone
+        unmapped = by_catalog and not (left and current)  # what tells its age says more than that something changed
+        reason = "gone-from-port" if have is None else "unmapped" if unmapped else gone
         absence: Cause = "catalog" if by_catalog else "source"
         causes: tuple[Cause, ...] = ("drift", absence) if have is None else (absence,)
         held = have.fields if have else {}

@@ -197,8 +197,8 @@ def _fitting(part: _Part, room: int) -> Iterator[str]:
 def _headline(plan: Plan) -> str:
     count = plan.summary
     if not plan.changes and not plan.withheld:
-        return f"**No changes.** {count.unchanged} unchanged."
-    words = [*_counts(plan), *(f"{n} {word}" for word, n in _others(plan) if n)]
+        return ", ".join([f"**No changes.** {count.unchanged} unchanged", *_told_others(plan)]) + "."
+    words = [*_counts(plan), *_told_others(plan)]
     return ", ".join(words) + f", {count.unchanged} unchanged."
 
 
@@ -206,6 +206,10 @@ def _counts(plan: Plan) -> list[str]:
     count = plan.summary
     deletes = f"**{count.delete} to delete**" if count.delete else "0 to delete"
     return [f"{count.create} to create", f"{count.update} to update", deletes]
+
+
+def _told_others(plan: Plan) -> list[str]:
+    return [f"{n} {word}" for word, n in _others(plan) if n]
 
 
 def _others(plan: Plan) -> list[tuple[str, int]]:

@@ -77,6 +77,21 @@ def test_an_expression_that_gives_the_same_is_no_cause(committed: Workspace) -> 
     assert fields(committed.plan()) == {(renamed, "title"): ["source"]}
 
 
+def test_another_list_is_the_catalogs_doing(committed: Workspace) -> None:
+    """What a narrower list does not have is not said to be gone from PagerDuty alone, nor what a wider one has, new."""
+    one, *others = sorted(committed.box.world.users)
+    asked = f"{{query: 'true', apiQueryParams: {{query: '{committed.box.world.users[one].name}'}}}}"
+    committed.write(PLACE, MAPPING.replace("users\n    selector: {query: 'true'}", f"users\n    selector: {asked}"))
+    commit(committed, "Fewer")
+    allowed = ("--allow-deletes", f"person={len(others)}")
+    gone = [c for c in committed.plan(*allowed)["changes"] if c["action"] == "delete"]
+    assert {(c["identifier"], c["cause"]) for c in gone} == {(each, "catalog") for each in others}
+    committed.ok("-q", "apply", "--auto-approve", *allowed)
+    committed.write(PLACE, MAPPING)
+    commit(committed, "More")
+    assert {c["cause"] for c in committed.plan()["changes"] if c["action"] == "create"} == {"catalog"}
+
+
 def test_what_the_causes_lack_is_said(committed: Workspace) -> None:
     """Without the records of the last apply, or its commit, the plan says so; the changes are the same."""
     committed.write(PLACE, MAPPING.replace("role: .role", 'role: .role + "!"'))

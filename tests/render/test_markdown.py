@@ -164,6 +164,13 @@ def test_nothing_is_cut_in_the_middle() -> None:
         assert re.findall(r"service/s\d+", text) in ([], [f"service/s{n}" for n in range(1, 31)])
 
 
+def test_without_changes_the_other_counts_are_told_all_the_same() -> None:
+    """What is left alone is never invisible."""
+    plan = plan_of(load(next(path for path in case_files() if path.stem == "held")))
+    lead = render_plan_markdown(plan, budget=60_000, title="test").split("\n")[2]
+    assert lead == "**No changes.** 0 unchanged, 8 left as they are."
+
+
 @pytest.mark.parametrize("path", case_files(), ids=lambda path: path.stem)
 def test_what_the_text_says_the_markdown_says(path: Path) -> None:
     """Every change, why it is one, withheld delete and held entity of the golden cases is told by the Markdown, too."""
