@@ -16,11 +16,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from pdsync.errors import error
-from pdsync.kinds import KINDS
+from pdsync.kinds import KINDS, PARENT
 from pdsync.model import Listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from collections.abc import Collection as AbstractCollection
 
     from pdsync.model import Collection, Ledger, MappingRule, Query, Snapshot
@@ -109,6 +109,26 @@ def _shrank(kind: str, believed: int, count: int) -> bool:
     by_time = kind in KINDS and KINDS[kind].window is not None
     emptied = count == 0 and believed >= (SMALLEST_PASSED if by_time else SMALLEST_EMPTIED)
     return emptied or (believed >= SMALLEST_HALVED and count * 2 <= believed)
+
+
+def doubts(snapshot: Snapshot) -> dict[Query, dict[str, str]]:
+    """The enrichments that lean on a list which shrank suspiciously, by query and name, and why they are in doubt.
+
+    Whoever such a list left out would be missing from them, as if nobody were on call.
+    """
+    problems = {query.kind: collection.problem for query, collection in snapshot.collections.items()}
+    short = {
+        kind: f"{each.summary} ({each.detail})" for kind, each in problems.items() if each and each.code == SUSPICIOUS
+    }
+    found = {query: dict(_leaning(query, short)) for query in snapshot.collections} if short else {}
+    return {query: reasons for query, reasons in found.items() if reasons}
+
+
+def _leaning(query: Query, short: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    wanted = {name for name, _ in query.enrich} - {PARENT}
+    for each in KINDS[query.kind].enrichments if query.kind in KINDS else ():
+        if each.name in wanted:
+            yield from ((each.name, short[kind]) for kind in each.kinds if kind in short)
 
 
 def noted(

@@ -216,6 +216,11 @@ class KeptRecords(Sequence[Record]):
         found = ((name, at[number]) for name, at in self._at.items())
         return {name: (self._values[name], there) for name, there in found if there != _ABSENT}
 
+    def doubted(self, reasons: Mapping[str, str]) -> KeptRecords:
+        """The same, of which some enrichments are not to be believed: why, by name."""
+        unavailable = {id_: {**reasons, **self._unavailable.get(id_, _NOTHING)} for id_ in self.rows.ids}
+        return KeptRecords(self._given, self._values, unavailable)
+
     def bare(self) -> Iterator[tuple[str, bytes]]:
         """Each record as it was listed, by id."""
         return ((id_, self.rows.raw(number)) for number, id_ in enumerate(self.rows.ids))
@@ -269,6 +274,13 @@ def blocks_of(records: Sequence[Record]) -> Iterator[tuple[str, Lines]]:
     reasons = {record.id: record.unavailable for record in records if record.unavailable}
     rows = LooseLines(lambda: ((record.id, record.raw) for record in records))
     return iter([(RECORDS, rows), (UNAVAILABLE, _reasons(reasons))])
+
+
+def doubted(records: Sequence[Record], reasons: Mapping[str, str]) -> Sequence[Record]:
+    """See `KeptRecords.doubted`."""
+    if isinstance(records, KeptRecords):
+        return records.doubted(reasons)
+    return tuple(Record(each.id, each.raw, {**reasons, **each.unavailable}, each.digest) for each in records)
 
 
 def _reasons(unavailable: Mapping[str, Mapping[str, str]]) -> LooseLines:

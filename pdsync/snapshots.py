@@ -8,18 +8,21 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pdsync.completeness import judged, noted, remembered, seen_in
-from pdsync.errors import SourceError, StateError, error
+from pdsync.completeness import doubts, judged, noted, remembered, seen_in
+from pdsync.errors import SourceError, StateError, error, warning
 from pdsync.kinds import KINDS, suggest
+from pdsync.lacking import NO_ENRICHMENT
 from pdsync.privacy import Cleaner, still_whole
+from pdsync.recordfile import doubted
 from pdsync.sources import Reuse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Collection as AbstractCollection
     from datetime import timedelta
 
     from pdsync.completeness import Seen
-    from pdsync.model import Catalog, Ledger, Listed, MappingRule, Query, Snapshot
+    from pdsync.model import Catalog, Collection, Ledger, Listed, MappingRule, Query, Snapshot
     from pdsync.sources import Source
     from pdsync.state.store import StateStore
 
@@ -57,7 +60,29 @@ async def take_snapshot(
     accepted = [kind_of(catalog, kind) for kind in how.accept_shrink]
     reuse = await asyncio.to_thread(_reuse, catalog, store, wanted, how)
     fetched = await source.fetch(wanted, progress, reuse, Cleaner(catalog.rules))
-    return judged(fetched, _last_seen(catalog, store), catalog.project.policy.believe_shrink_after, accepted)
+    least = catalog.project.policy.believe_shrink_after
+    return _with_doubts(judged(fetched, _last_seen(catalog, store), least, accepted))
+
+
+def _with_doubts(snapshot: Snapshot) -> Snapshot:
+    """The snapshot with enrichments in doubt that lean on lists which are not believed."""
+    found = {query: _doubted(snapshot.collections[query], reasons) for query, reasons in doubts(snapshot).items()}
+    return replace(snapshot, collections={**snapshot.collections, **found}) if found else snapshot
+
+
+def _doubted(collection: Collection, reasons: Mapping[str, str]) -> Collection:
+    count, kind = len(collection.records), collection.query.kind
+    notes = tuple(
+        warning(
+            NO_ENRICHMENT,
+            "an enrichment could not be read",
+            detail=f"{name} of {count} of {count} {kind}: {reason}",
+            hint="what is mapped from it keeps the value it has in Port",
+        )
+        for name, reason in reasons.items()
+    )
+    records = doubted(collection.records, reasons)
+    return replace(collection, records=records, notes=(*collection.notes, *notes))
 
 
 def merged(kept: Snapshot, taken: Snapshot) -> Snapshot:
@@ -66,7 +91,7 @@ def merged(kept: Snapshot, taken: Snapshot) -> Snapshot:
     return replace(taken, collections={**kept.collections, **taken.collections}, digest=digest)
 
 
-def queries(catalog: Catalog, kinds: Collection[str] = ()) -> list[Query]:
+def queries(catalog: Catalog, kinds: AbstractCollection[str] = ()) -> list[Query]:
     """The queries of the mappings, each once, in their order; `kinds`, in any spelling, limit them.
 
     Raises `SourceError` for a kind that no mapping reads.
@@ -114,7 +139,7 @@ def _values_may_be(query: Query) -> bool:
     return any(each.daily and each.name in names for each in KINDS[query.kind].enrichments)
 
 
-def _kept(store: StateStore, kinds: Collection[str], values_alone: Collection[str]) -> Snapshot | None:
+def _kept(store: StateStore, kinds: AbstractCollection[str], values_alone: AbstractCollection[str]) -> Snapshot | None:
     """The last snapshot of some kinds; one that cannot be read is of no use, and will be replaced."""
     try:
         return store.load_snapshot(kinds, values_alone)

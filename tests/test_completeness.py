@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from pdsync.completeness import SUSPICIOUS, Seen, judged, seen_in, taken_over
+from pdsync.completeness import SUSPICIOUS, Seen, doubts, judged, seen_in, taken_over
 from pdsync.errors import error
 from pdsync.model import Collection, Query, Record, Snapshot
 from tests.builders import entry, ledger, rule
@@ -88,6 +88,16 @@ def test_a_shrink_can_be_accepted_by_kind() -> None:
     last = {SERVICES: Seen(100, 100, suspicious=False)}
     assert judged(snapshot(0), last, HOUR, ("services",)).collections[SERVICES].complete
     assert not judged(snapshot(0), last, HOUR, ("users",)).collections[SERVICES].complete
+
+
+def test_what_leans_on_a_list_that_is_not_believed_is_in_doubt() -> None:
+    """With no user there is no address: whoever maps addresses keeps them; a list that nobody leans on harms none."""
+    schedules, users, named = Query("schedules", enrich=(("__email", ""),)), Query("users"), Query("schedules")
+    read = {query: Collection(query, (Record("P1", b"{}"),)) for query in (schedules, named)}
+    taken = Snapshot("pd", moment(0), {**read, users: Collection(users, ())})
+    found = judged(taken, {users: Seen(8, 8, suspicious=False)}, HOUR)
+    assert doubts(found) == {schedules: {"__email": "a list shrank suspiciously (users: 8 records before, 0 now)"}}
+    assert doubts(judged(taken, {named: Seen(100, 100, suspicious=False)}, HOUR)) == {}
 
 
 def test_an_incomplete_list_changes_nothing_in_what_is_believed() -> None:

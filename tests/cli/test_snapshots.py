@@ -22,6 +22,17 @@ if TYPE_CHECKING:
     from tests.cli.workspace import Ran
 
 METRICS = "/analytics/metrics/incidents/services"
+SCHEDULES = """\
+  - kind: schedules
+    selector: {query: 'true'}
+    port:
+      entity:
+        mappings:
+          identifier: .id
+          blueprint: '"person"'
+          properties:
+            role: .users[0].__email
+"""
 SETTLED = PROJECT + "pagerduty: {settled_after: 30d, full_every: 3}\n"
 
 
@@ -230,6 +241,19 @@ def test_a_second_run_that_finds_the_same_is_believed_without_a_snapshot(
         anew("apply", "--auto-approve")
         assert listed() == {}
         assert len(box.store.entities("person")) == 6
+
+
+def test_what_leans_on_a_list_that_shrank_keeps_its_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No address of a schedule's users is lost because PagerDuty lists no users for a while, and the plan says so."""
+    with Sandbox(small_world()) as box:
+        here = make_workspace(tmp_path, box, monkeypatch)
+        here.write("catalog/mappings/pagerduty.yaml", MAPPING + SCHEDULES)
+        here.ok("-q", "apply", "--auto-approve")
+        box.mutate({"action": "empty", "kind": "users"})
+        made = here.ok("-q", "plan", "--format", "json", code=3).json
+        assert (made["summary"]["update"], made["summary"]["withheld"]) == (0, 3)
+        (unknown,) = made["unavailable"]
+        assert (unknown["enrichment"], "shrank suspiciously" in unknown["reason"]) == ("__email", True)
 
 
 def test_without_a_snapshot_the_ledger_tells_what_there_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
