@@ -81,7 +81,7 @@ def parse_ledger(data: bytes, name: str) -> Ledger:
     names = ("lineage", "serial", "parent", "org_id", "commit", "tool", "expressions")
     with damage(name):
         runs = msgspec.convert(header.get("runs", ()), tuple[RunNote, ...])
-        blueprints, entities = _entries(lines(held, len(head)), name)
+        blueprints, entities = _entries(_lines_in(blocks(held, len(head))), name)
         told = {n: header[n] for n in names} | {n: header.get(n, "") for n in ("catalog", "snapshot")}
         listed = msgspec.convert(header.get("listed", {}), dict[str, Listed])
         ledger = Ledger(**told, runs=runs, blueprints=blueprints, entities=entities, listed=listed)
@@ -112,13 +112,27 @@ def _canonical(header: Mapping[str, Any]) -> bytes:
     return orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
-def _entries(body: Iterable[bytes], name: str) -> tuple[dict[str, LedgerEntry], dict[EntityKey, LedgerEntry]]:
+def _lines_in(parts: Iterable[bytes]) -> Iterator[_Line]:
+    """The lines of a file that comes in parts, wherever those end; each as what stands in it."""
+    decoder, rest = msgspec.json.Decoder(_Line), b""
+    for part in parts:
+        whole, end, begun = part.rpartition(b"\n")
+        if end:
+            yield from decoder.decode_lines(rest + whole)
+            rest = begun
+        else:
+            rest += begun
+    if rest:
+        yield decoder.decode(rest)
+
+
+def _entries(body: Iterable[_Line], name: str) -> tuple[dict[str, LedgerEntry], dict[EntityKey, LedgerEntry]]:
     """The entries; the fields of each are read once they are asked for."""
     blueprints: dict[str, LedgerEntry] = {}
     entities: dict[EntityKey, LedgerEntry] = {}
     rules: dict[tuple[str, ...], tuple[str, ...]] = {}
     read, nothing = partial(_fields, Pool(), name), Fields()
-    for line in map(msgspec.json.Decoder(_Line).decode, body):
+    for line in body:
         if (data := bytes(line.f))[:1] != b"{":
             raise damaged(name, "the fields of an entry are no object")
         entry = LedgerEntry(nothing, line.o, rules.setdefault(line.r, line.r), line.s, line.p, line.x)
