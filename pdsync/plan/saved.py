@@ -16,12 +16,13 @@ import orjson
 
 from pdsync.diff import diff_fields
 from pdsync.model import Change, ExistingEntity
+from pdsync.normal import blueprint_fields
 from pdsync.plan.migrate import entity_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from pdsync.model import EntityKey, Existing, Fields, Plan
+    from pdsync.model import Blueprint, EntityKey, Existing, Fields, Plan
 
     Names = Mapping[tuple[str, str], str]
     """Blueprint and entity path after a plan -> the path before, for what the plan renames."""
@@ -30,15 +31,16 @@ if TYPE_CHECKING:
 
 
 def with_seen(changes: Iterable[Change], existing: Existing) -> tuple[Change, ...]:
-    """The changes, each with what was seen of its entity."""
+    """The changes, each with what was seen of its entity or blueprint."""
     listed = tuple(changes)
     names, anew = names_before(listed), _made_anew(listed)
-    return tuple(
-        replace(change, seen=_digest(existing.entities.get(change.key), change, names, anew))
-        if change.target == "entity" and change.action != "create"
-        else change
-        for change in listed
-    )
+
+    def seen(change: Change) -> str:
+        if change.target == "blueprint":
+            return _blueprint_digest(change, existing.blueprints.get(change.blueprint))
+        return _digest(existing.entities.get(change.key), change, names, anew)
+
+    return tuple(replace(change, seen=seen(change)) if change.action != "create" else change for change in listed)
 
 
 def paths_seen(change: Change) -> frozenset[str]:
@@ -63,8 +65,8 @@ def moved(plan: Plan, existing: Existing) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for change in plan.changes:
         if change.target == "blueprint":
-            if (change.action == "create") != (change.blueprint not in existing.blueprints):
-                found[change.blueprint] = ()
+            if (differing := _parts_differing(change, existing.blueprints.get(change.blueprint))) is not None:
+                found[change.blueprint] = differing
         elif (differing := _differing(change, existing.entities.get(change.key), names, anew)) is not None:
             found[str(change.key)] = differing
     return found
@@ -92,16 +94,43 @@ def _differing(
     change: Change, have: ExistingEntity | None, names: Names, anew: frozenset[tuple[str, str]]
 ) -> tuple[str, ...] | None:
     """The paths that are not as planned, None when all is as planned."""
-    if have is None:
-        return None if change.action in ("create", "forget") else ()
-    if change.action == "create":
-        return ()
-    if change.action == "forget":  # it stays in Port, unless it was found to be gone
-        return () if change.reason == "gone-from-port" else None
+    if have is None or change.action in ("create", "forget"):
+        return _amiss(change, there=have is not None)
     before = {names.get((change.blueprint, f.path), f.path): f.before for f in change.fields}
     if differences := diff_fields(have.fields, before):
         return tuple(difference.path for difference in differences)
     return None if _digest(have, change, names, anew) == change.seen else ()
+
+
+def _amiss(change: Change, *, there: bool) -> tuple[str, ...] | None:
+    """None when what is there, or is not, is so as planned; what is only let go of may be there or not."""
+    if change.action == "create":
+        return () if there else None
+    if change.action == "forget":
+        return () if there and change.reason == "gone-from-port" else None
+    return None if there else ()
+
+
+def _parts_differing(change: Change, have: Blueprint | None) -> tuple[str, ...] | None:
+    """The parts of a blueprint that are not as planned, None when all is as planned."""
+    if have is None or change.action in ("create", "forget"):
+        return _amiss(change, there=have is not None)
+    before = {f.moved_from or f.path: f.before for f in change.fields}
+    if differences := diff_fields(blueprint_fields(have.definition), before):
+        return tuple(difference.path for difference in differences)
+    return None if _blueprint_digest(change, have) == change.seen else ()
+
+
+def _blueprint_digest(change: Change, have: Blueprint | None) -> str:
+    """What a plan stands on of a blueprint: the parts that it writes or that are ours; of one that goes, all of it."""
+    if have is None:
+        return ""
+    parts = blueprint_fields(have.definition)
+    if change.action != "delete":
+        names = {f.path: f.moved_from for f in change.fields if f.moved_from}
+        wanted = {names.get(path, path) for path in paths_seen(change)}
+        parts = {path: value for path, value in parts.items() if path in wanted}
+    return _digest_of(parts)
 
 
 def _digest(have: ExistingEntity | None, change: Change, names: Names, anew: frozenset[tuple[str, str]]) -> str:
@@ -114,6 +143,10 @@ def _digest(have: ExistingEntity | None, change: Change, names: Names, anew: fro
         if (change.blueprint, path) not in anew
         and (value := have.fields.get(names.get((change.blueprint, path), path))) is not None
     }
+    return _digest_of(fields)
+
+
+def _digest_of(fields: Fields) -> str:
     return hashlib.blake2b(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
 
 

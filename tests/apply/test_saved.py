@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pdsync.model import Blueprint
 from pdsync.plan.document import parse_plan, plan_document
 from pdsync.plan.saved import moved_since, paths_seen
 from tests.apply.running import Here, running
 from tests.builders import blueprint, catalog, desired, rule, want
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from pdsync.model import Change, DesiredEntities, Plan
+    from pdsync.model import Catalog, Change, DesiredEntities, Plan
 
 SAYS = catalog([blueprint()], [rule(paths=("title", "properties.tier"))])
 NAMES = "abcdef"
@@ -96,3 +99,73 @@ def test_what_moves_between_the_check_and_its_write_is_skipped(tmp_path: Path) -
         assert "changed in Port since the plan" in told["b"].message
         assert here.port.entities("service")["b"]["properties"]["tier"] == "meddled"
         assert {key.identifier for key in result.ledger.entities} == {"a", "b", "c"}
+
+
+def with_parts(title: str, **properties: dict[str, Any]) -> Catalog:
+    """The same catalog with another title of the blueprint and these properties besides."""
+    plain = blueprint()
+    schema = plain.definition["schema"]
+    changed = {
+        **plain.definition,
+        "title": title,
+        "schema": {**schema, "properties": schema["properties"] | properties},
+    }
+    return replace(SAYS, blueprints={"service": Blueprint("service", changed)})
+
+
+def test_a_blueprint_that_moved_is_named_with_its_parts(tmp_path: Path) -> None:
+    """What the plan writes of it or what is ours; what others add to it is theirs, and in nobody's way."""
+    with running(tmp_path) as here:
+        assert here.apply(here.plan(SAYS, world({"a": "1"}))).whole
+        made = saved(here.plan(with_parts("Renamed", team={"type": "string"}), world({"a": "1"})))
+        assert here.moved(made) == {}
+        add = {"theirs": {"type": "string"}}
+        _patch(here, lambda body: body["schema"]["properties"].update(add))
+        assert here.moved(made) == {}
+        _patch(here, lambda body: body["schema"]["properties"].update(team={"type": "number"}))
+        assert here.moved(made) == {"service": ("schema.properties.team",)}
+        _patch(here, lambda body: body["schema"]["properties"].pop("team"))
+        _patch(here, lambda body: body["schema"]["properties"]["tier"].update(title="By hand"))
+        assert here.moved(made) == {"service": ()}, "ours, though not written"
+        _patch(here, lambda body: body["schema"]["properties"]["tier"].pop("title"))
+        assert here.apply(made).whole
+
+
+def test_a_saved_plan_of_a_blueprint_and_its_entities_at_once_applies(tmp_path: Path) -> None:
+    """A property is made anew with another type, and every entity gets its value: nobody else has moved anything."""
+    with running(tmp_path) as here:
+        assert here.apply(here.plan(SAYS, world({"a": "1", "b": "2"}))).whole
+        anew = with_parts("Service", tier={"type": "number"})
+        told = desired(*(want(name, title=name, tier=n) for n, name in enumerate("ab", 1)))
+        made = saved(here.plan(anew, told, allow_breaking={"service.tier": 2}))
+        assert {c.target for c in made.changes} == {"entity", "blueprint"}
+        assert here.moved(made) == {}
+
+        async def watching(changes: Sequence[Change]) -> Mapping[int, str]:
+            found = {c.key: have for c in changes if (have := await here.look(c.key, paths_seen(c)))}
+            return moved_since(made, changes, found)
+
+        assert here.apply(made, watch=watching).whole
+        assert here.plan(anew, told).changes == ()
+
+
+def test_what_is_let_go_of_because_it_is_gone_may_stay_gone(tmp_path: Path) -> None:
+    """A blueprint that somebody has deleted is forgotten by a saved plan, too, as long as it is not there again."""
+    with running(tmp_path) as here:
+        other = catalog([blueprint(), blueprint("other")], SAYS.rules)
+        assert here.apply(here.plan(other, world({"a": "1"}))).whole
+        body = dict(here.port.blueprint("other") or {})
+        here.port.delete_blueprint("other")
+        made = saved(here.plan(SAYS, world({"a": "1"})))
+        assert [(c.action, c.blueprint) for c in made.changes] == [("forget", "other")]
+        assert here.moved(made) == {}
+        here.port.create_blueprint({key: body[key] for key in ("identifier", "title", "schema", "relations")})
+        assert here.moved(made) == {"other": ()}
+
+
+def _patch(here: Here, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Somebody edits the blueprint in Port."""
+    body = copy.deepcopy(here.port.blueprint("service") or {})
+    edit(body)
+    kept = ("identifier", "title", "schema", "relations", "calculationProperties", "mirrorProperties")
+    here.port.replace_blueprint("service", {key: body[key] for key in kept if key in body})

@@ -1,0 +1,128 @@
+"""Saved plans over random worlds: what has not moved is as planned at every write, and what has is named exactly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pdsync.model import Catalog, DesiredEntities, EntityKey, Existing, ExistingEntity, Ledger
+from pdsync.plan.saved import moved, moved_since, paths_seen, rebased
+from tests.builders import plan
+from tests.plan.test_laws import BY_NAME, KEYS, PATHS, do, facts, fields_of, histories
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pdsync.model import Change, Fields, Plan
+
+History = tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger]
+Port = dict[EntityKey, ExistingEntity]
+
+NOT_THERE: Fields = {"there": False}
+
+
+def held(port: Port) -> Existing:
+    return Existing("org", "Org", BY_NAME, port)
+
+
+def waves(made: Plan) -> Iterator[list[Change]]:
+    """Changes of entities as an apply writes them: each once those it waits for are done."""
+    for actions in (("create", "update"), ("release",), ("delete",)):
+        rest = {c.n: c for c in made.changes if c.target == "entity" and c.action in actions}
+        while rest:
+            ready = [c for c in rest.values() if not any(n in rest for n in c.after)]
+            yield ready
+            rest = {n: c for n, c in rest.items() if c not in ready}
+
+
+def written(made: Plan, some: list[Change], port: Port) -> Port:
+    """Port after these writes alone."""
+    others = {c.n for c in made.changes} - {c.n for c in some}
+    kept = [c for c in made.changes if c.n not in others]
+    return do(_only(made, kept), port, Ledger("x", 1))[0]
+
+
+def _only(made: Plan, changes: list[Change]) -> Plan:
+    return replace(made, changes=tuple(replace(c, after=()) for c in changes))
+
+
+@settings(max_examples=30, deadline=None)
+@given(histories())
+def test_on_an_unchanged_world_a_saved_plan_always_applies(history: History) -> None:
+    """As a whole, and each entity right before its own write, whatever the plan has written by then."""
+    of, world, port, owned = history
+    made = plan(facts(of, world, port, owned))
+    assert moved(made, held(port)) == {}
+    for wave in waves(made):
+        assert moved_since(made, wave, port) == {}
+        port = written(made, wave, port)
+
+
+@st.composite
+def edits(draw: st.DrawFn) -> dict[EntityKey, Fields | None]:
+    """What others do: set some values of an entity that may be there or not, or (None) delete it."""
+    names: dict[EntityKey, Any] = {}
+    for key in draw(st.lists(KEYS, unique=True, max_size=4)):
+        paths = draw(st.lists(st.sampled_from(PATHS[key.blueprint]), unique=True))
+        names[key] = draw(st.none() | fields_of(key.blueprint, paths))
+    return names
+
+
+def edited(port: Port, by: Mapping[EntityKey, Fields | None]) -> Port:
+    port = dict(port)
+    for key, fields in by.items():
+        if fields is None:
+            port.pop(key, None)
+        else:
+            port[key] = ExistingEntity({**(port[key].fields if key in port else {}), **fields})
+    return port
+
+
+def seen(change: Change, port: Port) -> Fields:
+    """What of Port a change stands on."""
+    if change.action == "forget" and change.reason != "gone-from-port":
+        return {}
+    have = port.get(change.key)
+    if have is None:
+        return NOT_THERE
+    paths = () if change.action in ("create", "forget") else paths_seen(change)
+    return {path: value for path in paths if (value := have.fields.get(path)) is not None}
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories(), edits())
+def test_what_moved_is_named_exactly(history: History, by: dict[EntityKey, Fields | None]) -> None:
+    """Found by brute force: entities of which anything moved that the plan writes or that is ours; paths that did move."""
+    of, world, port, owned = history
+    made = plan(facts(of, world, port, owned))
+    after = edited(port, by)
+    found = moved(made, held(after))
+    assert found.keys() == {str(c.key) for c in made.changes if seen(c, port) != seen(c, after)}
+    for change in made.changes:
+        for path in found.get(str(change.key), ()):
+            before, now = (world.get(change.key, ExistingEntity({})).fields.get(path) for world in (port, after))
+            assert before != now
+    for wave in waves(made):
+        told = moved_since(made, wave, after)
+        assert told.keys() == {c.n for c in wave if seen(c, port) != seen(c, after)}
+
+
+@settings(max_examples=30, deadline=None)
+@given(histories(), edits())
+def test_a_rebased_plan_approves_what_was_looked_at_alone(history: History, by: dict[EntityKey, Fields | None]) -> None:
+    """It is the plan of the world of now; what it does and the old one did not, in full, is to be looked at."""
+    of, world, port, owned = history
+    old, fresh = (plan(facts(of, world, some, owned)) for some in (port, edited(port, by)))
+    made, compared = rebased(old, fresh)
+    assert made.changes == fresh.changes
+    looked_at = [_told(c) for c in old.changes]
+    for change in made.changes:
+        assert (change.n in made.unreviewed) == (_told(change) not in looked_at)
+    assert compared.equal == (not made.unreviewed and len(old.changes) == len(made.changes))
+
+
+def _told(change: Change) -> tuple[Any, ...]:
+    return change.target, change.key, change.action, sorted((f.path, repr((f.before, f.after))) for f in change.fields)
