@@ -46,8 +46,9 @@ def _account(account: Account, mapped: set[str], paint: Paint) -> str:
     """One entity; of its fields those that no expression below speaks of."""
     head = f"{paint('bold', visible(str(account.key)))} {quoted(account.title, 80) if account.title else ''}".rstrip()
     standing = paint(_COLORS.get(account.standing, "yellow"), account.standing)
-    lines = [head, f"  owner   {standing}: {visible(account.why)}"]
-    lines += [f"          {visible(more)}" for more in account.also]
+    why, *more = account.why.split("; ")
+    lines = [head, f"  owner   {standing}: {visible(why)}", *(f"          {visible(part)}" for part in more)]
+    lines += [f"          {visible(each)}" for each in account.also]
     rules = f" by {', '.join(map(visible, account.rules))}" if account.rules else ""
     lines += [f"  source  {visible(account.source)}{rules}"] if account.source else []
     lines += [f"  Port    {_live(account)}"]

@@ -234,7 +234,7 @@ def test_a_stub_and_what_a_record_that_is_gone_had_made(applied: Workspace) -> N
     ghost = "createMissingRelatedEntities: true\n" + MAPPING.replace("service: .service.id", "service: '\"ghost\"'")
     applied.write(PLACE, ghost)
     out = applied.ok("explain", "ghost").out
-    assert "  owner   new: Port does not have it yet; no record makes it, incident/" in out
+    assert "  owner   new: Port does not have it yet\n          no record makes it, incident/" in out
     assert " and 3 more points at it" in out
     assert "  next    + create (a relation needs it)  [source]\n" in out
     assert "(causes not exact: the catalog that was applied last is in no commit)\n" in out

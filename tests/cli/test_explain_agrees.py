@@ -103,7 +103,7 @@ def test_numbers_are_those_of_the_plan(moved: Workspace) -> None:
     each = next(e for e in plan["withheld"] if e.get("flag"))
     guard = guards[each["blueprint"]]
     out = moved.ok("explain", f"{each['blueprint']}/{each['identifier']}").out
-    assert f"withheld: {each['reason']}: {guard['detail']}; `{guard['flag']}` lets it through" in out
+    assert f"withheld: {each['reason']}: {guard['detail']}\n          `{guard['flag']}` lets it through\n" in out
 
 
 def test_the_last_run_is_told_on_any_machine(here: Workspace, tmp_path: Path) -> None:

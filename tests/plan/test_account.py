@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from pdsync.model import Change, RunNote
+from pdsync.errors import warning
+from pdsync.model import Change, RunNote, Surroundings
 from pdsync.plan import Facts
 from pdsync.plan.account import Account, LastChange, Live, account_of, last_change
 from tests.builders import blueprint, catalog, desired, entry, existing, have, key, ledger, plan, rule, want
@@ -59,6 +61,27 @@ def test_a_standing_and_why(of: Facts, last: LastChange | None, standing: str, w
     assert told.standing == standing
     assert told.why.startswith(why) or why in told.why
     assert (told.origin is None) == ("service/a" not in map(str, of.ledger.entities))
+
+
+@pytest.mark.parametrize(
+    ("around", "policy", "before"),
+    [
+        (Surroundings(), {}, "somebody else wrote it before; once nothing makes it any more it is released"),
+        (
+            Surroundings(),
+            {"on_remove": "delete"},
+            "somebody else wrote it before; once nothing makes it any more it is d",
+        ),
+        (Surroundings(by_integration=frozenset([key("service/a")])), {}, "Port's own PagerDuty integration wrote it"),
+        (Surroundings(diagnostics=(warning("PD620", "not told"),)), {}, "Port does not tell whether its own PagerDuty"),
+    ],
+    ids=["somebody", "deleted in the end", "the integration", "not told"],
+)
+def test_who_wrote_what_is_taken_over(around: Surroundings, policy: dict[str, Any], before: str) -> None:
+    """Whoever it was decides what becomes of an entity in the end, so both are said before it is taken over."""
+    told = account(replace(facts(**policy), around=around))
+    assert told.standing == "to adopt"
+    assert f"takes it over; {before}" in told.why
 
 
 def test_what_was_protected_stays_so() -> None:
