@@ -75,7 +75,11 @@ SORTS: dict[str, _Sort] = {
         "blueprint is not a non-empty string",
         "a constant needs its own quotes: `'\"pagerdutyService\"'`",
     ),
-    WRONG_TYPE: _Sort(Severity.ERROR, "value has the wrong type", "turn it into text with `tostring`"),
+    WRONG_TYPE: _Sort(
+        Severity.ERROR,
+        "value has the wrong type",
+        "take the text that is meant out of an object, turn other types into text with `tostring`",
+    ),
     SEARCHED_FIELD: _Sort(
         Severity.WARNING,
         "search query cannot be answered, the field keeps Port's value",

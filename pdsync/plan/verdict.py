@@ -40,7 +40,10 @@ def refusal(plan: Plan) -> tuple[Diagnostic, ...]:
     """
     waiting = [item for item in plan.withheld if item.flag]
     counts = Counter((item.blueprint, item.reason) for item in waiting)
-    told = [f"{count} deletes of {name}: {reason}" for (name, reason), count in sorted(counts.items())]
+    told = [
+        f"{count} {'delete' if count == 1 else 'deletes'} of {name}: {reason}"
+        for (name, reason), count in sorted(counts.items())
+    ]
     known = {item.flag for item in waiting}
     told += [f"{g.blueprint}: {g.detail}" for g in plan.guards if g.flag and g.flag not in known]
     if not told:

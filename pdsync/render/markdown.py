@@ -220,7 +220,7 @@ def _others(plan: Plan) -> list[tuple[str, int]]:
         ("to release", count.release),
         ("to forget", count.forget),
         ("taken over", taken_over(plan)),
-        ("deletes withheld", count.withheld),
+        ("delete withheld" if count.withheld == 1 else "deletes withheld", count.withheld),
         ("left as they are", count.held),
         ("not ours", count.foreign),
         ("retained", count.retained),

@@ -522,7 +522,7 @@ def _summary(plan: Plan, paint: Paint) -> str:
     rest += [f"{count.foreign} not ours"] if count.foreign else []
     rest += [f"{count.held} left as they are"] if count.held else []
     rest += [f"{count.retained} retained"] if count.retained else []
-    rest += [f"{count.withheld} deletes withheld"] if count.withheld else []
+    rest += [f"{count.withheld} {'delete' if count.withheld == 1 else 'deletes'} withheld"] if count.withheld else []
     rest += [f"ignored: {count.ignored}"] if count.ignored else []
     if not plan.changes:
         return paint("bold", "No changes.") + f" {', '.join(rest)}."
