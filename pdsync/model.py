@@ -56,11 +56,12 @@ class EntityKey(NamedTuple):
 class Unread:
     """What has its `fields` as bytes until they are asked for: of all there is, hardly anything is.
 
-    `packed` is what reads them, and the bytes; None once they are read, and where they never were bytes.
+    `packed` is what reads them, the bytes, and what saves room in fields that are kept; None once they are read, and
+    where they never were bytes.
     """
 
     __slots__ = ("packed",)
-    packed: tuple[Callable[[bytes], Fields], bytes] | None
+    packed: tuple[Callable[[bytes], Fields], bytes, Callable[[Fields], Fields]] | None
 
     if TYPE_CHECKING:
         fields: Fields
@@ -73,8 +74,8 @@ class Unread:
             if name != "fields":
                 raise AttributeError(name)
             if (packed := self.packed) is not None:
-                read, data = packed
-                self.fields = read(data)
+                read, data, keep = packed
+                self.fields = keep(read(data))
                 self.packed = None  # only now: another thread may be asking, too
             return object.__getattribute__(self, name)
 
@@ -82,11 +83,22 @@ class Unread:
 Unreadily = TypeVar("Unreadily", bound=Unread)
 
 
-def unread(made: Unreadily, read: Callable[[bytes], Fields], data: bytes) -> Unreadily:
+def unread(
+    made: Unreadily,
+    read: Callable[[bytes], Fields],
+    data: bytes,
+    keep: Callable[[Fields], Fields] = lambda fields: fields,
+) -> Unreadily:
     """The same, just made with any fields, with those that `read` makes of `data` once they are asked for."""
     del made.fields
-    made.packed = read, data
+    made.packed = read, data, keep
     return made
+
+
+def glance(at: Unread) -> Fields:
+    """The fields, which are not kept where nobody had asked for them before: for a look at very many."""
+    packed = at.packed
+    return at.fields if packed is None else packed[0](packed[1])
 
 
 # --- catalog ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pdsync.diff import Difference, diff_fields
 from pdsync.errors import error
-from pdsync.model import Change, DesiredEntity, EntityKey, FieldChange, FieldChanges, Held, LedgerEntry
+from pdsync.model import Change, DesiredEntity, EntityKey, FieldChange, FieldChanges, Held, LedgerEntry, glance
 from pdsync.normal import entity_normaliser, same
 from pdsync.plan.decide import CAUSES, all_causes, constant_blueprint, decide, main_cause, wanted_reason
 from pdsync.plan.guards import protected
@@ -215,10 +215,14 @@ class EntityDecisions:
         """
         if want.rules != last.rules or want.source != last.source or want.unknown or not self._is_plain(want, last):
             return False
-        held, applied, left = have.fields, last.fields, len(last.fields)
+        held, applied = glance(have), glance(last)
+        left = len(applied)
         for path, value in self.normalise[want.key.blueprint](want.fields).items():
             before, there = applied.get(path), held.get(path)
-            if (before is not value and not same(before, value)) or (there is not value and not same(there, value)):
+            if value.__class__ is str:  # nearly all there is: told at once
+                if before != value or there != value:
+                    return False
+            elif (before is not value and not same(before, value)) or (there is not value and not same(there, value)):
                 return False
             left -= value is not None
         return not left

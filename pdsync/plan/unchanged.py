@@ -65,6 +65,7 @@ class Unchanged:
         self._remembered = remembered
         self._digests: dict[EntityKey, str] = {}
         self._noted: Remembered = {}
+        self._equal: dict[Targets, Targets] = {}
         self.known: dict[EntityKey, Targets] = {}
 
     @classmethod
@@ -88,7 +89,8 @@ class Unchanged:
 
     def _note(self, key: EntityKey, targets: Iterable[tuple[str, EntityKey]]) -> None:
         if (digest := self._digests.get(key)) is not None:
-            self._noted[digest] = tuple(targets)
+            told = tuple(targets)
+            self._noted[digest] = self._equal.setdefault(told, told)
 
     @property
     def changed(self) -> bool:

@@ -131,16 +131,16 @@ def _entries(body: Iterable[_Line], name: str) -> tuple[dict[str, LedgerEntry], 
     blueprints: dict[str, LedgerEntry] = {}
     entities: dict[EntityKey, LedgerEntry] = {}
     rules: dict[tuple[str, ...], tuple[str, ...]] = {}
-    read, nothing = partial(_fields, Pool(), name), Fields()
+    read, keep, nothing = partial(_fields, name), partial(_compact, Pool()), Fields()
     for line in body:
         if (data := bytes(line.f))[:1] != b"{":
             raise damaged(name, "the fields of an entry are no object")
         entry = LedgerEntry(nothing, line.o, rules.setdefault(line.r, line.r), line.s, line.p, line.x)
         known = len(blueprints) + len(entities)
         if line.k is None:
-            blueprints[line.b] = unread(entry, read, data)
+            blueprints[line.b] = unread(entry, read, data, keep)
         else:
-            entities[EntityKey(sys.intern(line.k[0]), line.k[1])] = unread(entry, read, data)
+            entities[EntityKey(sys.intern(line.k[0]), line.k[1])] = unread(entry, read, data, keep)
         if len(blueprints) + len(entities) == known:
             raise damaged(name, f"{'/'.join(line.k) if line.k else line.b} stands in it twice")
     return blueprints, entities
@@ -155,10 +155,14 @@ def paths_of(entry: LedgerEntry) -> Iterable[str]:
 _PATHS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def _fields(pool: Pool, name: str, data: bytes) -> Fields:
+def _fields(name: str, data: bytes) -> Fields:
     with damage(name):
-        fields = msgspec.json.decode(data)
-        return pool.share(filled(tuple(fields), fields.values()))
+        fields: Fields = msgspec.json.decode(data)
+        return fields
+
+
+def _compact(pool: Pool, fields: Fields) -> Fields:
+    return pool.share(filled(tuple(fields), fields.values()))
 
 
 def checksum(*parts: bytes) -> str:

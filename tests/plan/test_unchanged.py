@@ -158,7 +158,7 @@ def test_what_is_known_is_not_read(settled: tuple[Catalog, World]) -> None:
     for key in found:
         for side in (known.desired.entities[key], known.existing.entities[key], known.ledger.entities[key]):
             assert side.packed
-            side.packed = _nobody_reads, side.packed[1]
+            side.packed = _nobody_reads, *side.packed[1:]
     assert plan_document(plan(known)) == plan_document(plan(told))
 
 

@@ -122,7 +122,9 @@ class _Reading:
         """An entity by its identifier, in normal form once its fields are asked for.  Raises ValueError."""
         head = _HEAD.decode(row)
         at, by = self._pool.text(head.updated_at or ""), self._pool.text(head.updated_by or "")
-        return head.identifier, unread(ExistingEntity(self._nothing, at, by), self._fields, bytes(row))
+        return head.identifier, unread(
+            ExistingEntity(self._nothing, at, by), self._fields, bytes(row), self._pool.share
+        )
 
     def _fields(self, data: bytes) -> Fields:
         try:
@@ -131,9 +133,7 @@ class _Reading:
             raise unreadable(f"POST {search_path(self.blueprint)}", str(problem)) from None
         fields = self._normalise(self.columns.fields(entity))
         known = self._like.get(EntityKey(self.blueprint, entity.identifier))
-        if known is None:
-            self._pool.share(fields)
-        else:
+        if known is not None and known.packed is None:
             share(fields, known.fields)
         return fields
 
