@@ -78,7 +78,7 @@ async def explain(asked: str, ground: Ground) -> Explanation:
     made = [key for key, want in desired.entities.items() if want.source in meant.records]
     owned = [key for key, entry in ledger.entities.items() if entry.source in meant.records]
     keys = [*dict.fromkeys([*meant.keys, *made, *owned])]
-    accounts = await _accounts(keys, told, ground.store)
+    accounts = await _accounts(keys, told, ground)
     inexact = told.plan.inexact if any(account.next for account in accounts) else ""
     notes = [*_absent(sources, readings, ground), *_unread(sources, ground), *_said(sources, told.plan), *told.notes]
     return Explanation(
@@ -123,7 +123,7 @@ async def _elsewhere(asked: str, ground: Ground, told: _Told) -> Asked | None:
     key = EntityKey(blueprint, identifier)
     if not identifier:
         return None
-    known = _lasts([key], ground.store) or (told.asked and await told.reader.known([key]))
+    known = _lasts([key], ground) or (told.asked and await told.reader.known([key]))
     return Asked((key,)) if known else None
 
 
@@ -228,10 +228,10 @@ def _said(sources: Collection[str], plan: Plan) -> Iterator[str]:
 # --- one entity --------------------------------------------------------------------------------------------------
 
 
-async def _accounts(keys: Sequence[EntityKey], told: _Told, store: StateStore) -> tuple[Account, ...]:
+async def _accounts(keys: Sequence[EntityKey], told: _Told, ground: Ground) -> tuple[Account, ...]:
     """What is known of each of these entities."""
     live = await _live(keys, told) if told.asked else {}
-    lasts = _lasts(keys, store)
+    lasts = _lasts(keys, ground)
     return tuple(account_of(key, told.facts, told.plan, live.get(key), lasts.get(key)) for key in keys)
 
 
@@ -239,21 +239,25 @@ async def _live(keys: Sequence[EntityKey], told: _Told) -> dict[EntityKey, Live]
     """What Port holds of these entities, and who wrote it."""
     there = told.facts.existing.entities
     elsewhere = [key for key in keys if key not in there]
-    found = {**there, **(await told.reader.whole(elsewhere) if elsewhere else {})}
+    # Of what is not mapped no more than its title: its values are nobody's to print.
+    found = {**there, **(await told.reader.look(dict.fromkeys(elsewhere, ("title",))) if elsewhere else {})}
     edits = await told.reader.edits([key for key in keys if key in found])
     who = {key: (edit.by, edit.at, edit.made_by, edit.made_at) for key, edit in edits.items()}
     return {key: Live(found[key].fields if key in found else None, *who.get(key, ())) for key in keys}
 
 
-def _lasts(keys: Sequence[EntityKey], store: StateStore) -> dict[EntityKey, LastChange]:
+def _lasts(keys: Sequence[EntityKey], ground: Ground) -> dict[EntityKey, LastChange]:
     """The last change of each of these entities that a journal that is kept tells."""
     found: dict[EntityKey, LastChange] = {}
     wanted = set(keys)
-    for note in reversed(store.history()):
+    notes = ground.store.history()
+    for number, note in enumerate(reversed(notes)):
         if wanted <= found.keys():
             break
+        if ground.progress:
+            ground.progress("journals", number, len(notes))
         try:
-            record = store.run(note.run)
+            record = ground.store.run(note.run)
         except StateError:  # one that cannot be read tells nothing
             continue
         for change in reversed(record.plan.changes) if record else ():

@@ -246,3 +246,13 @@ def test_a_stub_and_what_a_record_that_is_gone_had_made(applied: Workspace) -> N
     applied.write(PLACE, ghost.replace("identifier: .id", "identifier: '\"s-\" + .id'", 1))
     out = applied.ok("explain", f"s-{kept}").out
     assert f"  next    > rename (its record has another identifier: {kept})  [" in out
+
+
+def test_what_nobody_mapped_is_not_printed(applied: Workspace) -> None:
+    """Of an entity in a blueprint that is none of ours there is its title, and no value of it."""
+    blueprint = {"identifier": "phone", "title": "Phone", "schema": {"properties": {"number": {"type": "string"}}}}
+    applied.box.store.create_blueprint(blueprint)
+    applied.box.store.put_entity("phone", {"identifier": "one", "title": "Red", "properties": {"number": "555-0100"}})
+    for form in ("text", "json"):
+        out = applied.ok("explain", "phone/one", "--format", form).out
+        assert ("Red" in out, "foreign" in out, "555" in out) == (True, True, False)
