@@ -6,7 +6,8 @@ Schema is generated from the same types (`plan_schema`).
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
+from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +22,29 @@ if TYPE_CHECKING:
 
     from pdsync.model import Change, FieldChanges, Json
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
+_WITHOUT_CHECKSUM = "1.0"
 _AT_ONCE = 200
+_CHECKSUM = b',"checksum":"%b"}'
+_digest = partial(blake2b, digest_size=16)
 
 
 def plan_document(plan: Plan) -> bytes:
-    """The plan as canonical JSON: sorted keys, no white space, one trailing newline."""
+    """The plan as canonical JSON: sorted keys and the checksum last, no white space, one trailing newline."""
     return b"".join(plan_chunks(plan))
 
 
 def plan_chunks(plan: Plan) -> Iterator[bytes]:
     """`plan_document` piece by piece: of a large plan, it is several times as much as the plan itself."""
+    digest = _digest()
+    for chunk in _unsigned(plan):
+        digest.update(chunk)
+        yield chunk
+    yield _CHECKSUM % digest.hexdigest().encode() + b"\n"
+
+
+def _unsigned(plan: Plan) -> Iterator[bytes]:
+    """The document up to its checksum, which comes last: it is of all that stands before it."""
     values = {"format_version": FORMAT_VERSION} | {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
     for number, (name, value) in enumerate(sorted(values.items())):
         yield (b"," if number else b"{") + encoded(name) + b":"
@@ -39,7 +52,6 @@ def plan_chunks(plan: Plan) -> Iterator[bytes]:
             yield from _listed(value)
         else:
             yield encoded(value)
-    yield b"}\n"
 
 
 def _listed(changes: Sequence[Change]) -> Iterator[bytes]:
@@ -80,10 +92,19 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 def parse_plan(data: bytes, name: str = "plan") -> Plan:
     """Read a plan document to be applied.  Raises `StateError` as `read_plan` does, and when it was edited."""
     plan = read_plan(data, name)
-    if fingerprint(plan.changes) != plan.fingerprint:
-        detail = f"{name}: its changes are not those that its fingerprint stands for"
+    if not _is_whole(data) or fingerprint(plan.changes) != plan.fingerprint:
+        detail = f"{name} is not as pdsync wrote it: its checksum is of something else"
         raise StateError(error("PD512", "the plan was edited", detail=detail, hint="plan again"))
     return plan
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether a document ends with the checksum of all that stands before that; format 1.0 had none."""
+    document = data.removesuffix(b"\n")
+    body, told, _ = document.rpartition(_CHECKSUM[:13])
+    if not told:
+        return bool(_version(data) == _WITHOUT_CHECKSUM)
+    return document[len(body) :] == _CHECKSUM % _digest(body).hexdigest().encode()
 
 
 class _Versioned(msgspec.Struct):
@@ -92,13 +113,19 @@ class _Versioned(msgspec.Struct):
     format_version: Any = None
 
 
+def _version(data: bytes) -> Any:
+    """The format's version, None where there is none.  Raises `msgspec.DecodeError`, `UnicodeDecodeError`."""
+    try:
+        return msgspec.json.decode(data, type=_Versioned).format_version
+    except msgspec.ValidationError:
+        return None
+
+
 def read_plan(data: bytes, name: str = "plan") -> Plan:
     """Read a plan document to be shown.  Raises `StateError` when it is none, or of another major version."""
     try:
-        version = msgspec.json.decode(data, type=_Versioned).format_version
-    except msgspec.ValidationError:
-        version = None
-    except msgspec.DecodeError as e:
+        version = _version(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise StateError(error("PD510", "not a plan", detail=f"{name} is not JSON: {e}")) from e
     if not isinstance(version, str):
         raise StateError(error("PD510", "not a plan", detail=f"{name} has no format_version"))
@@ -107,7 +134,7 @@ def read_plan(data: bytes, name: str = "plan") -> Plan:
         raise StateError(error("PD511", "plan of another format", detail=detail, hint="plan again with this pdsync"))
     try:
         return msgspec.json.decode(data, type=Plan)
-    except msgspec.DecodeError as e:
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise StateError(error("PD510", "not a plan", detail=f"{name}: {e}")) from e
 
 
@@ -116,5 +143,6 @@ def plan_schema() -> dict[str, Any]:
     schema = msgspec.json.schema(Plan)
     plan = schema["$defs"]["Plan"]
     plan["properties"]["format_version"] = {"type": "string", "pattern": r"^1\.\d+$"}
-    plan["required"] = ["format_version", *plan["required"]]
+    plan["properties"]["checksum"] = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
+    plan["required"] = ["checksum", "format_version", *plan["required"]]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "pdsync plan", **schema}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdsync.errors import StateError
@@ -56,12 +56,29 @@ def test_fields_are_written_as_what_they_are(fields: list[FieldChange]) -> None:
     assert encoded(FieldChanges(fields)) == msgspec.json.encode(fields, order="sorted")
 
 
-def test_an_edited_plan_is_refused() -> None:
-    """A plan whose changes are not what its fingerprint stands for can be shown, not applied."""
-    edited = plan_document(MADE).replace(b"1.5", b"2.5")
-    assert read_plan(edited) != MADE
-    with pytest.raises(StateError, match="the plan was edited"):
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_an_edited_plan_is_refused(data: st.DataObject) -> None:
+    """Any byte of it, also of what its changes do not say: its base, what was seen, what nobody has looked at yet."""
+    document = plan_document(MADE)
+    at = data.draw(st.integers(0, len(document) - 2))
+    edited = document[:at] + bytes([document[at] ^ 1]) + document[at + 1 :]
+    with pytest.raises(StateError):
         parse_plan(edited)
+    with pytest.raises(StateError):
+        parse_plan(document[:at] + document[at + 1 :])
+
+
+def test_an_edited_plan_can_be_shown() -> None:
+    """It is only not applied; nor is one whose checksum was taken out, but for a format that had none."""
+    document = plan_document(MADE)
+    edited = document.replace(b"1.5", b"2.5")
+    assert read_plan(edited) != MADE
+    for other in (edited, document.replace(b'"serial":', b'"serial":1'), document.partition(b',"checksum"')[0] + b"}"):
+        with pytest.raises(StateError, match="the plan was edited"):
+            parse_plan(other)
+    older = (document.partition(b',"checksum"')[0] + b"}").replace(b'"format_version":"1.1"', b'"format_version":"1.0"')
+    assert parse_plan(older) == MADE
 
 
 @pytest.mark.parametrize(
