@@ -184,7 +184,9 @@ def main() -> None:
 
         install(fault)
     code = run(sys.argv[1:])
-    if code in INTERRUPTED:  # threads that evaluate or fetch are not waited for
+    if code in INTERRUPTED:  # threads that evaluate or fetch are not waited for, and what evaluates for them goes, too
+        if pool := sys.modules.get("pdsync.jq.pool"):
+            pool.end_all()
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()

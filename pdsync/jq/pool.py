@@ -48,6 +48,16 @@ _WORTH_A_WORKER = 400
 _ABORTED, _ABORTED_ON_WINDOWS, _KILLED = -6, 3, -9
 
 
+_RUNNING: set[subprocess.Popen[bytes]] = set()
+"""The worker processes of this process, which outlive it unless they are ended."""
+
+
+def end_all() -> None:
+    """End every worker at once, for who ends this process without waiting for its threads."""
+    for process in tuple(_RUNNING):
+        process.kill()
+
+
 @dataclass(frozen=True, slots=True)
 class JqLimits:
     """Bounds on the evaluation of one record, all expressions of a rule together.
@@ -114,6 +124,7 @@ class Worker:
             return
         process.kill()
         process.wait()
+        _RUNNING.discard(process)
         for pipe in (process.stdin, process.stdout, process.stderr):
             with contextlib.suppress(OSError):
                 _pipe(pipe).close()
@@ -125,6 +136,7 @@ class Worker:
             if self._process is not None:
                 return self._process
             self._process = process = _spawn()
+            _RUNNING.add(process)
         settings = {"seconds": self._limits.seconds, "memory": self._limits.memory}
         with contextlib.suppress(BrokenPipeError, OSError):
             _pipe(process.stdin).write(json.dumps([str(Path(entry).absolute()) for entry in sys.path]).encode() + b"\n")

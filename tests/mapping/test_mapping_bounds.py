@@ -9,13 +9,15 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pdsync.errors import MappingError
-from pdsync.jq.pool import JqLimits, Pool, Worker
+from pdsync.jq.pool import JqLimits, Pool, Worker, end_all
+from pdsync.jq.problems import OUT_OF_MEMORY
 from pdsync.mapping import map_entities
 from tests.mapping.builders import record, rule, snapshot
 
@@ -201,6 +203,7 @@ def test_works_from_an_unguarded_main(way: str, tmp_path: Path) -> None:
     program = f"""
 import sys; sys.path.insert(0, {str(_ROOT)!r})
 from tests.mapping.builders import rule, snapshot
+from pdsync.jq.problems import OUT_OF_MEMORY
 from pdsync.mapping import map_entities
 print([str(key) for key in map_entities([rule()], snapshot({{"id": "a"}})).entities])
 """
@@ -230,3 +233,15 @@ def test_worker_that_dies_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
 def _pid(pool: Pool) -> int:
     [process] = [worker._process for worker in pool._workers if worker._process]
     return process.pid
+
+
+def test_who_ends_without_waiting_leaves_no_worker_behind() -> None:
+    """One that is at work is killed in the middle of it, not left to its bound on time."""
+    worker = Worker(JqLimits(seconds=60))
+    assert worker.compile(["."]) == [None]
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(worker.run, "last(while(true; .))", [record({"id": "P1"})])
+        end_all()
+        answers, stop = running.result()
+    assert (answers, stop is not None and stop.code) == ([], OUT_OF_MEMORY)
+    worker.close()
