@@ -280,10 +280,13 @@ class _Attribution:
         if change.action != "adopt" or now is None or last is None:
             return ()
         found: set[Cause] = set()
+        have = self._facts.existing.entities.get(change.key)
         for path in sorted(now.fields.keys() | last.fields.keys()):
             applied, planned = last.fields.get(path), now.fields.get(path)
             if not same(applied, planned):
-                found |= {"drift", *self._value(change.key, path, applied, planned)}
+                found |= {*self._value(change.key, path, applied, planned)}
+                # What the plan itself does to a blueprint may be what brings Port there: then it is nobody's edit.
+                found |= {"drift"} if have is None or not same(have.fields.get(path), applied) else set()
         one, other = (last.rules, last.source), (now.rules, now.source)
         if one != other:
             found |= {*self._ask(change.key, lambda corner: corner.made_by(change.key), one, other)}

@@ -8,11 +8,12 @@ import pytest
 from git import Repo
 
 from pdsync.jq.program import prelude
-from tests.cli.workspace import MAPPING
+from tests.cli.workspace import BLUEPRINTS, MAPPING
 
 if TYPE_CHECKING:
     from tests.cli.workspace import Workspace
 
+BLUEPRINT_FILE = "catalog/blueprints/all.yaml"
 PLACE = "catalog/mappings/pagerduty.yaml"
 
 
@@ -66,6 +67,19 @@ def test_each_cause_says_who_is_behind_it(committed: Workspace) -> None:
     markdown = committed.ok("plan", "--format", "markdown").out
     assert f"[catalog] {PLACE}:11:21  {sha[:10]} Ana" in markdown
     assert markdown.count("edited by admin@sandbox.example 20") == 2
+
+
+@pytest.mark.parametrize("name", ["", "state"])
+def test_what_goes_with_its_blueprints_part_is_nobodys_edit(committed: Workspace, name: str) -> None:
+    """A property that goes, or gets another name, takes its values along: in Port nobody has changed them."""
+    part = f"    {name}: {{type: string}}\n" if name else ""
+    blueprints = BLUEPRINTS.replace("    status: {type: string, title: Status}\n", part, 1)
+    committed.write(BLUEPRINT_FILE, blueprints.replace("service.status", "service.url"))
+    mapped = f"            {name}: .status\n" if name else ""
+    committed.write(PLACE, MAPPING.replace("            status: .status\n", mapped, 1))
+    commit(committed, "Without a status")
+    changes = [c for c in committed.plan()["changes"] if c.get("target") != "blueprint"]
+    assert {(c["action"], *c["causes"], c["edited_by"]) for c in changes} == {("adopt", "catalog", "")}
 
 
 def test_an_expression_that_gives_the_same_is_no_cause(committed: Workspace) -> None:
