@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import orjson
 
 from pdsync.diff import diff_fields
-from pdsync.model import Change, ExistingEntity
+from pdsync.model import ALIKE, Change, ExistingEntity, FieldChanges
 from pdsync.normal import blueprint_fields
 from pdsync.plan.migrate import entity_path
 
@@ -193,7 +194,10 @@ class Comparison:
 def compare(one: Plan, other: Plan) -> Comparison:
     """What `other` does beside `one`; `same` and `new` are the changes of `other`, `gone` those of `one`."""
     twice = {
-        key for plan in (one, other) for key, n in Counter((c.target, c.key) for c in plan.changes).items() if n > 1
+        about
+        for plan in (one, other)
+        for about, n in Counter((c.target, c.blueprint, c.identifier) for c in plan.changes).items()
+        if n > 1
     }
     before, after = ({_place(c, twice): c for c in plan.changes} for plan in (one, other))
     both = [(before[key], change) for key, change in after.items() if key in before]
@@ -206,10 +210,10 @@ def compare(one: Plan, other: Plan) -> Comparison:
     )
 
 
-def _place(change: Change, twice: Collection[tuple[str, EntityKey]]) -> tuple[str, EntityKey, bool]:
+def _place(change: Change, twice: Collection[tuple[str, str, str]]) -> tuple[str, str, str, bool]:
     """What a change is about: of an entity that is written first and then let go of there are two."""
-    key = change.target, change.key
-    return (*key, key in twice and change.action in ("delete", "release", "forget"))
+    about = change.target, change.blueprint, change.identifier
+    return (*about, about in twice and change.action in ("delete", "release", "forget"))
 
 
 def rebased(old: Plan, fresh: Plan) -> tuple[Plan, Comparison]:
@@ -234,5 +238,10 @@ def _unreviewed(plan: Plan) -> set[tuple[str, EntityKey]]:
 
 def _work(change: Change) -> bytes:
     """What a change does, as canonical bytes."""
-    fields = [[f.path, f.before, f.after, f.moved_from, f.replace] for f in change.fields]
-    return orjson.dumps([change.action, sorted(fields, key=lambda f: str(f[0]))], option=orjson.OPT_SORT_KEYS)
+    assert isinstance(change.fields, FieldChanges)
+    rows = change.fields.rows()  # no field is made for it: a large plan has hundreds of thousands
+    fields = [[path, before, after, told[_MOVED_FROM], told[_REPLACE]] for path, before, after, told in rows]
+    return orjson.dumps([change.action, sorted(fields, key=itemgetter(0))], option=orjson.OPT_SORT_KEYS)
+
+
+_MOVED_FROM, _REPLACE = ALIKE.index("moved_from"), ALIKE.index("replace")

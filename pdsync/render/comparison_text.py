@@ -65,11 +65,13 @@ def _listed(title: str, changes: tuple[Change, ...], paint: Paint) -> Iterator[s
 def _differing(compared: Comparison, names: tuple[str, str], paint: Paint) -> Iterator[str]:
     if compared.differing:
         yield f"Different ({len(compared.differing)})"
-    for old, new in compared.differing:
+    for old, new in compared.differing[:MOST]:
         yield f"  {_line(new, paint)}"
         for name, change, rest in ((names[0], old, new), (names[1], new, old)):
             told = [_field(f) for f in change.fields if f not in rest.fields]
             yield f"       {name}: {change.action} {', '.join(told)}".rstrip()
+    if len(compared.differing) > MOST:
+        yield paint("dim", f"  and {len(compared.differing) - MOST} more")
 
 
 def _field(field: FieldChange) -> str:
