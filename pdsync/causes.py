@@ -102,9 +102,9 @@ def _catalog_then(found: Evidence) -> tuple[Catalog | None, str]:
 
 def _by_corners(plan: Plan, found: Evidence, then: Catalog) -> Plan:
     now, sources = found.facts.catalog, records_behind(plan, found.facts)
-    records_now = limited(found.snapshot, [now, then], sources)
     kept = _records_then(found, sources)
     records_then = limited(kept, [now, then], sources) if kept else None
+    records_now = _with_unread(limited(found.snapshot, [now, then], sources), records_then, found.snapshot)
     same = then is now
     by_source = found.facts.desired if same else found.mapped(then, records_now)
     both = found.mapped(then, records_then) if records_then else None
@@ -137,6 +137,13 @@ def limited(snapshot: Snapshot, catalogs: Iterable[Catalog], sources: AbstractSe
         snapshot,
         collections={query: Collection(query, tuple(_some(some, wanted[query.kind]))) for query, some in asked.items()},
     )
+
+
+def _with_unread(now: Snapshot, then: Snapshot | None, read: Snapshot) -> Snapshot:
+    """The records of now; of kinds that no mapping asks for any more, and so nobody read, those of then."""
+    kinds = {query.kind for query in read.collections}
+    unread = {query: each for query, each in (then.collections if then else {}).items() if query.kind not in kinds}
+    return replace(now, collections={**now.collections, **unread})
 
 
 def _asked(snapshot: Snapshot, query: Query) -> list[Collection]:

@@ -82,6 +82,17 @@ def test_what_goes_with_its_blueprints_part_is_nobodys_edit(committed: Workspace
     assert {(c["action"], *c["causes"], c["edited_by"]) for c in changes} == {("adopt", "catalog", "")}
 
 
+def test_a_kind_that_is_not_read_any_more_has_not_moved(committed: Workspace) -> None:
+    """With its only mapping gone, nothing of a kind is asked for: that it is not there is the catalog's doing alone."""
+    committed.write(
+        PLACE, MAPPING[: MAPPING.index("  - kind: users")] + MAPPING[MAPPING.index("  - kind: incidents") :]
+    )
+    commit(committed, "No people")
+    ran = committed.run("-q", "plan", "--format", "json", "--allow-deletes", "person=3")
+    people = [c for c in ran.json["changes"] if c["blueprint"] == "person" and c.get("target") != "blueprint"]
+    assert {(c["action"], *c["causes"]) for c in people} == {("delete", "catalog")}
+
+
 def test_an_expression_that_gives_the_same_is_no_cause(committed: Workspace) -> None:
     """The line is another one, but what it gives of the record is what PagerDuty changed."""
     renamed = min(committed.box.store.entities("service"))
