@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,11 @@ import click
 from pdsync.cli.making import make_again
 from pdsync.cli.together import RECORDS, SCOPE, refuse, refuse_others, refuse_page
 from pdsync.errors import UsageError, error
+from pdsync.plan.branch import without
 from pdsync.plan.document import parse_plan, read_plan
 from pdsync.plan.saved import Comparison, compare, rebased, to_review
 from pdsync.render.comparison_text import comparison_json, render_comparison, render_rebase
-from pdsync.render.plan_text import render_plan
+from pdsync.render.plan_text import render_plan, render_stopped
 
 if TYPE_CHECKING:
     from pdsync.cli.making import Asking
@@ -45,7 +47,14 @@ def rebase(session: Session, file: Path, form: str, asking: Asking, ref: str | N
         beside = RECORDS | {"--base", "--validate-remote"}
         refuse("--rebase of a revert", beside, "it stands on what its run did and on Port as it is now")
     made, compared = rebased(old, make_again(session, old, asking, ref))
-    _show(compared, form, render_rebase(compared, color=session.color))
+    stopped = replace(
+        made,
+        withheld=without(made.withheld, old.withheld),
+        held=without(made.held, old.held),
+        guards=without(made.guards, old.guards),
+    )
+    told = render_stopped(stopped, color=session.color)
+    _show(compared, form, told + render_rebase(compared, color=session.color))
     return made
 
 

@@ -38,9 +38,9 @@ def with_branch(plan: Plan, base: Plan, ref: str, commit: str) -> Plan:
         new=tuple(sorted(new)),
         otherwise=tuple(Otherwise(n, _told(otherwise[n])) for n in sorted(otherwise)),
         gone=tuple(_told(change) for change in compared.gone),
-        withheld=_without(plan.withheld, base.withheld),
-        held=_without(plan.held, base.held),
-        guards=_without(plan.guards, base.guards),
+        withheld=without(plan.withheld, base.withheld),
+        held=without(plan.held, base.held),
+        guards=without(plan.guards, base.guards),
         diagnostics=not_known(plan.diagnostics, base.diagnostics),
     )
     numbers = _numbers(branch)
@@ -66,13 +66,13 @@ def parts(plan: Plan) -> tuple[Plan, Plan]:
         diagnostics=branch.diagnostics,
         summary=summary_of(mine, withheld=len(branch.withheld), held=len(branch.held)),
     )
-    withheld, held = _without(plan.withheld, branch.withheld), _without(plan.held, branch.held)
+    withheld, held = without(plan.withheld, branch.withheld), without(plan.held, branch.held)
     other = replace(
         plan,
         changes=rest,
         withheld=withheld,
         held=held,
-        guards=_without(plan.guards, branch.guards),
+        guards=without(plan.guards, branch.guards),
         diagnostics=not_known(plan.diagnostics, branch.diagnostics),
         summary=summary_of(rest, withheld=len(withheld), held=len(held)),
     )
@@ -109,7 +109,8 @@ def _told(change: Change) -> Change:
     return replace(change, n=0, after=(), ledger=None, seen="")
 
 
-def _without(some: Iterable[T], others: Iterable[T]) -> tuple[T, ...]:
+def without(some: Iterable[T], others: Iterable[T]) -> tuple[T, ...]:
+    """Those of some that are not among the others."""
     known = frozenset(others)
     return tuple(each for each in some if each not in known)
 

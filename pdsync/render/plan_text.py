@@ -106,6 +106,14 @@ def _first(names: Iterable[str]) -> str:
     return ", ".join(first) + (f" and {others} more" if others else "")
 
 
+def render_stopped(plan: Plan, *, color: bool = False) -> str:
+    """What a plan deliberately does not do, alone: what it leaves as it is, its guards, deletes that are withheld."""
+    paint = Paint(color)
+    left = [f"  {visible(str(h.key))}: {visible(h.reason)}" for h in plan.held]
+    sections = [_section("Left as they are", left), *_removals(replace(plan, changes=()), paint)]
+    return "".join(f"{section}\n" for section in sections if section)
+
+
 def _left(plan: Plan) -> list[str]:
     """What a plan leaves as it is without saying of which entities."""
     return [

@@ -59,6 +59,7 @@ def test_a_saved_revert_is_put_on_a_new_base(applied: Workspace) -> None:
     applied.ok("apply", "back.pdplan", code=4)
     ran = applied.run("plan", "--rebase", "back.pdplan", "--out", "fresh.pdplan")
     assert ran.code == 3
+    assert f"service/{first}: changed since the run: properties.status" in ran.out, "what it stops at now is said"
     assert "Rebased: 2 identical, 1 no longer needed, 1 to be looked at." in ran.out
     assert [name for name in others if name in ran.out] == []
     assert applied.ok("apply", "fresh.pdplan", code=1).err.count("PD805") == 1
