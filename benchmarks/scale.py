@@ -45,7 +45,7 @@ class Scale:
 
 
 def scale(size: Size = LARGE) -> Scale:
-    """The situations of `comparison`, as one meets them: analytics are read once a day, what needed nothing is known."""
+    """The situations of `comparison` as one meets them: analytics are read once a day, what needed nothing is known."""
     with serving(size) as served, staged(served) as stage:
         say("the sandbox makes up its records")
         stage.plan()

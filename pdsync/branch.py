@@ -105,7 +105,7 @@ async def _one(catalog: Catalog, seen: _Seen, ground: Ground) -> Plan:
     """One of the plans, as it would be alone: it sees no more than its own catalog asks for."""
     collections = seen.snapshot.collections
     own = {query: collections[query] for query in queries(catalog) if query in collections}
-    return await plan_read(
+    decided = await plan_read(
         Sides(catalog, replace(seen.snapshot, collections=own), ground.target),
         await ground.reader.read(wanted_paths(catalog, seen.ledger)),
         ground.reader,
@@ -116,3 +116,4 @@ async def _one(catalog: Catalog, seen: _Seen, ground: Ground) -> Plan:
         progress=ground.progress,
         validating=ground.reader if ground.validate else None,
     )
+    return decided.plan

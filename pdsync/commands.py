@@ -120,7 +120,7 @@ async def plan_online(
                 validating=validating,
             )
         )
-    plan = deciding.result()
+    plan = deciding.result().plan
     return replace(plan, diagnostics=(*keeping.result(), *plan.diagnostics)), snapshot
 
 
@@ -147,33 +147,7 @@ async def plan_from(
     """Plan from a snapshot that was taken before; `validating` as in `plan_online`."""
     ledger = store.load()
     existing = await reader.read(wanted_paths(sides.catalog, ledger), progress, ledger.entities)
-    return await plan_read(
-        sides,
-        existing,
-        reader,
-        store,
-        ledger,
-        scope=scope,
-        history=history,
-        progress=progress,
-        validating=validating,
-    )
-
-
-async def plan_read(
-    sides: Sides,
-    existing: Existing,
-    reader: TargetReader,
-    store: StateStore,
-    ledger: Ledger,
-    *,
-    scope: Scope | None = None,
-    history: History | None = None,
-    progress: Progress | None = None,
-    validating: ValidatingReader | None = None,
-) -> Plan:
-    """Plan from a snapshot and from what was read of Port under `wanted_paths`; what else is needed is asked."""
-    decided = await decide_read(
+    decided = await plan_read(
         sides,
         existing,
         reader,
@@ -187,7 +161,7 @@ async def plan_read(
     return decided.plan
 
 
-async def decide_read(
+async def plan_read(
     sides: Sides,
     existing: Existing,
     reader: TargetReader,
@@ -199,7 +173,7 @@ async def decide_read(
     progress: Progress | None = None,
     validating: ValidatingReader | None = None,
 ) -> Decided:
-    """The same plan, with what decided it."""
+    """Plan from a snapshot and from what was read of Port under `wanted_paths`; what else is needed is asked."""
     catalog, snapshot = sides.catalog, sides.snapshot
     same_organisation(ledger, existing)
     before = Facts(catalog, DesiredEntities({}), existing, ledger, expressions=expressions(catalog.rules))

@@ -15,7 +15,7 @@ import orjson
 from pdsync.asked import Asked, Names
 from pdsync.aswritten import AsWritten
 from pdsync.causes import History
-from pdsync.commands import Sides, decide_read, wanted_paths
+from pdsync.commands import Sides, plan_read, wanted_paths
 from pdsync.errors import StateError, TargetError, UsageError
 from pdsync.jq.inputs import inputs_of
 from pdsync.mapping import RowTrace, evaluate_record
@@ -108,7 +108,7 @@ async def _decided(ground: Ground) -> _Told:
 async def _decided_by(reader: TargetReader, ground: Ground, ledger: Ledger) -> tuple[Facts, Plan]:
     sides = Sides(ground.catalog, ground.snapshot, reader.name)
     existing = await reader.read(wanted_paths(ground.catalog, ledger), ground.progress, ledger.entities)
-    decided = await decide_read(
+    decided = await plan_read(
         sides, existing, reader, ground.store, ledger, history=ground.history, progress=ground.progress
     )
     return decided.facts, decided.plan
