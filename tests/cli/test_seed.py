@@ -63,7 +63,9 @@ def test_service_analytics(here: Workspace) -> None:
     texts = pasted(here, "service-analytics")
     printed = here.ok("apply", "--auto-approve", code=1)
     assert (printed.err.count("warning[PD157]"), printed.err.count("warning[PD160]")) == (1, 1)
-    assert printed.out.count("Port would refuse properties.oncall") == 4
+    assert (
+        "pagerdutyService x 4, P390CCA, PBQV5PO, PH02XNL and 1 more: Port would refuse properties.oncall" in printed.out
+    )
     assert entities(here, "pagerdutyService") == []
     corrected(
         here,
