@@ -757,11 +757,17 @@ class Withheld:
     title: str
     reason: str
     flag: str = ""
+    target: Literal["entity", "blueprint"] = "entity"
 
     @property
     def key(self) -> EntityKey:
         """What would have been deleted."""
         return EntityKey(self.blueprint, self.identifier)
+
+    @property
+    def name(self) -> str:
+        """What that is called."""
+        return self.blueprint if self.target == "blueprint" else str(self.key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ def resume(options: Options, *, run: str | None) -> int:
         record = find_run(store, ledger, run)
         rest, _ = rest_of(record, ledger, astray=store.is_astray(record))
         done = len(record.plan.changes) - len(rest.changes)
-        click.echo(f"Resuming {record.run}: {done} changes are done, {len(rest.changes)} are left.", err=True)
+        click.echo(f"Resuming {record.run}: {done} of {len(record.plan.changes)} changes done.", err=True)
         if not rest.changes:
             saved = enter(record, rest, store)
             told = f"  State saved, serial {saved.serial}." if saved else ""

@@ -195,7 +195,11 @@ def blueprints_that_stay(
         }
         if not found:
             break
-        withheld |= {c.blueprint: Withheld(*c.key, c.title, found[c.blueprint]) for c in listed if c.blueprint in found}
+        withheld |= {
+            c.blueprint: Withheld(*c.key, c.title, found[c.blueprint], target="blueprint")
+            for c in listed
+            if c.blueprint in found
+        }
     kept = [c for c in listed if c.action != "delete" or c.blueprint not in withheld]
     return kept, [withheld[name] for name in sorted(withheld)]
 

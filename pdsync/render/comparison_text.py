@@ -29,7 +29,8 @@ def render_comparison(compared: Comparison, names: tuple[str, str], *, color: bo
         *_differing(compared, (one, other), paint),
     ]
     verdict = "They do the same." if compared.equal else "They do not do the same."
-    return "\n".join([*lines, f"{len(compared.same)} changes do the same in both. {paint('bold', verdict)}"]) + "\n"
+    same = "1 change does" if len(compared.same) == 1 else f"{len(compared.same)} changes do"
+    return "\n".join([*lines, f"{same} the same in both. {paint('bold', verdict)}"]) + "\n"
 
 
 def render_rebase(compared: Comparison, *, color: bool = False) -> str:

@@ -149,7 +149,7 @@ def _counts(plan: Plan) -> list[tuple[str, int]]:
 
 
 def _notes(plan: Plan) -> Iterator[str]:
-    withheld = [f"{w.key} {w.title}: {w.reason} {w.flag}".rstrip() for w in plan.withheld]
+    withheld = [f"{w.name} {w.title}: {w.reason} {w.flag}".rstrip() for w in plan.withheld]
     yield from _listed("Deletes withheld", withheld)
     yield from _listed("Guards", [f"{g.name} {g.blueprint}: {g.detail} {g.flag}".rstrip() for g in plan.guards])
     if plan.blast is not None:

@@ -370,7 +370,7 @@ def _guard(guard: Guard) -> str:
 def _withheld(plan: Plan, name: str = "Deletes withheld") -> _Part:
     flags = sorted({w.flag for w in plan.withheld if w.flag})
     hint = "\n" + "\n".join(f"To let them through: {code(flag)}" for flag in flags) + "\n" if flags else ""
-    lines = [f"{code(str(w.key))} {code(w.title)}: {code(w.reason)}" for w in plan.withheld]
+    lines = [f"{code(w.name)} {code(w.title)}: {code(w.reason)}" for w in plan.withheld]
     listed = _listed(f"{name}: {len(plan.withheld)}", lines)
     return _Part(tuple(partial(_followed, level, hint) for level in listed.levels)) if lines else listed
 

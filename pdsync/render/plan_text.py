@@ -501,7 +501,7 @@ def _guards(plan: Plan) -> Iterator[str]:
 def _withheld(plan: Plan, paint: Paint) -> Iterator[str]:
     flags: dict[str, None] = {}
     for item in plan.withheld:
-        yield f"      {paint('red', '-')} {visible(str(item.key))} {quoted(item.title, 80)}  {visible(item.reason)}"
+        yield f"      {paint('red', '-')} {visible(item.name)} {quoted(item.title, 80)}  {visible(item.reason)}"
         if item.flag:
             flags[item.flag] = None
     yield from (f"      to let them through: {visible(flag)}" for flag in flags)

@@ -38,8 +38,8 @@ def render_result(
     whole = counts["done"] == len(outcomes)
     told = ", ".join(f"{n} {status}" for status, n in counts.items() if status == "done" or not whole)
     verdict = "Apply complete" if whole else "Apply incomplete"
-    withheld = len(plan.withheld)
-    lines += [paint("yellow", f"{withheld} deletes were withheld; `pdsync plan` names them.")] if withheld else []
+    withheld = {0: "", 1: "1 delete was"}.get(len(plan.withheld), f"{len(plan.withheld)} deletes were")
+    lines += [paint("yellow", f"{withheld} withheld; `pdsync plan` tells which.")] if withheld else []
     state = f"State saved, serial {serial}." if serial is not None else paint("red", "The state is NOT saved.")
     following = [f"Next: pdsync resume {run}"] if run else []
     return "\n".join([*lines, paint("bold", f"{verdict}: {told}.") + f" {state}", *following]) + "\n"

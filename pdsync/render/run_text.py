@@ -59,7 +59,8 @@ def render_run(note: RunNote, record: RunRecord | None, form: str) -> str:
     left = note.changes - note.done - note.failed - note.skipped - note.unknown
     counts = {name: getattr(note, name) for name in ("done", "failed", "skipped", "unknown")} | {"not begun": left}
     lines += [
-        f"{note.changes} changes: " + (", ".join(f"{n} {what}" for what, n in counts.items() if n) or "none begun")
+        f"{note.changes} {'change' if note.changes == 1 else 'changes'}: "
+        + (", ".join(f"{n} {what}" for what, n in counts.items() if n) or "none begun")
     ]
     lines += [] if record else ["Its journal, which tells every change, is not here."]
     return "\n".join(lines) + "\n"

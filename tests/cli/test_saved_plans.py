@@ -84,7 +84,7 @@ def test_two_plans_are_compared(renamed: Workspace) -> None:
     renamed.box.mutate({"action": "rename_service", "id": a_service(renamed, 1), "name": "Once more"})
     renamed.ok("-q", "plan", "--out", "later.pdplan")
     ran = renamed.ok("plan", "diff", "saved.pdplan", "later.pdplan", "--detailed-exitcode", code=2)
-    wanted = ("Different (1)", '"Renamed 1"', '"Once more"', "1 changes do the same in both.")
+    wanted = ("Different (1)", '"Renamed 1"', '"Once more"', "1 change does the same in both.")
     assert [part for part in wanted if part not in ran.out] == []
     ran = renamed.ok("plan", "diff", "saved.pdplan", "saved.pdplan", "--detailed-exitcode")
     assert ran.out == "2 changes do the same in both. They do the same.\n"

@@ -51,7 +51,8 @@ def marked(plan: Plan) -> Plan:
         )
 
     def kept(each: Withheld) -> Withheld:
-        return Withheld(*(sign(t) for t in (each.blueprint, each.identifier, each.title, each.reason, each.flag)))
+        blueprint, identifier = sign(each.blueprint), sign(each.identifier)
+        return Withheld(blueprint, identifier, sign(each.title), sign(each.reason), sign(each.flag), each.target)
 
     def left(each: Held) -> Held:
         return replace(each, identifier=sign(each.identifier), reason=sign(each.reason))
@@ -177,7 +178,7 @@ def test_what_the_text_says_the_markdown_says(path: Path) -> None:
     plan = plan_of(load(path))
     shown = "\n".join(seen(render_plan_markdown(plan, budget=60_000, title="test")).code)
     named = [c.blueprint if c.target == "blueprint" else str(c.key) for c in plan.changes]
-    named += [str(w.key) for w in plan.withheld] + [str(h.key) for h in plan.held]
+    named += [w.name for w in plan.withheld] + [str(h.key) for h in plan.held]
     fields = [field for c in plan.changes if c.action == "update" for field in c.fields]
     named += [field.note for field in fields] + [field.moved_from for field in fields]
     told = [c for c in plan.changes if c.target == "entity" and not c.twin]
