@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pdsync.model import BlastRadius, Dependent, EntityKey
+from pdsync.model import BlastRadius, Dependent, EntityKey, glance
 from pdsync.plan.order import relation_targets
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _pointing(blueprints: Mapping[str, Blueprint], targets: Collection[str]) -> 
 
 def _afterwards(key: EntityKey, paths: set[str], written: Mapping[EntityKey, Change], facts: Facts) -> Fields:
     have, besides = facts.existing.entities.get(key), facts.around.dependents.get(key)
-    held = {**(have.fields if have else {}), **(besides.fields if besides else {})}
+    held = {**(glance(have) if have else {}), **(besides.fields if besides else {})}
     fields = {path: held[path] for path in paths & held.keys()}
     change = written.get(key)
     return fields | ({f.path: f.after for f in change.fields if f.path in paths} if change else {})

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from pdsync.model import Blueprint, Change, EntityKey, Guard, Withheld
+from pdsync.model import Blueprint, Change, EntityKey, Guard, Withheld, glance
 from pdsync.plan.decide import Facts, Scope, matches
 from pdsync.plan.order import relation_targets
 
@@ -216,6 +216,6 @@ def _requiring(asked: Mapping[EntityKey, Change], situation: Situation) -> dict[
 
 def _afterwards(key: EntityKey, entity: ExistingEntity, paths: AbstractSet[str], situation: Situation) -> Fields:
     """Some relations of an entity as they are after the plan."""
-    fields = {path: value for path, value in entity.fields.items() if path in paths}
+    fields = {path: value for path, value in glance(entity).items() if path in paths}
     update = situation.updates.get(key)
     return fields | {f.path: f.after for f in update.fields if f.path in paths} if update else fields
