@@ -96,6 +96,8 @@ def _still_needed(
     found: dict[EntityKey, DesiredEntity] = {}
     retention = Retention(facts.catalog.rules, facts.taken_at)
     for key in sorted(owned.keys() & there.keys()):
+        if key in needed:
+            continue  # it becomes a stub itself, which points at nothing
         fields = _left_as_it_is(key, facts, unproven, retention)
         for _, target in relation_targets(fields, blueprints.get(key.blueprint)):
             if target in doubtful:

@@ -69,8 +69,8 @@ GUARD_OF = {reason: name for name, reason in _NUMBERED.items()} | {UNPROVEN: "ab
 def guard_removals(removals: Iterable[Change], situation: Situation) -> Removals:
     """Sort removals into allowed and withheld."""
     asked = {change.key: change for change in removals}
-    requiring = _requiring(asked, situation)
     reasons = {key: why for key, change in asked.items() if (why := _objection(change, situation))}
+    requiring = _requiring(asked, reasons, situation)
     reasons |= _required(asked, reasons, requiring)
     if situation.scope.no_delete:
         deletes = (key for key, change in asked.items() if change.action == "delete")
@@ -185,12 +185,15 @@ def _named(keys: list[EntityKey]) -> str:
     return f"required by {', '.join(map(str, keys[:NAMED]))}" + (f" and {more} more" if more > 0 else "")
 
 
-def _requiring(asked: Mapping[EntityKey, Change], situation: Situation) -> dict[EntityKey, list[EntityKey]]:
+def _requiring(
+    asked: Mapping[EntityKey, Change], reasons: Mapping[EntityKey, str], situation: Situation
+) -> dict[EntityKey, list[EntityKey]]:
     """Key that is to be deleted -> the entities that require it once the plan's updates are done, sorted.
 
-    What was only made because a relation needs it is required by whatever of ours still points at it.
+    What was only made because a relation needs it is required by whatever points at it and is ours then, too.
     """
     deletes = {key for key, change in asked.items() if change.action == "delete"}
+    left = {key for key, change in asked.items() if change.action != "delete" and key not in reasons}
     owned = situation.facts.ledger.entities
     stubs = {key for key in deletes if key in owned and not owned[key].source}
     required = {
@@ -208,7 +211,7 @@ def _requiring(asked: Mapping[EntityKey, Change], situation: Situation) -> dict[
         if paths := looked_at.get(key.blueprint):
             fields = _afterwards(key, entity, paths, situation)
             for path, target in relation_targets(fields, situation.blueprints[key.blueprint]):
-                needs = path in required[key.blueprint] or (target in stubs and key in owned)
+                needs = path in required[key.blueprint] or (target in stubs and key in owned and key not in left)
                 if needs and target in deletes and target != key:
                     found.setdefault(target, []).append(key)
     return {target: sorted(set(keys)) for target, keys in found.items()}
