@@ -243,6 +243,8 @@ class _Renames:
             ours = {path: existing[key].fields.get(path) for path in owned[key].fields}
             # What is withheld itself is not made to point at its own successor.
             moved = {path for path, target in relation_targets(ours, blueprint) if target in self.moves.keys() - {key}}
+            # What becomes a stub loses its relations in the same plan.
+            moved -= {field.path for field in self.made[key].fields} if key in self.made else set()
             if moved and blueprint:
                 self.made[key] = self._follower(key, sorted(moved), blueprint)
 

@@ -288,13 +288,13 @@ def test_a_rename_loses_nothing(
 def test_what_a_relation_needed_goes_only_when_nothing_of_ours_points_at_it(
     history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
 ) -> None:
-    """Whatever else stays as it is - held, failed, unknown, protected, withheld - keeps its relation."""
+    """Whatever else stays ours as it is - held, failed, unknown, protected, withheld - keeps its relation."""
     _, _, port, owned = history
     made = plan(facts(*history))
     gone = {c.key for c in made.changes if c.action == "delete" and not owned.entities[c.key].source}
     written = {(c.key, field.path) for c in made.changes if c.action != "delete" for field in c.fields}
-    deleted = {c.key for c in made.changes if c.action == "delete"}
-    for key in port.keys() & owned.entities.keys() - deleted:
+    left = {c.key for c in made.changes if c.action in ("delete", "release", "forget")}
+    for key in port.keys() & owned.entities.keys() - left:
         pointing = {
             path for path, target in relation_targets(port[key].fields, BY_NAME[key.blueprint]) if target in gone
         }
