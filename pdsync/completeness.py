@@ -13,17 +13,21 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pdsync.errors import error
 from pdsync.kinds import KINDS, PARENT
-from pdsync.model import Listed
+from pdsync.model import Collection, Leaned, Listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from collections.abc import Collection as AbstractCollection
 
-    from pdsync.model import Collection, Ledger, MappingRule, Query, Snapshot
+    from pdsync.errors import Diagnostic
+    from pdsync.kinds import Enrichment
+    from pdsync.model import Ledger, MappingRule, Query, Snapshot
+
+AnyList = TypeVar("AnyList", Collection, Leaned)
 
 SUSPICIOUS = "PD340"
 SMALLEST_HALVED = 10
@@ -33,6 +37,9 @@ SMALLEST_EMPTIED = 2
 
 SMALLEST_PASSED = 5
 """The same of what is listed by time: the last open incidents are resolved every day."""
+
+LEAST_SHARE_NOTED = 10
+"""A list that enrichments are taken from is noted anew once it is longer or shorter by more than a tenth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,45 +55,52 @@ class Seen:
     since: str = ""
 
 
+_UNSEEN = Seen(0, 0, suspicious=False)
+
+
 def judged(
     snapshot: Snapshot, last: Mapping[Query, Seen], least: timedelta, accepted: AbstractCollection[str] = ()
 ) -> Snapshot:
-    """The snapshot with suspicious collections marked, and every collection's `believed` count filled in.
+    """The snapshot with suspicious lists marked, and every list's `believed` count filled in.
 
     `last` is what the snapshot before this one had; two that say the same of a list that shrank must be `least` apart
     to be believed; `accepted` names kinds whose shrinking the user knows to be right.
     """
-    unseen = Seen(0, 0, suspicious=False)
-    collections = {
-        query: _believed(collection)
-        if query.kind in accepted and collection.complete
-        else _judged(collection, last.get(query, unseen), snapshot.taken_at, least)
-        for query, collection in snapshot.collections.items()
-    }
-    return replace(snapshot, collections=collections)
+
+    def told(each: AnyList) -> AnyList:
+        seen = last.get(each.query, _UNSEEN)
+        sure = each.query.kind in accepted and each.complete
+        return _believed(each) if sure else _judged(each, seen, snapshot.taken_at, least)
+
+    collections = {query: told(each) for query, each in snapshot.collections.items()}
+    return replace(snapshot, collections=collections, leaned={q: told(each) for q, each in snapshot.leaned.items()})
 
 
-def _judged(collection: Collection, last: Seen, at: str, least: timedelta) -> Collection:
-    if not collection.complete:
-        return replace(collection, believed=last.believed)
-    kind, count = collection.query.kind, len(collection.records)
+def _judged(listed: AnyList, last: Seen, at: str, least: timedelta) -> AnyList:
+    if not listed.complete:
+        return replace(listed, believed=last.believed)
+    kind, count = listed.query.kind, _count(listed)
     if not _shrank(kind, last.believed, count):
-        return _believed(collection)
+        return _believed(listed)
     confirms = last.suspicious and not _shrank_again(last.count, count)
     since = last.since if confirms and last.since else at
     if confirms and _moment(at) >= _moment(since) + least:
-        return _believed(collection)
+        return _believed(listed)
     problem = error(
         SUSPICIOUS,
         "a list shrank suspiciously",
         detail=f"{kind}: {last.believed} records before, {count} now",
         hint=f"look in PagerDuty; {_when_believed(since, least)}, or pass --accept-shrink {kind}",
     )
-    return replace(collection, problem=problem, believed=last.believed, short_since=since)
+    return replace(listed, problem=problem, believed=last.believed, short_since=since)
 
 
-def _believed(collection: Collection) -> Collection:
-    return replace(collection, believed=len(collection.records))
+def _believed(listed: AnyList) -> AnyList:
+    return replace(listed, believed=_count(listed))
+
+
+def _count(listed: Collection | Leaned) -> int:
+    return listed.count if isinstance(listed, Leaned) else len(listed.records)
 
 
 def _shrank_again(before: int, count: int) -> bool:
@@ -111,24 +125,34 @@ def _shrank(kind: str, believed: int, count: int) -> bool:
     return emptied or (believed >= SMALLEST_HALVED and count * 2 <= believed)
 
 
-def doubts(snapshot: Snapshot) -> dict[Query, dict[str, str]]:
+def doubts(snapshot: Snapshot) -> dict[Query, dict[str, Diagnostic]]:
     """The enrichments that lean on a list which shrank suspiciously, by query and name, and why they are in doubt.
 
     Whoever such a list left out would be missing from them, as if nobody were on call.
     """
-    problems = {query.kind: collection.problem for query, collection in snapshot.collections.items()}
-    short = {
-        kind: f"{each.summary} ({each.detail})" for kind, each in problems.items() if each and each.code == SUSPICIOUS
-    }
+    short = {query.kind: each.problem for query, each in snapshot.leaned.items() if each.problem and _is_short(each)}
     found = {query: dict(_leaning(query, short)) for query in snapshot.collections} if short else {}
     return {query: reasons for query, reasons in found.items() if reasons}
 
 
-def _leaning(query: Query, short: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _leaning(query: Query, short: Mapping[str, Diagnostic]) -> Iterator[tuple[str, Diagnostic]]:
+    for each in _enrichments(query):
+        yield from ((each.name, short[kind]) for kind in each.kinds if kind in short)
+
+
+def leans_on(query: Query) -> frozenset[str]:
+    """The kinds that the enrichments of a query are taken from, whole: not asked for about each record."""
+    kinds = {kind for each in _enrichments(query) if not each.daily for kind in each.kinds}
+    return frozenset(kind for kind in kinds if not KINDS[kind].parents)
+
+
+def _enrichments(query: Query) -> list[Enrichment]:
     wanted = {name for name, _ in query.enrich} - {PARENT}
-    for each in KINDS[query.kind].enrichments if query.kind in KINDS else ():
-        if each.name in wanted:
-            yield from ((each.name, short[kind]) for kind in each.kinds if kind in short)
+    return [each for each in KINDS[query.kind].enrichments if each.name in wanted] if query.kind in KINDS else []
+
+
+def _is_short(listed: Collection | Leaned) -> bool:
+    return listed.problem is not None and listed.problem.code == SUSPICIOUS
 
 
 def noted(
@@ -136,21 +160,48 @@ def noted(
 ) -> dict[str, Listed]:
     """What is to be remembered of a snapshot that nobody keeps: lists that are shorter than what is owned tells.
 
-    `owned` is what there was at least when the ledger was written, `before` what was remembered so far, by the `name`
-    of each query.  A list that is incomplete for another reason tells nothing new.
+    Lists that enrichments are taken from are remembered in any case.  `owned` is what there was at least when the
+    ledger was written, `before` what was remembered so far, by the `name` of each query.  A list that is incomplete for
+    another reason tells nothing new.
     """
     kept = {}
     for query, collection in snapshot.collections.items():
-        key, count = name(query), len(collection.records)
-        suspicious = collection.problem is not None and collection.problem.code == SUSPICIOUS
-        least = owned[query].believed if query in owned else 0
-        if suspicious or (collection.complete and _shrank(query.kind, least, count)):
-            believed = collection.believed if suspicious else count
-            when = collection.short_since or snapshot.taken_at
-            kept[key] = Listed(query.kind, str(query), count, believed, when, suspicious)
+        key, least = name(query), owned[query].believed if query in owned else 0
+        short = collection.complete and _shrank(query.kind, least, len(collection.records))
+        if short or _is_short(collection):
+            kept[key] = _note(collection, snapshot.taken_at)
         elif not collection.complete and key in before:
             kept[key] = before[key]
-    return dict(sorted(kept.items()))
+    return dict(sorted((kept | _noted_of_leaned(snapshot, before, name)).items()))
+
+
+def _noted_of_leaned(
+    snapshot: Snapshot, before: Mapping[str, Listed], name: Callable[[Query], str]
+) -> dict[str, Listed]:
+    """The same of lists that enrichments were taken from: nothing that is owned tells how long these were.
+
+    A note that is about right stays, so that a user more is no reason to write a ledger.
+    """
+    kept = {}
+    for query, leaned in snapshot.leaned.items():
+        key, old = name(query), before.get(name(query))
+        if leaned.complete or _is_short(leaned):
+            note = _note(leaned, snapshot.taken_at)
+            kept[key] = old if old and _says_about(old, note) else note
+        elif old:
+            kept[key] = old
+    return kept
+
+
+def _note(listed: Collection | Leaned, now: str) -> Listed:
+    query, count, suspicious = listed.query, _count(listed), _is_short(listed)
+    believed = listed.believed if suspicious else count
+    return Listed(query.kind, str(query), count, believed, listed.short_since or now, suspicious)
+
+
+def _says_about(old: Listed, new: Listed) -> bool:
+    sure = not (old.suspicious or new.suspicious)
+    return sure and abs(old.count - new.count) * LEAST_SHARE_NOTED <= old.count
 
 
 def remembered(listed: Listed) -> Seen:

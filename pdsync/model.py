@@ -402,13 +402,36 @@ class Collection:
 
 
 @dataclass(frozen=True, slots=True)
+class Leaned:
+    """A list that enrichments were taken from, of which nothing but its length is kept; see `Collection`.
+
+    `count` is 0 where it is not known, which `problem` then explains.
+    """
+
+    query: Query
+    count: int = 0
+    problem: Diagnostic | None = None
+    believed: int = 0
+    short_since: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether who is missing from it is missing in PagerDuty."""
+        return self.problem is None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What PagerDuty said at one moment; `taken_at` is RFC 3339 UTC, `source` the API it came from."""
+    """What PagerDuty said at one moment; `taken_at` is RFC 3339 UTC, `source` the API it came from.
+
+    `leaned` are the lists that enrichments were taken from, whether a mapping lists them as well or not.
+    """
 
     source: str
     taken_at: str
     collections: Mapping[Query, Collection]
     digest: str = ""
+    leaned: Mapping[Query, Leaned] = field(default_factory=dict)
 
 
 # --- desired and existing --------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pdsync.completeness import doubts, judged, noted, remembered, seen_in
+from pdsync.completeness import doubts, judged, leans_on, noted, remembered, seen_in
 from pdsync.errors import SourceError, StateError, error, warning
 from pdsync.kinds import KINDS, suggest
 from pdsync.lacking import NO_ENRICHMENT
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from pdsync.completeness import Seen
+    from pdsync.errors import Diagnostic
     from pdsync.model import Catalog, Collection, Ledger, Listed, MappingRule, Query, Snapshot
     from pdsync.sources import Source
     from pdsync.state.store import StateStore
@@ -57,11 +58,12 @@ async def take_snapshot(
     """
     how = how or Fetching()
     wanted = queries(catalog, how.kinds)
-    accepted = [kind_of(catalog, kind) for kind in how.accept_shrink]
+    leaned = frozenset(kind for query in queries(catalog) for kind in leans_on(query))
+    accepted = [kind_of(catalog, kind, leaned) for kind in how.accept_shrink]
     reuse = await asyncio.to_thread(_reuse, catalog, store, wanted, how)
     fetched = await source.fetch(wanted, progress, reuse, Cleaner(catalog.rules))
     least = catalog.project.policy.believe_shrink_after
-    return _with_doubts(judged(fetched, _last_seen(catalog, store), least, accepted))
+    return _with_doubts(judged(fetched, _last_seen(catalog, store, fetched), least, accepted))
 
 
 def _with_doubts(snapshot: Snapshot) -> Snapshot:
@@ -70,14 +72,15 @@ def _with_doubts(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, collections={**snapshot.collections, **found}) if found else snapshot
 
 
-def _doubted(collection: Collection, reasons: Mapping[str, str]) -> Collection:
+def _doubted(collection: Collection, doubts: Mapping[str, Diagnostic]) -> Collection:
+    reasons = {name: f"{each.summary} ({each.detail})" for name, each in doubts.items()}
     count, kind = len(collection.records), collection.query.kind
     notes = tuple(
         warning(
             NO_ENRICHMENT,
             "an enrichment could not be read",
             detail=f"{name} of {count} of {count} {kind}: {reason}",
-            hint="what is mapped from it keeps the value it has in Port",
+            hint=f"what is mapped from it keeps the value it has in Port; {doubts[name].hint}",
         )
         for name, reason in reasons.items()
     )
@@ -88,7 +91,8 @@ def _doubted(collection: Collection, reasons: Mapping[str, str]) -> Collection:
 def merged(kept: Snapshot, taken: Snapshot) -> Snapshot:
     """A snapshot of some kinds laid over the one that is kept."""
     digest = hashlib.blake2b(f"{kept.digest}{taken.digest}".encode(), digest_size=16).hexdigest()
-    return replace(taken, collections={**kept.collections, **taken.collections}, digest=digest)
+    collections, leaned = {**kept.collections, **taken.collections}, {**kept.leaned, **taken.leaned}
+    return replace(taken, collections=collections, leaned=leaned, digest=digest)
 
 
 def queries(catalog: Catalog, kinds: AbstractCollection[str] = ()) -> list[Query]:
@@ -101,9 +105,12 @@ def queries(catalog: Catalog, kinds: AbstractCollection[str] = ()) -> list[Query
     return [query for query in mapped if not kinds or query.kind in chosen]
 
 
-def kind_of(catalog: Catalog, spelling: str) -> str:
-    """The kind that is meant by a name or a path.  Raises `SourceError` when no mapping reads it."""
-    mapped = sorted({rule.kind for rule in catalog.rules})
+def kind_of(catalog: Catalog, spelling: str, besides: AbstractCollection[str] = ()) -> str:
+    """The kind that is meant by a name or a path.
+
+    Raises `SourceError` when no mapping reads it and it is not one of those `besides`.
+    """
+    mapped = sorted({rule.kind for rule in catalog.rules}.union(besides))
     row = KINDS.get(spelling)
     if row is not None and row.name in mapped:
         return row.name
@@ -147,13 +154,13 @@ def _kept(store: StateStore, kinds: AbstractCollection[str], values_alone: Abstr
         return None
 
 
-def _last_seen(catalog: Catalog, store: StateStore) -> Mapping[Query, Seen]:
+def _last_seen(catalog: Catalog, store: StateStore, fetched: Snapshot) -> Mapping[Query, Seen]:
     """What the snapshot before this one had; where none was kept, as in CI, what the ledger knows of it."""
     with suppress(StateError):  # one that cannot be read tells nothing
         if counts := store.last_counts():
             return counts
     ledger = store.load()
-    listed = {rule.query: ledger.listed.get(query_name(rule.query)) for rule in catalog.rules}
+    listed = {query: ledger.listed.get(query_name(query)) for query in (*fetched.collections, *fetched.leaned)}
     return _owned(catalog, ledger) | {query: remembered(each) for query, each in listed.items() if each}
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pdsync.completeness import SUSPICIOUS, Seen, doubts, judged, seen_in, taken_over
-from pdsync.errors import error
-from pdsync.model import Collection, Query, Record, Snapshot
+from pdsync.completeness import SUSPICIOUS, Seen, doubts, judged, noted, remembered, seen_in, taken_over
+from pdsync.errors import Diagnostic, error
+from pdsync.model import Collection, Leaned, Listed, Query, Record, Snapshot
 from tests.builders import entry, ledger, rule
 
 SERVICES = Query("services")
 INCIDENTS = Query("incidents")
+USERS = Query("users")
+SCHEDULES = Query("schedules", enrich=(("__email", ""),))
 HOUR = timedelta(hours=1)
 
 
@@ -90,14 +94,51 @@ def test_a_shrink_can_be_accepted_by_kind() -> None:
     assert not judged(snapshot(0), last, HOUR, ("users",)).collections[SERVICES].complete
 
 
+def leaning(count: int, *, minutes: int = 0, problem: Diagnostic | None = None) -> Snapshot:
+    """A schedule whose addresses are taken from so many users, which no mapping lists; another without addresses."""
+    read = {query: Collection(query, (Record("P1", b"{}"),)) for query in (SCHEDULES, Query("schedules"))}
+    return Snapshot("pd", moment(minutes), read, leaned={USERS: Leaned(USERS, count, problem)})
+
+
 def test_what_leans_on_a_list_that_is_not_believed_is_in_doubt() -> None:
     """With no user there is no address: whoever maps addresses keeps them; a list that nobody leans on harms none."""
-    schedules, users, named = Query("schedules", enrich=(("__email", ""),)), Query("users"), Query("schedules")
-    read = {query: Collection(query, (Record("P1", b"{}"),)) for query in (schedules, named)}
-    taken = Snapshot("pd", moment(0), {**read, users: Collection(users, ())})
-    found = judged(taken, {users: Seen(8, 8, suspicious=False)}, HOUR)
-    assert doubts(found) == {schedules: {"__email": "a list shrank suspiciously (users: 8 records before, 0 now)"}}
-    assert doubts(judged(taken, {named: Seen(100, 100, suspicious=False)}, HOUR)) == {}
+    found = doubts(judged(leaning(0), {USERS: Seen(8, 8, suspicious=False)}, HOUR))
+    assert [(query, list(reasons)) for query, reasons in found.items()] == [(SCHEDULES, ["__email"])]
+    assert found[SCHEDULES]["__email"].detail == "users: 8 records before, 0 now"
+    assert "--accept-shrink users" in found[SCHEDULES]["__email"].hint
+    assert doubts(judged(leaning(8), {Query("schedules"): Seen(100, 100, suspicious=False)}, HOUR)) == {}
+
+
+def test_a_list_that_only_enrichments_read_is_believed_as_any_other() -> None:
+    """An hour later, if it says the same; at once if its kind is accepted; not while it could not be read."""
+    seen, told = Seen(100, 100, suspicious=False), []
+    unread = error("PD320", "cut")
+    for minutes, count, problem in ((0, 3, None), (30, 0, unread), (59, 4, None), (60, 3, None), (61, 3, None)):
+        found = judged(leaning(count, minutes=minutes, problem=problem), {USERS: seen}, HOUR)
+        told.append((bool(doubts(found)), found.leaned[USERS].believed))
+        if problem is None:
+            leaned = found.leaned[USERS]
+            seen = Seen(count, leaned.believed, suspicious=not leaned.complete, since=leaned.short_since)
+    assert told == [(True, 100), (False, 100), (True, 100), (False, 3), (False, 3)]
+    assert not doubts(judged(leaning(0), {USERS: Seen(8, 8, suspicious=False)}, HOUR, ("users",)))
+
+
+@given(st.lists(st.integers(0, 60) | st.none(), min_size=1, max_size=12))
+def test_what_the_ledger_notes_of_such_a_list_tells_what_there_was(counts: list[int | None]) -> None:
+    """Where no snapshot is kept: right but for a tenth, so that hardly a run writes it; a list that is cut leaves it."""
+    notes: dict[str, Listed] = {}
+    for turn, count in enumerate(counts):
+        before, cut = notes.get("users"), error("PD320", "cut") if count is None else None
+        seen = {USERS: remembered(before)} if before else {}
+        found = judged(leaning(count or 0, minutes=turn * 20, problem=cut), seen, HOUR)
+        notes = noted(found, {}, notes, lambda query: query.kind)
+        if count is None:
+            assert notes.get("users") == before
+            continue
+        assert abs(notes["users"].count - count) * 10 <= notes["users"].count
+        assert notes["users"].suspicious == bool(doubts(found))
+        if before and not before.suspicious:
+            assert bool(doubts(found)) == (count * 2 <= before.count >= 10 or (count == 0 and before.count > 1))
 
 
 def test_an_incomplete_list_changes_nothing_in_what_is_believed() -> None:

@@ -1,6 +1,6 @@
 """The snapshot as a file: a header with the queries, then lines with PagerDuty's own bytes.
 
-    {"format":"pdsync-snapshot","version":4,"source":...,"taken_at":...,"digest":...,"collections":[...]}
+    {"format":"pdsync-snapshot","version":4,"source":...,"taken_at":...,"digest":...,"collections":[...],"leaned":[...]}
     {"id":"PX1","r":{...}}
 
 The lines of a collection (`pdsync.recordfile`) stand together, in the order of the header: first those of its records,
@@ -23,7 +23,7 @@ import orjson
 
 from pdsync.completeness import SUSPICIOUS, Seen
 from pdsync.errors import Diagnostic
-from pdsync.model import Collection, Query, Record, Snapshot
+from pdsync.model import Collection, Leaned, Query, Record, Snapshot
 from pdsync.recordfile import (
     RECORDS,
     UNAVAILABLE,
@@ -60,6 +60,7 @@ def dump_snapshot(snapshot: Snapshot) -> Iterator[bytes]:
         "taken_at": snapshot.taken_at,
         "digest": snapshot.digest,
         "collections": [_head(collection) for collection in collections],
+        "leaned": [msgspec.to_builtins(snapshot.leaned[query]) for query in sorted(snapshot.leaned, key=_order)],
     }
     yield orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
     for collection in collections:
@@ -127,6 +128,7 @@ def read_snapshot(
             taken_at=header["taken_at"],
             collections={collection.query: collection for collection in (_collection(*each) for each in found)},
             digest=header["digest"],
+            leaned={each.query: each for each in map(_leaned, header.get("leaned", ()))},
         )
 
 
@@ -235,7 +237,9 @@ _READERS: Mapping[int, Callable[[Readable, int, Mapping[str, Any], Iterable[bool
 
 def parse_counts(head: bytes) -> dict[Query, Seen]:
     """What the header alone (the first line) says of every query; nothing when it is no snapshot's header."""
-    return {msgspec.convert(item["query"], Query): _seen(item) for item in _header(head).get("collections", ())}
+    header = _header(head)
+    items = (*header.get("leaned", ()), *header.get("collections", ()))
+    return {msgspec.convert(item["query"], Query): _seen(item) for item in items}
 
 
 def parse_digest(head: bytes) -> str:
@@ -255,6 +259,10 @@ def _seen(header: dict[str, Any]) -> Seen:
     problem = header["problem"] or {}
     suspicious = problem.get("code") == SUSPICIOUS
     return Seen(header["count"], header.get("believed", 0), suspicious=suspicious, since=header.get("short_since", ""))
+
+
+def _leaned(header: dict[str, Any]) -> Leaned:
+    return msgspec.convert(header, Leaned)
 
 
 def _collection(header: dict[str, Any], records: Sequence[Record]) -> Collection:

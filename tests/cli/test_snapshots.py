@@ -170,7 +170,7 @@ def test_an_old_incident_that_is_gone_is_deleted_all_the_same(old: Workspace) ->
 
 
 def test_a_kind_may_be_spelt_as_in_a_mapping(here: Workspace) -> None:
-    """By its path as well; what was probably meant is said."""
+    """By its path as well; what was probably meant is said.  What an enrichment reads may be accepted, too."""
     here.write("catalog/mappings/pagerduty.yaml", MAPPING.replace("kind: users", "kind: teams/{id}/members"))
     for spelling in ("teams.members", "teams/members", "/teams/{id}/members"):
         said = here.ok("snapshot", "--kind", spelling).out
@@ -178,7 +178,7 @@ def test_a_kind_may_be_spelt_as_in_a_mapping(here: Workspace) -> None:
     ran = here.ok("snapshot", "--kind", "service", code=1)
     assert ("PD305" in ran.err, 'did you mean "services"?' in ran.err) == (True, True)
     ran = here.ok("plan", "--accept-shrink", "vendors", code=1)
-    assert ("PD305" in ran.err, "incidents, services, teams.members" in ran.err) == (True, True)
+    assert ("PD305" in ran.err, "incidents, oncalls, services, teams.members" in ran.err) == (True, True)
 
 
 def test_a_snapshot_of_one_kind_leaves_the_others(here: Workspace) -> None:
@@ -215,7 +215,8 @@ def test_a_second_run_that_finds_the_same_is_believed_without_a_snapshot(
             return here.ok("-q", *command, code=code)
 
         def listed() -> Any:
-            return json.loads((here.folder / "state" / "ledger.jsonl").read_text().partition("\n")[0]).get("listed", {})
+            header = json.loads((here.folder / "state" / "ledger.jsonl").read_text().partition("\n")[0])
+            return {key: note for key, note in header.get("listed", {}).items() if note["kind"] == "users"}
 
         def later(hours: float) -> None:
             when = datetime.now(UTC) + timedelta(hours=hours)
@@ -243,17 +244,33 @@ def test_a_second_run_that_finds_the_same_is_believed_without_a_snapshot(
         assert len(box.store.entities("person")) == 6
 
 
-def test_what_leans_on_a_list_that_shrank_keeps_its_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No address of a schedule's users is lost because PagerDuty lists no users for a while, and the plan says so."""
+@pytest.mark.parametrize("kept", ["users listed", "snapshot", "ledger"])
+def test_what_leans_on_a_list_that_shrank_keeps_its_value(
+    kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No address of a schedule's users is lost because PagerDuty lists no users for a while, and the plan says so.
+
+    Whether a mapping lists users or none does, and also where the ledger is all that is kept, until it is accepted.
+    """
     with Sandbox(small_world()) as box:
         here = make_workspace(tmp_path, box, monkeypatch)
-        here.write("catalog/mappings/pagerduty.yaml", MAPPING + SCHEDULES)
+        listed = "" if kept == "users listed" else "resources:\n"
+        here.write("catalog/mappings/pagerduty.yaml", (MAPPING if not listed else listed) + SCHEDULES)
         here.ok("-q", "apply", "--auto-approve")
         box.mutate({"action": "empty", "kind": "users"})
-        made = here.ok("-q", "plan", "--format", "json", code=3).json
-        assert (made["summary"]["update"], made["summary"]["withheld"]) == (0, 3)
-        (unknown,) = made["unavailable"]
-        assert (unknown["enrichment"], "shrank suspiciously" in unknown["reason"]) == ("__email", True)
+
+        def planned(*options: str, code: int = 0) -> Any:
+            if kept == "ledger":
+                (here.folder / "state" / "snapshot.jsonl").unlink()
+            return here.ok("-q", "plan", "--format", "json", *options, code=code).json
+
+        for _ in range(2):
+            made = planned(code=0 if listed else 3)
+            assert (made["summary"]["update"], made["summary"]["withheld"]) == (0, 0 if listed else 3)
+            (unknown,) = made["unavailable"]
+            assert (unknown["enrichment"], "shrank suspiciously" in unknown["reason"]) == ("__email", True)
+        allowed = planned("--accept-shrink", "users", "--no-delete", code=0 if listed else 3)
+        assert (allowed["summary"]["update"], allowed["unavailable"]) == (1, [])
 
 
 def test_without_a_snapshot_the_ledger_tells_what_there_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 from functools import partial
+from itertools import starmap
 from typing import TYPE_CHECKING, Protocol
 
 from pdsync.errors import Diagnostic, error
 from pdsync.kinds import KINDS, PARENT, parents_of, scopes_for
-from pdsync.model import Collection
+from pdsync.model import Collection, Leaned, Query
 from pdsync.privacy import ANY
 from pdsync.sources.pagerduty import v3
 from pdsync.sources.pagerduty.details import read_details
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pdsync.kinds import Kind
-    from pdsync.model import Json, Query
+    from pdsync.model import Json
     from pdsync.privacy import Cleaner
     from pdsync.sources import Progress
     from pdsync.sources.pagerduty.earlier import Known
@@ -131,6 +132,12 @@ class Run:
         self._shelf.flush()
         done = {collection.query: (collection, failure) for group in groups for collection, failure in group}
         return [done.get(query) or (_unknown(query), None) for query in queries]
+
+    async def leaned_on(self, queries: Sequence[Query]) -> dict[Query, Leaned]:
+        """How long the lists were, read already, that the enrichments of some queries were taken from."""
+        needs = dict.fromkeys(each for query in queries for each in needed_lists(query.kind, query.enrich))
+        listings = await together(self._listing(self._client, *need) for need in needs)
+        return {query: _leaned(query, each) for query, each in zip(starmap(Query, needs), listings, strict=True)}
 
     def _share(self, keys: Iterable[ListKey]) -> None:
         """Say which lists are to be read, so that some are taken from others."""
@@ -395,6 +402,13 @@ def _or_of_today(
         return collection, failure
     note = not_again(collection.query.kind, collection.problem.detail, known.as_of[""])
     return replace(known, notes=(*known.notes, note), requests=collection.requests, seconds=collection.seconds), failure
+
+
+def _leaned(query: Query, listing: Listing) -> Leaned:
+    """The length of a list; of one that is too long to be read, as PagerDuty counts it."""
+    if listing.problem is None or (listing.failure is None and listing.counted):
+        return Leaned(query, len(listing.records) if listing.problem is None else listing.counted or 0)
+    return Leaned(query, problem=listing.problem)
 
 
 def _lists_of(query: Query) -> list[ListKey]:

@@ -100,7 +100,8 @@ class PagerDuty:
         if failures and all(isinstance(failure, Unreachable) or _is_refusal(failure) for failure in failures):
             raise _nothing(failures)
         collections = {collection.query: collection for collection, _ in outcomes}
-        return Snapshot(base_url, in_utc(now), collections, digest(collections.values()))
+        leaned = await run.leaned_on(wanted)
+        return Snapshot(base_url, in_utc(now), collections, digest(collections.values()), leaned)
 
     async def probe(self, kinds: Iterable[str]) -> list[ProbeResult]:
         """Whether each of these kinds can be read, found out with a request or two each.
