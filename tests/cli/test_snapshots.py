@@ -255,7 +255,7 @@ def test_what_leans_on_a_list_that_shrank_keeps_its_value(
     with Sandbox(small_world()) as box:
         here = make_workspace(tmp_path, box, monkeypatch)
         listed = "" if kept == "users listed" else "resources:\n"
-        here.write("catalog/mappings/pagerduty.yaml", (MAPPING if not listed else listed) + SCHEDULES)
+        here.write("catalog/mappings/pagerduty.yaml", (listed or MAPPING) + SCHEDULES)
         here.ok("-q", "apply", "--auto-approve")
         box.mutate({"action": "empty", "kind": "users"})
 
