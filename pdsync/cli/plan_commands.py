@@ -21,8 +21,8 @@ from pdsync.cli.together import FETCHING, SCOPE, refuse, refuse_clashes
 from pdsync.errors import UsageError, error
 from pdsync.plan import Scope
 from pdsync.plan.branch import parts
+from pdsync.plan.compare import to_review
 from pdsync.plan.document import parse_plan, plan_chunks, plan_document
-from pdsync.plan.saved import to_review
 from pdsync.plan.verdict import plan_exit_code, refusal
 from pdsync.render.markdown import render_plan_markdown
 from pdsync.render.plan_text import render_plan

@@ -12,9 +12,9 @@ from pdsync.cli.making import make_again
 from pdsync.cli.together import RECORDS, SCOPE, refuse, refuse_others, refuse_page
 from pdsync.errors import UsageError, error
 from pdsync.plan.branch import without
-from pdsync.plan.document import parse_plan, read_plan
-from pdsync.plan.saved import Comparison, compare, rebased, to_review
-from pdsync.render.comparison_text import comparison_json, render_comparison, render_rebase
+from pdsync.plan.compare import compare_files, rebased, to_review
+from pdsync.plan.document import parse_plan
+from pdsync.render.comparison_text import comparison_json, rebase_json, render_comparison, render_rebase
 from pdsync.render.plan_text import render_plan, render_stopped
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ def show_difference(session: Session, words: tuple[str, ...], form: str, *, deta
     refuse_others("diff", ("--format", "--detailed-exitcode"), "plan diff only compares what two files hold")
     refuse_page("diff", form)
     first, second = words[1:]
-    compared = compare(*(read_plan(_bytes(session, name), name) for name in (first, second)))
-    _show(compared, form, render_comparison(compared, (first, second), color=session.color))
+    compared = compare_files((_bytes(session, first), first), (_bytes(session, second), second))
+    told = render_comparison(compared, (first, second), color=session.color)
+    click.echo(comparison_json(compared) if form == "json" else told, nl=False)
     return CHANGED if detailed and not compared.equal else 0
 
 
@@ -53,18 +54,17 @@ def rebase(session: Session, file: Path, form: str, asking: Asking, ref: str | N
         held=without(made.held, old.held),
         guards=without(made.guards, old.guards),
     )
-    told = render_stopped(stopped, color=session.color)
-    _show(compared, form, told + render_rebase(compared, color=session.color))
+    if form == "json":
+        click.echo(rebase_json(compared, stopped), nl=False)
+    else:
+        told = render_stopped(stopped, color=session.color)
+        click.echo(told + render_rebase(compared, color=session.color), nl=False)
     return made
 
 
 def show_unreviewed(session: Session, made: Plan) -> None:
     """The changes of a rebased plan that nobody has looked at yet."""
     click.echo(render_plan(to_review(made), color=session.color), nl=False)
-
-
-def _show(compared: Comparison, form: str, text: str) -> None:
-    click.echo(comparison_json(compared) if form == "json" else text, nl=False)
 
 
 def _bytes(session: Session, name: str) -> bytes:

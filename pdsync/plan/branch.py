@@ -10,14 +10,13 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from pdsync.model import Branch, Otherwise, renames_of
+from pdsync.model import Branch, Otherwise
 from pdsync.normal import same
 from pdsync.plan import summary_of
-from pdsync.plan.saved import compare
+from pdsync.plan.compare import compare, other_halves
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from collections.abc import Set as AbstractSet
 
     from pdsync.errors import Diagnostic
     from pdsync.model import Change, FieldChange, Plan
@@ -30,7 +29,7 @@ def with_branch(plan: Plan, base: Plan, ref: str, commit: str) -> Plan:
     compared = compare(base, plan)
     otherwise = {change.n: before for before, change in compared.differing}
     new = {change.n for change in compared.new}
-    new |= _other_halves(plan, new | otherwise.keys()) - otherwise.keys()
+    new |= other_halves(plan, new | otherwise.keys()) - otherwise.keys()
     branch = Branch(
         ref=ref,
         commit=commit,
@@ -96,12 +95,6 @@ def _alike(one: FieldChange, other: FieldChange) -> bool:
 
 def _numbers(branch: Branch) -> set[int]:
     return {*branch.new, *(each.n for each in branch.otherwise)}
-
-
-def _other_halves(plan: Plan, numbers: AbstractSet[int]) -> set[int]:
-    """A rename is one: with one half comes the other."""
-    pairs = renames_of(plan.changes)
-    return {n for pair in pairs.items() if numbers & {*pair} for n in pair}
 
 
 def _told(change: Change) -> Change:

@@ -9,18 +9,20 @@ from __future__ import annotations
 from functools import lru_cache, partial
 from hashlib import blake2b
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from pdsync.errors import StateError, error
-from pdsync.model import ALIKE, Plan
+from pdsync.model import ALIKE, Change, Plan
 from pdsync.plan import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pdsync.model import Change, FieldChanges, Json
+    from pdsync.model import FieldChanges, Json
+
+T = TypeVar("T")
 
 FORMAT_VERSION = "1.1"
 _WITHOUT_CHECKSUM = "1.0"
@@ -123,17 +125,64 @@ def _version(data: bytes) -> Any:
 
 def read_plan(data: bytes, name: str = "plan") -> Plan:
     """Read a plan document to be shown.  Raises `StateError` when it is none, or of another major version."""
+    _refuse_other_formats(_version_in(data, name), name)
+    return _decoded(data, Plan, name)
+
+
+class WrittenChange(msgspec.Struct):
+    """A change as it is written in a document: what tells what it is about, its fields unread, and all of it."""
+
+    n: int
+    target: str
+    action: str
+    blueprint: str
+    identifier: str
+    fields: msgspec.Raw
+    whole: msgspec.Raw = msgspec.Raw()
+
+
+class _WrittenPlan(_Versioned, kw_only=True):
+    changes: list[msgspec.Raw]
+
+
+def written_changes(data: bytes, name: str = "plan") -> list[WrittenChange]:
+    """The changes of a plan document, hardly read.  Raises `StateError` as `read_plan` does."""
     try:
-        version = _version(data)
+        plan = msgspec.json.decode(data, type=_WrittenPlan)
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        _refuse_other_formats(_version_in(data, name), name)
+        raise StateError(error("PD510", "not a plan", detail=f"{name}: {e}")) from e
+    _refuse_other_formats(plan.format_version, name)
+    whole = plan.changes
+    changes = [_decoded(each, WrittenChange, name) for each in whole]
+    for change, written in zip(changes, whole, strict=True):
+        change.whole = written
+    return changes
+
+
+def read_change(written: WrittenChange, name: str = "plan") -> Change:
+    """All of a written change.  Raises `StateError` when it is none."""
+    return _decoded(written.whole, Change, name)
+
+
+def _version_in(data: bytes, name: str) -> Any:
+    try:
+        return _version(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise StateError(error("PD510", "not a plan", detail=f"{name} is not JSON: {e}")) from e
+
+
+def _refuse_other_formats(version: Any, name: str) -> None:
     if not isinstance(version, str):
         raise StateError(error("PD510", "not a plan", detail=f"{name} has no format_version"))
     if version.split(".")[0] != FORMAT_VERSION.split(".", maxsplit=1)[0]:
         detail = f"{name} has format {version}, this pdsync reads {FORMAT_VERSION}"
         raise StateError(error("PD511", "plan of another format", detail=detail, hint="plan again with this pdsync"))
+
+
+def _decoded(data: bytes | msgspec.Raw, kind: type[T], name: str) -> T:
     try:
-        return msgspec.json.decode(data, type=Plan)
+        return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise StateError(error("PD510", "not a plan", detail=f"{name}: {e}")) from e
 

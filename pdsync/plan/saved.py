@@ -1,34 +1,29 @@
-"""A plan that was kept: whether it is still exact, what two plans have in common, what is left of one on a new base.
+"""A plan that was kept: whether it is still exact.
 
 What a plan saw of an entity is a digest over the paths that it writes or that we own, so that any edit by others is
-noticed, also one that the plan would not have touched.  Work is what a change does, whatever its number, cause or
-wording: equal work was looked at already.
+noticed, also one that the plan would not have touched.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from dataclasses import dataclass, replace
-from operator import itemgetter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
 
 from pdsync.diff import diff_fields
-from pdsync.model import ALIKE, Change, ExistingEntity, FieldChanges
+from pdsync.model import ExistingEntity
 from pdsync.normal import blueprint_fields
 from pdsync.plan.migrate import entity_path
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from pdsync.model import Blueprint, EntityKey, Existing, Fields, Plan
+    from pdsync.model import Blueprint, Change, EntityKey, Existing, Fields, Plan
 
     Names = Mapping[tuple[str, str], str]
     """Blueprint and entity path after a plan -> the path before, for what the plan renames."""
-
-# --- what a plan saw ---------------------------------------------------------------------------------------------
 
 
 def with_seen(changes: Iterable[Change], existing: Existing) -> tuple[Change, ...]:
@@ -171,77 +166,3 @@ def _made_anew(changes: Iterable[Change]) -> frozenset[tuple[str, str]]:
         for field in change.fields
         if field.replace
     )
-
-
-# --- two plans ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two plans side by side: changes that do the same, that only one has, and that do another thing to the same."""
-
-    same: tuple[Change, ...]
-    gone: tuple[Change, ...]
-    new: tuple[Change, ...]
-    differing: tuple[tuple[Change, Change], ...]
-
-    @property
-    def equal(self) -> bool:
-        """Whether both do the very same work."""
-        return not (self.gone or self.new or self.differing)
-
-
-def compare(one: Plan, other: Plan) -> Comparison:
-    """What `other` does beside `one`; `same` and `new` are the changes of `other`, `gone` those of `one`."""
-    twice = {
-        about
-        for plan in (one, other)
-        for about, n in Counter((c.target, c.blueprint, c.identifier) for c in plan.changes).items()
-        if n > 1
-    }
-    before, after = ({_place(c, twice): c for c in plan.changes} for plan in (one, other))
-    both = [(before[key], change) for key, change in after.items() if key in before]
-    alike = [_work(old) == _work(change) for old, change in both]
-    return Comparison(
-        same=tuple(change for (_, change), same in zip(both, alike, strict=True) if same),
-        gone=tuple(change for key, change in before.items() if key not in after),
-        new=tuple(change for key, change in after.items() if key not in before),
-        differing=tuple(pair for pair, same in zip(both, alike, strict=True) if not same),
-    )
-
-
-def _place(change: Change, twice: Collection[tuple[str, str, str]]) -> tuple[str, str, str, bool]:
-    """What a change is about: of an entity that is written first and then let go of there are two."""
-    about = change.target, change.blueprint, change.identifier
-    return (*about, about in twice and change.action in ("delete", "release", "forget"))
-
-
-def rebased(old: Plan, fresh: Plan) -> tuple[Plan, Comparison]:
-    """A plan on a new base that remembers what was looked at: only what differs from the old one needs another look."""
-    compared = compare(old, fresh)
-    unseen = {change.n for change in (*compared.new, *(change for _, change in compared.differing))}
-    unseen |= {c.n for c in compared.same if (c.target, c.key) in _unreviewed(old)}
-    return replace(fresh, unreviewed=tuple(sorted(unseen))), compared
-
-
-def to_review(plan: Plan) -> Plan:
-    """The plan cut down to the changes that nobody has looked at yet, whichever part they are of."""
-    changes = tuple(change for change in plan.changes if change.n in plan.unreviewed)
-    counts = Counter(change.action for change in changes)
-    actions = {change.action: counts[change.action] for change in plan.changes}
-    return replace(plan, changes=changes, branch=None, summary=replace(plan.summary, **actions))
-
-
-def _unreviewed(plan: Plan) -> set[tuple[str, EntityKey]]:
-    return {(c.target, c.key) for c in plan.changes if c.n in plan.unreviewed}
-
-
-def _work(change: Change) -> bytes:
-    """What a change does, as canonical bytes."""
-    assert isinstance(change.fields, FieldChanges)
-    rows = change.fields.rows()  # no field is made for it: a large plan has hundreds of thousands
-    fields = [[path, before, after, told[_MOVED_FROM], told[_REPLACE]] for path, before, after, told in rows]
-    return orjson.dumps([change.action, sorted(fields, key=itemgetter(0))], option=orjson.OPT_SORT_KEYS)
-
-
-_MOVED_FROM, _REPLACE = ALIKE.index("moved_from"), ALIKE.index("replace")

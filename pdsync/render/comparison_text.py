@@ -12,11 +12,14 @@ from pdsync.render.plan_text import COLORS, SYMBOLS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pdsync.model import Change, FieldChange
-    from pdsync.plan.saved import Comparison
+    from pdsync.model import Change, FieldChange, Plan
+    from pdsync.plan.compare import Comparison
 
 MOST = 40
 """So many changes of one sort are named (deletes always are); the rest is counted."""
+
+WITH_VALUES = ("update", "release")
+"""What takes one value for another; of a create or a delete, its name says it."""
 
 
 def render_comparison(compared: Comparison, names: tuple[str, str], *, color: bool = False) -> str:
@@ -48,8 +51,21 @@ def render_rebase(compared: Comparison, *, color: bool = False) -> str:
 
 def comparison_json(compared: Comparison) -> str:
     """The comparison as one JSON document; what is the same is counted."""
+    return _document(_parts(compared))
+
+
+def rebase_json(compared: Comparison, stopped: Plan) -> str:
+    """The comparison, and what the plan on its new base deliberately does not do that the old one did not stop at."""
+    left = {"withheld": stopped.withheld, "held": stopped.held, "guards": stopped.guards}
+    return _document(_parts(compared) | left)
+
+
+def _parts(compared: Comparison) -> dict[str, object]:
     parts = {"gone": compared.gone, "new": compared.new, "differing": compared.differing}
-    value = {"same": len(compared.same), "equal": compared.equal, **parts}
+    return {"same": len(compared.same), "equal": compared.equal, **parts}
+
+
+def _document(value: dict[str, object]) -> str:
     return encoded(value).decode() + "\n"
 
 
@@ -58,7 +74,9 @@ def _listed(title: str, changes: tuple[Change, ...], paint: Paint) -> Iterator[s
         return
     yield f"{title} ({len(changes)})"
     named = [c for n, c in enumerate(changes) if n < MOST or c.action == "delete"]
-    yield from (f"  {_line(change, paint)}" for change in named)
+    for change in named:
+        yield f"  {_line(change, paint)}"
+        yield from (f"       {_field(field)}" for field in change.fields if change.action in WITH_VALUES)
     if len(named) < len(changes):
         yield paint("dim", f"  and {len(changes) - len(named)} more")
 
@@ -76,7 +94,9 @@ def _differing(compared: Comparison, names: tuple[str, str], paint: Paint) -> It
 
 
 def _field(field: FieldChange) -> str:
-    return f"{visible(field.path)} {value_text(field.before)} -> {value_text(field.after)}"
+    told = f"{visible(field.path)} {value_text(field.before)} -> {value_text(field.after)}"
+    renamed = f" (was {visible(field.moved_from)})" if field.moved_from else ""
+    return told + renamed + (" (removed and made anew)" if field.replace else "")
 
 
 def _line(change: Change, paint: Paint) -> str:

@@ -91,6 +91,27 @@ def test_two_plans_are_compared(renamed: Workspace) -> None:
     assert renamed.ok("plan", "diff", "saved.pdplan", "later.pdplan", "--format", "json").json["equal"] is False
 
 
+def test_an_update_that_one_plan_has_is_told_with_its_values(renamed: Workspace) -> None:
+    """Its name alone does not say whether it is missed."""
+    renamed.ok("-q", "plan", "--only", f"service/{a_service(renamed)}", "--out", "one.pdplan")
+    told = renamed.ok("plan", "diff", "saved.pdplan", "one.pdplan").out
+    only, line, value, rest = told.splitlines()
+    assert (only, f"service/{a_service(renamed, 1)}" in line) == ("Only in saved.pdplan (1)", True)
+    assert (value.split()[0], value.endswith('-> "Renamed 1"')) == ("title", True)
+    assert rest == "1 change does the same in both. They do not do the same."
+
+
+def test_what_is_no_plan_is_not_compared(renamed: Workspace) -> None:
+    """Each says which of the two it is."""
+    renamed.write("newer.pdplan", '{"changes":7,"format_version":"2.0"}')
+    renamed.write("list.pdplan", "[]")
+    renamed.write("other.pdplan", '{"changes":[{"n":1}],"format_version":"1.0"}')
+    renamed.write("cut.pdplan", '{"changes":[{"n":1}')
+    for name, said in (("newer", "format 2.0"), ("list", "no format_version"), ("other", "missing"), ("cut", "JSON")):
+        err = renamed.ok("plan", "diff", "saved.pdplan", f"{name}.pdplan", code=1).err
+        assert (f"{name}.pdplan" in err, said in err, err.count("error[")) == (True, True, 1), err
+
+
 @pytest.mark.parametrize("words", [("diff",), ("diff", "saved.pdplan"), ("other", "a", "b"), ("diff", "a", "b")])
 def test_what_cannot_be_compared_is_said(renamed: Workspace, words: tuple[str, ...]) -> None:
     """One error, no trace."""

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pdsync.errors import Origin, error, warning
 from pdsync.model import Plan, Summary, renames_of
 from pdsync.plan.branch import changes_nothing, parts, with_branch
+from pdsync.plan.compare import _work, compare
 from pdsync.plan.document import plan_document, read_plan
-from pdsync.plan.saved import _work, compare
 from pdsync.plan.verdict import plan_exit_code
 from tests.builders import BASE, plan
 from tests.plan.test_laws import catalogs, facts, histories, worlds

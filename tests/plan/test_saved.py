@@ -9,14 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdsync.model import Catalog, DesiredEntities, EntityKey, Existing, ExistingEntity, Ledger
-from pdsync.plan.saved import moved, moved_since, paths_seen, rebased
+from pdsync.plan.compare import compare, compare_files, rebased
+from pdsync.plan.document import plan_document, read_plan
+from pdsync.plan.saved import moved, moved_since, paths_seen
 from tests.builders import plan
 from tests.plan.test_laws import BY_NAME, KEYS, PATHS, do, facts, fields_of, histories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pdsync.model import Change, Fields, Plan
+    from pdsync.model import Change, FieldChange, Fields, Plan
 
 History = tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger]
 Port = dict[EntityKey, ExistingEntity]
@@ -122,6 +124,22 @@ def test_a_rebased_plan_approves_what_was_looked_at_alone(history: History, by: 
     for change in made.changes:
         assert (change.n in made.unreviewed) == (_told(change) not in looked_at)
     assert compared.equal == (not made.unreviewed and len(old.changes) == len(made.changes))
+
+
+@settings(max_examples=15, deadline=None)
+@given(histories(), edits())
+def test_two_plan_files_are_compared_as_the_plans_are(history: History, by: dict[EntityKey, Fields | None]) -> None:
+    """Without reading what is written alike: a cause or a number that differs is no difference."""
+    of, world, port, owned = history
+    one, other = (plan(facts(of, world, some, owned)) for some in (port, edited(port, by)))
+    other = replace(other, changes=tuple(replace(c, n=c.n + 1, fields=_otherwise_caused(c)) for c in other.changes))
+    files = [plan_document(each) for each in (one, other)]
+    assert compare_files((files[0], "one"), (files[1], "other")) == compare(*map(read_plan, files))
+
+
+def _otherwise_caused(change: Change) -> tuple[FieldChange, ...]:
+    """The fields with another cause in every second change."""
+    return tuple(replace(f, cause="tool" if change.n % 2 else f.cause) for f in change.fields)
 
 
 def _told(change: Change) -> tuple[Any, ...]:
