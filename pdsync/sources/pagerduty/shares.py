@@ -9,7 +9,8 @@ is documented.
 
 Everything else is taken out of another list only where PagerDuty agrees (see `taking`): a shorter stretch of time, some
 teams, what of `include` is not so well documented.  Of stretches of time that partly overlap, the later is read from
-where the earlier ends.  Lists of other teams stay apart: nothing tells beforehand how many records are of both.
+where the earlier ends; of sets of teams, what of one is in no team of the other.  Lists that have no team in common
+stay apart: nothing tells beforehand how many records are of both.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ def shared_lists(
     plan.put_under_longer()
     plan.widen(may_widen)
     plan.join_overlapping()
+    plan.join_common(now)
     plain = {key: Share(whole) for key, whole in boxes.items() if key != whole}
     return Shares(plain | plan.taken, plan.widened)
 
@@ -222,17 +224,23 @@ class _Reach(NamedTuple):
         same = tuple(sorted(pair for pair in left if pair[0] not in told))
         return cls(key, same if comparable else None, box_of(key), _wishes(key, near), included(key), bounds)
 
-    def is_about(self, other: _Reach) -> bool:
-        """Whether what is there of the other's records is here, as far as filters go."""
+    def is_like(self, other: _Reach) -> bool:
+        """Whether what is there of the other's records is here, as far as plain filters go."""
         alike = self.same is not None and (self.key[0], self.same) == (other.key[0], other.same)
         timed = (self.bounds is None) == (other.bounds is None)
-        return alike and timed and _holds(self.box, other.box) and _holds(self.near, other.near)
+        return alike and timed and _holds(self.box, other.box)
+
+    def is_about(self, other: _Reach) -> bool:
+        """The same as far as any filters go."""
+        return self.is_like(other) and _holds(self.near, other.near)
+
+    def spans(self, other: _Reach) -> bool:
+        """Whether all of the other's time is here."""
+        return self.bounds is None or other.bounds is None or self.bounds.around(other.bounds)
 
     def is_around(self, other: _Reach) -> bool:
         """Whether all of the other's records are here, in whatever form."""
-        return self.is_about(other) and (
-            self.bounds is None or other.bounds is None or self.bounds.around(other.bounds)
-        )
+        return self.is_about(other) and self.spans(other)
 
     def has_form(self, other: _Reach) -> bool:
         """Whether the other's form of a record can be made of that here."""
@@ -253,6 +261,19 @@ class _Reach(NamedTuple):
         """Whether the beginning of this one, and no more, is the end of an earlier one."""
         mine, its = self.bounds, earlier.bounds
         return bool(mine and its and its.since < mine.since < its.until < mine.until)
+
+    def beyond(self, other: _Reach) -> ListKey | None:
+        """The list of what another one lacks of this, where that is some values of one filter; None where it is not."""
+        if not (other.is_like(self) and other.spans(self) and other.has_form(self)):
+            return None
+        wishes = zip(near_filters(self.key[0]), self.near, other.near, strict=True)
+        lacking = [(name, mine, its) for name, mine, its in wishes if its is not None and not (mine and mine <= its)]
+        if len(lacking) != 1:
+            return None
+        ((name, mine, its),) = lacking
+        if not mine or mine.isdisjoint(its):
+            return None
+        return self.key[0], tuple(pair for pair in self.key[1] if pair[0] != name or pair[1] not in its)
 
 
 class _Plan:
@@ -304,8 +325,39 @@ class _Plan:
         for at, each in enumerate(in_time):
             for earlier in in_time[:at]:
                 if each.overlaps(earlier) and earlier.is_about(each) and earlier.has_form(each):
-                    self.taken[each.key] = Share(earlier.key, plain=False, rest=_from(each, earlier))
+                    self._complete(each, earlier, _from(each, earlier))
                     break
+
+    def join_common(self, now: datetime) -> None:
+        """Of sets of teams that have some in common, one is taken from one before it as far as that goes."""
+        left = self._left()
+        for at, each in enumerate(left):
+            rests = [(earlier, rest) for earlier in left[:at] if (rest := each.beyond(earlier))]
+            if rests and each.key not in self.taken:
+                earlier, rest = min(rests, key=lambda found: len(found[1][1]))
+                self._complete(each, earlier, rest)
+                self._put_under_any(_Reach.of(rest, now))
+
+    def _complete(self, each: _Reach, earlier: _Reach, rest: ListKey) -> None:
+        """Take a list from an earlier one and the rest; that is then no more taken from this one."""
+        if self._leads(rest, each.key):
+            del self.taken[rest]
+        if not self._leads(earlier.key, each.key):
+            self.taken[each.key] = Share(earlier.key, plain=False, rest=rest)
+
+    def _put_under_any(self, rest: _Reach) -> None:
+        """A rest that somebody else reads all of is taken from there."""
+        holding = (other for other in self._reaches if other.key != rest.key and _holds_all(other, rest))
+        for other in holding if rest.key not in self.taken else ():
+            if not self._leads(other.key, rest.key):
+                self.taken[rest.key] = Share(other.key, plain=other.tells(rest))
+                return
+
+    def _leads(self, begin: ListKey, end: ListKey) -> bool:
+        """Whether a list is taken, by whatever way, from another one."""
+        share = self.taken.get(begin)
+        below = (share.whole, share.rest) if share else ()
+        return any(each == end or (each is not None and self._leads(each, end)) for each in below)
 
 
 def _holds_all(a: _Reach, b: _Reach) -> bool:

@@ -10,6 +10,7 @@ how another one was widened: what is not complete, is read again on its own.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from pdsync.sources.pagerduty.listing import Listing
@@ -117,7 +118,8 @@ class Taker:
             return None
         taken: Listing | None = self._picked(key, share.whole, whole)
         if taken is not None and share.rest:
-            taken = await self._completed(asker, share.rest, begun, taken)
+            in_both = partial(_count, picker(share.rest, share.whole, self._now), whole)
+            taken = await self._completed(asker, share.rest, begun, taken, in_both)
         same_form = cutter(key, share.whole) is None
         return taken if taken is not None and _agrees(begun, taken.records, same_form=same_form) else None
 
@@ -131,10 +133,17 @@ class Taker:
         begun = await together(self._beginning(asker, key) for key in rivals)
         return any(isinstance(each, Listing) or not each.is_all for each in begun)
 
-    async def _completed(self, asker: Asker, rest: ListKey, begun: Beginning, taken: Listing) -> Listing | None:
-        """With what the other list lacks; None where reading that is no less than reading all."""
+    async def _completed(
+        self, asker: Asker, rest: ListKey, begun: Beginning, taken: Listing, in_both: Callable[[], int]
+    ) -> Listing | None:
+        """With what the other list lacks; None where reading that is no less than reading all.
+
+        What is `in_both` comes again.
+        """
         left = (begun.total or 0) - len(taken.records)
-        if left < 0 or self._hands.lister(asker, rest).requests(left) >= begun.to_come:
+        if left == 0:
+            return taken
+        if left < 0 or self._hands.lister(asker, rest).requests(left + in_both()) >= begun.to_come:
             return None
         added = await self._hands.listing(asker, rest)
         return None if added.problem else Listing(self._hands.shelf.rows() | taken.records | added.records)
@@ -153,6 +162,10 @@ class Taker:
             taken=listing.taken.intersection(picked),
             notes=listing.notes,
         )
+
+
+def _count(wanted: Callable[[bytes], bool], listing: Listing) -> int:
+    return sum(map(wanted, listing.records.values()))
 
 
 def _serves(whole: Listing) -> bool:
