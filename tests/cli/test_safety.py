@@ -15,34 +15,6 @@ if TYPE_CHECKING:
 
     from tests.cli.workspace import Workspace
 
-READ_COMMANDS = (
-    ["plan"],
-    ["plan", "--out", "saved.pdplan", "--format", "markdown"],
-    ["plan", "--offline", "--detailed-exitcode"],
-    ["snapshot"],
-    ["drift"],
-    ["explain", "person/nobody"],
-    ["show"],
-    ["show", "history"],
-    ["state", "list"],
-    ["state", "check"],
-    ["validate"],
-)
-
-
-def test_plan_sends_nothing_but_reads(applied: Workspace) -> None:
-    """Whatever there is to do, the commands that only look leave Port as it is, by its own log."""
-    applied.box.mutate({"action": "rename_service", "id": min(applied.box.world.services), "name": "Renamed"})
-    applied.box.mutate({"action": "add_service", "name": "Added"})
-    applied.box.mutate({"action": "delete_service", "id": max(applied.box.world.services)})
-    before = applied.box.store.snapshot()
-    for command in READ_COMMANDS:
-        applied.run(*command)
-    assert len(applied.box.log.all("port")) > 0
-    assert applied.box.log.port_writes() == []
-    assert {r.method for r in applied.box.log.all("pagerduty")} <= {"GET", "POST"}
-    assert applied.box.store.snapshot() == before
-
 
 def test_a_plan_without_changes_writes_nothing_on_apply(applied: Workspace) -> None:
     """Applying nothing sends nothing."""
