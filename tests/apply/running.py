@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         RunNote,
         RunRecord,
     )
+    from pdsync.sandbox.port_store import PortStore
     from pdsync.sight import Watch
 
     Progress = Callable[[str, int, int | None], None]
@@ -182,9 +183,10 @@ class Here:
 
 
 @contextmanager
-def running(folder: Path, **options: Any) -> Iterator[Here]:
-    """A Port of its own for the block."""
-    with Sandbox(World(services=0, users=0, teams=0, schedules=0, escalation_policies=0, incidents=0)) as box:
+def running(folder: Path, port: PortStore | None = None, **options: Any) -> Iterator[Here]:
+    """A Port of its own for the block, or this one."""
+    nobody = World(services=0, users=0, teams=0, schedules=0, escalation_policies=0, incidents=0)
+    with Sandbox(nobody, port_store=port) as box:
         yield Here(box, folder, **options)
 
 
