@@ -502,7 +502,7 @@ def _refused(change: Change, message: str, again: set[int]) -> Outcome:
 
 
 def _only_in_the_ledger(change: Change) -> bool:
-    return change.action in ("adopt", "forget") or (change.action == "release" and not change.fields)
+    return change.action in ("adopt", "forget") or (change.action == "release" and all(f.stays for f in change.fields))
 
 
 def _deferred(change: Change) -> bool:
@@ -526,7 +526,7 @@ def _part(change: Change, stage: int) -> Fields:
 
 def _writes(change: Change) -> Iterator[tuple[int, str, Json]]:
     """The stage, path and value of each write that the fields take; a part that is made anew goes before it comes."""
-    for each in change.fields:
+    for each in (each for each in change.fields if not each.stays):
         gone = CLEAR if each.path.split(".", 1)[0] in READERS and change.action != "create" else BARE
         if each.replace:
             yield gone, each.path, None

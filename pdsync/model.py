@@ -537,7 +537,8 @@ class LedgerEntry(Unread):
 
     `fields` are the mapped paths in normal form, without nulls; `origin` says whether we made it or took it over;
     `rules` and `source` are those of the `DesiredEntity` it came from; `on_remove` what their lifecycle said last,
-    which holds on when they leave the catalog.
+    which holds on when they leave the catalog.  Of a blueprint, `parts` are the paths whose origin is not that of the
+    blueprint: what we added to one that was there, and what was there of one that we made.
     """
 
     fields: Fields
@@ -546,6 +547,11 @@ class LedgerEntry(Unread):
     source: str = ""
     protect: bool = False
     on_remove: Removal | None = None
+    parts: Mapping[str, EntityOrigin] = field(default_factory=lambda: _NO_PARTS)
+
+
+_NO_PARTS: Mapping[str, EntityOrigin] = {}
+"""One for all entries: of entities there are many, and they have no parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -645,6 +651,11 @@ class FieldChange:
     replace: bool = False
     note: str = ""
     causes: tuple[Cause, ...] = ()
+
+    @property
+    def stays(self) -> bool:
+        """Of a blueprint: whether Port keeps the part as it is, and we only cease, or begin again, to own it."""
+        return self.before is not None and self.before == self.after and not (self.replace or self.moved_from)
 
 
 class FieldChanges(Sequence[FieldChange]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pdsync.diff import Difference, diff_fields
@@ -12,15 +13,24 @@ from pdsync.model import Blueprint, Change, EntityKey, FieldChange, Guard, Ledge
 from pdsync.normal import blueprint_definition, blueprint_fields, same
 from pdsync.plan.decide import Scope, all_causes, decide, is_system, main_cause, wanted_reason
 from pdsync.plan.guards import PROTECTED_BEFORE, protected
-from pdsync.plan.migrate import Migration, migrated
+from pdsync.plan.migrate import Migration, migrated, renamed_by_name
 from pdsync.plan.order import targets_of
+from pdsync.plan.parts import (
+    REQUIRED,
+    note_of,
+    origins_after,
+    origins_of,
+    released,
+    required_after,
+    with_origins,
+)
 from pdsync.plan.readers import with_readers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
-    from pdsync.model import Action, Cause, Fields
+    from pdsync.model import Action, Cause, Fields, Json
     from pdsync.plan.decide import Facts
 
 
@@ -58,7 +68,7 @@ def plan_blueprints(facts: Facts, scope: Scope, used: AbstractSet[str]) -> Bluep
             guards += migration.guards
             change = settled_for(draft, migration, facts)
         changes.append(change)
-    changes = [change for change in with_readers(changes, facts) if change.fields or change.action != "update"]
+    changes = [as_release(c) for c in with_readers(changes, facts) if c.fields or c.action != "update"]
     return BlueprintPlan(tuple(changes), tuple(guards), migrations, in_force(facts.existing.blueprints, changes))
 
 
@@ -105,17 +115,21 @@ def in_force(blueprints: Mapping[str, Blueprint], changes: Iterable[Change]) -> 
 def settled_for(draft: Change, migration: Migration, facts: Facts) -> Change:
     """The draft with the fields that may be written; the ledger keeps what Port keeps of the others."""
     assert draft.ledger is not None
-    told = {each.path: each.after for each in migration.fields}
-    refused = {each.path: each.before for each in draft.fields if each.path not in told and not _moved(each, migration)}
-    fields = {**draft.ledger.fields, **told, **{p: v for p, v in refused.items() if v is not None}}
+    ours = draft.ledger.fields
+    told = {each.path: each.after for each in migration.fields if each.after is None or each.path in ours}
+    refused = {each.path: each.before for each in draft.fields if not _settled(each, migration)}
+    fields = {**ours, **told, **{p: v for p, v in refused.items() if v is not None}}
     last = facts.ledger.blueprints.get(draft.blueprint)
     spoken = draft.ledger.fields.keys() | (last.fields.keys() if last else set())
     kept = {path: value for path, value in sorted(fields.items()) if value is not None and path in spoken}
-    return replace(draft, fields=migration.fields, ledger=replace(draft.ledger, fields=kept))
+    origins = {**origins_of(last), **origins_of(draft.ledger)}
+    origins |= {f.path: origins[f.moved_from] for f in migration.fields if f.moved_from in origins}
+    return replace(draft, fields=migration.fields, ledger=with_origins(replace(draft.ledger, fields=kept), origins))
 
 
-def _moved(change: FieldChange, migration: Migration) -> bool:
-    return any(each.moved_from == change.path for each in migration.fields)
+def _settled(change: FieldChange, migration: Migration) -> bool:
+    """Whether a field of a draft is written, or goes as the old name of one that is."""
+    return any(change.path in (each.path, each.moved_from) for each in migration.fields)
 
 
 def _wanted_blueprint(blueprint: Blueprint, facts: Facts) -> Change | None:
@@ -125,31 +139,67 @@ def _wanted_blueprint(blueprint: Blueprint, facts: Facts) -> Change | None:
     wanted = blueprint_fields(blueprint.definition)
     if is_system(identifier):
         wanted = {path: value for path, value in wanted.items() if path.startswith(SYSTEM_PARTS)}
-    applied = last.fields if last else {}
-    target: Fields = {**dict.fromkeys(applied.keys() - wanted.keys()), **wanted}
+    target, left = _parts_after(identifier, wanted, existing, last, facts)
+    wanted = {path: target[path] for path in wanted}
     differences = diff_fields(existing, target)
     protect = _is_protected(identifier, facts) or (last is not None and last.protect)
-    settled = applied == wanted and last is not None and last.protect == protect
+    settled = last is not None and last.fields == wanted and last.protect == protect
     action = decide(wanted=True, exists=have is not None, differs=bool(differences), last=last, settled=settled)
     if action is None:
         return None
     origin = "created" if action == "create" else last.origin if last else "adopted"
-    entry = LedgerEntry(wanted, origin, protect=protect)
-    fields = tuple(_blueprint_field(d, blueprint, last) for d in differences)
+    entry = with_origins(LedgerEntry(wanted, origin, protect=protect), origins_after(wanted, existing, last))
+    fields = (*(_blueprint_field(d, blueprint, last) for d in differences), *left)
+    fields = tuple(sorted(fields, key=attrgetter("path")))
     cause = main_cause(fields, "drift" if action == "create" and last else "catalog")
-    return Change(
-        n=0,
-        target="blueprint",
-        action=action,
-        blueprint=identifier,
-        identifier=identifier,
-        title=str(wanted.get("title") or identifier),
-        fields=fields,
-        reason=wanted_reason(action, last),
-        cause=cause,
-        ledger=entry,
-        causes=all_causes(cause, (c for f in fields for c in f.causes)),
+    return as_release(
+        Change(
+            n=0,
+            target="blueprint",
+            action="update" if left else action,
+            blueprint=identifier,
+            identifier=identifier,
+            title=str(wanted.get("title") or identifier),
+            fields=fields,
+            reason=wanted_reason(action, last),
+            cause=cause,
+            ledger=entry,
+            causes=all_causes(cause, (c for f in fields for c in f.causes)),
+        )
     )
+
+
+def _parts_after(
+    identifier: str, wanted: Fields, existing: Fields, last: LedgerEntry | None, facts: Facts
+) -> tuple[Fields, list[FieldChange]]:
+    """What the parts that are, or were, ours shall be (None: not there), and those that are let go of as they are."""
+    applied = last.fields if last else {}
+    renames = facts.catalog.project.policy.renames.get(identifier, {})
+    named = renamed_by_name(existing, wanted, renames)
+    left = released(identifier, last, wanted, existing, named) if last else set()
+    going = applied.keys() - wanted.keys() - left
+    target: Fields = {**dict.fromkeys(going), **wanted}
+    required = required_after(wanted, existing, last, going)
+    if REQUIRED in target or REQUIRED in left or not same(existing.get(REQUIRED), required):
+        target[REQUIRED] = required
+    left = {path for path in left if path not in target or same(existing[path], target[path])}
+    fields = [_left(path, existing[path], note_of(identifier, last, path)) for path in sorted(left) if last]
+    return {path: value for path, value in target.items() if path not in left}, fields
+
+
+def _left(path: str, value: Json, note: str) -> FieldChange:
+    return FieldChange(path, value, value, "catalog", note=note, causes=("catalog",))
+
+
+RELEASED = "parts-released"
+"""The reason of a change by which only parts of a blueprint are let go of."""
+
+
+def as_release(change: Change) -> Change:
+    """The change, called a release where it writes nothing and only lets go of parts."""
+    if change.action != "update" or not change.fields or not all(each.stays for each in change.fields):
+        return change
+    return replace(change, action="release", reason=RELEASED)
 
 
 def _blueprint_field(difference: Difference, blueprint: Blueprint, last: LedgerEntry | None) -> FieldChange:

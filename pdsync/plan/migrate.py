@@ -348,6 +348,17 @@ def _renames(blueprint: str, fields: Sequence[FieldChange], facts: Facts) -> lis
     ]
 
 
+def renamed_by_name(existing: Fields, wanted: Fields, renames: Mapping[str, str]) -> set[str]:
+    """The paths of parts that Port has and that the policy's renames of their blueprint give another name."""
+    gone = {path: path.rpartition(".")[0] + "." + renames[_name(path)] for path in existing if _name(path) in renames}
+    return {
+        old
+        for old, new in gone.items()
+        if entity_path(old) and old not in wanted and new in wanted and new not in existing
+        if _like(FieldChange(old, existing[old], None, "catalog"), FieldChange(new, None, wanted[new], "catalog"))
+    }
+
+
 def _like(gone: FieldChange, came: FieldChange) -> bool:
     """Whether the definitions are of one shape, so that values fit."""
     both = replace(came, before=gone.before)

@@ -69,7 +69,7 @@ def in_order(
     deletes, waits = _deletes(entity["delete"], blueprints, existing)
     listed = [
         *readers_last(blueprint["create"] + blueprint["update"], blueprints),
-        *(c for action in ("adopt", "forget") for c in blueprint[action]),
+        *(c for action in ("adopt", "release", "forget") for c in blueprint[action]),
         *upserts,
         *(c for action in ("adopt", "release", "forget") for c in entity[action]),
         *deletes,

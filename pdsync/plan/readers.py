@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from pdsync.model import Change, FieldChange
+from pdsync.plan.decide import is_system
+from pdsync.plan.parts import origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,10 +47,10 @@ def in_the_way(part: Part, facts: Facts, scope: Scope, *, for_good: bool) -> lis
 
 def _is_helped(reader: Part, facts: Facts, scope: Scope, *, for_good: bool) -> bool:
     wanted, last = facts.catalog.blueprints.get(reader.blueprint), facts.ledger.blueprints.get(reader.blueprint)
-    if wanted is None or not scope.covers_blueprint(reader.blueprint):
+    if wanted is None or is_system(reader.blueprint) or not scope.covers_blueprint(reader.blueprint):
         return False
-    spoken = _value(reader, wanted) is not None or (last is not None and reader.path in last.fields)
-    return spoken or not for_good
+    goes = last is not None and reader.path in last.fields and origin_of(last, reader.path) == "created"
+    return goes or _value(reader, wanted) is not None or not for_good
 
 
 def with_readers(changes: Iterable[Change], facts: Facts) -> list[Change]:
@@ -93,7 +95,7 @@ def _anew(change: Change, reader: Part, names: Mapping[int, str], blueprints: Ma
         after = _renamed(before, names)
         told = FieldChange(reader.path, before, after, "catalog", replace=True, note=ANEW, causes=("catalog",))
     fields = {**spoken, reader.path: told}
-    update = "changed" if change.action == "adopt" else change.reason
+    update = change.reason if change.action == "update" else "changed"
     return replace(change, action="update", reason=update, fields=tuple(fields[path] for path in sorted(fields)))
 
 

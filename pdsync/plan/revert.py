@@ -43,6 +43,7 @@ from pdsync.plan.checks import check_upserts
 from pdsync.plan.guards import Situation, guard_removals
 from pdsync.plan.migrate import between, entity_path, migrated, with_carried
 from pdsync.plan.order import in_order, relation_targets
+from pdsync.plan.parts import origin_of, origins_of, with_origins
 from pdsync.plan.readers import with_readers
 from pdsync.plan.rename import RENAMED, unlinked
 from pdsync.plan.saved import with_seen
@@ -130,7 +131,7 @@ class Undoing:
             image = self.record.images.get(change.n)
             held = blueprint_fields(image) if isinstance(image, dict) else None
             return _remade(change, now is not None, held, self._before(change))
-        if change.action == "update" and fields is not None and entry is not None:
+        if change.action in ("update", "release") and fields is not None and entry is not None:
             return self._changed(change, fields, entry, _Names(None, {}), "")
         return self._noted(change, fields, entry)
 
@@ -175,7 +176,8 @@ class Undoing:
             back = _entry_back(names.entry(entry) if entry else None, before, fields)
         if not fields and back == entry:
             return _Turned(change, None, _since(refused, by))
-        action: Action = "update" if fields else "adopt" if back else "forget"
+        written = not all(each.stays for each in fields)
+        action: Action = "update" if written else "adopt" if back else "forget"
         draft = replace(change, action=action, fields=tuple(fields), ledger=back)
         return _Turned(change, _turned(draft, change), _since(refused, by))
 
@@ -307,6 +309,8 @@ def _back(each: FieldChange, held: Json) -> Iterator[FieldChange]:
     elif not same(held, each.before):
         lost = "comes back empty: the values went with it" if held is None and entity_path(each.path) else ""
         yield replace(_field(each.path, held, each.before), note=lost)
+    elif each.stays:
+        yield replace(_field(each.path, held, each.before), note="ours again")
 
 
 def _field(path: str, before: Json, after: Json) -> FieldChange:
@@ -318,11 +322,13 @@ def _entry_back(entry: LedgerEntry | None, before: LedgerEntry | None, fields: I
     have = entry or before
     assert have is not None
     told = dict(entry.fields) if entry else {}
+    origins = origins_of(entry)
     for each in fields:
         told.pop(each.path, None)
         if before is not None and each.path in before.fields:
             told[each.path] = before.fields[each.path]
-    return replace(have, fields=dict(sorted(told.items())))
+            origins[each.path] = origin_of(before, each.path)
+    return with_origins(replace(have, fields=dict(sorted(told.items()))), origins)
 
 
 def _since(unlike: Sequence[_Unlike], by: str) -> str:

@@ -67,7 +67,7 @@ def settled(plan: Plan, change: Change, now: Image | None, before: str = "", los
     """
     if change.action == "delete":
         return _deleted(change, now, before, losses or losses_of(plan))
-    if change.action in ("adopt", "forget"):
+    if change.action in ("adopt", "forget") or (change.action == "release" and change.target == "blueprint"):
         return _noted(change, now)
     fields = None if now is None else _fields(now)
     return _entity(plan, change, fields) if change.target == "entity" else _blueprint(change, fields)

@@ -382,6 +382,7 @@ REASONS = {
     "gone-from-source": "gone from PagerDuty",
     "left-window": "older than the time window of its list",
     "unmapped": "nothing in the catalog makes it any more",
+    "parts-released": "parts that the catalog names no more stay as they are",
     "identifier-changed": "its record has another identifier",
     "follows": "",
     "reverted": "as before that run",
@@ -406,7 +407,7 @@ def _fields(fields: Sequence[FieldChange], commits: Mapping[str, Commit], paint:
         nested = list(_nested(field, paint))
         if field.moved_from:
             yield f"       {visible(field.moved_from)} => {visible(field.path)}{tag}"
-        elif field.replace and same(field.before, field.after):
+        elif field.note and same(field.before, field.after):
             yield f"       {_name(field):<{width}}{tag}"
         elif not nested:
             yield f"       {_name(field):<{width}}  {_values(field, paint)}{tag}"

@@ -1,13 +1,15 @@
 """The ledger as a file: a header line, then one owned blueprint or entity a line, sorted.
 
-    {"format":"pdsync-ledger","version":2,"lineage":...,"serial":...,"checksum":"blake2b-16 of all the rest"...}
+    {"format":"pdsync-ledger","version":3,"lineage":...,"serial":...,"checksum":"blake2b-16 of all the rest"...}
     {"b":"pagerdutyService","f":{path: value},"o":"created"}
+    {"a":{"relations.team":"created"},"b":"service","f":{...},"o":"adopted"}
     {"k":["pagerdutyService","PX1"],"f":{...},"o":"created","r":[rule ids],"s":"services/PX1"}
 
 The header is read before anything else, so that a file of another version or one that was cut is named as such.
 Equal ledgers are equal bytes; one changed entity is one changed line.
 
-Version 1 had a checksum of the lines alone, and knew nothing of runs.
+Version 1 had a checksum of the lines alone, and knew nothing of runs; up to version 2 a part of a blueprint had no
+origin of its own (`a`), and so has that of the blueprint: nothing is removed from what others made.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import io
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +33,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 FORMAT = "pdsync-ledger"
-VERSION = 2
+VERSION = 3
 
 
 class _Line(msgspec.Struct, omit_defaults=True):
-    """One line: `b` or `k`, fields, origin, rules, source, protect, on_remove."""
+    """One line: `b` or `k`, fields, origin, rules, source, protect, on_remove, origins of parts."""
 
     f: msgspec.Raw
     o: EntityOrigin
@@ -44,6 +47,7 @@ class _Line(msgspec.Struct, omit_defaults=True):
     s: str = ""
     p: bool = False
     x: Removal | None = None
+    a: dict[str, EntityOrigin] | None = None
 
 
 def dump_ledger(ledger: Ledger) -> bytes:
@@ -104,7 +108,11 @@ def _lines_alone(_header: Mapping[str, Any], body: Iterable[bytes]) -> str:
     return checksum(*body)
 
 
-_CHECKSUMS: Mapping[int, Callable[[Mapping[str, Any], Iterable[bytes]], str]] = {1: _lines_alone, VERSION: _whole}
+_CHECKSUMS: Mapping[int, Callable[[Mapping[str, Any], Iterable[bytes]], str]] = {
+    1: _lines_alone,
+    2: _whole,
+    VERSION: _whole,
+}
 """What the checksum of each version covers."""
 
 
@@ -136,6 +144,8 @@ def _entries(body: Iterable[_Line], name: str) -> tuple[dict[str, LedgerEntry], 
         if (data := bytes(line.f))[:1] != b"{":
             raise damaged(name, "the fields of an entry are no object")
         entry = LedgerEntry(nothing, line.o, rules.setdefault(line.r, line.r), line.s, line.p, line.x)
+        if line.a:
+            entry = replace(entry, parts=line.a)
         known = len(blueprints) + len(entities)
         if line.k is None:
             blueprints[line.b] = unread(entry, read, data, keep)
@@ -191,6 +201,7 @@ def _as_line(entry: LedgerEntry, *, blueprint: str = "", key: EntityKey | None =
         s=entry.source,
         p=entry.protect,
         x=entry.on_remove,
+        a=dict(entry.parts) or None,
     )
 
 

@@ -5,6 +5,7 @@
                     mirrors?: {name: path}}  (the catalog's)
     in_port         blueprints that Port has, if others than the catalog's
     owned           blueprints that the ledger has, if others than the catalog's
+    adopted         blueprint of these that was there before us -> the paths of what we added to it
     rules           blueprint -> mapped paths, or path -> expression
     lifecycle       blueprint -> on_remove, ignore_changes, retention (in days) of its rule
     desired         key -> values as `tests.builders.want` takes them
@@ -49,7 +50,7 @@ from tests.builders import BASE, HERE, blueprint, catalog, desired, entry, exist
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pdsync.model import DesiredEntity, MappingRule, Plan
+    from pdsync.model import DesiredEntity, Ledger, LedgerEntry, MappingRule, Plan
 
 FOLDER = Path(__file__).parent.parent / "cases" / "plan"
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -109,6 +110,7 @@ def _plan_of(case: Mapping[str, Any]) -> Plan:
         expressions=known,
         tool=case.get("tool", "jq"),
     )
+    owned = replace(owned, blueprints={**owned.blueprints, **_adopted(case, owned)})
     facts = Facts(
         catalog(blueprints, rules, **_policy(case.get("policy") or {})),
         desired(
@@ -129,6 +131,13 @@ def _plan_of(case: Mapping[str, Any]) -> Plan:
         lacking=tuple(Unavailable(**{**each, "paths": tuple(each["paths"])}) for each in case.get("lacking") or ()),
     )
     return plan(facts, **{k: tuple(v) if isinstance(v, list) else v for k, v in (case.get("scope") or {}).items()})
+
+
+def _adopted(case: Mapping[str, Any], owned: Ledger) -> dict[str, LedgerEntry]:
+    return {
+        name: replace(owned.blueprints[name], origin="adopted", parts=dict.fromkeys(made or (), "created"))
+        for name, made in (case.get("adopted") or {}).items()
+    }
 
 
 def _around(case: Mapping[str, Any]) -> Surroundings:

@@ -1,0 +1,83 @@
+"""Whose the parts of a blueprint are, and what becomes of one that the catalog names no more.
+
+A blueprint may be shared: others made it and we add to it, or the other way round.  So each part has an origin, as
+entities do:
+
+    | the part    | once the catalog names it no more                                                      |
+    |-------------|----------------------------------------------------------------------------------------|
+    | created     | removed, unless that loses what others wrote (`pdsync.plan.migrate`)                     |
+    | adopted     | released: it was there before us and stays, only the ledger forgets it                 |
+    | in `_user`  | released: of Port's own blueprints nothing can be removed                              |
+
+What an older ledger says nothing of has the origin of its blueprint.  `policy.renames` may give an adopted part another
+name: that is asked for by name, and loses nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pdsync.plan.decide import is_system
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pdsync.model import EntityOrigin, Fields, LedgerEntry
+
+RELEASED = "released: it was in Port before pdsync, and stays"
+KEPT_BY_PORT = "released: nothing can be removed from Port's own blueprints, it stays"
+REQUIRED = "schema.required"
+_PROPERTY = "schema.properties."
+
+
+def origin_of(entry: LedgerEntry, path: str) -> EntityOrigin:
+    """Where a part of ours comes from."""
+    return entry.parts.get(path, entry.origin)
+
+
+def with_origins(entry: LedgerEntry, origins: Mapping[str, EntityOrigin]) -> LedgerEntry:
+    """The entry with the origins of its parts; those that it does not have, or that go without saying, are left out."""
+    told = {p: origin for p, origin in sorted(origins.items()) if p in entry.fields and origin != entry.origin}
+    return replace(entry, parts=told)
+
+
+def origins_of(entry: LedgerEntry | None) -> dict[str, EntityOrigin]:
+    """The origin of each part that an entry has."""
+    return {path: origin_of(entry, path) for path in entry.fields} if entry else {}
+
+
+def origins_after(paths: Iterable[str], existing: Fields, last: LedgerEntry | None) -> dict[str, EntityOrigin]:
+    """Where parts come from once they are written: what is not there is made by us, also when it was there before."""
+    known = origins_of(last)
+    return {path: known.get(path, "adopted") if existing.get(path) is not None else "created" for path in paths}
+
+
+def released(blueprint: str, last: LedgerEntry, wanted: Fields, existing: Fields, renamed: Iterable[str]) -> set[str]:
+    """The parts that the catalog names no more and that stay in Port; `renamed` are those that get another name."""
+    dropped = {path for path in last.fields.keys() - wanted.keys() if existing.get(path) is not None}
+    return {p for p in dropped.difference(renamed) if is_system(blueprint) or origin_of(last, p) != "created"}
+
+
+def note_of(blueprint: str, last: LedgerEntry, path: str) -> str:
+    """Why a part that is released stays."""
+    return KEPT_BY_PORT if is_system(blueprint) and origin_of(last, path) == "created" else RELEASED
+
+
+# --- the list of what is required, which is one part and speaks of many ------------------------------------------
+
+
+def required_after(
+    wanted: Fields, existing: Fields, last: LedgerEntry | None, going: Iterable[str]
+) -> list[str] | None:
+    """What Port is to require: what the catalog says of what is ours, and of all else what it requires now.
+
+    Where the catalog says no more what is required, what we made is required no more.  `going` are parts that go.
+    """
+    held = existing.get(REQUIRED) or ()
+    if REQUIRED in wanted:
+        ours = {*wanted, *(last.fields if last else ())}
+        return sorted({*wanted[REQUIRED], *(name for name in held if _PROPERTY + name not in ours)})
+    spoken = last is not None and REQUIRED in last.fields
+    made = {path for path, origin in origins_of(last).items() if origin == "created"} if spoken else set()
+    return [name for name in held if _PROPERTY + name not in made.union(going)] or None
