@@ -27,7 +27,8 @@ def read_header(head: bytes, name: str, *, form: str, versions: Collection[int])
         raise damaged(name, "it ends within its first line")
     version = header.get("version")
     if not isinstance(version, int) or version not in versions:
-        known = " and ".join(map(str, sorted(versions)))
+        *older, newest = map(str, sorted(versions))
+        known = f"{', '.join(older)} and {newest}" if older else newest
         detail = f"{name} has version {version}, this pdsync reads version {known}"
         hint = "use the pdsync that wrote it, or a newer one"
         raise StateError(error("PD502", "state of another version", detail=detail, hint=hint))

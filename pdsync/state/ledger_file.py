@@ -1,9 +1,9 @@
 """The ledger as a file: a header line, then one owned blueprint or entity a line, sorted.
 
     {"format":"pdsync-ledger","version":3,"lineage":...,"serial":...,"checksum":"blake2b-16 of all the rest"...}
-    {"b":"pagerdutyService","f":{path: value},"o":"created"}
-    {"a":{"relations.team":"created"},"b":"service","f":{...},"o":"adopted"}
-    {"k":["pagerdutyService","PX1"],"f":{...},"o":"created","r":[rule ids],"s":"services/PX1"}
+    {"f":{path: value},"o":"created","b":"pagerdutyService"}
+    {"f":{...},"o":"adopted","b":"service","a":{"relations.team":"created"}}
+    {"f":{...},"o":"created","k":["pagerdutyService","PX1"],"r":[rule ids],"s":"services/PX1"}
 
 The header is read before anything else, so that a file of another version or one that was cut is named as such.
 Equal ledgers are equal bytes; one changed entity is one changed line.
@@ -201,7 +201,7 @@ def _as_line(entry: LedgerEntry, *, blueprint: str = "", key: EntityKey | None =
         s=entry.source,
         p=entry.protect,
         x=entry.on_remove,
-        a=dict(entry.parts) or None,
+        a=dict(sorted(entry.parts.items())) or None,
     )
 
 

@@ -25,6 +25,7 @@ ENTRIES = st.builds(
     rules=st.lists(TEXT, max_size=2).map(tuple),
     source=TEXT,
     protect=st.booleans(),
+    parts=st.dictionaries(TEXT, st.sampled_from(["created", "adopted"]), max_size=2),
 )
 LEDGERS = st.builds(
     Ledger,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pdsync.errors import StateError
 from pdsync.model import EntityKey, Ledger, LedgerEntry, RunNote
+from pdsync.plan.parts import origin_of
 from pdsync.state.ledger_file import checksum, dump_ledger, parse_ledger
 from tests.state.strategies import LEDGERS
 
@@ -30,7 +31,7 @@ TWO = Ledger(
     tool="jq 1",
     expressions={"r": {"title": "1f"}},
     runs=(RunNote("20260601T120000Z-1f", "2026-06-01T12:00:00Z", "apply", 3, "me@here", changes=2, done=2),),
-    blueprints={"service": LedgerEntry({"title": "Service"}, "adopted")},
+    blueprints={"service": LedgerEntry({"icon": "Ship", "title": "Service"}, "adopted", parts={"icon": "created"})},
     entities={
         EntityKey("service", "b"): LedgerEntry({"title": "B"}, "created", ("r",), "services/b"),
         EntityKey("service", "a"): LedgerEntry({"title": "A", "properties.n": [1, None]}, "adopted", protect=True),
@@ -84,12 +85,12 @@ def test_the_format_stands_still() -> None:
     assert list(orjson.loads(head)) == sorted(orjson.loads(head))
     assert {name: orjson.loads(head)[name] for name in ("format", "version", "serial", "count")} == {
         "format": "pdsync-ledger",
-        "version": 2,
+        "version": 3,
         "serial": 3,
         "count": 3,
     }
     assert lines == [
-        b'{"f":{"title":"Service"},"o":"adopted","b":"service"}',
+        b'{"f":{"icon":"Ship","title":"Service"},"o":"adopted","b":"service","a":{"icon":"created"}}',
         b'{"f":{"properties.n":[1,null],"title":"A"},"o":"adopted","k":["service","a"],"p":true}',
         b'{"f":{"title":"B"},"o":"created","k":["service","b"],"r":["r"],"s":"services/b"}',
     ]
@@ -125,11 +126,11 @@ def test_a_damaged_file_is_named_with_a_way_out() -> None:
     assert (code, "state/ledger.jsonl" in text, "cut or edited" in text) == ("PD501", True, True)
 
 
-@pytest.mark.parametrize("version", [0, 3, 99, "1", None])
+@pytest.mark.parametrize("version", [0, 4, 99, "1", None])
 def test_another_version_is_refused(version: object) -> None:
     """An older or newer format is named as such, before anything of it is read."""
     code, text = refusal(header(dump_ledger(TWO), version=version, checksum="whatever a newer one does"))
-    assert (code, f"has version {version}, this pdsync reads version 1 and 2" in text) == ("PD502", True)
+    assert (code, f"has version {version}, this pdsync reads version 1, 2 and 3" in text) == ("PD502", True)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +172,19 @@ def test_lines_of_another_shape_are_refused() -> None:
     head, _, _ = dump_ledger(Ledger("l")).partition(b"\n")
     data = header(head + b"\n" + body, version=1, checksum=checksum(body), count=1)
     assert refusal(data)[0] == "PD501"
+
+
+def test_version_2_knows_nothing_of_parts() -> None:
+    """A file from before parts had an origin of their own: each has that of its blueprint, and comes back so."""
+    old = parse_ledger((FIXTURES / "ledger-v2.jsonl").read_bytes(), "l")
+    origins = {(name, path): origin_of(e, path) for name, e in old.blueprints.items() for path in e.fields}
+    assert origins == {
+        ("service", "schema.properties.tier"): "adopted",
+        ("service", "title"): "adopted",
+        ("team", "icon"): "created",
+        ("team", "title"): "created",
+    }
+    assert parse_ledger(dump_ledger(old), "l") == old
 
 
 def test_version_1_is_read_for_ever() -> None:
