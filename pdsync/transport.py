@@ -454,7 +454,7 @@ class ApiClient:
         self._stopping = False
         self._answered = False
         self._give_up_at = float("inf")
-        self._http = _open_http(base_url, {"user-agent": user_agent, **headers}, concurrency, timeout)
+        self._http = open_http(base_url, {"user-agent": user_agent, **headers}, concurrency, timeout)
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -802,7 +802,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _open_http(base_url: str, headers: Mapping[str, str], connections: int, timeout: float) -> httpx.AsyncClient:
+def open_http(base_url: str, headers: Mapping[str, str], connections: int, timeout: float) -> httpx.AsyncClient:
     """HTTP/1.1 with gzip over at most so many connections; a proxy is never asked for this very machine."""
     local = is_loopback(urlsplit(base_url).hostname or "")
     return httpx.AsyncClient(

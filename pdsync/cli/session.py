@@ -141,7 +141,7 @@ class Session:
 
     def pagerduty(self) -> AbstractAsyncContextManager[PagerDuty]:
         """PagerDuty, with the credentials of the environment."""
-        from pdsync.sources.pagerduty import TOKEN_URL, open_pagerduty
+        from pdsync.sources.pagerduty import open_pagerduty
 
         aside = self.store.aside
         if self.env.get("PAGERDUTY_CLIENT_ID"):
@@ -153,7 +153,7 @@ class Session:
                 client_id=client_id,
                 client_secret=client_secret,
                 subdomain=subdomain,
-                token_url=self.env.get("PAGERDUTY_OAUTH_URL") or TOKEN_URL,
+                token_url=self.env.get("PAGERDUTY_OAUTH_URL"),
                 on_wait=self.progress.note,
                 aside=aside,
             )

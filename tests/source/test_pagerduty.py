@@ -23,7 +23,7 @@ from pdsync.recordfile import one_line, splice
 from pdsync.sandbox.pagerduty import pagerduty_app
 from pdsync.sandbox.world import World
 from pdsync.sources.pagerduty import PagerDuty, open_pagerduty
-from pdsync.sources.pagerduty.auth import ClientCredentials, make_auth, token_auth
+from pdsync.sources.pagerduty.auth import ClientCredentials, account_of, login_of, make_auth, token_auth
 from pdsync.sources.pagerduty.listing import Lister, Tally
 from pdsync.sources.pagerduty.moments import Span, in_utc, moment
 from pdsync.sources.pagerduty.records import FieldReader, Page, PageReader, array
@@ -915,6 +915,8 @@ def test_the_digest_tells_records_apart() -> None:
         ("pdNbAkKc66ryYTWUXYEu", "Token token=pdNbAkKc66ryYTWUXYEu"),
         ("pdus+_0XBPWQQ_rest_of_token", "Bearer pdus+_0XBPWQQ_rest_of_token"),
         ("pdeu+_0XBPWQQ_rest_of_token", "Bearer pdeu+_0XBPWQQ_rest_of_token"),
+        ("Bearer 0f1e2d3c", "Bearer 0f1e2d3c"),
+        ("Token token=y_NbAkKc66ryYTWUXYEu", "Token token=y_NbAkKc66ryYTWUXYEu"),
     ],
 )
 def test_tokens_are_sent_in_their_own_way(token: str, header: str) -> None:
@@ -978,12 +980,15 @@ def test_a_token_is_renewed_before_it_runs_out() -> None:
     assert len(identity.forms) == 2
 
 
-def test_an_app_that_is_refused_is_an_error_without_its_secret(stage: Stage) -> None:
-    """What to check, and nothing that was sent."""
-    with serving(Identity(401)) as login, pytest.raises(SourceError) as caught:
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_an_app_that_is_refused_is_one_error_without_its_secret(stage: Stage, status: int) -> None:
+    """What to check, and nothing that was sent; the login is asked once for all lists."""
+    identity = Identity(status)
+    with serving(identity) as login, pytest.raises(SourceError) as caught:
         fetch(
             stage,
             query("teams"),
+            query("users"),
             token="",
             client_id="app",
             client_secret="apps-own-secret",
@@ -991,7 +996,8 @@ def test_an_app_that_is_refused_is_an_error_without_its_secret(stage: Stage) -> 
             token_url=f"{login}/oauth/token",
         )
     assert "apps-own-secret" not in f"{caught.value!r}{caught.value.diagnostics}"
-    assert caught.value.diagnostics[0].detail == "invalid_client"
+    assert [each.detail for each in caught.value.diagnostics] == ["invalid_client"]
+    assert len(identity.forms) == 1
 
 
 @pytest.mark.parametrize(
@@ -1002,6 +1008,64 @@ def test_the_region_of_an_app_follows_the_base_url(url: str, account: str) -> No
     auth = make_auth(url, client_id="a", client_secret="b", subdomain="x")
     assert isinstance(auth, ClientCredentials)
     assert auth.account == account
+
+
+@pytest.mark.parametrize(
+    ("url", "subdomain", "account"),
+    [
+        ("https://api.pagerduty.com", "https://Acme.pagerduty.com/", "us.acme"),
+        ("https://api.eu.pagerduty.com", "acme.eu.pagerduty.com", "eu.acme"),
+        ("http://127.0.0.1:4020", "eu.acme", "eu.acme"),
+        ("http://127.0.0.1:4020", "acme", "us.acme"),
+        ("https://api.pagerduty.com", "eu", "us.eu"),
+    ],
+)
+def test_a_subdomain_may_say_its_region(url: str, subdomain: str, account: str) -> None:
+    """Behind another base URL nothing else does; the address of PagerDuty's pages will do, too."""
+    assert account_of(url, subdomain) == account
+
+
+def test_an_account_of_another_region_is_an_error_with_its_api() -> None:
+    """Before anything is sent."""
+    with pytest.raises(UsageError) as caught:
+        make_auth("https://api.pagerduty.com", client_id="a", client_secret="b", subdomain="acme.eu.pagerduty.com")
+    assert caught.value.diagnostics[0].hint == "set PAGERDUTY_API_URL=https://api.eu.pagerduty.com"
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "login"),
+    [
+        ("https://api.pagerduty.com", "", "https://identity.pagerduty.com/oauth/token"),
+        ("https://api.eu.pagerduty.com", "", "https://identity.pagerduty.com/oauth/token"),
+        ("https://api.eu.pagerduty.com", "https://login.example.com/token", "https://login.example.com/token"),
+        ("http://127.0.0.1:4020", "http://127.0.0.1:4021/oauth/token", "http://127.0.0.1:4021/oauth/token"),
+        ("https://pagerduty.example.com", "", "PD308"),
+        ("https://notpagerduty.com", "", "PD308"),
+        ("https://api.pagerduty.com.example.com", "", "PD308"),
+        ("http://127.0.0.1:4020", "http://login.example.com/token", "PD303"),
+    ],
+)
+def test_an_apps_secret_is_sent_to_pagerduty_or_where_the_user_says(url: str, given: str, login: str) -> None:
+    """A base URL that is not PagerDuty's does not tell where, and is an error that asks; never in the clear."""
+    try:
+        found = login_of(url, given)
+    except UsageError as refused:
+        found = refused.diagnostics[0].code
+    assert found == login
+
+
+def test_the_login_is_asked_on_a_connection_of_its_own(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the proxy and the trust of its own host, not those of the API: a login on this machine is asked directly."""
+    identity = Identity()
+
+    async def main(url: str) -> None:
+        async with httpx.AsyncClient(proxy="http://127.0.0.1:9", verify=False) as client:
+            await ClientCredentials("app", "secret", "us.acme", token_url=url).headers(client)
+
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    with serving(identity) as url:
+        asyncio.run(main(url))
+    assert len(identity.forms) == 1
 
 
 @pytest.mark.parametrize(("given", "missing"), [({}, ""), ({"client_id": "a"}, "client secret and subdomain missing")])

@@ -20,8 +20,7 @@ problems   why a list is not complete
 tasks      doing things at the same time
 """
 
-from pdsync.sources.pagerduty.auth import TOKEN_URL
 from pdsync.sources.pagerduty.probing import ProbeResult
 from pdsync.sources.pagerduty.source import PagerDuty, open_pagerduty
 
-__all__ = ["TOKEN_URL", "PagerDuty", "ProbeResult", "open_pagerduty"]
+__all__ = ["PagerDuty", "ProbeResult", "open_pagerduty"]

@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from pdsync.errors import UsageError, error
-from pdsync.transport import ApiError, FixedHeaders, Unreachable, check_url, read_complaint
+from pdsync.transport import ApiError, FixedHeaders, Unreachable, check_url, open_http, read_complaint
 from pdsync.transport import in_words as why_silent
 from pdsync.trust import HINT, is_untrusted
 
@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 TOKEN_URL = "https://identity.pagerduty.com/oauth/token"  # noqa: S105
 """Where tokens of an app are had, in either region (PagerDuty, OAuth functionality)."""
 
+_BEARER, _API_KEY = "Bearer ", "Token token="
 _API_KEY_LENGTH = 20
 _REGIONS: Mapping[str, str] = MappingProxyType(
     {"us": "https://api.pagerduty.com", "eu": "https://api.eu.pagerduty.com"}
 )
+_FOR_GOOD = frozenset({400, 401, 403, 404})
+_PATIENCE = 30.0
+_DOMAIN = ".pagerduty.com"
 _MARGIN = 60.0
 _CHECK_APP = "check PAGERDUTY_CLIENT_ID, PAGERDUTY_CLIENT_SECRET and PAGERDUTY_SUBDOMAIN"
 
@@ -35,13 +39,15 @@ _CHECK_APP = "check PAGERDUTY_CLIENT_ID, PAGERDUTY_CLIENT_SECRET and PAGERDUTY_S
 def token_auth(token: str) -> Auth:
     """Credentials from an API key (`Token token=`) or an OAuth token (`Bearer`).
 
-    OAuth tokens begin with `pd` and the region and are long; an API key has 20 characters.
+    OAuth tokens begin with `pd` and the region and are long; an API key has 20 characters.  A user's token of the older
+    sort looks like neither: written as in the header, `Bearer TOKEN`, a token is what it says.
     """
-    return FixedHeaders("authorization", f"Bearer {token}" if _is_oauth(token) else f"Token token={token}")
+    bare = token.removeprefix(_BEARER).removeprefix(_API_KEY)
+    return FixedHeaders("authorization", f"{_BEARER if _is_oauth(token) else _API_KEY}{bare}")
 
 
 def _is_oauth(token: str) -> bool:
-    return token.startswith("pd") and len(token) > _API_KEY_LENGTH
+    return token.startswith(_BEARER) or (token.startswith("pd") and len(token) > _API_KEY_LENGTH)
 
 
 def in_words(token: str | None) -> str:
@@ -55,7 +61,7 @@ def refused_hint(base_url: str, token: str | None) -> str:
     """What to check when PagerDuty does not accept the credentials."""
     if not token:
         return _CHECK_APP
-    region = token.strip()[2:4] if _is_oauth(token.strip()) else ""
+    region = token.strip().removeprefix(_BEARER)[2:4] if _is_oauth(token.strip()) else ""
     if region in _REGIONS and region != _region(base_url):
         return f"PAGERDUTY_TOKEN is of another region: set PAGERDUTY_API_URL={_REGIONS[region]}"
     expired = "has not run out" if _is_oauth(token.strip()) else "is a REST API key"
@@ -66,10 +72,66 @@ def _region(base_url: str) -> str:
     return "eu" if ".eu." in (urlsplit(base_url).hostname or "") else "us"
 
 
+def account_of(base_url: str, subdomain: str) -> str:
+    """The account as a scope names it, `us.acme`; `subdomain` may be the address of its pages, or name the region.
+
+    The region is that of the base URL, unless the subdomain says it (`eu.acme`, `acme.eu.pagerduty.com`).
+
+    Raises:
+        UsageError: that region's API is another one.
+    """
+    host = subdomain.strip().lower().rpartition("://")[2].partition("/")[0].removesuffix(_DOMAIN)
+    parts = host.split(".")
+    region = next((part for part in parts if part in _REGIONS and len(parts) > 1), "")
+    name = ".".join(part for part in parts if part != region)
+    if region and _is_pagerduty(base_url) and region != _region(base_url):
+        raise UsageError(
+            error(
+                "PD309",
+                "the account is of another region",
+                detail=f"PAGERDUTY_SUBDOMAIN={subdomain} with the API at {base_url}",
+                hint=f"set PAGERDUTY_API_URL={_REGIONS[region]}",
+            )
+        )
+    return f"{region or _region(base_url)}.{name}"
+
+
+def login_of(base_url: str, token_url: str | None = None) -> str:
+    """Where an app's token is had: PagerDuty's own login for PagerDuty's own API, else where the user says.
+
+    An app's secret goes nowhere else: behind another base URL may be whoever answers there.
+
+    Raises:
+        UsageError: the user does not say, or it cannot be sent there safely.
+    """
+    if token_url:
+        check_url(token_url, "PagerDuty's login")
+        return token_url
+    if _is_pagerduty(base_url):
+        return TOKEN_URL
+    own = f"{base_url.rstrip('/')}{urlsplit(TOKEN_URL).path}"
+    raise UsageError(
+        error(
+            "PD308",
+            "it is not known where the app's token is had",
+            detail=f"the API at {base_url} is not PagerDuty's own",
+            hint=f"set PAGERDUTY_OAUTH_URL, to {TOKEN_URL} where that passes requests on to PagerDuty, or to {own}",
+        )
+    )
+
+
+def _is_pagerduty(base_url: str) -> bool:
+    return f".{urlsplit(base_url).hostname or ''}".endswith(_DOMAIN)
+
+
 class _Granted(msgspec.Struct):
     access_token: str
     expires_in: float = 3600.0
     scope: str | None = None
+
+
+class LoginRefused(ApiError):
+    """The login gives no token, so that nothing at all can be read."""
 
 
 class ClientCredentials:
@@ -103,13 +165,14 @@ class ClientCredentials:
         self._granted: frozenset[str] | None = None
         self._token = ""
         self._good_until = float("-inf")
+        self._refusal: LoginRefused | None = None
         self._fetching = asyncio.Lock()
 
     def want(self, scopes: Iterable[str]) -> None:
         """From now on ask for these scopes as well; a token that was fetched without them is not used any more."""
         if not self._wanted.issuperset(scopes):
             self._wanted = self._wanted.union(scopes)
-            self._good_until = float("-inf")
+            self._good_until, self._refusal = float("-inf"), None
 
     def lacking(self, scopes: Iterable[str]) -> tuple[str, ...]:
         """Which of these the last token does not have; none while there is no token, or it did not say."""
@@ -123,14 +186,21 @@ class ClientCredentials:
         return tuple(sorted(scope for scope in self._granted if not scope.startswith("as_account-")))
 
     async def headers(self, client: httpx.AsyncClient) -> dict[str, str]:
-        """The header with the token, fetched if there is none that is good.  Raises `ApiError`, `Unreachable`."""
+        """The header with the token, fetched if there is none that is good.
+
+        Raises `Unreachable`, and `LoginRefused`: where that is for good, the login is not asked again.
+        """
         async with self._fetching:
+            if self._refusal:
+                raise self._refusal
             if self._clock() >= self._good_until:
-                granted = await self._fetch(client)
-                self._token = granted.access_token
-                self._granted = None if granted.scope is None else frozenset(granted.scope.split())
-                self._good_until = self._clock() + granted.expires_in - _MARGIN
+                self._take(await self._fetch(client))
         return {"authorization": f"Bearer {self._token}"}
+
+    def _take(self, granted: _Granted) -> None:
+        self._token = granted.access_token
+        self._granted = None if granted.scope is None else frozenset(granted.scope.split())
+        self._good_until = self._clock() + granted.expires_in - min(_MARGIN, granted.expires_in / 2)
 
     async def renew(self) -> bool:
         """Forget the token; there is always another."""
@@ -141,7 +211,7 @@ class ClientCredentials:
         host, path = urlsplit(self._url).netloc, urlsplit(self._url).path
         form = {**self._form, "scope": " ".join([f"as_account-{self.account}", *sorted(self._wanted)])}
         try:
-            response = await client.post(self._url, data=form, headers={"accept": "application/json"})
+            response = await self._ask(client, form)
         except httpx.RequestError as problem:
             untrusted = is_untrusted(problem)
             what = error(
@@ -156,10 +226,18 @@ class ClientCredentials:
                 return msgspec.json.decode(response.content, type=_Granted)
             except msgspec.DecodeError:
                 pass
-        raise _refused(response, path)
+        refusal = _refused(response, path)
+        self._refusal = refusal if response.status_code in _FOR_GOOD else None
+        raise refusal
+
+    async def _ask(self, client: httpx.AsyncClient, form: Mapping[str, str]) -> httpx.Response:
+        """The login's answer, on a connection of its own: proxies and certificates are as its own host wants them."""
+        own = {"user-agent": client.headers.get("user-agent", "pdsync")}
+        async with open_http(self._url, own, 1, _PATIENCE) as login:
+            return await login.post(self._url, data=form)
 
 
-def _refused(response: httpx.Response, path: str) -> ApiError:
+def _refused(response: httpx.Response, path: str) -> LoginRefused:
     told = read_complaint(response.content)
     diagnostic = error(
         "PD302",
@@ -167,7 +245,7 @@ def _refused(response: httpx.Response, path: str) -> ApiError:
         detail=told.code or "without a token",
         hint=f"{_CHECK_APP}, and that PAGERDUTY_API_URL is the API of its region",
     )
-    return ApiError(diagnostic, status=response.status_code, method="POST", path=path, code=told.code)
+    return LoginRefused(diagnostic, status=response.status_code, method="POST", path=path, code=told.code)
 
 
 def make_auth(
@@ -177,7 +255,7 @@ def make_auth(
     client_id: str | None = None,
     client_secret: str | None = None,
     subdomain: str | None = None,
-    token_url: str = TOKEN_URL,
+    token_url: str | None = None,
 ) -> Auth:
     """Credentials from whatever there is; a token goes before an app.
 
@@ -187,8 +265,8 @@ def make_auth(
     if token:
         return token_auth(token.strip())
     if client_id and client_secret and subdomain:
-        check_url(token_url, "PagerDuty's login")
-        return ClientCredentials(client_id, client_secret, f"{_region(base_url)}.{subdomain}", token_url=token_url)
+        account, login = account_of(base_url, subdomain), login_of(base_url, token_url)
+        return ClientCredentials(client_id, client_secret, account, token_url=login)
     given = {"client id": client_id, "client secret": client_secret, "subdomain": subdomain}
     missing = [name for name, value in given.items() if not value]
     raise UsageError(

@@ -15,7 +15,7 @@ from pdsync.kinds import KINDS, scopes_for
 from pdsync.model import Snapshot
 from pdsync.privacy import Cleaner
 from pdsync.sources import Reuse
-from pdsync.sources.pagerduty.auth import TOKEN_URL, ClientCredentials, in_words, make_auth, refused_hint
+from pdsync.sources.pagerduty.auth import ClientCredentials, LoginRefused, in_words, make_auth, refused_hint
 from pdsync.sources.pagerduty.earlier import Earlier
 from pdsync.sources.pagerduty.moments import in_utc
 from pdsync.sources.pagerduty.probing import Prober, ProbeResult
@@ -130,7 +130,7 @@ class PagerDuty:
 
 
 def _is_refusal(failure: Exception | None) -> bool:
-    return isinstance(failure, ApiError) and failure.status == 401  # noqa: PLR2004
+    return isinstance(failure, LoginRefused) or (isinstance(failure, ApiError) and failure.status == 401)  # noqa: PLR2004
 
 
 def _nothing(failures: Iterable[Exception | None]) -> SourceError:
@@ -170,7 +170,7 @@ async def open_pagerduty(
     on_wait: Callable[[str], None] | None = None,
     on_exchange: Callable[[Exchange], None] | None = None,
     allow_plain_http: bool = False,
-    token_url: str = TOKEN_URL,
+    token_url: str | None = None,
     concurrency: int = 10,
     patience: float = 300.0,
     now: Callable[[], datetime] = utc_now,
