@@ -365,9 +365,9 @@ class Collection:
 
     `records` may be kept elsewhere and be read as they are looked at.
     `problem` is why absence from this collection proves nothing; None when the collection is complete.
-    `requests` counts HTTP requests, `seconds` is wall time; `notes` tell what else went wrong (an enrichment);
-    `believed` is the last count that was not suspiciously small (`pdsync.completeness`), which this one is since the
-    snapshot taken at `short_since`, if it is.
+    `requests` counts HTTP requests, `seconds` is the time from the first of them to the last answer; `notes` tell what
+    else went wrong (an enrichment); `believed` is the last count that was not suspiciously small
+    (`pdsync.completeness`), which this one is since the snapshot taken at `short_since`, if it is.
 
     `taken` is how many of the first records were not read but taken over from an earlier snapshot, and `since_full` how
     many such readings there were, this one included, since all of them were read.  `as_of` tells when what was taken

@@ -108,11 +108,15 @@ class FixedHeaders:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a server answered; header names are lower case.  Its repr holds neither headers nor content."""
+    """What a server answered; header names are lower case.  Its repr holds neither headers nor content.
+
+    `seconds` is how long that took since the request was first sent, what it waited for its turn before left out.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(repr=False)
+    seconds: float = 0.0
 
     def json(self) -> Json:
         """The content as JSON; an empty one is None.  Raises `ValueError` (msgspec's) for anything else."""
@@ -372,6 +376,7 @@ class _Call:
     accept: frozenset[int]
     deadline: float
     begun: float = 0.0
+    sent: float | None = None
     attempt: int = 0
     doubtful: bool = False
     renewed: bool = False
@@ -561,6 +566,7 @@ class ApiClient:
 
     async def _transfer(self, call: _Call) -> Reply:
         begun = self._timing.clock()
+        call.sent = begun if call.sent is None else call.sent
         self.requests += 1
         self._in_flight += 1
         status, size = 0, 0
@@ -578,7 +584,8 @@ class ApiClient:
                     content = b"".join([part async for part in response.aiter_bytes()])
             status, size = response.status_code, len(content)
             self._answered = True
-            return Reply(status, MappingProxyType(dict(response.headers)), content)
+            took = self._timing.clock() - call.sent
+            return Reply(status, MappingProxyType(dict(response.headers)), content, took)
         except httpx.RequestError as problem:
             sent = not isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
             raise self._unreachable(call, in_words(problem), sent=sent, hopeless=is_untrusted(problem)) from None

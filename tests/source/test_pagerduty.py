@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pdsync.errors import Interrupted, Severity, SourceError, UsageError
+from pdsync.errors import Interrupted, Severity, SourceError, UsageError, error
 from pdsync.kinds import KINDS, Kind, read_selector
 from pdsync.model import Collection, Query, Record, Snapshot
 from pdsync.recordfile import one_line, splice
@@ -28,9 +28,10 @@ from pdsync.sources.pagerduty.listing import Lister, Tally
 from pdsync.sources.pagerduty.moments import Span, in_utc, moment
 from pdsync.sources.pagerduty.records import FieldReader, Page, PageReader, array
 from pdsync.sources.pagerduty.records import replace as replace_key
+from pdsync.sources.pagerduty.run import Counting
 from pdsync.sources.pagerduty.source import ACCEPT, digest
 from pdsync.sources.pagerduty.trail import Trail
-from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, FixedHeaders
+from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, FixedHeaders, Reply, Unreachable
 from tests.source.loopback import OK, TOKEN, Asgi, FakeTime, Request, Script, Stage, Tape, serving, staging
 
 if TYPE_CHECKING:
@@ -1074,6 +1075,44 @@ def test_missing_credentials_are_named(given: dict[str, str], missing: str) -> N
     with pytest.raises(UsageError) as caught:
         make_auth("https://api.pagerduty.com", **given)
     assert caught.value.diagnostics[0].detail == missing
+
+
+def test_a_list_takes_the_time_from_its_first_request_to_its_last_answer() -> None:
+    """What its requests waited for those of others, before the first was sent, is not its own; a failure is."""
+    clock = FakeTime()
+
+    class Slow:
+        async def send(self, *_: Any, **__: Any) -> Reply:
+            clock.now += 100.0 + 3.0  # in a queue, and on its way
+            if clock.now > 1300:
+                raise Unreachable(error("PD301", "no"), sent=True)
+            return Reply(200, {}, b"", seconds=3.0)
+
+    async def main() -> list[float]:
+        told = [(asker := Counting(Slow(), lambda: clock.now)).seconds]
+        for _ in range(3):
+            with suppress(Unreachable):
+                await asker.send("GET", "/teams")
+            told.append(asker.seconds)
+        return told
+
+    assert asyncio.run(main()) == [0.0, 3.0, 106.0, 209.0]
+
+
+def test_how_long_an_answer_took_is_told_without_what_it_waited() -> None:
+    """From the first try on: what a server makes wait by refusing is its own doing."""
+    time = FakeTime()
+    script = Script([(503, {}, b""), (200, {}, b"{}")])
+
+    async def main(url: str) -> Reply:
+        async with ApiClient(
+            url, name="t", auth=token_auth(TOKEN), user_agent="t", limits=PAGERDUTY_LIMITS, timing=time.timing()
+        ) as client:
+            return await client.send("GET", "/teams")
+
+    with serving(script) as url:
+        reply = asyncio.run(main(url))
+    assert reply.seconds == sum(time.slept) > 0
 
 
 def test_pagerduty_is_a_source(stage: Stage) -> None:

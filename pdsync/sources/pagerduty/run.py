@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from dataclasses import replace
 from functools import partial
@@ -31,7 +32,6 @@ from pdsync.transport import ApiError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from collections.abc import Collection as AbstractCollection
-    from datetime import datetime
 
     from pdsync.kinds import Kind
     from pdsync.model import Json
@@ -63,11 +63,18 @@ class Everything:
 
 
 class Counting:
-    """A client that counts what one query costs."""
+    """A client that counts what one query costs: requests, and the time from its first one to its last answer."""
 
-    def __init__(self, client: Asker) -> None:
+    def __init__(self, client: Asker, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
+        self._clock = clock
+        self._begun, self._ended = float("inf"), 0.0
         self.requests = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long it took; what its requests waited for others before the first was sent does not count."""
+        return self._ended - self._begun if self.requests else 0.0
 
     async def send(
         self,
@@ -80,7 +87,13 @@ class Counting:
     ) -> Reply:
         """As the client does, counted."""
         self.requests += 1
-        return await self._client.send(method, path, params=params, body=body, headers=headers)
+        begun = self._clock()
+        try:
+            reply = await self._client.send(method, path, params=params, body=body, headers=headers)
+            begun = self._clock() - reply.seconds
+            return reply
+        finally:
+            self._begun, self._ended = min(begun, self._begun), self._clock()
 
 
 class Run:
@@ -88,7 +101,6 @@ class Run:
 
     Args:
         client: sends the requests.
-        now: gives the time.
         grants: what the credentials may do.
         progress: told of records as they come in.
         earlier: what need not be read again; its moment is that of the run.
@@ -99,7 +111,6 @@ class Run:
     def __init__(
         self,
         client: Asker,
-        now: Callable[[], datetime],
         grants: Grants,
         progress: Progress | None,
         earlier: Earlier,
@@ -108,7 +119,6 @@ class Run:
         aside: Aside = NOWHERE,
     ) -> None:
         self.now = earlier.now
-        self._clock = now
         self._client = client
         self._grants = grants
         self._progress = progress
@@ -157,10 +167,9 @@ class Run:
         askers = [Counting(self._client) for _ in group]
         listings = await together(self._wanted(asker, query) for asker, query in zip(askers, group, strict=True))
         found, as_of = await self._extras(group, askers, listings)
-        seconds = (self._clock() - self.now).total_seconds()
         return [
             _or_of_today(
-                self._collection(query, listing, found, as_of, (asker.requests, seconds)), listing.failure, known
+                self._collection(query, listing, found, as_of, (asker.requests, asker.seconds)), listing.failure, known
             )
             for query, asker, listing, known in zip(group, askers, listings, old, strict=True)
         ]

@@ -88,7 +88,6 @@ class PagerDuty:
         earlier = Earlier(reuse or Reuse(), base_url, now)
         run = Run(
             self._client,
-            self._now,
             self._login or Everything(),
             progress,
             earlier,
