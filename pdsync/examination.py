@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from pdsync.errors import TargetError
+from pdsync.errors import SourceError, TargetError
 from pdsync.kinds import KINDS, scopes_for
 from pdsync.model import Examination, Existing, KindState
 from pdsync.snapshots import queries
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pdsync.targets import TargetReader
 
 NOT_ASKED = "not asked"
-"""Analytics have a daily quota of perhaps ten requests, which no question is worth."""
+"""Analytics have a daily quota of perhaps ten requests, which no question is worth; the rest where nobody is let in."""
 
 
 class Probed(Protocol):
@@ -55,7 +55,7 @@ class ProbingSource(Protocol):
         ...
 
     async def probe(self, kinds: Sequence[str]) -> Sequence[Probed]:
-        """One small request for each kind."""
+        """One small request for each kind.  Raises `SourceError` when nothing at all can be read."""
         ...
 
 
@@ -73,7 +73,7 @@ async def examine(
     rows = dict.fromkeys(row for query in sorted(asked, key=lambda each: each.kind) for row in _read_for(query))
     others = [name for name in KINDS if every_kind and (name, name) not in rows]
     wanted = sorted({kind for _, kind in rows} | {*others})
-    probed = {each.kind: each for each in await source.probe([kind for kind in wanted if not KINDS[kind].daily])}
+    probed, pagerduty_error = await _probed(source, [kind for kind in wanted if not KINDS[kind].daily])
     granted = source.granted
     states = [_state(label, kind, probed, granted) for label, kind in rows]
     ledger = store.load()
@@ -88,6 +88,7 @@ async def examine(
         catalog_rules=len(catalog.rules),
         pagerduty_url=urls[0],
         credentials=source.credentials,
+        pagerduty_error=pagerduty_error,
         kinds=tuple(states),
         other_kinds=tuple(_state(name, name, probed, granted) for name in others),
         scopes=scopes,
@@ -100,6 +101,15 @@ async def examine(
         port_error=port_error,
         state=f"{store.backend.url}, serial {ledger.serial}, {len(ledger.entities)} entities owned",
     )
+
+
+async def _probed(source: ProbingSource, kinds: Sequence[str]) -> tuple[dict[str, Probed], str]:
+    """What the source says of each kind; nothing, and why, where it lets nobody in."""
+    try:
+        return {each.kind: each for each in await source.probe(kinds)}, ""
+    except SourceError as e:
+        told = e.diagnostics[0]
+        return {}, ": ".join(filter(None, (told.summary, told.detail))) + (f"; {told.hint}" if told.hint else "")
 
 
 def _read_for(query: Query) -> Iterator[tuple[str, str]]:
@@ -119,5 +129,5 @@ def _state(label: str, kind: str, probed: Mapping[str, Probed], granted: Sequenc
         scope = KINDS[kind].scope
         if granted is not None and scope and scope not in granted:
             return KindState(label, "forbidden", f"the app was not granted {scope}", scope)
-        return KindState(label, NOT_ASKED, "it has a small daily quota", scope)
+        return KindState(label, NOT_ASKED, "it has a small daily quota" if KINDS[kind].daily else "", scope)
     return KindState(label, found.status, found.detail, found.scope)

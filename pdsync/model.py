@@ -1104,13 +1104,15 @@ class Examination:
     """What `doctor` found.
 
     `scopes` are the least that an OAuth app needs for the catalog, `granted` those that its token has (None: not
-    known), `missing` the first without the second.  `other_kinds` are not mapped.
+    known), `missing` the first without the second.  `other_kinds` are not mapped.  `pagerduty_error` and `port_error`
+    are why one of them could not be asked at all.
     """
 
     catalog_blueprints: int
     catalog_rules: int
     pagerduty_url: str
     credentials: str
+    pagerduty_error: str
     kinds: tuple[KindState, ...]
     other_kinds: tuple[KindState, ...]
     scopes: tuple[str, ...]
@@ -1127,4 +1129,4 @@ class Examination:
     def well(self) -> bool:
         """Whether everything that is mapped can be read, as far as that was asked, and Port too."""
         fine = all(kind.status in {"readable", "not asked"} for kind in self.kinds)
-        return fine and not self.port_error and not self.missing
+        return fine and not (self.pagerduty_error or self.port_error or self.missing)

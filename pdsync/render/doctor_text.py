@@ -30,11 +30,12 @@ def render_examination(found: Examination, form: str, *, color: bool = False) ->
     painted = [_painted(line, p.status, paint) for line, p in zip(lines, states, strict=True)]
     mapped, others = painted[: len(found.kinds)], painted[len(found.kinds) :]
     port = found.port_error or f"organisation {found.org_name} {found.org_id}, {found.blueprints} blueprints"
+    pagerduty = ": ".join(filter(None, (found.credentials, found.pagerduty_error)))
     return "\n".join(
         [
             f"catalog    {found.catalog_blueprints} blueprints, {found.catalog_rules} mappings, valid",
             f"port       {visible(found.port_url)}  {visible(port)}",
-            f"pagerduty  {visible(found.pagerduty_url)}  {found.credentials}",
+            f"pagerduty  {visible(found.pagerduty_url)}  {visible(pagerduty)}",
             *(f"           {line}" for line in (head, *mapped)),
             *(f"           {line}" for line in (["not mapped:", *others] if others else [])),
             f"state      {visible(found.state)}",

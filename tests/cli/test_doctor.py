@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pdsync.kinds import KINDS
+from pdsync.sandbox.http import Fault
 from pdsync.sandbox.pagerduty_oauth import OAuth
 from pdsync.sandbox.server import Sandbox
 from tests.cli.workspace import MAPPING, make_workspace, small_world
@@ -78,7 +79,17 @@ def test_a_wrong_token_is_said_with_the_variable_that_holds_it(here: Workspace, 
     """By `plan` and by `doctor`, and the token itself by neither."""
     for command in ("plan", "doctor"):
         ran = here.ok(command, code=1, PAGERDUTY_TOKEN=token)
-        assert (hint in ran.out + ran.err, token in ran.out + ran.err) == (True, False)
+        assert ((ran.out + ran.err).count(hint), token in ran.out + ran.err) == (1, False)
+    found = here.ok("doctor", "--format", "json", code=1, PAGERDUTY_TOKEN=token).json
+    assert {each["status"] for each in found["kinds"]} == {"not asked"}
+    assert hint in found["pagerduty_error"]
+
+
+def test_one_kind_that_refuses_the_credentials_does_not_speak_for_the_others(here: Workspace) -> None:
+    """401 may be its own; of two kinds it is of all."""
+    here.box.faults.add(Fault("answer", api="pagerduty", path="^/incidents$", status=401, count=None))
+    found = states(here, code=1)
+    assert (found["incidents"], found["services"], found["users"]) == ("forbidden", "readable", "readable")
 
 
 @pytest.mark.parametrize("lacking", [None, "services.read", "analytics.write"])

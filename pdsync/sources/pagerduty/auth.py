@@ -134,6 +134,12 @@ class LoginRefused(ApiError):
     """The login gives no token, so that nothing at all can be read."""
 
 
+def shuts_out(failure: Exception | None) -> bool:
+    """Whether a failure holds for everything there is to read: credentials are refused, or nobody is there."""
+    refused = isinstance(failure, ApiError) and failure.status == httpx.codes.UNAUTHORIZED
+    return refused or isinstance(failure, LoginRefused | Unreachable)
+
+
 class ClientCredentials:
     """The token of a scoped OAuth app: fetched when first needed, shared, and renewed before it runs out.
 

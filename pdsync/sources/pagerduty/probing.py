@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
-from pdsync.errors import Interrupted, PdsyncError
+from pdsync.errors import Interrupted, PdsyncError, SourceError
 from pdsync.kinds import KINDS, PARENT, Kind, Parent
 from pdsync.recordfile import splice
+from pdsync.sources.pagerduty.auth import shuts_out
 from pdsync.sources.pagerduty.moments import Params, body_of, wire_params
 from pdsync.sources.pagerduty.nested import reference
 from pdsync.sources.pagerduty.records import FieldReader, PageReader
 from pdsync.sources.pagerduty.tasks import together
-from pdsync.transport import ApiError
+from pdsync.transport import ApiError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 ProbeStatus = Literal["readable", "forbidden", "unavailable", "failed"]
 
 _STATUSES: dict[int, ProbeStatus] = {401: "forbidden", 403: "forbidden", 402: "unavailable", 404: "unavailable"}
+
+_REFUSALS = 2
+"""So many kinds that the credentials are refused for mean all; one may have a reason of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +48,11 @@ class ProbeResult:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The outcome of one request: the first record, if there is any."""
+    """The outcome of one request: the first record, if there is any; `shut` is what may hold for all others, too."""
 
     result: ProbeResult
     first: bytes | None = None
+    shut: PdsyncError | None = None
 
 
 class Prober:
@@ -60,7 +65,18 @@ class Prober:
         self._found: dict[str, asyncio.Task[_Found]] = {}
 
     async def probe(self, kinds: Sequence[str]) -> list[ProbeResult]:
-        """A result for each kind.  Raises `Interrupted`."""
+        """A result for each kind; none where nobody is let in at all, which is found out with one or two.
+
+        Raises:
+            SourceError: the credentials are refused, or PagerDuty cannot be reached.
+            Interrupted: the client was stopped.
+        """
+        first = [kind for kind in kinds if not KINDS[kind].parents][:_REFUSALS]
+        for kind in first:
+            if not (shut := (await self._probe(kind)).shut):
+                break
+            if isinstance(shut, Unreachable) or kind == first[-1]:
+                raise SourceError(*shut.diagnostics)
         return [found.result for found in await together(self._probe(kind) for kind in kinds)]
 
     async def _probe(self, kind: str) -> _Found:
@@ -105,7 +121,7 @@ class Prober:
         except Interrupted:
             raise
         except PdsyncError as failure:
-            return _Found(self._failed(kind, failure))
+            return _Found(self._failed(kind, failure), shut=failure if shuts_out(failure) else None)
         return _Found(ProbeResult(kind.name, "readable", "", kind.scope), page.raws[0] if page.raws else None)
 
     async def _answer(self, kind: Kind, path: str) -> bytes:

@@ -15,7 +15,7 @@ from pdsync.kinds import KINDS, scopes_for
 from pdsync.model import Snapshot
 from pdsync.privacy import Cleaner
 from pdsync.sources import Reuse
-from pdsync.sources.pagerduty.auth import ClientCredentials, LoginRefused, in_words, make_auth, refused_hint
+from pdsync.sources.pagerduty.auth import ClientCredentials, in_words, make_auth, refused_hint, shuts_out
 from pdsync.sources.pagerduty.earlier import Earlier
 from pdsync.sources.pagerduty.moments import in_utc
 from pdsync.sources.pagerduty.probing import Prober, ProbeResult
@@ -96,7 +96,7 @@ class PagerDuty:
         )
         outcomes = await run.collect(wanted)
         failures = [failure for _, failure in outcomes]
-        if failures and all(isinstance(failure, Unreachable) or _is_refusal(failure) for failure in failures):
+        if failures and all(map(shuts_out, failures)):
             raise _nothing(failures)
         collections = {collection.query: collection for collection, _ in outcomes}
         leaned = await run.leaned_on(wanted)
@@ -106,6 +106,7 @@ class PagerDuty:
         """Whether each of these kinds can be read, found out with a request or two each.
 
         Raises:
+            SourceError: the credentials were refused, or PagerDuty not reached, so that nothing more was asked.
             Interrupted: the client was stopped.
         """
         wanted = list(dict.fromkeys(KINDS[kind].name for kind in kinds))
@@ -126,10 +127,6 @@ class PagerDuty:
     def stop(self) -> None:
         """Send no more requests; a `fetch` under way raises `Interrupted`."""
         self._client.stop()
-
-
-def _is_refusal(failure: Exception | None) -> bool:
-    return isinstance(failure, LoginRefused) or (isinstance(failure, ApiError) and failure.status == 401)  # noqa: PLR2004
 
 
 def _nothing(failures: Iterable[Exception | None]) -> SourceError:
