@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pdsync.errors import Diagnostic, Origin, error, warning
 from pdsync.model import Change, Expression, Held, Json
+from pdsync.plan.circles import required_circles
 from pdsync.plan.order import relation_targets
 from pdsync.plan.values import checks_of, correction, doubts_of, required_paths
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from pdsync.model import Blueprint, EntityKey, MappingRule
     from pdsync.plan.decide import Facts
 
-REFUSED, LACKING, ASKED, DOUBTED, BEYOND = "PD610", "PD611", "PD612", "PD613", "PD614"
+REFUSED, LACKING, ASKED, DOUBTED, BEYOND, CIRCULAR = "PD610", "PD611", "PD612", "PD613", "PD614", "PD615"
+_IN_CIRCLE = "is required in a circle"
 OUT_OF_SCOPE = "is not in the scope of this plan"
 _NAMED = 5
 _SHOWN = 60
@@ -82,6 +84,11 @@ def check_upserts(
             kept |= {change.key: left} if (left := _without(change, {r.path for r in refusals})) else {}
         else:
             held[change.key] = Held(*change.key, _said(refusals))
+    for circle in required_circles(kept, blueprints):
+        problems.add_circle([(kept[key], path) for key, path in circle])
+        held |= {key: Held(*key, f"{path} {_IN_CIRCLE}: {_round(circle)}") for key, path in circle}
+        for key, _ in circle:
+            del kept[key]
     for change, refusal in _follow_relations(kept, held, facts, blueprints, beyond, drop=drop):
         problems.add(change, refusal)
     return Checked(list(kept.values()), [held[key] for key in sorted(held)], problems.diagnostics())
@@ -112,6 +119,13 @@ class _Ruler:
                 yield Refusal(path, reason, vital=vital, value=value, told=True)
             elif (doubt := self._doubts.get(path)) and (reason := doubt(value)):
                 yield Refusal(path, reason, vital=False, value=value, told=True, doubted=True)
+
+
+def _round(circle: Sequence[tuple[EntityKey, str]]) -> str:
+    """A circle as people follow it; of a long one, its beginning."""
+    names = [str(key) for key, _ in circle]
+    more = [f"({len(names) - _NAMED} more)"] if len(names) > _NAMED else []
+    return " -> ".join([*names[:_NAMED], *more, names[0]])
 
 
 def _said(refusals: Sequence[Refusal]) -> str:
@@ -197,6 +211,7 @@ class _Problems:
         self._rules = {rule.id: rule for rule in facts.catalog.rules}
         self._blueprints = blueprints
         self._found: defaultdict[tuple[str, str, bool, str], list[tuple[Change, Refusal]]] = defaultdict(list)
+        self._circles: defaultdict[tuple[tuple[str, str], ...], list[list[tuple[Change, str]]]] = defaultdict(list)
 
     def add(self, change: Change, refusal: Refusal) -> None:
         """Note a refusal."""
@@ -204,10 +219,29 @@ class _Problems:
         where = rule.id if rule else change.blueprint
         self._found[where, refusal.path, refusal.doubted, refusal.reason].append((change, refusal))
 
+    def add_circle(self, circle: list[tuple[Change, str]]) -> None:
+        """Note entities that require each other, each the next one by a path."""
+        self._circles[tuple((change.blueprint, path) for change, path in circle)].append(circle)
+
     def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """All of it, in the order of the catalog."""
-        return tuple(
-            self._told(*cases[0], cases) for _, cases in sorted(self._found.items(), key=lambda found: found[0])
+        """All of it, in the order of the catalog; then circles, those of the same relations as one."""
+        told = [self._told(*cases[0], cases) for _, cases in sorted(self._found.items(), key=lambda found: found[0])]
+        return (*told, *(self._told_round(circles) for _, circles in sorted(self._circles.items(), key=lambda c: c[0])))
+
+    def _told_round(self, circles: list[list[tuple[Change, str]]]) -> Diagnostic:
+        circle = circles[0]
+        origins = [_origin(self._rule(change, path), path) for change, path in circle]
+        places = [place for place in dict.fromkeys(origins) if place is not None]
+        relations = dict.fromkeys(f"{change.blueprint}.{path.partition('.')[2]}" for change, path in circle)
+        among = f" (first of {len(circles):,} circles)" if len(circles) > 1 else ""
+        return error(
+            CIRCULAR,
+            "entities require each other, so none can be the first",
+            detail=f"{_round([(change.key, path) for change, path in circle])}, by {', '.join(relations)}{among}",
+            origin=places[0] if places else None,
+            related=tuple(places[1:]),
+            hint="make one of these relations optional in its blueprint (required: false): it is then written last",
+            records=tuple(dict.fromkeys(c.source or str(c.key) for each in circles for c, _ in each))[:_NAMED],
         )
 
     def _told(self, change: Change, refusal: Refusal, cases: list[tuple[Change, Refusal]]) -> Diagnostic:

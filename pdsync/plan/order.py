@@ -161,17 +161,30 @@ def _release(
 
 
 def _breakable(waiting: Mapping[EntityKey, int], edges: Edges, may_defer: _MayDefer) -> EntityKey:
-    """The member of a cycle to write first: one whose relations into the cycle are optional, the smallest such."""
-    seen: list[EntityKey] = []
-    key = min(waiting)
-    while key not in seen:
-        seen.append(key)
-        key = min(target for target, _ in edges[key] if target in waiting)
-    cycle = seen[seen.index(key) :]
-    optional = [
-        k for k in cycle if all(may_defer(k, path, t) for t, paths in edges[k] if t in waiting for path in paths)
-    ]
-    return min(optional or cycle)
+    """What to write first of what waits: in a cycle, the smallest whose relations to what waits are all optional.
+
+    Where each member requires something that waits, it is the end of what they require: there is one, since what
+    requires itself in a circle is not written at all (`pdsync.plan.circles`), or withheld.
+    """
+
+    def vital(key: EntityKey) -> list[EntityKey]:
+        waits = ((target, paths) for target, paths in edges[key] if target in waiting)
+        return [target for target, paths in waits if not all(may_defer(key, path, target) for path in paths)]
+
+    cycle = _end_of(min(waiting), lambda key: [target for target, _ in edges[key] if target in waiting])
+    optional = [key for key in cycle if not vital(key)]
+    return min(optional or _end_of(min(cycle), vital))
+
+
+def _end_of(start: EntityKey, following: Callable[[EntityKey], list[EntityKey]]) -> list[EntityKey]:
+    """Where one comes to by always going on to the smallest that follows: a circle, or what nothing follows."""
+    seen, key = {start: 0}, start
+    while targets := following(key):
+        key = min(targets)
+        if key in seen:
+            return list(seen)[seen[key] :]
+        seen[key] = len(seen)
+    return [key]
 
 
 def _required(blueprint: Blueprint | None, path: str) -> bool:
