@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pdsync.errors import UsageError, error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 """Where OpenSSL looks for certificates; here they count on every system."""
@@ -15,6 +20,7 @@ VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 HINT = "if it is a proxy of yours that answers, set SSL_CERT_FILE to its CA certificate (a PEM file)"
 """What to do about a certificate that is not trusted."""
 
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 _READ_BY_PYTHON = sys.platform not in {"darwin", "win32"}
 """Whether Python's own OpenSSL reads the system's certificates from where the system keeps them."""
 
@@ -51,6 +57,17 @@ def _named(file: str | None, folder: str | None) -> ssl.SSLContext:
                 hint="name a file of certificates in PEM form, or a folder of them with hashed names (openssl rehash)",
             )
         ) from None
+
+
+def named_certificates(environment: Mapping[str, str]) -> str:
+    """The certificates that the environment names, as PEM, for who looks for them elsewhere; empty when it names none.
+
+    Of a folder they are those of the files whose names are hashes, as OpenSSL has it.
+    """
+    file, folder = (environment.get(name) for name in VARIABLES)
+    paths = [Path(file)] if file else []
+    paths += [path for path in sorted(Path(folder).iterdir()) if _HASHED.fullmatch(path.name)] if folder else []
+    return "\n".join(dict.fromkeys(path.read_text(encoding="utf-8", errors="replace") for path in paths))
 
 
 def is_untrusted(problem: BaseException) -> bool:

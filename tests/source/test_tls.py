@@ -128,13 +128,21 @@ def test_who_is_named_in_a_file_is_trusted(server: Server, monkeypatch: pytest.M
     assert status_of(server.url) == 200
 
 
-def test_who_is_in_a_folder_is_trusted(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """SSL_CERT_DIR is a folder as OpenSSL has it: files are found by a digest of the name that they certify."""
-    # OpenSSL's digest is of the name in lower case without its outermost frame, the first four bytes reversed.
+def hashed(server: Server, folder: Path) -> Path:
+    """A folder as OpenSSL has it.
+
+    Its digest is of the name in lower case without its outermost frame, the first four bytes reversed.
+    """
     inner = _name("ca of a proxy").public_bytes()[2:]
     digest = hashlib.sha1(inner, usedforsecurity=False).digest()[:4][::-1].hex()
-    (tmp_path / f"{digest}.0").write_bytes(server.authority.read_bytes())
-    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    (folder / f"{digest}.0").write_bytes(server.authority.read_bytes())
+    (folder / "README").write_text("certificates of ours\n", encoding="utf-8")
+    return folder
+
+
+def test_who_is_in_a_folder_is_trusted(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """SSL_CERT_DIR is a folder as OpenSSL has it: files are found by a digest of the name that they certify."""
+    monkeypatch.setenv("SSL_CERT_DIR", str(hashed(server, tmp_path)))
     assert status_of(server.url) == 200
 
 
@@ -172,6 +180,22 @@ def test_github_is_asked_in_the_same_way(server: Server, monkeypatch: pytest.Mon
     assert ("not trusted" in told.detail, "SSL_CERT_FILE" in told.hint, waits) == (True, True, [])
     monkeypatch.setenv("SSL_CERT_FILE", str(server.authority))
     assert ask() is not None
+
+
+@pytest.mark.parametrize("named", trust.VARIABLES)
+def test_a_bucket_is_told_what_the_environment_names(
+    named: str, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where its library does not look itself, as on a Mac: here, by not having it in this process's environment."""
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+    location = parse_object_url(f"s3://acme-bucket/x?region=eu-west-1&endpoint={server.url}")
+    where = server.authority if named == "SSL_CERT_FILE" else hashed(server, tmp_path)
+    with pytest.raises(NoAnswer):  # what this server says is no object
+        open_bucket(location, {**keys, named: str(where)}).get("ledger.jsonl")
+    with pytest.raises(StateError):
+        open_bucket(location, keys).get("ledger.jsonl")
 
 
 def test_a_bucket_is_asked_in_the_same_way(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

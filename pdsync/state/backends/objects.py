@@ -17,7 +17,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -29,7 +28,7 @@ from pdsync.errors import StateError, UsageError, error
 from pdsync.state.backends import Stored
 from pdsync.state.backends.patience import NoAnswer
 from pdsync.state.backends.remote import Conflict, Seen
-from pdsync.trust import HINT, VARIABLES, trusted_certificates
+from pdsync.trust import HINT, VARIABLES, named_certificates, trusted_certificates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -262,11 +261,12 @@ def open_bucket(location: Location, environment: Mapping[str, str]) -> ObjectBuc
 
 
 def _trusted(environment: Mapping[str, str]) -> dict[str, str]:
-    """The file that the environment names, which obstore knows on some systems only; what the system trusts it does."""
-    if any(environment.get(name) for name in VARIABLES):
-        trusted_certificates()  # says what is wrong with them
-    file = environment.get(VARIABLES[0])
-    return {"root_certificate": Path(file).read_text(encoding="utf-8")} if file else {}
+    """What the environment names, which obstore knows on some systems only; what the system trusts it does."""
+    if not any(environment.get(name) for name in VARIABLES):
+        return {}
+    trusted_certificates()  # says what is wrong with them
+    named = named_certificates(environment)
+    return {"root_certificate": named} if named else {}
 
 
 def _check_endpoint(endpoint: str) -> None:
