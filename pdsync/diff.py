@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from difflib import unified_diff
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -150,6 +151,10 @@ def _is_unique(key: str, elements: list[Json]) -> bool:
     return fit and len(set(values)) == len(values)
 
 
+HEADER = 2
+"""Lines of a unified diff that name the files; a line of a text may look like one."""
+
+
 def changed_lines(before: Json, after: Json) -> list[str]:
     """Two texts of several lines as a diff: lines that go (`-`) and come (`+`), with two unchanged ones around.
 
@@ -158,7 +163,7 @@ def changed_lines(before: Json, after: Json) -> list[str]:
     if not isinstance(before, str) or not isinstance(after, str) or "\n" not in before + after:
         return []
     lines = unified_diff(before.splitlines(), after.splitlines(), n=CONTEXT, lineterm="")
-    return [line for line in lines if not line.startswith(("---", "+++"))]
+    return list(islice(lines, HEADER, None))
 
 
 def kind_of(value: Json) -> str:

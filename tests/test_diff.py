@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pdsync.diff import Place, inside
+from pdsync.diff import Place, changed_lines, inside
 from pdsync.normal import same
 
 if TYPE_CHECKING:
@@ -74,3 +75,16 @@ def test_null_is_told_from_absent() -> None:
     """In an object as in a list."""
     assert inside({"a": None, "z": 1}, {"z": 1}) == [Place(".a", None, None, "removed")]
     assert inside({"z": [1]}, {"z": [1, None]}) == [Place(".z[1]", None, None, "added")]
+
+
+LINES = st.lists(st.sampled_from(["a", "b", "-- a", "++ b", "--- a", "@@ x", ""]), max_size=6)
+
+
+@given(LINES, LINES)
+def test_every_line_that_goes_or_comes_is_told(before: list[str], after: list[str]) -> None:
+    """Also one that looks like the head of a diff."""
+    told = changed_lines("\n".join([*before, "end", ""]), "\n".join([*after, "end", ""]))
+    for sign, of, other in (("-", before, after), ("+", after, before)):
+        lines = [line[1:] for line in told if line.startswith(sign)]
+        assert Counter(lines) >= Counter(of) - Counter(other)
+        assert Counter(lines) <= Counter(of)

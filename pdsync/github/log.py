@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pdsync.errors import Severity
+from pdsync.render.escape import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -58,7 +59,7 @@ def guarded(text: str, token: str) -> list[str]:
 def annotation(diagnostic: Diagnostic, folder: str) -> str:
     """One diagnostic as an annotation; `folder` is where its file lies, relative to the workspace."""
     parts = [diagnostic.summary, diagnostic.detail, diagnostic.hint and f"Fix: {diagnostic.hint}"]
-    message = "\n".join(filter(None, parts))
+    message = "\n".join(visible(line) for part in filter(None, parts) for line in part.split("\n"))
     return command(
         COMMANDS[diagnostic.severity],
         message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 1]}…",

@@ -34,7 +34,15 @@ def _shown(character: str) -> str:
 
 def value_text(value: Json, longest: int = LONGEST) -> str:
     """A JSON value in one line: canonical JSON, invisible characters escaped, cut with a note of its length."""
-    text = visible(orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode())
+    return _cut(visible(orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()), longest)
+
+
+def line_text(line: str) -> str:
+    """A line of a longer text, cut as a value is."""
+    return _cut(visible(line), LONGEST)
+
+
+def _cut(text: str, longest: int) -> str:
     if len(text) <= longest:
         return text
     told = f"… ({len(text):,} characters)"

@@ -19,7 +19,7 @@ from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import value_text, visible
 from pdsync.render.html_page import PAGE, SCRIPT, STYLE
-from pdsync.render.plan_text import RENAME, SYMBOLS, spoken
+from pdsync.render.plan_text import RENAME, SYMBOLS, base_text, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -131,7 +131,7 @@ def _base(plan: Plan) -> str:
     base = plan.base
     source = f"{base.source}, snapshot of {base.taken_at}" if base.source else "no source"
     commit = f"commit {base.commit[:10]}" if base.commit else "not in git"
-    beside = f" - base {plan.branch.ref} {plan.branch.commit[:10]}" if plan.branch else ""
+    beside = f" - base {base_text(plan.branch)}" if plan.branch else ""
     told = f"{base.target} {base.org_name} {base.org_id} - {source} - catalog {commit}{beside}"
     return f"{told} - state serial {base.serial}"
 

@@ -24,7 +24,7 @@ from pdsync.plan.branch import changes_nothing
 from pdsync.plan.branch import parts as split
 from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
-from pdsync.render.escape import quoted, value_text, visible
+from pdsync.render.escape import line_text, quoted, value_text, visible
 from pdsync.render.plan_text import (
     MOST_LINES,
     REST,
@@ -344,7 +344,7 @@ def _values(fields: Iterable[FieldChange], commits: Mapping[str, Commit]) -> Ite
 def _nested(field: FieldChange) -> list[str]:
     """Where inside a value the difference is, as lines of a diff."""
     if lines := changed_lines(field.before, field.after):
-        shown = [f"{line[:1]}         {visible(line[1:])}" for line in lines[:MOST_LINES] if not line.startswith("@")]
+        shown = [f"{line[:1]}         {line_text(line[1:])}" for line in lines[:MOST_LINES] if not line.startswith("@")]
         return [*shown, *more_lines(lines)]
     return [f"{place_sign(place) or ' '}         {inner_text(place)}" for place in places_in(field)]
 

@@ -6,6 +6,7 @@ count; deletes are listed by name right above the summary and never fold; unchan
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from dataclasses import replace
 from itertools import islice
@@ -18,7 +19,7 @@ from pdsync.normal import same
 from pdsync.plan.branch import base_fields, changes_nothing, parts
 from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
-from pdsync.render.escape import quoted, value_text, visible
+from pdsync.render.escape import line_text, quoted, value_text, visible
 from pdsync.render.paint import Paint
 
 if TYPE_CHECKING:
@@ -145,8 +146,8 @@ def _by_branch(plan: Plan, branch: Branch, paint: Paint, *, everything: bool) ->
         paint("bold", f"What this branch changes ({_counted_parts(branch)})"),
         _legend(shown, paint),
         *_changes(mine, paint, everything=everything),
-        _section(f"Otherwise on {visible(branch.ref)}", _otherwise(plan, branch, paint)),
-        _section(f"No longer ({len(branch.gone)}): {visible(branch.ref)} would do it", _gone(branch, paint)),
+        _section(f"Otherwise on {base_name(branch)}", _otherwise(plan, branch, paint)),
+        _section(f"No longer ({len(branch.gone)}): {base_name(branch)} would do it", _gone(branch, paint)),
         *_removals(mine, paint),
         *_rest(rest, branch, paint, everything=everything),
     ]
@@ -209,10 +210,26 @@ def _rest(rest: Plan, branch: Branch, paint: Paint, *, everything: bool) -> list
     lines = [f"  {cause} {count}  {REST[cause]}" for cause, count in branch.rest.items()]
     lines += [f"  left as they are {len(rest.held)}"] if rest.held else []
     known = sum(d.severity is Severity.ERROR for d in rest.diagnostics)
-    lines += [f"  problems {known}  {visible(branch.ref)} has them as well"] if known else []
+    lines += [f"  problems {known}  {base_name(branch)} has them as well"] if known else []
     whole = _changes(rest, paint, everything=True) if everything else []
     told = [_section("The rest, with or without this branch", lines), *whole, *_removals(rest, paint, of)]
     return [*told, *_left(rest)]
+
+
+COMMIT = re.compile("[0-9a-f]{40}")
+SHORT = 10
+"""Digits of a commit that are printed."""
+
+
+def base_name(branch: Branch) -> str:
+    """What the base is called: by its name, or by the first digits of a commit."""
+    return visible(branch.ref[:SHORT] if COMMIT.fullmatch(branch.ref) else branch.ref)
+
+
+def base_text(branch: Branch) -> str:
+    """What the base is called, and its commit, once where that is the same."""
+    name, commit = base_name(branch), f"commit {visible(branch.commit[:SHORT])}"
+    return commit if commit.endswith(f" {name}") else f"{name}  {commit}"
 
 
 def _head(plan: Plan) -> str:
@@ -223,7 +240,7 @@ def _head(plan: Plan) -> str:
     if base.source:
         lines.append(f"source   {visible(base.source)}  snapshot of {visible(base.taken_at)}")
     if plan.branch is not None:
-        lines.append(f"base     {visible(plan.branch.ref)}  commit {visible(plan.branch.commit[:10])}")
+        lines.append(f"base     {base_text(plan.branch)}")
     lines.append(f"catalog  {commit}  state {state}")
     return "\n".join([*lines, *(f"reverts  {visible(str(run))}" for run in [base.scope.get("reverts")] if run)])
 
@@ -420,7 +437,7 @@ def _nested(field: FieldChange, paint: Paint) -> Iterator[str]:
     """Where inside the value the difference is; nothing when the whole value is the difference."""
     lines = changed_lines(field.before, field.after)
     for line in lines[:MOST_LINES]:
-        yield paint(_LINE_COLORS[line[:1]], visible(line)) if line[:1] in _LINE_COLORS else visible(line)
+        yield paint(_LINE_COLORS[line[:1]], line_text(line)) if line[:1] in _LINE_COLORS else line_text(line)
     yield from more_lines(lines)
     if not lines:
         for place in places_in(field):

@@ -91,3 +91,9 @@ def test_no_level_says_more_than_github_shows(count: int) -> None:
 def test_a_long_message_is_shortened_by_us() -> None:
     """The runner would cut it without a sign."""
     assert len(log.annotation(Diagnostic(Severity.NOTE, "PD1", "x" * 9000), "")) < 4096
+
+
+def test_what_steers_a_terminal_is_told_and_not_done() -> None:
+    """An annotation stands in the log as well, where escapes are obeyed; its own lines stay lines."""
+    said = log.annotation(error("PD1", "a\x1b[2Jb", detail="one\r\ntwo\u202e", hint="three"), "")
+    assert said == "::error title=pdsync PD1::a\\x1b[2Jb%0Aone\\r%0Atwo\\u202e%0AFix: three"

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 
+from pdsync.model import Branch
 from pdsync.plan.branch import parts
 from pdsync.plan.decide import CAUSES
 from pdsync.plan.guards import GUARD_OF, NO_DELETE, NOT_READ, PROTECTED_BEFORE
-from pdsync.render.plan_text import BREAKING, REASONS, SYMBOLS, render_plan
+from pdsync.render.plan_text import BREAKING, REASONS, SYMBOLS, base_text, render_plan
 from tests.render.cases import case_files, expected, load, plan_of
 from tests.render.strategies import hostile_plans
 
@@ -91,3 +92,16 @@ def test_colour_only_repeats(plan: Plan) -> None:
     for code in (0, 1, 2, 31, 32, 33, 36):
         coloured = coloured.replace(f"\x1b[{code}m", "")
     assert coloured == render_plan(plan)
+
+
+@pytest.mark.parametrize(
+    ("ref", "commit", "told"),
+    [
+        ("main", "c0ffee" * 6 + "cafe", "main  commit c0ffeec0ff"),
+        ("c0ffee" * 6 + "cafe", "c0ffee" * 6 + "cafe", "commit c0ffeec0ff"),
+        ("decade" * 6 + "cafe", "c0ffee" * 6 + "cafe", "decadedeca  commit c0ffeec0ff"),
+    ],
+)
+def test_a_base_is_told_once_and_in_short(ref: str, commit: str, told: str) -> None:
+    """As a branch by its name, as a commit by its first digits, which the action gives."""
+    assert base_text(Branch(ref, commit, "t")) == told
