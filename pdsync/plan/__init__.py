@@ -90,7 +90,7 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
         guards=(*removals.guards, *schema.guards),
         summary=summary_of(
             changes,
-            unchanged=unchanged - sum(map(scope.covers_key, carried)),
+            unchanged=unchanged + checked.unchanged - sum(map(scope.covers_key, carried)),
             withheld=len(withheld),
             held=len(decided.held),
             foreign=sum(map(scope.covers_key, foreign)),

@@ -33,10 +33,14 @@ _SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The changes that Port would take, the entities that are held instead, and what is wrong with them."""
+    """The changes that Port would take, the entities that are held instead, and what is wrong with them.
+
+    `unchanged` counts updates of which nothing was left.
+    """
 
     changes: list[Change]
     held: list[Held]
+    unchanged: int
     diagnostics: tuple[Diagnostic, ...]
 
 
@@ -44,7 +48,8 @@ class Checked:
 class Refusal:
     """One value that Port would refuse: why, and whether the entity cannot do without it.
 
-    Of one that is `doubted` it is not known whether Port does: that is said, and it is written all the same.
+    Of one that is `doubted` it is not known whether Port does: that is said, and it is written all the same.  One that
+    is `dropped` is left out, and the rest of its entity is written.
     """
 
     path: str
@@ -53,6 +58,7 @@ class Refusal:
     value: Json = None
     told: bool = False
     doubted: bool = False
+    dropped: bool = False
 
 
 def check_upserts(
@@ -76,12 +82,16 @@ def check_upserts(
         refusals = [refusal for refusal in found if not refusal.doubted]
         if why := facts.refused.get(change.key):
             refusals.append(Refusal("", why, vital=True))
-        for refusal in (*refusals, *(refusal for refusal in found if refusal.doubted)):
+        goes_without = drop and not any(refusal.vital for refusal in refusals)
+        for refusal in refusals:
+            problems.add(change, replace(refusal, dropped=goes_without))
+        for refusal in (refusal for refusal in found if refusal.doubted):
             problems.add(change, refusal)
         if not refusals:
             kept[change.key] = change
-        elif drop and not any(refusal.vital for refusal in refusals):
-            kept |= {change.key: left} if (left := _without(change, {r.path for r in refusals})) else {}
+        elif goes_without:
+            left = _without(change, {r.path for r in refusals}, facts)
+            kept |= {change.key: left} if left else {}
         else:
             held[change.key] = Held(*change.key, _said(refusals))
     for circle in required_circles(kept, blueprints):
@@ -91,7 +101,8 @@ def check_upserts(
             del kept[key]
     for change, refusal in _follow_relations(kept, held, facts, blueprints, beyond, drop=drop):
         problems.add(change, refusal)
-    return Checked(list(kept.values()), [held[key] for key in sorted(held)], problems.diagnostics())
+    unchanged = len(listed) - len(kept) - len(held)
+    return Checked(list(kept.values()), [held[key] for key in sorted(held)], unchanged, problems.diagnostics())
 
 
 class _Ruler:
@@ -134,14 +145,21 @@ def _said(refusals: Sequence[Refusal]) -> str:
     return f"Port would refuse {first.path or 'it'}: {first.reason}{more}"
 
 
-def _without(change: Change, paths: set[str]) -> Change | None:
-    """The change without some fields, which keep what Port has; None when nothing is left of an update."""
+def _without(change: Change, paths: set[str], facts: Facts) -> Change | None:
+    """The change without some fields, which keep what Port has; None when nothing is left of an update.
+
+    What was ours of them still is: it is cleared once it leaves the mapping, and with a release.
+    """
     fields = tuple(field for field in change.fields if field.path not in paths)
     if change.action == "update" and not fields:
         return None
     entry = change.ledger
     if entry is not None:
-        entry = replace(entry, fields={path: value for path, value in entry.fields.items() if path not in paths})
+        last = facts.ledger.entities.get(change.key)
+        fields_before = last.fields if last else {}
+        ours = {path: value for path, value in entry.fields.items() if path not in paths}
+        ours |= {path: fields_before[path] for path in paths if path in fields_before}
+        entry = replace(entry, fields=dict(sorted(ours.items())))
     return replace(change, fields=fields, ledger=entry)
 
 
@@ -180,7 +198,7 @@ def _follow_relations(
             required = required_paths(blueprint) if blueprint else {}
             follows = all(target in held or target in facts.desired.held for target in missing.values())
             if (follows or drop) and not missing.keys() & required.keys():
-                left = _without(change, set(missing))
+                left = _without(change, set(missing), facts)
                 if left is None:
                     del kept[key]
                 else:
@@ -271,10 +289,11 @@ class _Problems:
                 hint="characters such as emoji count as one or as two; `plan --validate-remote` asks Port",
                 records=records,
             )
+        dropped = "; this value alone is left out" if refusal.dropped else ""
         return error(
             REFUSED if refusal.told else LACKING,
             "Port would refuse a value" if refusal.told else "a required value is missing",
-            detail=f"{refusal.path} of {change.key}: {refusal.reason}{value}{among}",
+            detail=f"{refusal.path} of {change.key}: {refusal.reason}{value}{among}{dropped}",
             origin=_origin(rule, refusal.path),
             hint=self._hint(rule, change, refusal),
             records=records,

@@ -229,13 +229,27 @@ def test_many_of_a_kind_are_one_error() -> None:
 
 
 def test_with_drop_field_only_the_value_is_left_out() -> None:
-    """Port keeps what it has there, and the ledger does not claim it."""
+    """Port keeps what it has there, which stays ours if it was: cleared once it leaves the mapping."""
     made = planned(strict(), want("a", tier=5, size=1), there={"a": {"tier": "old", "size": 2}}, invalid="drop-field")
     assert outcome(made) == (["update a"], [], ["PD610"])
+    assert made.diagnostics[0].detail.endswith("; this value alone is left out")
     (change,) = made.changes
     assert [f.path for f in change.fields] == ["properties.size"]
     assert change.ledger is not None
-    assert "properties.tier" not in change.ledger.fields
+    assert change.ledger.fields == {"properties.size": 1, "properties.tier": "old"}
+
+
+def test_with_drop_field_what_was_never_ours_is_not_claimed() -> None:
+    """What is left out of something new is not in the ledger."""
+    (change,) = planned(strict(), want("a", tier=5, size=1), invalid="drop-field").changes
+    assert change.ledger is not None
+    assert change.ledger.fields == {"properties.size": 1}
+
+
+def test_an_update_of_which_nothing_is_left_counts_as_unchanged() -> None:
+    """With the error that says why."""
+    made = planned(strict(), want("a", tier=5, size=1), there={"a": {"tier": "old", "size": 1}}, invalid="drop-field")
+    assert (outcome(made), made.summary.unchanged) == (([], [], ["PD610"]), 1)
 
 
 @pytest.mark.parametrize("policy", ["hold", "drop-field"])
