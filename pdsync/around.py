@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -118,11 +119,11 @@ async def remote_refusals(plan: Plan, reader: ValidatingReader) -> dict[EntityKe
     What waits for the plan's own blueprints and entities cannot be asked about before they are there: entities of a
     blueprint that the plan makes or changes are not, and relations to entities that it creates are left out.
     """
-    changing = {c.blueprint for c in plan.changes if c.target == "blueprint" and c.action in ("create", "update")}
+    changing = _changing(plan)
     created = {c.identifier for c in plan.changes if c.target == "entity" and c.action == "create"}
     asked: dict[str, list[EntityWrite]] = {}
     for change in plan.changes:
-        if change.target == "entity" and change.action in ("create", "update") and change.blueprint not in changing:
+        if _is_written(change) and change.blueprint not in changing:
             fields = {f.path: f.after for f in change.fields if not _points_at(f, created)}
             asked.setdefault(change.blueprint, []).append(EntityWrite(change.identifier, fields))
     return {
@@ -130,6 +131,26 @@ async def remote_refusals(plan: Plan, reader: ValidatingReader) -> dict[EntityKe
         for blueprint, writes in asked.items()
         for identifier, why in (await reader.refusals(blueprint, writes)).items()
     }
+
+
+def not_asked(plan: Plan) -> tuple[Diagnostic, ...]:
+    """What of a plan the target could not be asked about."""
+    changing = _changing(plan)
+    counts = Counter(c.blueprint for c in plan.changes if _is_written(c) and c.blueprint in changing)
+    if not counts:
+        return ()
+    told = ", ".join(f"{count} of {name}" for name, count in sorted(counts.items()))
+    detail = f"entities whose blueprint this plan makes or changes: {told}"
+    hint = "what Port would refuse of them fails when it is written, and is named; the rest is done"
+    return (warning("PD616", "Port could not be asked about everything before", detail=detail, hint=hint),)
+
+
+def _changing(plan: Plan) -> set[str]:
+    return {c.blueprint for c in plan.changes if c.target == "blueprint" and c.action in ("create", "update")}
+
+
+def _is_written(change: Change) -> bool:
+    return change.target == "entity" and change.action in ("create", "update")
 
 
 def _points_at(field: FieldChange, created: AbstractSet[str]) -> bool:

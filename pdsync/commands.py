@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pdsync.apply import ApplyResult, apply_plan
-from pdsync.around import look_around, remote_refusals
+from pdsync.around import look_around, not_asked, remote_refusals
 from pdsync.causes import Evidence, told_causes
 from pdsync.completeness import taken_over
 from pdsync.edition import edition
@@ -185,6 +185,8 @@ async def plan_read(
     store.save_unchanged(facts.unchanged)
     if validating is not None and (refused := await remote_refusals(plan, validating)):
         plan = make_plan(replace(facts, refused=refused), base, scope)
+    if validating is not None:
+        plan = replace(plan, diagnostics=(*plan.diagnostics, *not_asked(plan)))
     if history is not None:
         evidence = Evidence(facts, snapshot, store, history, partial(_mapped_anew, searches), expressions)
         plan = await told_causes(plan, evidence, reader)

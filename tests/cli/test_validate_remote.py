@@ -51,3 +51,12 @@ def test_asking_is_only_asking(applied: Workspace) -> None:
     asked = applied.box.log.port_writes()
     assert {(call.method, "validation_only=true" in call.query, call.status) for call in asked} == {("POST", True, 200)}
     assert applied.box.store.snapshot() == before
+
+
+def test_what_port_could_not_be_asked_about_is_said(here: Workspace) -> None:
+    """Of a blueprint that is yet to be made Port knows nothing: a warning counts whose entities were not asked about."""
+    ran = here.ok("plan", "--validate-remote")
+    assert "warning[PD616]" in ran.err
+    assert "6 of incident, 3 of person, 4 of service" in ran.err
+    here.ok("-q", "apply", "--auto-approve")
+    assert "PD616" not in here.ok("plan", "--validate-remote").err
