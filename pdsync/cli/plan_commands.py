@@ -24,6 +24,7 @@ from pdsync.plan.branch import parts
 from pdsync.plan.compare import to_review
 from pdsync.plan.document import parse_plan, plan_chunks, plan_document
 from pdsync.plan.verdict import plan_exit_code, refusal
+from pdsync.render.escape import value_text
 from pdsync.render.markdown import render_plan_markdown
 from pdsync.render.plan_text import render_plan
 from pdsync.render.state_text import (
@@ -291,24 +292,30 @@ def apply(
             made = parse_plan(session.read_file(plan_file), str(plan_file))
             if made.unreviewed:
                 show_unreviewed(session, made)
-                _approve(to_review(made), auto=auto_approve)
+                _approve(to_review(made), auto=auto_approve, unasked=UNREVIEWED)
         operation = "revert" if made.base.scope.get("reverts") else "apply"
         code = do_plan(session, made, saved=plan_file is not None, operation=operation)
         return _prove(session, made) if prove and code == 0 else code
 
 
-def _approve(made: Plan, *, auto: bool) -> None:
+UNREVIEWED = "give --auto-approve if the changes above are meant: they came with the new base"
+
+
+def _approve(made: Plan, *, auto: bool, unasked: str = "give --auto-approve, or a saved plan") -> None:
     """Ask, or raise `UsageError` where there is nobody to ask."""
     if auto:
         return
     if not sys.stdin.isatty():
-        raise UsageError(error("PD805", "nobody to ask", hint="give --auto-approve, or a saved plan"))
+        raise UsageError(error("PD805", "nobody to ask", hint=unasked))
+    deletes = str(made.summary.delete)
     if made.summary.delete:
-        answer = click.prompt(f"Type the number of deletes ({made.summary.delete}) to apply", default="", err=True)
-        if answer.strip() != str(made.summary.delete):
-            raise click.Abort
-    elif click.prompt("Only 'yes' applies", default="", show_default=False, err=True) != "yes":
-        raise click.Abort
+        wanted, question = deletes, f"Type the number of deletes ({deletes}) to apply"
+    else:
+        wanted, question = "yes", "Only 'yes' applies"
+    answer = click.prompt(question, default="", show_default=False, err=True).strip()
+    if answer != wanted:
+        detail = f"the answer was {value_text(answer)}, not {wanted}"
+        raise UsageError(error("PD817", "not applied", detail=detail, hint="nothing was written"))
 
 
 def do_plan(session: Session, made: Plan, *, saved: bool, operation: str = "apply") -> int:

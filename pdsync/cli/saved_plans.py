@@ -47,24 +47,27 @@ def rebase(session: Session, file: Path, form: str, asking: Asking, ref: str | N
     if old.base.scope.get("reverts"):
         beside = RECORDS | {"--base", "--validate-remote"}
         refuse("--rebase of a revert", beside, "it stands on what its run did and on Port as it is now")
-    made, compared = rebased(old, make_again(session, old, asking, ref))
+    made = rebased(old, make_again(session, old, asking, ref))
     stopped = replace(
-        made,
-        withheld=without(made.withheld, old.withheld),
-        held=without(made.held, old.held),
-        guards=without(made.guards, old.guards),
+        made.plan,
+        withheld=without(made.plan.withheld, old.withheld),
+        held=without(made.plan.held, old.held),
+        guards=without(made.plan.guards, old.guards),
     )
     if form == "json":
-        click.echo(rebase_json(compared, stopped), nl=False)
+        click.echo(rebase_json(made, stopped), nl=False)
     else:
         told = render_stopped(stopped, color=session.color)
-        click.echo(told + render_rebase(compared, color=session.color), nl=False)
-    return made
+        click.echo(told + render_rebase(made, color=session.color), nl=False)
+    return made.plan
 
 
 def show_unreviewed(session: Session, made: Plan) -> None:
     """The changes of a rebased plan that nobody has looked at yet."""
     click.echo(render_plan(to_review(made), color=session.color), nl=False)
+    if known := len(made.changes) - len(made.unreviewed):
+        what = "1 more was looked at before, and is" if known == 1 else f"{known} more were looked at before, and are"
+        click.echo(f"These are the changes that nobody has looked at yet; {what} done with them.")
 
 
 def _bytes(session: Session, name: str) -> bytes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import orjson
 
-from pdsync.model import ALIKE, Change, FieldChanges
+from pdsync.model import ALIKE, Change, FieldChanges, Plan
 from pdsync.plan import summary_of
 from pdsync.plan.document import WrittenChange, read_change, written_changes
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
-    from pdsync.model import EntityKey, Plan
+    from pdsync.model import EntityKey
 
     About = tuple[str, str, str]
 
@@ -149,13 +149,50 @@ _MOVED_FROM, _REPLACE = ALIKE.index("moved_from"), ALIKE.index("replace")
 # --- a new base ---------------------------------------------------------------------------------------------------
 
 
-def rebased(old: Plan, fresh: Plan) -> tuple[Plan, Comparison]:
+@dataclass(frozen=True, slots=True)
+class Rebased:
+    """A plan on a new base, which knows what was not looked at yet, and what became of the changes of the old one.
+
+    `same` are the numbers of those that are as they were.  `done` are so by now: only the state is left to move.
+    `stopped` would still be needed, and are withheld or held; `gone` are not.  `new` and `differing` need a look.
+    """
+
+    plan: Plan
+    same: tuple[int, ...]
+    done: tuple[Change, ...]
+    gone: tuple[Change, ...]
+    stopped: tuple[Change, ...]
+    new: tuple[Change, ...]
+    differing: tuple[tuple[Change, Change], ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether it does the very work of the old one."""
+        return not (self.done or self.gone or self.stopped or self.new or self.differing)
+
+
+def rebased(old: Plan, fresh: Plan) -> Rebased:
     """A plan on a new base that remembers what was looked at: only what differs from the old one needs another look."""
     compared = compare(old, fresh)
-    unseen = {change.n for change in (*compared.new, *(change for _, change in compared.differing))}
-    same, unreviewed = frozenset(compared.same), _unreviewed(old)
-    unseen |= {c.n for c in fresh.changes if c.n in same and (c.target, c.key) in unreviewed}
-    return replace(fresh, unreviewed=tuple(sorted(unseen | other_halves(fresh, unseen)))), compared
+    others, done = _parted(compared.differing, lambda before, now: not _done_since(before, now))
+    left = {(each.target, each.key) for each in fresh.withheld} | {("entity", each.key) for each in fresh.held}
+    unseen = {change.n for change in (*compared.new, *(change for _, change in others))}
+    before, unreviewed = {*compared.same, *(change.n for _, change in done)}, _unreviewed(old)
+    unseen |= {c.n for c in fresh.changes if c.n in before and (c.target, c.key) in unreviewed}
+    return Rebased(
+        plan=replace(fresh, unreviewed=tuple(sorted(unseen | other_halves(fresh, unseen)))),
+        same=compared.same,
+        done=tuple(change for _, change in done),
+        gone=tuple(c for c in compared.gone if (c.target, c.key) not in left),
+        stopped=tuple(c for c in compared.gone if (c.target, c.key) in left),
+        new=compared.new,
+        differing=tuple(others),
+    )
+
+
+def _done_since(before: Change, now: Change) -> bool:
+    """Whether somebody else has done what a change was to do: we would own the very same by it."""
+    return before.action == "update" and now.action == "adopt" and before.ledger == now.ledger
 
 
 def other_halves(plan: Plan, numbers: AbstractSet[int]) -> set[int]:

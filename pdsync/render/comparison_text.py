@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pdsync.model import Change, FieldChange, Plan
-    from pdsync.plan.compare import Comparison
+    from pdsync.plan.compare import Comparison, Rebased
 
 MOST = 40
 """So many changes of one sort are named (deletes always are); the rest is counted."""
@@ -29,24 +29,32 @@ def render_comparison(compared: Comparison, names: tuple[str, str], *, color: bo
     lines = [
         *_listed(f"Only in {one}", compared.gone, paint),
         *_listed(f"Only in {other}", compared.new, paint),
-        *_differing(compared, (one, other), paint),
+        *_differing(compared.differing, (one, other), paint),
     ]
     verdict = "They do the same." if compared.equal else "They do not do the same."
     same = "1 change does" if len(compared.same) == 1 else f"{len(compared.same)} changes do"
     return "\n".join([*lines, f"{same} the same in both. {paint('bold', verdict)}"]) + "\n"
 
 
-def render_rebase(compared: Comparison, *, color: bool = False) -> str:
+def render_rebase(made: Rebased, *, color: bool = False) -> str:
     """What became of a plan on a new base: what was looked at holds, what differs needs another look."""
     paint = Paint(color)
-    fresh = len(compared.new) + len(compared.differing)
     lines = [
-        *_listed("No longer needed", compared.gone, paint),
-        *_listed("New, to be looked at", compared.new, paint),
-        *_differing(compared, ("before", "now"), paint),
+        *_listed("No longer needed", made.gone, paint),
+        *_listed("Needed, but withheld or left as it is", made.stopped, paint),
+        *_listed("Done by others since, only the state is left to move", made.done, paint),
+        *_listed("New, to be looked at", made.new, paint),
+        *_differing(made.differing, ("before", "now"), paint),
     ]
-    counts = f"{len(compared.same)} identical, {len(compared.gone)} no longer needed, {fresh} to be looked at"
-    return "\n".join([*lines, paint("bold", f"Rebased: {counts}.")]) + "\n"
+    fresh = len(made.new) + len(made.differing)
+    counts = [
+        f"{len(made.same)} identical",
+        *([f"{len(made.done)} done since"] if made.done else ()),
+        f"{len(made.gone)} no longer needed",
+        *([f"{len(made.stopped)} withheld or left as they are"] if made.stopped else ()),
+        f"{fresh} to be looked at",
+    ]
+    return "\n".join([*lines, paint("bold", f"Rebased: {', '.join(counts)}.")]) + "\n"
 
 
 def comparison_json(compared: Comparison) -> str:
@@ -54,13 +62,13 @@ def comparison_json(compared: Comparison) -> str:
     return _document(_parts(compared))
 
 
-def rebase_json(compared: Comparison, stopped: Plan) -> str:
-    """The comparison, and what the plan on its new base deliberately does not do that the old one did not stop at."""
+def rebase_json(made: Rebased, stopped: Plan) -> str:
+    """What became of a plan on a new base, and what it deliberately does not do that the old one did not stop at."""
     left = {"withheld": stopped.withheld, "held": stopped.held, "guards": stopped.guards}
-    return _document(_parts(compared) | left)
+    return _document(_parts(made) | {"done": made.done, "stopped": made.stopped} | left)
 
 
-def _parts(compared: Comparison) -> dict[str, object]:
+def _parts(compared: Comparison | Rebased) -> dict[str, object]:
     parts = {"gone": compared.gone, "new": compared.new, "differing": compared.differing}
     return {"same": len(compared.same), "equal": compared.equal, **parts}
 
@@ -81,16 +89,16 @@ def _listed(title: str, changes: tuple[Change, ...], paint: Paint) -> Iterator[s
         yield paint("dim", f"  and {len(changes) - len(named)} more")
 
 
-def _differing(compared: Comparison, names: tuple[str, str], paint: Paint) -> Iterator[str]:
-    if compared.differing:
-        yield f"Different ({len(compared.differing)})"
-    for old, new in compared.differing[:MOST]:
+def _differing(pairs: tuple[tuple[Change, Change], ...], names: tuple[str, str], paint: Paint) -> Iterator[str]:
+    if pairs:
+        yield f"Different ({len(pairs)})"
+    for old, new in pairs[:MOST]:
         yield f"  {_line(new, paint)}"
         for name, change, rest in ((names[0], old, new), (names[1], new, old)):
             told = [_field(f) for f in change.fields if f not in rest.fields]
             yield f"       {name}: {change.action} {', '.join(told)}".rstrip()
-    if len(compared.differing) > MOST:
-        yield paint("dim", f"  and {len(compared.differing) - MOST} more")
+    if len(pairs) > MOST:
+        yield paint("dim", f"  and {len(pairs) - MOST} more")
 
 
 def _field(field: FieldChange) -> str:

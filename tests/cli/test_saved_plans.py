@@ -55,20 +55,34 @@ def test_a_rebased_plan_needs_a_look_at_what_differs_only(renamed: Workspace) ->
     assert "Rebased: 1 identical, 0 no longer needed, 2 to be looked at." in ran.out
     assert a_service(renamed) not in ran.out
     ran = renamed.run("apply", "fresh.pdplan")
-    assert (ran.code, "PD805" in ran.err) == (1, True)
+    assert (ran.code, "PD805" in ran.err, "they came with the new base" in ran.err) == (1, True, True)
     assert renamed.box.log.port_writes() == []
     ran = renamed.ok("apply", "fresh.pdplan", "--auto-approve")
     assert "2 to update" in ran.out
-    assert "Apply complete: 3 done." in ran.out
+    assert "1 more was looked at before, and is done with them.\nApply complete: 3 done." in ran.out
 
 
-def test_what_is_no_longer_needed_drops_out(renamed: Workspace) -> None:
+def test_what_others_have_done_drops_out(renamed: Workspace) -> None:
     """Somebody has done half of it by hand: the rest is still approved, and applied without a question."""
     renamed.box.store.put_entity("service", {"identifier": a_service(renamed), "title": "Renamed 0"})
     ran = renamed.ok("plan", "--rebase", "saved.pdplan", "--out", "fresh.pdplan", "--format", "json")
-    assert (ran.json["same"], len(ran.json["differing"])) == (1, 1)
-    renamed.ok("apply", "fresh.pdplan", "--auto-approve")
+    assert {name: len(v) for name, v in ran.json.items() if isinstance(v, list) and v} == {"done": 1}
+    assert (ran.json["same"], ran.json["done"][0]["action"]) == (1, "adopt")
+    renamed.ok("apply", "fresh.pdplan")
     assert renamed.changes() == []
+
+
+def test_what_is_withheld_on_the_new_base_is_not_called_needless(applied: Workspace) -> None:
+    """It is still needed, and each of it is named, in JSON too; nothing of it needs another look."""
+    applied.box.mutate({"action": "delete_service", "id": a_service(applied), "keep_incidents": True})
+    applied.ok("-q", "plan", "--only", "service", "--out", "saved.pdplan")
+    applied.write("catalog/pdsync.yaml", 'name: tests\npolicy:\n  deletes: {"*": {count: 0, percent: 0}}\n')
+    told = applied.ok("plan", "--rebase", "saved.pdplan", code=3).out
+    wanted = ("Needed, but withheld or left as it is (1)", "0 no longer needed, 1 withheld or left as they are")
+    assert [part for part in wanted if part not in told] == []
+    found = applied.ok("plan", "--rebase", "saved.pdplan", "--format", "json", code=3).json
+    listed = {name: len(value) for name, value in found.items() if isinstance(value, list) and value}
+    assert listed == {"stopped": 1, "withheld": 1, "guards": 1}
 
 
 def test_a_rebased_plan_keeps_its_scope(renamed: Workspace) -> None:

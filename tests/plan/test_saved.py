@@ -118,12 +118,17 @@ def test_a_rebased_plan_approves_what_was_looked_at_alone(history: History, by: 
     """It is the plan of the world of now; what it does and the old one did not, in full, is to be looked at."""
     of, world, port, owned = history
     old, fresh = (plan(facts(of, world, some, owned)) for some in (port, edited(port, by)))
-    made, compared = rebased(old, fresh)
+    found = rebased(old, fresh)
+    made = found.plan
     assert made.changes == fresh.changes
-    looked_at = [_told(c) for c in old.changes]
+    known = [_told(c) for c in old.changes] + [_told(c) for c in found.done]
     for change in made.changes:
-        assert (change.n in made.unreviewed) == (_told(change) not in looked_at)
-    assert compared.equal == (not made.unreviewed and len(old.changes) == len(made.changes))
+        assert (change.n in made.unreviewed) == (_told(change) not in known)
+    entries = {c.key: c.ledger for c in old.changes}
+    assert [c for c in found.done if c.action != "adopt" or entries[c.key] != c.ledger] == []
+    left = {w.key for w in made.withheld} | {h.key for h in made.held}
+    assert {c.key for c in found.stopped} <= left
+    assert left.isdisjoint(c.key for c in found.gone if c.target == "entity")
 
 
 @settings(max_examples=15, deadline=None)
