@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pdsync.plan.settle import Found
     from pdsync.sight import Watch
     from pdsync.state.journal import Journal
-    from pdsync.state.store import StateStore
+    from pdsync.state.store import Finished, StateStore
     from pdsync.targets import TargetReader, TargetWriter, WriteResult
 
     Progress = Callable[[str, int, int | None], None]
@@ -112,10 +112,10 @@ async def apply_plan(
     """Write a plan to the target and its outcome to the state.
 
     With `reader`, what is deleted can be brought back, and writes without an answer are looked up.  With `watch`,
-    entities are looked at once more right before their own write, and those that have moved are skipped.  Raises
-    `StalePlan`, before anything is written, when the plan was made on another ledger, `StateError` when there can be no
-    journal, `TargetError` when what will be deleted cannot be looked at.  The journal is entered into the ledger
-    however the writing ends.
+    entities and blueprints are looked at once more right before their first write, and those that have moved are
+    skipped.  Raises `StalePlan`, before anything is written, when the plan was made on another ledger, `StateError`
+    when there can be no journal, `TargetError` when what will be deleted cannot be looked at.  The journal is entered
+    into the ledger however the writing ends.
     """
     if not plan.changes:
         return ApplyResult(plan, (), store.settle(plan))
@@ -130,16 +130,7 @@ async def apply_plan(
         stop=stop or asyncio.Event(),
         progress=_both(progress, store),
     )
-    store.when_lock_lost(run.tell_lost(asyncio.get_running_loop()))
-    heeding = asyncio.create_task(run.heed_stop())
-    try:
-        await run.everything()
-    except STOPPED:
-        if not run.stop.is_set():  # else what was to be looked at before the first write got no answer in time
-            raise
-    finally:
-        heeding.cancel()
-        finished = await asyncio.to_thread(store.finish, journal)
+    finished = await _carried_out(run, store)
     return ApplyResult(
         plan,
         tuple(_outcome(c.n, journal) for c in plan.changes),
@@ -149,6 +140,21 @@ async def apply_plan(
         finished.problem or run.problem,
         finished.problem is None,
     )
+
+
+async def _carried_out(run: _Run, store: StateStore) -> Finished:
+    """Do all of a run, or what can be until it is stopped, and enter it into the ledger."""
+    store.when_lock_lost(run.tell_lost(asyncio.get_running_loop()))
+    heeding = asyncio.create_task(run.heed_stop())
+    try:
+        await run.everything()
+    except STOPPED:
+        if not run.stop.is_set():  # else what was to be looked at before the first write got no answer in time
+            raise
+    finally:
+        heeding.cancel()
+        finished = await asyncio.to_thread(store.finish, run.journal)
+    return finished
 
 
 def _both(progress: Progress | None, store: StateStore) -> Progress:
@@ -323,7 +329,7 @@ class _Run:
     async def _step(self, change: Change, write: Callable[[], Awaitable[None]], *, last: bool) -> None:
         """One of the writes that a blueprint change takes, if it may go on; it is done with its last one."""
         again = self._begun([change])
-        if not (await self._startable([change]) and await self._begin([change])):
+        if not (await self._startable([change]) and await self._unmoved([change]) and await self._begin([change])):
             return
         try:
             await write()
@@ -371,13 +377,17 @@ class _Run:
 
     async def _unmoved(self, changes: list[Change]) -> list[Change]:
         """Those of the changes that are still as planned; what took one write already is ours, and not asked about."""
-        fresh = [change for change in changes if change.n not in self.journal.begun]
+        fresh = [change for change in changes if not self._known_half_way(change)]
         try:
             moved = {**await self.watch(fresh), **await self._made_anew(fresh)} if fresh else {}
         except STOPPED as e:
             moved = {change.n: f"could not be looked at before it was written: {e}" for change in fresh}
         await self._end([Outcome(n, "skipped", why) for n, why in moved.items()])
         return [change for change in changes if change.n not in moved]
+
+    def _known_half_way(self, change: Change) -> bool:
+        """Whether a part of it may be done; what an older run left of a blueprint was looked at as it was taken up."""
+        return change.n in self.journal.begun or (change.target == "blueprint" and change.n in self.resuming.unknown)
 
     async def _made_anew(self, changes: list[Change]) -> Mapping[int, str]:
         """Of deletes that an older run has left: what is not as it was when that run began."""

@@ -234,11 +234,12 @@ async def check_fresh(
     ledger = store.load()
     existing = await reader.read(paths_to_read(plan), progress)
     base, digest = plan.base, store.last_digest()
+    if base.org_id != existing.org_id:
+        raise StalePlan(_of_another_organisation(base, existing))
     mapped = not Scope.read(base.scope).reverts
     state = (ledger.serial, ledger.lineage)
     made_from = _version(base.commit, base.catalog)
     found = [
-        base.org_id != existing.org_id and f"organisation: {base.org_id} -> {existing.org_id}",
         mapped and base.catalog != catalog.tree and f"catalog: {made_from} -> {_catalog_version(catalog)}",
         (base.serial, base.lineage) != state and f"state: serial {base.serial} -> {ledger.serial}{_fork(base, ledger)}",
         mapped and "" not in (base.snapshot, digest) and base.snapshot != digest and _NEW_SNAPSHOT,
@@ -248,6 +249,13 @@ async def check_fresh(
     problems = [error("PD520", "this plan is no longer exact", detail=told, hint=hint) for told in found if told]
     if problems:
         raise StalePlan(*problems)
+
+
+def _of_another_organisation(base: PlanBase, existing: Existing) -> Diagnostic:
+    """Nothing else of the plan says anything there."""
+    made_for, here = (f"{of.org_name} ({of.org_id})" for of in (base, existing))
+    hint = "use the credentials of the organisation that it was made for; nothing was written"
+    return error("PD520", "this plan is of another organisation", detail=f"made for {made_for}, not {here}", hint=hint)
 
 
 def _catalog_version(catalog: Catalog) -> str:

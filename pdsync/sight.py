@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pdsync.plan.saved import moved_since, paths_seen
+from pdsync.plan.saved import moved_since, parts_moved_since, paths_seen
 from pdsync.plan.settle import losses_of, settled
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pdsync.targets import TargetReader
 
     Watch = Callable[[Sequence[Change]], Awaitable[Mapping[int, str]]]
-    """Asked right before entities are written: number of a change that is not to be done any more -> why."""
+    """Asked before the first write of changes: number of one that is not to be done any more -> why."""
 
 
 async def look_at(reader: TargetReader, changes: Sequence[Change]) -> dict[int, Image | None]:
@@ -38,11 +38,14 @@ async def look_at(reader: TargetReader, changes: Sequence[Change]) -> dict[int, 
 
 
 def watch(plan: Plan, reader: TargetReader) -> Watch:
-    """For `apply`: looks at entities right before they are written, and names those the plan did not see so."""
+    """For `apply`: looks at what is about to be written for the first time, and names what the plan did not see so."""
 
     async def look(changes: Sequence[Change]) -> Mapping[int, str]:
-        wanted = {change.key: paths_seen(change) for change in changes}
-        return moved_since(plan, changes, await reader.look(wanted))
+        blueprints = [change for change in changes if change.target == "blueprint"]
+        told = parts_moved_since(blueprints, (await reader.read({})).blueprints) if blueprints else {}
+        entities = [change for change in changes if change.target == "entity"]
+        wanted = {change.key: paths_seen(change) for change in entities}
+        return told | (moved_since(plan, entities, await reader.look(wanted)) if wanted else {})
 
     return look
 

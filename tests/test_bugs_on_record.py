@@ -27,13 +27,13 @@ from pdsync.completeness import Seen, judged
 from pdsync.errors import Locked, PdsyncError, StalePlan, StateError
 from pdsync.model import Blueprint, Collection, LedgerEntry, Query, Snapshot
 from pdsync.plan import Facts, fingerprint
-from pdsync.plan.saved import moved_since, paths_seen
 from pdsync.plan.verdict import plan_exit_code
 from pdsync.render.plan_text import render_plan
 from pdsync.sandbox.http import Fault
 from pdsync.sandbox.port_rules import Behaviour
 from pdsync.sandbox.port_store import PortStore
 from pdsync.sandbox.server import Sandbox
+from pdsync.sight import watch
 from pdsync.state.backends.locks import LOCK, read_lock
 from pdsync.state.runs import after_run
 from pdsync.targets.port import PortReader
@@ -45,12 +45,13 @@ from tests.cli.workspace import MAPPING, make_workspace, small_world, until
 from tests.state.test_holding import INFO, Late, Shared, leave_locked, shared_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     import click
 
-    from pdsync.model import Change, EntityKey
+    from pdsync.model import EntityKey, Plan
+    from pdsync.sight import Watch
     from tests.apply.test_elsewhere import Machine
     from tests.cli.workspace import Workspace
 
@@ -425,7 +426,7 @@ def test_two_targets_shared_one_checksum(here: Here) -> None:
     here.reading(lambda reader: check_fresh(made, reader, here.store(), SERVICES))
     elsewhere = replace(made, base=replace(made.base, org_id="org_other"))
     assert elsewhere.fingerprint == made.fingerprint
-    with pytest.raises(StalePlan, match="organisation: org_other -> org_sandbox"):
+    with pytest.raises(StalePlan, match=r"made for Sandbox \(org_other\), not Sandbox \(org_sandbox\)"):
         here.reading(lambda reader: check_fresh(elsewhere, reader, here.store(), SERVICES))
 
 
@@ -462,12 +463,11 @@ def test_an_edit_after_the_check_was_overwritten(here: Here, name: str) -> None:
     here.apply(here.plan(SERVICES, raised("1", "a", "b", "gone")))
     made = here.plan(SERVICES, raised("2", "a", "b", "new"))
 
-    async def meddling(changes: Sequence[Change]) -> Mapping[int, str]:
+    def meddling(plan: Plan, reader: PortReader) -> Watch:
         here.port.put_entity("service", {"identifier": name, "properties": {"tier": "meddled"}})
-        found = {c.key: seen for c in changes if (seen := await here.look(c.key, paths_seen(c)))}
-        return moved_since(made, changes, found)
+        return watch(plan, reader)
 
-    result = here.apply(made, watch=meddling)
+    result = here.apply(made, watching=meddling)
     told = {change.identifier: outcome for change, outcome in zip(made.changes, result.outcomes, strict=True)}
     assert {each: outcome.status for each, outcome in told.items()} == {
         each: "skipped" if each == name else "done" for each in ("a", "b", "gone", "new")

@@ -18,9 +18,9 @@ from pdsync.normal import blueprint_fields
 from pdsync.plan.migrate import entity_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from pdsync.model import Blueprint, Change, EntityKey, Existing, Fields, Plan
+    from pdsync.model import Blueprint, Change, EntityKey, Existing, Fields, Json, Plan
 
     Names = Mapping[tuple[str, str], str]
     """Blueprint and entity path after a plan -> the path before, for what the plan renames."""
@@ -71,13 +71,50 @@ def moved(plan: Plan, existing: Existing) -> dict[str, tuple[str, ...]]:
 def moved_since(plan: Plan, changes: Sequence[Change], now: Mapping[EntityKey, ExistingEntity]) -> dict[int, str]:
     """Number of a change -> why its entity, as it is right before the write, is not the one that the plan saw."""
     anew = _made_anew(plan.changes)
+    gone = {c.identifier for c in plan.changes if c.target == "entity" and c.action == "delete"}
     told: dict[int, str] = {}
     for change in changes:
         have = now.get(change.key)
         if (change.action == "create") != (have is None):
             told[change.n] = "it is there already" if have else "it is gone"
-        elif have is not None and _digest(have, change, {}, anew) != change.seen:
+        elif have is not None and _digest(_with_lost(have, change, gone), change, {}, anew) != change.seen:
             told[change.n] = "changed in Port since the plan"
+    return told
+
+
+def _with_lost(have: ExistingEntity, change: Change, gone: Collection[str]) -> ExistingEntity:
+    """What goes, with what Port took from its relations when the plan deleted what they point at."""
+    if change.action != "delete":
+        return have
+    lost = {
+        path: before
+        for path, before in change.befores()
+        if path.startswith("relations.") and _only_lost(_members(before), _members(have.fields.get(path)), gone)
+    }
+    return ExistingEntity({**have.fields, **lost})
+
+
+def _only_lost(before: Collection[Json], now: Collection[Json], gone: Collection[str]) -> bool:
+    return all(each in before for each in now) and all(each in now or each in gone for each in before)
+
+
+def _members(relation: Json) -> list[Json]:
+    if relation is None:
+        return []
+    return relation if isinstance(relation, list) else [relation]
+
+
+def parts_moved_since(changes: Iterable[Change], now: Mapping[str, Blueprint]) -> dict[int, str]:
+    """Number of a change -> why its blueprint, as it is right before its first write, is not as the plan saw it."""
+    told: dict[int, str] = {}
+    for change in changes:
+        have = now.get(change.blueprint)
+        if (differing := _parts_differing(change, have)) is None:
+            continue
+        if (change.action == "create") == (have is not None):
+            told[change.n] = "it is there already" if have else "it is gone"
+        else:
+            told[change.n] = f"changed in Port since the plan: {', '.join(differing) or 'what of it is ours'}"
     return told
 
 

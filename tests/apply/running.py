@@ -98,13 +98,14 @@ class Here:
         plan: Plan,
         *,
         stop_after: int | None = None,
-        watch: Watch | None = None,
+        watching: Callable[[Plan, PortReader], Watch] | None = None,
         looking: bool = True,
         progress: Progress = lambda *_: None,
     ) -> ApplyResult:
         """Do a plan; with `stop_after` a stop is asked for once so many changes have ended.
 
-        `looking`: what is not known is looked up.
+        `looking`: what is not known is looked up.  `watching`: makes what
+        looks at changes before their write, as of a saved plan.
         """
         store = self.store()
         store.load()
@@ -118,9 +119,15 @@ class Here:
                     stop.set()
 
             async with self.client() as client:
-                reader = PortReader(client) if looking else None
+                reader = PortReader(client)
                 return await apply_plan(
-                    plan, PortWriter(client), store, reader=reader, watch=watch, stop=stop, progress=count
+                    plan,
+                    PortWriter(client),
+                    store,
+                    reader=reader if looking else None,
+                    watch=watching(plan, reader) if watching else None,
+                    stop=stop,
+                    progress=count,
                 )
 
         return asyncio.run(work())

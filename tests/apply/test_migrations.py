@@ -13,15 +13,12 @@ from hypothesis import strategies as st
 
 from pdsync.model import Blueprint, EntityKey, Expression
 from pdsync.plan.migrate import converter
-from pdsync.plan.saved import moved_since, paths_seen
+from pdsync.sight import watch
 from tests.apply.running import Here, create_blueprints, running
 from tests.builders import HERE, blueprint, catalog, desired, relation, rule, want
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from pdsync.model import Catalog, Change, DesiredEntities, Json, Plan
-    from pdsync.sight import Watch
+    from pdsync.model import Catalog, DesiredEntities, Json, Plan
 
 TYPES: dict[str, dict[str, Any]] = {
     "string": {"type": "string"},
@@ -164,16 +161,6 @@ def test_a_value_converts_to_its_own_type_unchanged(kind: str) -> None:
     assert all(converter(TYPES[kind])(v) == v for v in VALUES[kind] if v != ["x"])
 
 
-def _looking(here: Here, plan: Plan) -> Watch:
-    """What a saved plan asks right before each write."""
-
-    async def look(changes: Sequence[Change]) -> Mapping[int, str]:
-        found = {c.key: have for c in changes if (have := await here.look(c.key, paths_seen(c)))}
-        return moved_since(plan, changes, found)
-
-    return look
-
-
 def _done(here: Here, of: Catalog, wanted: DesiredEntities) -> None:
     assert here.apply(here.plan(of, wanted)).whole
 
@@ -199,7 +186,7 @@ def test_a_relation_becomes_a_list_and_single_again(tmp_path: Path, more: bool) 
                 ("update" if more else "adopt", False)
             ]
             assert here.moved(plan) == {}
-            assert here.apply(plan, watch=_looking(here, plan)).whole
+            assert here.apply(plan, watching=watch).whole
             assert here.plan(catalog([of], rules), wanted).changes == ()
 
 

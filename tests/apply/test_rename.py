@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pdsync.plan.saved import moved_since, paths_seen
+from pdsync.sight import watch
 from tests.apply.running import create_blueprints
 from tests.builders import blueprint, catalog, desired, relation, rule, want
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from pdsync.model import Change, DesiredEntities
+    from pdsync.model import DesiredEntities
     from tests.apply.running import Here
 
 SERVICE = blueprint()
@@ -81,11 +79,7 @@ def test_a_value_that_somebody_sets_meanwhile_keeps_the_old_one(here: Here) -> N
     here.port.put_entity("service", {"identifier": "a", "properties": {"url": "set meanwhile"}})
     assert list(here.moved(plan)) == ["service/a"]
 
-    async def look(changes: Sequence[Change]) -> Mapping[int, str]:
-        now = {change.key: await here.look(change.key, paths_seen(change)) for change in changes}
-        return moved_since(plan, changes, {key: entity for key, entity in now.items() if entity})
-
-    result = here.apply(plan, watch=look)
+    result = here.apply(plan, watching=watch)
     assert result.count("skipped") == 1
     assert here.port.entities("service")["a"]["properties"]["url"] == "set meanwhile"
     assert sorted(here.port.entities("service")) == ["a", "a-api", "b-api", "c-api"]

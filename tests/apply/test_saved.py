@@ -8,19 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pdsync.model import Blueprint
 from pdsync.plan.document import parse_plan, plan_document
-from pdsync.plan.saved import moved_since, paths_seen
+from pdsync.sight import watch
 from tests.apply.running import Here, running
 from tests.builders import blueprint, catalog, desired, rule, want
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from pdsync.model import Catalog, Change, DesiredEntities, Plan
+    from pdsync.model import Catalog, DesiredEntities, Plan
 
 SAYS = catalog([blueprint()], [rule(paths=("title", "properties.tier"))])
 NAMES = "abcdef"
@@ -116,12 +117,38 @@ def test_a_saved_plan_of_a_blueprint_and_its_entities_at_once_applies(tmp_path: 
         assert {c.target for c in made.changes} == {"entity", "blueprint"}
         assert here.moved(made) == {}
 
-        async def watching(changes: Sequence[Change]) -> Mapping[int, str]:
-            found = {c.key: have for c in changes if (have := await here.look(c.key, paths_seen(c)))}
-            return moved_since(made, changes, found)
-
-        assert here.apply(made, watch=watching).whole
+        assert here.apply(made, watching=watch).whole
         assert here.plan(anew, told).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        ({"schema": {"properties": {"tier": {"type": "string", "title": "Theirs"}}}}, "schema.properties.tier"),
+        ({"title": "Theirs"}, "title"),
+    ],
+)
+def test_a_blueprint_that_moves_during_the_apply_is_left_alone(tmp_path: Path, edit: dict[str, Any], said: str) -> None:
+    """Somebody edits the second one as the first one is written."""
+    with running(tmp_path) as here:
+        assert here.apply(here.plan(catalog(list(map(blueprint, ("one", "two"))), []), desired())).whole
+        ours = [
+            _with(blueprint(name), title="Ours", tier={"type": "string", "title": "Ours"}) for name in ("one", "two")
+        ]
+        made = saved(here.plan(catalog(ours, []), desired()))
+        assert [(c.action, c.blueprint) for c in made.changes] == [("update", "one"), ("update", "two")]
+
+        def meddle(*_: object) -> None:
+            here.port.patch_blueprint("two", edit)
+
+        result = here.apply(made, watching=watch, progress=meddle)
+        told = [(outcome.n, outcome.status, outcome.message) for outcome in result.outcomes]
+        assert told == [(1, "done", ""), (2, "skipped", f"changed in Port since the plan: {said}")]
+
+
+def _with(plain: Blueprint, title: str, **properties: dict[str, str]) -> Blueprint:
+    schema = {"properties": {**plain.properties, **properties}, "required": []}
+    return replace(plain, definition={**plain.definition, "title": title, "schema": schema})
 
 
 def test_what_is_let_go_of_because_it_is_gone_may_stay_gone(tmp_path: Path) -> None:
