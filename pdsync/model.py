@@ -704,6 +704,10 @@ class FieldChanges(Sequence[FieldChange]):
     def __repr__(self) -> str:
         return repr(tuple(self))
 
+    def columns(self) -> tuple[tuple[str, ...], tuple[Json, ...], tuple[Json, ...], tuple[tuple[Any, ...], ...]]:
+        """What `rows` gives, each as one tuple; paths and the rest are the same tuples for many."""
+        return self._paths, self._befores, self._afters, self._told
+
     def rows(self) -> Iterable[tuple[str, Json, Json, tuple[Any, ...]]]:
         """Path, values before and after, and the rest of each field, which `ALIKE` names."""
         return zip(self._paths, self._befores, self._afters, self._told, strict=True)

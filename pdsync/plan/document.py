@@ -6,9 +6,9 @@ Schema is generated from the same types (`plan_schema`).
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import partial
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pdsync.model import FieldChanges, Json
+
+    Paths = tuple[str, ...]
+    Told = tuple[tuple[Any, ...], ...]
 
 T = TypeVar("T")
 
@@ -73,22 +76,50 @@ def encoded(value: Any) -> bytes:
 
 def _fields(changes: FieldChanges) -> msgspec.Raw:
     """The fields of a change, without making them: there are more of them than of all else in a plan."""
-    return msgspec.Raw(b"[" + b",".join(map(_field, changes.rows())) + b"]")
+    paths, befores, afters, told = changes.columns()
+    if not paths:
+        return msgspec.Raw(b"[]")
+    # For nearly all there is, what stands between the values is the same for many changes.
+    new = befores.count(None) == len(befores)
+    between = _frames.between(paths, told) if new else _between(paths, befores, told)
+    return msgspec.Raw(b"".join(chain.from_iterable(zip((_OPENING, *between), (*map(_encode, afters), b""), strict=True))))
 
 
-def _field(row: tuple[str, Json, Json, tuple[Any, ...]]) -> bytes:
-    path, before, after, told = row
-    was = b"null" if before is None else _encode(before)
-    return b'{"after":%b,"before":%b%b' % (_encode(after), was, _rest(path, told))
+_OPENING, _NEXT, _END = b'[{"after":', b',{"after":', b"]"
 
 
-@lru_cache(maxsize=4096)
-def _rest(path: str, told: tuple[Any, ...]) -> bytes:
-    """What follows the values, which the alphabet puts first."""
-    return b"," + _encode({"path": path, **dict(zip(ALIKE, told, strict=True))})[1:]
+def _between(paths: Paths, befores: Sequence[Json], told: Told) -> list[bytes]:
+    """What follows the value of each field up to the next one's, in the order of the alphabet."""
+    rests = (
+        b',"before":' + _encode(before) + b"," + _encode({"path": path, **dict(zip(ALIKE, each, strict=True))})[1:]
+        for path, before, each in zip(paths, befores, told, strict=True)
+    )
+    ends = (*(_NEXT,) * (len(paths) - 1), _END)
+    return [rest + end for rest, end in zip(rests, ends, strict=True)]
+
+
+class _Frames:
+    """What stands between the values of changes from nothing, found again by the very tuples that these share."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, int], tuple[Paths, Told, list[bytes]]] = {}
+
+    def between(self, paths: Paths, told: Told) -> list[bytes]:
+        """`_between` where all was null."""
+        where = id(paths), id(told)
+        if (found := self._made.get(where)) is None:
+            if len(self._made) >= _MOST_FRAMES:
+                self._made.clear()
+            # The tuples are held, so that no others can come to have their ids.
+            found = self._made[where] = paths, told, _between(paths, (None,) * len(paths), told)
+        return found[2]
+
+
+_MOST_FRAMES = 4096
 
 
 _encode = msgspec.json.Encoder(order="sorted").encode
+_frames = _Frames()
 
 
 def parse_plan(data: bytes, name: str = "plan") -> Plan:
