@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pdsync.errors import Diagnostic, Origin, error, warning
-from pdsync.model import Change, Expression, Held, Json
+from pdsync.model import Change, Expression, FieldChanges, Held, Json
 from pdsync.plan.circles import required_circles
-from pdsync.plan.order import relation_targets
+from pdsync.plan.order import Pointers
 from pdsync.plan.values import checks_of, correction, doubts_of, required_paths
 
 if TYPE_CHECKING:
@@ -115,20 +115,20 @@ class _Ruler:
 
     def refusals(self, change: Change) -> Iterator[Refusal]:
         """What of a change Port would refuse."""
+        assert isinstance(change.fields, FieldChanges)
+        paths, _, values, _ = change.fields.columns()
         created = change.action == "create"
-        if created:
-            spoken = {path for path, _ in change.afters()}
-            for path, has_default in self._required.items():
-                if path not in spoken and not has_default:
-                    yield Refusal(path, "it is required and has no value", vital=True)
-        for path, value in change.afters():
+        for path, has_default in self._required.items() if created else ():
+            if path not in paths and not has_default:
+                yield Refusal(path, "it is required and has no value", vital=True)
+        for path, value in zip(paths, values, strict=True):
             if value is None:
                 if path in self._required and not (created and self._required[path]):
                     yield Refusal(path, "it is required and would be emptied", vital=False)
             elif (check := self._checks.get(path)) and (reason := check(value)):
                 vital = created and path in self._required
                 yield Refusal(path, reason, vital=vital, value=value, told=True)
-            elif (doubt := self._doubts.get(path)) and (reason := doubt(value)):
+            elif path in self._doubts and (reason := self._doubts[path](value)):
                 yield Refusal(path, reason, vital=False, value=value, told=True, doubted=True)
 
 
@@ -182,6 +182,7 @@ def _follow_relations(
     """
     limited: list[tuple[Change, Refusal]] = []
     there = facts.existing.entities.keys() | facts.existing.known_targets
+    pointers = Pointers(blueprints)
     waiting = list(kept)
     while waiting:
         lost: list[EntityKey] = []
@@ -190,7 +191,7 @@ def _follow_relations(
             blueprint = blueprints.get(change.blueprint)
             missing = {
                 path: target
-                for path, target in relation_targets(dict(change.afters()), blueprint)
+                for path, target in pointers.of(change)
                 if target not in there and not _is_made(kept.get(target))
             }
             if not missing:

@@ -82,7 +82,9 @@ def _fields(changes: FieldChanges) -> msgspec.Raw:
     # For nearly all there is, what stands between the values is the same for many changes.
     new = befores.count(None) == len(befores)
     between = _frames.between(paths, told) if new else _between(paths, befores, told)
-    return msgspec.Raw(b"".join(chain.from_iterable(zip((_OPENING, *between), (*map(_encode, afters), b""), strict=True))))
+    return msgspec.Raw(
+        b"".join(chain.from_iterable(zip((_OPENING, *between), (*map(_encode, afters), b""), strict=True)))
+    )
 
 
 _OPENING, _NEXT, _END = b'[{"after":', b',{"after":', b"]"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import repeat
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 from pdsync.diff import Difference, diff_fields
 from pdsync.errors import error
@@ -10,7 +12,7 @@ from pdsync.model import Change, DesiredEntity, EntityKey, FieldChange, FieldCha
 from pdsync.normal import entity_normaliser, same
 from pdsync.plan.decide import CAUSES, all_causes, constant_blueprint, decide, main_cause, wanted_reason
 from pdsync.plan.guards import protected
-from pdsync.plan.order import relation_targets
+from pdsync.plan.order import relation_targets, targeting
 from pdsync.plan.ownership import Ownership
 from pdsync.plan.rename import successors
 from pdsync.plan.retention import Retention
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 
     from pdsync.errors import Diagnostic
-    from pdsync.model import Action, Blueprint, Cause, ExistingEntity, Fields, MappingRule, Removal
+    from pdsync.model import Action, Blueprint, Cause, ExistingEntity, Fields, Json, MappingRule, Removal
     from pdsync.plan.decide import Facts, Scope
 
 
@@ -36,10 +38,13 @@ def targets_of(
 ) -> Callable[[DesiredEntity], Iterable[tuple[str, EntityKey]]]:
     """What tells the relation paths and targets of a desired entity; of one that is unchanged without reading it."""
     known = facts.unchanged.among(facts)
+    of = {name: targeting(blueprint) for name, blueprint in blueprints.items()}
 
     def targets(entity: DesiredEntity) -> Iterable[tuple[str, EntityKey]]:
         found = known.get(entity.key)
-        return relation_targets(entity.fields, blueprints.get(entity.key.blueprint)) if found is None else found
+        if found is not None:
+            return found
+        return of[entity.key.blueprint](entity.fields) if entity.key.blueprint in of else ()
 
     return targets
 
@@ -129,6 +134,18 @@ def _dangling(path: str, cases: list[tuple[DesiredEntity, EntityKey]], rules: Ma
     )
 
 
+class _Shape(NamedTuple):
+    """What is the same for many new entities: the paths that are written, sorted, and those that are not remembered."""
+
+    paths: tuple[str, ...]
+    left_alone: frozenset[str]
+    on_remove: Removal | None
+
+    def remembered(self, paths: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the paths that the ledger remembers."""
+        return tuple(path for path in paths if path not in self.left_alone) if self.left_alone else paths
+
+
 class EntityDecisions:
     """The decision table run over all entities of one plan that are in its scope."""
 
@@ -148,6 +165,7 @@ class EntityDecisions:
         self.normalise = {name: entity_normaliser(blueprint) for name, blueprint in blueprints.items()}
         self._paths: dict[tuple[tuple[str, ...], str], tuple[str, bool]] = {}
         self._new: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[FieldChanges, tuple[Cause, ...]]] = {}
+        self._shapes: dict[tuple[tuple[str, ...], str, tuple[str, ...]], _Shape] = {}
         self._plain: dict[tuple[tuple[str, ...], str, tuple[str, ...], Removal | None], bool] = {}
         self.writers = writers(facts.catalog.rules)
         self.ownership = Ownership(facts)
@@ -180,7 +198,8 @@ class EntityDecisions:
             settled = have is not None and last is not None and self._is_settled(want, have, last)
             if settled and note:
                 note(key, relation_targets(want.fields, self.blueprints[key.blueprint]))
-            change = None if settled else self._wanted(want, have, last)
+            new = have is None and last is None
+            change = None if settled else self.new(want) if new else self.wanted(want, have, last)
             if change is None:
                 unchanged += 1
             elif last is None and have is not None and change.fields and self.policy.adopt == "refuse":
@@ -242,7 +261,52 @@ class EntityDecisions:
             )
         return plain and (last.protect or not protected(want.key, self.policy))
 
-    def _wanted(self, want: DesiredEntity, have: ExistingEntity | None, last: LedgerEntry | None) -> Change | None:
+    def new(self, want: DesiredEntity) -> Change:
+        """`wanted` of what is neither in Port nor ours, where nothing is to be compared: of a first plan, that is all.
+
+        What is the same for all with these rules and fields is found out once.
+        """
+        shape = self._shape(want)
+        values = self.normalise[want.key.blueprint]({path: want.fields[path] for path in shape.paths})
+        paths = shape.paths
+        if None in values.values():
+            paths = tuple(path for path in paths if values[path] is not None)
+        entry = LedgerEntry(
+            filled(written := shape.remembered(paths), map(values.__getitem__, written)),
+            "created",
+            want.rules,
+            want.source,
+            protected(want.key, self.policy),
+            shape.on_remove,
+        )
+        fields, causes = self._told_new(want, entry, paths, tuple(map(values.__getitem__, paths)))
+        return Change(
+            n=0,
+            target="entity",
+            action="create",
+            blueprint=want.key.blueprint,
+            identifier=want.key.identifier,
+            title=str(want.fields.get("title") or want.key.identifier),
+            fields=fields,
+            reason="new" if want.source else "stub",
+            cause=causes[0],
+            source=want.source,
+            ledger=entry,
+            causes=causes,
+        )
+
+    def _shape(self, want: DesiredEntity) -> _Shape:
+        """What is the same for all new entities with these rules and fields."""
+        key = want.rules, want.key.blueprint, tuple(want.fields)
+        if (shape := self._shapes.get(key)) is None:
+            managed = self.managed_paths.get(want.key.blueprint, frozenset())
+            paths = tuple(sorted(managed.intersection(want.fields)))
+            left_alone = frozenset(path for path in paths if self.ownership.leaves_alone(want.rules, path))
+            shape = self._shapes[key] = _Shape(paths, left_alone, self.ownership.on_remove(want.rules))
+        return shape
+
+    def wanted(self, want: DesiredEntity, have: ExistingEntity | None, last: LedgerEntry | None) -> Change | None:
+        """The change that a desired entity needs; None where nothing is to be done."""
         target, kept = self._target(want, last)
         target, ours = self.ownership.without_ignored(want.key, want.rules, target, have)
         differences = diff_fields(have.fields if have else {}, target)
@@ -340,12 +404,20 @@ class EntityDecisions:
         if action != "create" or last is not None:
             fields = tuple(self._field(difference, want, last) for difference in differences)
             return fields, self._causes(action, fields, entry, last)
-        made = want.rules, tuple(difference.path for difference in differences)
+        paths, afters = (tuple(map(itemgetter(index), differences)) for index in (0, 2))
+        return self._told_new(want, entry, paths, afters)
+
+    def _told_new(
+        self, want: DesiredEntity, entry: LedgerEntry, paths: tuple[str, ...], afters: tuple[Json, ...]
+    ) -> tuple[FieldChanges, tuple[Cause, ...]]:
+        """The fields of something new, from null to these values."""
+        made = want.rules, paths
         if made not in self._new:
+            differences = map(Difference, paths, repeat(None), afters)
             like = FieldChanges(self._field(difference, want, None) for difference in differences)
-            self._new[made] = like, self._causes(action, like, entry, None)
+            self._new[made] = like, self._causes("create", like, entry, None)
         like, causes = self._new[made]
-        return like.from_nothing(tuple(difference.after for difference in differences)), causes
+        return like.from_nothing(afters), causes
 
     def _field(self, difference: Difference, want: DesiredEntity, last: LedgerEntry | None) -> FieldChange:
         path, before, after = difference

@@ -113,7 +113,7 @@ def _objection(change: Change, situation: Situation) -> str | None:
 
 def protected(key: EntityKey, policy: Policy) -> bool:
     """Whether the policy's `protect` globs cover a key (`blueprint/identifier` or the blueprint alone)."""
-    return matches(key, policy.protect)
+    return bool(policy.protect) and matches(key, policy.protect)
 
 
 def _by_number(

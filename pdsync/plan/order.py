@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pdsync.model import Change, EntityKey, FieldChange
+from pdsync.model import Change, EntityKey, FieldChange, FieldChanges
 from pdsync.normal import blueprint_fields
 from pdsync.plan.readers import readers_last
 
@@ -39,15 +40,59 @@ BETWEEN = (*TARGETING, "mirrorProperties.", "ownership")
 
 def relation_targets(fields: Fields, blueprint: Blueprint | None) -> list[tuple[str, EntityKey]]:
     """(path, key of the target) for every relation value in `fields`, sorted."""
-    if blueprint is None:
-        return []
+    return targeting(blueprint)(fields) if blueprint else []
+
+
+def targeting(blueprint: Blueprint) -> Callable[[Fields], list[tuple[str, EntityKey]]]:
+    """`relation_targets` for many entities of one blueprint."""
+    relations = _relations(blueprint)
+    return lambda fields: _pointed_at(relations, fields.get)
+
+
+class Pointers:
+    """What changes point at, once they are made, told by their paths: the same for very many.
+
+    Args:
+        blueprints: those in force then.
+    """
+
+    def __init__(self, blueprints: Mapping[str, Blueprint]) -> None:
+        self._relations = {name: _relations(blueprint) for name, blueprint in blueprints.items()}
+        self._places: dict[tuple[str, tuple[str, ...]], list[tuple[int, str, str]]] = {}
+
+    def of(self, change: Change) -> list[tuple[str, EntityKey]]:
+        """`relation_targets` of what a change writes."""
+        assert isinstance(change.fields, FieldChanges)
+        paths, _, afters, _ = change.fields.columns()
+        shape = change.blueprint, paths
+        places = self._places.get(shape)
+        if places is None:
+            relations = self._relations.get(change.blueprint, ())
+            places = self._places[shape] = [(paths.index(path), path, to) for _, path, to in relations if path in paths]
+        return _pointed_at(places, afters.__getitem__)
+
+
+_Place = TypeVar("_Place", str, int)
+
+
+def _pointed_at(
+    relations: Iterable[tuple[_Place, str, str]], value_at: Callable[[_Place], Json]
+) -> list[tuple[str, EntityKey]]:
+    """Path and key of each target; `relations` are sorted, each with where its value is, its path and its target."""
     found: list[tuple[str, EntityKey]] = []
-    for name, relation in blueprint.relations.items():
-        value = fields.get(path := f"relations.{name}")
-        if value is not None:
-            found += [(path, EntityKey(str(relation["target"]), identifier)) for identifier in _identifiers(value)]
-    found.sort()
+    for place, path, target in relations:
+        value = value_at(place)
+        if value.__class__ is str:
+            found.append((path, EntityKey(target, value)))
+        elif value is not None:
+            found += [(path, EntityKey(target, identifier)) for identifier in sorted(_identifiers(value))]
     return found
+
+
+def _relations(blueprint: Blueprint) -> list[tuple[str, str, str]]:
+    """Path, path and target of each relation, sorted."""
+    paths = ((f"relations.{name}", str(relation.get("target", ""))) for name, relation in blueprint.relations.items())
+    return [(path, path, target) for path, target in sorted(paths)]
 
 
 def targets_of(blueprint: Blueprint) -> dict[str, str]:
@@ -88,28 +133,36 @@ def _by_action(changes: Iterable[Change]) -> defaultdict[str, list[Change]]:
 def _upserts(changes: list[Change], blueprints: Mapping[str, Blueprint]) -> tuple[list[Change], Edges]:
     """Creates and updates, targets of relations first; relations that close a cycle are marked deferred."""
     by_key = {change.key: change for change in changes}
-    found = (
-        (change.key, path, target)
-        for change in changes
-        for path, target in relation_targets(dict(change.afters()), blueprints.get(change.blueprint))
-        if target in by_key and by_key[target].action == "create"
-    )
-    edges = _edges(by_key, found)
+    made = {key for key, change in by_key.items() if change.action == "create"}
+    pointers = Pointers(blueprints)
+    edges = _edges((key, [each for each in pointers.of(change) if each[1] in made]) for key, change in by_key.items())
     order, deferred = _waves(edges, lambda key, path, _: not _required(blueprints.get(key.blueprint), path))
     return [_defer(by_key[key], deferred.get(key, frozenset())) for key in order], edges
 
 
-def _edges(keys: Iterable[EntityKey], found: Iterable[_Wait]) -> Edges:
-    """From who waits through which path for whom; what one waits for stands together."""
-    edges: Edges = dict.fromkeys(keys, ())
+def _edges(found: Iterable[tuple[EntityKey, Iterable[tuple[str, EntityKey]]]]) -> Edges:
+    """Who waits, each once, through which paths for whom."""
+    edges: Edges = {}
     equal: dict[_Waits, _Waits] = {}
-    for key, group in groupby(found, key=itemgetter(0)):
+    for key, pointing in found:
         paths: dict[EntityKey, frozenset[str]] = {}
-        for _, path, target in group:
-            paths[target] = paths.get(target, frozenset()) | {path}
+        for path, target in pointing:
+            paths[target] = paths[target] | {path} if target in paths else _alone(path)
         waits = tuple(paths.items())
         edges[key] = equal.setdefault(waits, waits)
     return edges
+
+
+@lru_cache(maxsize=4096)
+def _alone(path: str) -> frozenset[str]:
+    """A set of one path, the same for all."""
+    return frozenset((path,))
+
+
+def _waiting(keys: Iterable[EntityKey], found: Iterable[_Wait]) -> Edges:
+    """The same of all these keys; found is who waits through which path for whom, in any order."""
+    waits = {key: [each[1:] for each in group] for key, group in groupby(sorted(found), key=itemgetter(0))}
+    return _edges((key, waits.get(key, ())) for key in keys)
 
 
 def _defer(change: Change, paths: frozenset[str] | set[str]) -> Change:
@@ -148,15 +201,15 @@ def _release(
     done: list[EntityKey], waiting: dict[EntityKey, int], dependents: Mapping[EntityKey, list[EntityKey]]
 ) -> list[EntityKey]:
     """Strike `done` from `waiting` (for how many each waits); the keys that wait for nothing now, sorted."""
-    freed = set()
+    freed = []
     for key in done:
         del waiting[key]
     for key in done:
         for dependent in dependents.get(key, ()):
-            if dependent in waiting:
-                waiting[dependent] -= 1
-                if not waiting[dependent]:
-                    freed.add(dependent)
+            if left := waiting.get(dependent, 0):
+                waiting[dependent] = left - 1
+                if left == 1:
+                    freed.append(dependent)
     return sorted(freed)
 
 
@@ -204,7 +257,7 @@ def _deletes(
         for path, target in relation_targets(existing[key].fields, blueprints.get(key.blueprint))
         if target in by_key and target != key
     )
-    edges = _edges(by_key, sorted(found))
+    edges = _waiting(by_key, found)
     order, _ = _waves(edges, lambda _, path, source: not _required(blueprints.get(source.blueprint), path))
     return [by_key[key] for key in order], edges
 
@@ -218,7 +271,7 @@ def _blueprint_deletes(changes: list[Change], blueprints: Mapping[str, Blueprint
         for name, path in (targets_of(blueprints[key.blueprint]) if key.blueprint in blueprints else {}).items()
         if (target := EntityKey(name, name)) in by_key and target != key
     )
-    order, circular = _waves(_edges(by_key, sorted(found)), lambda *_: True)
+    order, circular = _waves(_waiting(by_key, found), lambda *_: True)
     if not circular:
         return [by_key[key] for key in order]
     return [_bare(change, blueprints) for change in reversed(readers_last([by_key[key] for key in order], blueprints))]
@@ -272,9 +325,20 @@ def _numbered(
 
     def numbered(n: int, change: Change) -> Change:
         waited_for = tuple(sorted(after(change)))
-        return replace(change, n=n, after=equal.setdefault(waited_for, waited_for))
+        return _with_number(change, n, equal.setdefault(waited_for, waited_for))
 
     return tuple(numbered(n, change) for n, change in enumerate(changes, start=1))
+
+
+def _with_number(change: Change, n: int, after: tuple[int, ...]) -> Change:
+    """`replace(change, n=n, after=after)`, in a third of the time: there may be one for every entity there is."""
+    values: tuple[Any, ...] = (n, *_told_before(change), after, *_told_after(change))
+    return Change(*values)
+
+
+_NAMES = list(Change.__dataclass_fields__)
+_told_before = attrgetter(*_NAMES[1 : _NAMES.index("after")])
+_told_after = attrgetter(*_NAMES[_NAMES.index("after") + 1 :])
 
 
 def _waited_for(changes: Iterable[Change], edges: Edges, moved: Mapping[EntityKey, list[EntityKey]]) -> set[EntityKey]:

@@ -114,7 +114,11 @@ def _compiled(definition: Mapping[str, Json], *, most: Measure, least: Measure) 
     except (fastjsonschema.JsonSchemaDefinitionException, SyntaxError, TypeError, AttributeError, re.error):
         return lambda _: ""  # what Port keeps as a definition is Port's; only it can tell
 
+    fits = _evidently({key: definition[key] for key in _KEYWORDS if key in definition})
+
     def check(value: Json) -> str:
+        if fits(value):
+            return ""
         try:
             validate(value)
         except fastjsonschema.JsonSchemaValueException as refused:
@@ -122,6 +126,24 @@ def _compiled(definition: Mapping[str, Json], *, most: Measure, least: Measure) 
         return ""
 
     return check
+
+
+def _evidently(schema: Mapping[str, Json]) -> Callable[[Json], bool]:
+    """What tells of nearly all values of a schema at once that they are fit, and never of one that is not."""
+    kind, said = schema.get("type"), schema.keys() - {"type"}
+    of = _CLASSES.get(kind) if isinstance(kind, str) else None
+    if of is not None and not said:
+        return lambda value: value.__class__ is of
+    if of is str and said == {"format"} and isinstance(schema["format"], str) and schema["format"] in _FORMATS:
+        is_so = _FORMATS[schema["format"]]
+        return lambda value: value.__class__ is str and is_so(value)
+    if of is str and said == {"enum"} and isinstance(schema["enum"], list):
+        allowed = frozenset(each for each in schema["enum"] if isinstance(each, str))
+        return lambda value: value.__class__ is str and value in allowed
+    if kind == "array" and said == {"items"} and isinstance(schema["items"], dict):
+        is_fit = _evidently(schema["items"])
+        return lambda value: value.__class__ is list and all(map(is_fit, value))
+    return lambda _: False
 
 
 def relation_check(definition: Mapping[str, Json]) -> Check:
@@ -426,6 +448,9 @@ _LABELED_URL: Final = {
     "additionalProperties": {"type": "string"},
 }
 """The value of a labeled URL; Port's pages name the key of its text in two ways, so any is taken."""
+
+_CLASSES: Final[Mapping[str, type]] = {"string": str, "boolean": bool, "number": int, "integer": int}
+"""Of each type one class whose values all are of it."""
 
 _FORMATS: Final[dict[str, Callable[[str], bool]]] = {
     "date-time": _is_instant,

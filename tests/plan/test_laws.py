@@ -429,6 +429,17 @@ def test_what_is_told_at_once_is_what_the_table_tells(
         assert plan_document(plan(facts(of, world, after, left))) == made
 
 
+@settings(max_examples=60, deadline=None)
+@given(histories())
+def test_what_is_new_is_made_as_the_table_makes_it(
+    history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
+) -> None:
+    """The plan is the same when what is neither in Port nor ours is compared with nothing, field by field."""
+    made = plan(facts(*history))
+    with patch.object(EntityDecisions, "new", lambda table, want: table.wanted(want, None, None)):
+        assert plan(facts(*history)) == made
+
+
 def _stub(made: Plan, key: EntityKey) -> bool:
     return any(c.key == key and c.reason == "stub" for c in made.changes)
 
