@@ -43,6 +43,10 @@ class History(Protocol):
         """The catalog at a commit.  Raises `CatalogError`."""
         ...
 
+    def lacking(self, commit: str) -> str:
+        """Why a commit is not there, and what to do; empty where it is, or where that is not known."""
+        ...
+
     def commits(self, places: Iterable[str], since: str) -> Mapping[str, Commit]:
         """By place the commit after `since` that brought it."""
         ...
@@ -94,7 +98,8 @@ def _catalog_then(found: Evidence) -> tuple[Catalog | None, str]:
     try:
         then = found.history.catalog(ledger.commit)
     except CatalogError as problem:
-        return None, f"commit {ledger.commit[:10]}, which was applied last, cannot be read here ({problem})"
+        why = found.history.lacking(ledger.commit) or problem
+        return None, f"commit {ledger.commit[:10]}, which was applied last, cannot be read here ({why})"
     if then.tree != ledger.catalog:
         return None, f"commit {ledger.commit[:10]} was applied with changes that were not committed"
     return then, ""

@@ -325,6 +325,8 @@ def _digests(rule: MappingRule) -> dict[str, str]:
         "$blueprint": rule.blueprint.text,
         "$items": repr((rule.items.text if rule.items else "", rule.items_name, rule.items_strip)),
     }
+    if not rule.merge:
+        own["$merge"] = repr(rule.merge)
     texts = own | {path: _text(value) for path, value in rule.fields.items()}
     digests = {path: hashlib.blake2b(text.encode(), digest_size=6).hexdigest() for path, text in texts.items()}
     return dict(sorted((digests | {"$query": query_digest(rule.query)}).items()))

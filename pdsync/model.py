@@ -177,7 +177,8 @@ class MappingRule:
     """One resource of a mapping file.
 
     `id` is stable while the file keeps its name and the order of resources of one kind:
-    `mappings/pagerduty.yaml#incidents[1]`.  `fields` holds the expression of each mapped path.
+    `mappings/pagerduty.yaml#incidents[1]`.  `fields` holds the expression of each mapped path.  Without `merge`,
+    what is not mapped is cleared, as `merge_origin` says.
     """
 
     id: str
@@ -196,6 +197,7 @@ class MappingRule:
     merge: bool = True
     deletion_threshold: float | None = None
     lifecycle: Lifecycle = Lifecycle()
+    merge_origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,20 @@ class CatalogHistory:
         except (GitError, ODBError, ValueError, OSError) as problem:
             raise CatalogError(_no_base(commit)) from problem
 
+    def lacking(self, commit: str) -> str:
+        """Why git does not have a commit here, and what to do; empty where it has it, or there is no repository."""
+        from git.exc import GitError
+
+        try:
+            with open_repository(self._root) as repo:
+                if _has(repo, commit):
+                    return ""
+                shallow = repo.git.rev_parse("--is-shallow-repository") == "true"
+        except (GitError, ValueError, OSError):
+            return ""
+        deepen = "this clone is shallow: git fetch --unshallow, or in a workflow actions/checkout with fetch-depth: 0"
+        return deepen if shallow else f"git has no commit {commit}"
+
     def commits(self, places: Iterable[str], since: str) -> dict[str, Commit]:
         """By place (`catalog/mappings/a.yaml:3:7`) the commit after `since` that brought the line as it is.
 

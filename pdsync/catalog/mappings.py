@@ -310,6 +310,7 @@ def make_rule(resource: Resource, unsent: frozenset[str]) -> MappingRule:
     assert blueprint is not None
     assert selector is not None
     root = resource.document.root
+    merging = find(root, "enableMergeEntity")
     items = resource.slot("items")
     return MappingRule(
         id=resource.id,
@@ -325,9 +326,10 @@ def make_rule(resource: Resource, unsent: frozenset[str]) -> MappingRule:
         items_strip=_switch(find(resource.node, "port", "itemsToParseTopLevelTransform"), default=True),
         create_missing_related=_switch(find(root, "createMissingRelatedEntities"), default=True),
         delete_dependents=_switch(find(root, "deleteDependentEntities"), default=False),
-        merge=_switch(find(root, "enableMergeEntity"), default=True),
+        merge=_switch(merging, default=True),
         deletion_threshold=_number(find(root, "entityDeletionThreshold"), default=0.9),
         lifecycle=make_lifecycle(resource),
+        merge_origin=resource.document.at(merging) if merging is not None else None,
     )
 
 

@@ -40,12 +40,13 @@ if TYPE_CHECKING:
 class Facts:
     """The three sides and what is known about them.
 
-    `unproven` maps a rule id to why absence from its collection proves nothing; `expressions` rule id to path to
-    a digest of the expression (of its own parts under `$query`, `$selector`, `$identifier`, `$blueprint`, `$items`);
-    `tool` is the version of what evaluates them; `around` what was asked of Port about single entities; `taken_at` the
-    moment of the snapshot; `not_read` are source records, as `incidents/PX1`, that an incremental reading took over
-    from an earlier one; `refused` are entities that the target, asked, says it would refuse, with its message;
-    `lacking` is what could not be read of the source; `unchanged` what is known to need nothing.
+    `unproven` maps a rule id to why absence from its collection proves nothing; `expressions` rule id to path to a
+    digest of the expression (of its own parts under `$query`, `$selector`, `$identifier`, `$blueprint`, `$items`, and
+    `$merge` if it replaces whole entities); `tool` is the version of what evaluates them; `around` what was asked of
+    Port about single entities; `taken_at` the moment of the snapshot; `not_read` are source records, as
+    `incidents/PX1`, that an incremental reading took over from an earlier one; `refused` are entities that the target,
+    asked, says it would refuse, with its message; `lacking` is what could not be read of the source; `unchanged` what
+    is known to need nothing.
     """
 
     catalog: Catalog

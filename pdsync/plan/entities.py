@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pdsync.model import Action, Blueprint, Cause, ExistingEntity, Fields, Json, MappingRule, Removal
     from pdsync.plan.decide import Facts, Scope
 
+REPLACED = "not mapped, and enableMergeEntity is false"
+
 
 def writers(rules: Iterable[MappingRule]) -> Callable[[str, str], bool]:
     """A test whether any rule writes a path of a blueprint (one whose blueprint is computed may write any)."""
@@ -423,8 +425,11 @@ class EntityDecisions:
         path, before, after = difference
         applied = last.fields.get(path) if last else None
         drift = last is not None and not same(before, applied)
+        replacing = None if path in want.fields else self._replacing(want.rules)
+        if replacing is not None and applied is None and after is None:
+            return self._replaced(difference, replacing, drift=drift)
+        note = REPLACED if replacing else ""
         origin, by_catalog = self._written_by(want.rules if want.source else (), path)
-        note = "" if path in want.fields or self._merges(want.rules) else "not mapped, and enableMergeEntity is false"
         if drift and same(applied, after):
             return FieldChange(path, before, after, "drift", origin, drift=True, note=note, causes=("drift",))
         if by_catalog:
@@ -436,9 +441,21 @@ class EntityDecisions:
         causes: tuple[Cause, ...] = (cause, "drift") if drift else (cause,)
         return FieldChange(path, before, after, cause, origin, drift=drift, note=note, causes=causes)
 
+    def _replaced(self, difference: Difference, rule: MappingRule, *, drift: bool) -> FieldChange:
+        """What goes because a rule replaces whole entities: the catalog's doing if it did not when last applied."""
+        path, before, after = difference
+        cause: Cause = "drift" if drift and "$merge" in self.facts.ledger.expressions.get(rule.id, {}) else "catalog"
+        drift = cause == "drift"
+        origin = str(rule.merge_origin or "")
+        return FieldChange(path, before, after, cause, origin, drift=drift, note=REPLACED, causes=(cause,))
+
     def _merges(self, rules: Iterable[str]) -> bool:
         """Whether what these rules do not map stays as it is in Port."""
-        return all(self.rules[rule].merge for rule in rules if rule in self.rules)
+        return self._replacing(rules) is None
+
+    def _replacing(self, rules: Iterable[str]) -> MappingRule | None:
+        """The first of these rules that replaces whole entities."""
+        return next((self.rules[rule] for rule in rules if rule in self.rules and not self.rules[rule].merge), None)
 
     def _written_by(self, rules: tuple[str, ...], path: str) -> tuple[str, bool]:
         """Where the expression of a path stands, and whether it is another one than was last applied."""

@@ -132,11 +132,13 @@ def test_what_the_causes_lack_is_said(committed: Workspace) -> None:
         )
     with Repo(committed.folder) as repo:
         repo.git.checkout("--orphan", "other")
-        commit(committed, "Afresh")
+        last = commit(committed, "Afresh")
         repo.git.branch("-D", "master" if "master" in [b.name for b in repo.branches] else "main")
         repo.git.reflog("expire", "--expire=now", "--all")
         repo.git.gc("--prune=now", "-q")
-    assert "cannot be read here" in committed.plan()["inexact"]
+    assert "cannot be read here (git has no commit" in committed.plan()["inexact"]
+    (committed.folder / ".git" / "shallow").write_text(f"{last}\n")
+    assert "fetch-depth: 0" in committed.plan()["inexact"]
 
 
 def test_a_line_that_went_is_named_where_it_stood(committed: Workspace) -> None:
@@ -148,6 +150,23 @@ def test_a_line_that_went_is_named_where_it_stood(committed: Workspace) -> None:
     (origin,) = {f["origin"] for c in plan["changes"] for f in c["fields"]}
     assert origin.startswith(f"{PLACE}:12:")
     assert (plan["commits"][origin]["id"], plan["commits"][origin]["author"]) == (sha, "Bo")
+
+
+def test_what_replacing_entities_clears_is_the_catalogs_doing(committed: Workspace) -> None:
+    """By the line that switched merging off; what somebody adds after that was applied is drift."""
+    service, other, *_ = sorted(committed.box.store.entities("service"))
+    committed.box.store.put_entity("service", {"identifier": service, "properties": {"note": "theirs"}})
+    assert committed.plan()["changes"] == []
+    committed.write(PLACE, f"enableMergeEntity: false\n{MAPPING}")
+    sha = commit(committed, "Replace")
+    plan = committed.plan()
+    (field,) = (f for c in plan["changes"] for f in c["fields"])
+    assert (field["causes"], field["drift"], field["origin"]) == (["catalog"], False, f"{PLACE}:1:20")
+    assert plan["commits"][field["origin"]]["id"] == sha
+    assert "not mapped, and enableMergeEntity is false" in field["note"]
+    committed.ok("-q", "apply", "--auto-approve")
+    committed.box.store.put_entity("service", {"identifier": other, "properties": {"note": "theirs"}})
+    assert fields(committed.plan()) == {(other, "properties.note"): ["drift"]}
 
 
 def test_after_a_limited_apply_the_causes_that_are_guessed_are_named(committed: Workspace) -> None:

@@ -157,6 +157,9 @@ class Then:
             raise CatalogError(error("PD100", "no such commit", detail=commit))
         return self.of
 
+    def lacking(self, _commit: str) -> str:
+        return ""
+
     def commits(self, _places: object, _since: str) -> Mapping[str, Commit]:
         return {}
 
