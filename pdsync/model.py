@@ -422,11 +422,38 @@ class Leaned:
         return self.problem is None
 
 
+@many(frozen=True, slots=True)
+class PageRead:
+    """One answer of a list, by which it is known when it comes again.
+
+    `body` is the digest of the answer, `records` that of the digests of its records; `ids` are theirs, in order.  The
+    rest is what the answer says of the list.
+    """
+
+    kind: str
+    body: bytes
+    ids: tuple[str, ...]
+    records: bytes
+    more: bool | None = None
+    total: int | None = None
+    following: str = ""
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PagesRead:
+    """The answers of lists that a snapshot was made of, and the private fields that were left in their records."""
+
+    private: tuple[str, ...] = ()
+    pages: tuple[PageRead, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What PagerDuty said at one moment; `taken_at` is RFC 3339 UTC, `source` the API it came from.
 
-    `leaned` are the lists that enrichments were taken from, whether a mapping lists them as well or not.
+    `leaned` are the lists that enrichments were taken from, whether a mapping lists them as well or not.  `read` are
+    the answers that all this was read from.
     """
 
     source: str
@@ -434,6 +461,7 @@ class Snapshot:
     collections: Mapping[Query, Collection]
     digest: str = ""
     leaned: Mapping[Query, Leaned] = field(default_factory=dict)
+    read: PagesRead = PagesRead()
 
 
 # --- desired and existing --------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from the records: the values of each enrichment, and why one is missing.  So a r
 again when a snapshot is saved, and never read for what has not changed.  In memory there is of a line its id, its place
 and the digest of its bytes.
 
-The checksum of a block of lines is over them with all that follows `r` replaced by its digest, so that every byte is
-hashed once.
+A block of lines has an index, lines of JSON as well: ids, the sizes of their bytes and the digests of them, some at a
+time.  So a file is opened without being read, and bytes that another process wrote are checked when they are read.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from hashlib import blake2b
 from typing import TYPE_CHECKING, overload
 
 import msgspec
 
+from pdsync.errors import StateError, error
 from pdsync.model import Record, raw_digest
 from pdsync.spool import Held, blocks
 
@@ -75,8 +75,10 @@ class Block:
         self._digests += digest
 
     def raw(self, number: int) -> bytes:
-        """The bytes of a line.  Raises `OSError`."""
-        return self.source.read(self._offsets[number], self._sizes[number])
+        """The bytes of a line.  Raises `OSError`, and `StateError` when they are not those that were put down."""
+        offset = self._offsets[number]
+        raw = self.source.read(offset, self._sizes[number])
+        return intact(raw, self.digest(number), self.source.whence(offset))
 
     def length(self, number: int) -> int:
         """How many they are."""
@@ -95,10 +97,12 @@ class Block:
         """How many bytes the lines have."""
         return sum(self._sizes) + sum(map(_head_size, self.ids)) + len(self.ids) * len(_END)
 
-    @property
-    def checksum(self) -> str:
+    def index(self) -> Iterator[bytes]:
         """As in the module's docstring."""
-        return _checksum((id_, self.digest(number)) for number, id_ in enumerate(self.ids))
+        for at in range(0, len(self), _AT_A_TIME):
+            to = at + _AT_A_TIME
+            digests = self._digests[at * _DIGEST : to * _DIGEST]
+            yield _encode(_Index(self.ids[at:to], self._sizes[at:to].tolist(), bytes(digests))) + b"\n"
 
     def lines(self) -> Iterator[bytes]:
         """The lines, in blocks of any size: as they stand, where they follow each other."""
@@ -144,25 +148,20 @@ class KeptRecords(Sequence[Record]):
     """The records of one collection, kept in a file.
 
     Args:
-        rows: the records as they were listed; of a file that is read, what reads them when they are needed.
+        rows: the records as they were listed.
         values: what each enrichment has for some of them, in the same order.
         unavailable: why others have none, by id.
     """
 
     def __init__(
         self,
-        rows: Block | Callable[[], Block],
+        rows: Block,
         values: Mapping[str, Block] | None = None,
         unavailable: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        self._given = rows
+        self.rows = rows
         self._values = values or {}
         self._unavailable = unavailable or {}
-
-    @cached_property
-    def rows(self) -> Block:
-        """The records as they were listed.  Raises what reading them raises."""
-        return self._given if isinstance(self._given, Block) else self._given()
 
     @cached_property
     def _at(self) -> dict[str, array[int]]:
@@ -219,7 +218,7 @@ class KeptRecords(Sequence[Record]):
     def doubted(self, reasons: Mapping[str, str]) -> KeptRecords:
         """The same, of which some enrichments are not to be believed: why, by name."""
         unavailable = {id_: {**reasons, **self._unavailable.get(id_, _NOTHING)} for id_ in self.rows.ids}
-        return KeptRecords(self._given, self._values, unavailable)
+        return KeptRecords(self.rows, self._values, unavailable)
 
     def bare(self) -> Iterator[tuple[str, bytes]]:
         """Each record as it was listed, by id."""
@@ -254,14 +253,19 @@ class LooseLines:
         """How many bytes the lines have."""
         return sum(map(len, self.lines()))
 
-    @property
-    def checksum(self) -> str:
+    def index(self) -> Iterator[bytes]:
         """As in the module's docstring."""
-        return _checksum((id_, raw_digest(one_line(raw))) for id_, raw in self._found())
+        told = [(id_, len(raw), raw_digest(raw)) for id_, raw in self._on_one_line()]
+        for at in range(0, len(told), _AT_A_TIME):
+            ids, sizes, digests = zip(*told[at : at + _AT_A_TIME], strict=True)
+            yield _encode(_Index(list(ids), list(sizes), b"".join(digests))) + b"\n"
 
     def lines(self) -> Iterator[bytes]:
         """The lines."""
-        return (line(id_, one_line(raw))[0] for id_, raw in self._found())
+        return (line(id_, raw)[0] for id_, raw in self._on_one_line())
+
+    def _on_one_line(self) -> Iterator[tuple[str, bytes]]:
+        return ((id_, one_line(raw)) for id_, raw in self._found())
 
 
 Lines = Block | LooseLines
@@ -309,33 +313,37 @@ class RecordWriter:
         return KeptRecords(self._rows, unavailable=self._unavailable)
 
 
-class _Line(msgspec.Struct):
-    id: str
-    r: msgspec.Raw
+class _Index(msgspec.Struct):
+    ids: list[str]
+    sizes: list[int]
+    digests: bytes
 
 
-_line = msgspec.json.Decoder(_Line)
+_index = msgspec.json.Decoder(_Index)
+_AT_A_TIME = 1000
 
 
-class Uneven(ValueError):
-    """A line is not in the form in which lines are written."""
+def read_index(source: Readable, start: int, found: Iterable[bytes]) -> Block:
+    """The block whose index this is, the first line of which stands at `start` of `source`.
 
-
-def read_block(source: Readable, start: int, found: Iterable[bytes]) -> Block:
-    """The lines in `found`, the first of which stands at `start` of `source`.
-
-    Raises `Uneven`, and `msgspec.DecodeError` for a line that is none.
+    Raises `ValueError` for an index that is none.
     """
     block = Block(source)
     for text in found:
-        read = _line.decode(text)
-        head = _head(read.id)
-        if not text.startswith(head) or not text.endswith(_END):
-            raise Uneven(f"the line of {read.id} is not as it was written")
-        end = len(text) - len(_END)
-        block.add(read.id, start + len(head), end - len(head), raw_digest(memoryview(text)[len(head) : end]))
-        start += len(text)
+        read = _index.decode(text)
+        for number, (id_, size) in enumerate(zip(read.ids, read.sizes, strict=True)):
+            start += _head_size(id_)
+            block.add(id_, start, size, read.digests[number * _DIGEST : (number + 1) * _DIGEST])
+            start += size + len(_END)
     return block
+
+
+def intact(raw: bytes, digest: bytes, name: str) -> bytes:
+    """The same bytes.  Raises `StateError` if they are from the file `name` and have another digest."""
+    if name and raw_digest(raw) != digest:
+        summary, hint = "a kept record is damaged", "remove the file: a snapshot can always be taken again"
+        raise StateError(error("PD513", summary, detail=f"{name}: it was edited, or its disk is failing", hint=hint))
+    return raw
 
 
 def read_reasons(block: Block) -> dict[str, Mapping[str, str]]:
@@ -348,13 +356,6 @@ def read_reasons(block: Block) -> dict[str, Mapping[str, str]]:
             told[raw] = msgspec.json.decode(raw, type=dict[str, str])
         found[id_] = told[raw]
     return found
-
-
-def _checksum(found: Iterable[tuple[str, bytes]]) -> str:
-    checksum = blake2b(digest_size=_DIGEST)
-    for id_, digest in found:
-        checksum.update(b"".join((_head(id_), digest, _END)))
-    return checksum.hexdigest()
 
 
 def _matched(ids: Sequence[str], some: Sequence[str]) -> array[int]:

@@ -12,6 +12,7 @@ from pdsync.completeness import doubts, judged, leans_on, noted, remembered, see
 from pdsync.errors import SourceError, StateError, error, warning
 from pdsync.kinds import KINDS, suggest
 from pdsync.lacking import NO_ENRICHMENT
+from pdsync.model import PagesRead
 from pdsync.privacy import Cleaner, still_whole
 from pdsync.recordfile import doubted
 from pdsync.sources import Reuse
@@ -19,7 +20,6 @@ from pdsync.sources import Reuse
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Collection as AbstractCollection
-    from datetime import timedelta
 
     from pdsync.completeness import Seen
     from pdsync.errors import Diagnostic
@@ -92,7 +92,13 @@ def merged(kept: Snapshot, taken: Snapshot) -> Snapshot:
     """A snapshot of some kinds laid over the one that is kept."""
     digest = hashlib.blake2b(f"{kept.digest}{taken.digest}".encode(), digest_size=16).hexdigest()
     collections, leaned = {**kept.collections, **taken.collections}, {**kept.leaned, **taken.leaned}
-    return replace(taken, collections=collections, leaned=leaned, digest=digest)
+    return replace(taken, collections=collections, leaned=leaned, digest=digest, read=_together(kept.read, taken.read))
+
+
+def _together(kept: PagesRead, taken: PagesRead) -> PagesRead:
+    """The answers of both; those that are kept only where the same was left in their records."""
+    found = {page.body: page for page in (*(kept.pages if kept.private == taken.private else ()), *taken.pages)}
+    return PagesRead(taken.private, tuple(found.values()))
 
 
 def queries(catalog: Catalog, kinds: AbstractCollection[str] = ()) -> list[Query]:
@@ -122,34 +128,21 @@ def kind_of(catalog: Catalog, spelling: str, besides: AbstractCollection[str] = 
 
 
 def _reuse(catalog: Catalog, store: StateStore, wanted: Sequence[Query], how: Fetching) -> Reuse:
-    """What of the kept snapshot need not be read again; only the collections that matter are loaded."""
-    age = None if how.full else catalog.project.settled_after
-    whole = {query.kind for query in wanted if _records_may_be(query, age)}
-    kinds = whole | {query.kind for query in wanted if _values_may_be(query)}
-    kept = _kept(store, kinds, kinds - whole) if kinds else None
+    """What of the kept snapshot need not be read again."""
+    kept = _kept(store, {query.kind for query in wanted})
     if kept is None:
         return Reuse()
+    age = None if how.full else catalog.project.settled_after
     readings = 1 + max((each.since_full for each in kept.collections.values()), default=0)
     settled_after = age if readings < catalog.project.full_every else None
-    return Reuse(still_whole(kept, catalog.rules), how.refresh_analytics, settled_after)
+    whole = still_whole(kept, catalog.rules)
+    return Reuse(replace(whole, read=PagesRead()) if how.full else whole, how.refresh_analytics, settled_after)
 
 
-def _records_may_be(query: Query, age: timedelta | None) -> bool:
-    """Whether records of a query may be taken over."""
-    row = KINDS[query.kind]
-    return row.daily or (row.settled is not None and age is not None)
-
-
-def _values_may_be(query: Query) -> bool:
-    """Whether values of an enrichment may be."""
-    names = {name for name, _ in query.enrich}
-    return any(each.daily and each.name in names for each in KINDS[query.kind].enrichments)
-
-
-def _kept(store: StateStore, kinds: AbstractCollection[str], values_alone: AbstractCollection[str]) -> Snapshot | None:
+def _kept(store: StateStore, kinds: AbstractCollection[str]) -> Snapshot | None:
     """The last snapshot of some kinds; one that cannot be read is of no use, and will be replaced."""
     try:
-        return store.load_snapshot(kinds, values_alone)
+        return store.load_snapshot(kinds)
     except StateError:
         return None
 

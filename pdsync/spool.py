@@ -46,6 +46,10 @@ class Readable(Protocol):
         """`size` bytes from `offset`; fewer where they end before."""
         ...
 
+    def whence(self, offset: int) -> str:
+        """The file that another process wrote what stands there into; empty where this one did."""
+        ...
+
 
 class Held:
     """Bytes in memory, as a `Readable`."""
@@ -57,6 +61,23 @@ class Held:
     def read(self, offset: int, size: int) -> bytes:
         """See `Readable.read`."""
         return self._data[offset : offset + size]
+
+    def whence(self, offset: int) -> str:  # noqa: ARG002
+        """See `Readable.whence`."""
+        return ""
+
+
+class Found:
+    """What another process wrote into the file `name`, as a `Readable`: it is to be checked before it is believed."""
+
+    def __init__(self, source: Readable, name: str) -> None:
+        self.read = source.read
+        self.size = source.size
+        self._name = name
+
+    def whence(self, offset: int) -> str:  # noqa: ARG002
+        """See `Readable.whence`."""
+        return self._name
 
 
 class OpenFile:
@@ -92,6 +113,10 @@ class OpenFile:
             os.lseek(self._handle, offset, os.SEEK_SET)
             return os.read(self._handle, size)
 
+    def whence(self, offset: int) -> str:  # noqa: ARG002
+        """See `Readable.whence`."""
+        return ""
+
 
 def open_file(path: Path) -> Readable:
     """What is under a path; a pipe is read at once.  Raises `OSError`."""
@@ -102,13 +127,15 @@ class Spool(OpenFile):
     """A temporary file that grows.  One thread appends; what was appended may be read by all.
 
     It is made in `folder` (the nearest one above that there is), or where the system keeps temporary files if none is
-    given or nothing can be made there: that may be in memory.  With a `veil` of its own it cannot be read there.
+    given or nothing can be made there: that may be in memory.  With a `veil` of its own it cannot be read there.  It
+    may go on from a `base`, whose bytes then stand before its own, where they are.
     """
 
-    def __init__(self, folder: Path | None = None, veil: Veil | None = None) -> None:
+    def __init__(self, folder: Path | None = None, veil: Veil | None = None, base: Readable | None = None) -> None:
         super().__init__(_temporary(folder))
+        self.base = base
+        self._begun = self._written = self.size = base.size if base else 0
         self._veil = veil
-        self._written = 0
         self._waiting = bytearray()
 
     def append(self, data: bytes) -> int:
@@ -122,9 +149,15 @@ class Spool(OpenFile):
 
     def read(self, offset: int, size: int) -> bytes:
         """See `Readable.read`."""
+        if self.base and offset < self._begun:
+            return self.base.read(offset, min(size, self._begun - offset))
         if offset + size > self._written and self._waiting:
             self.flush()
         return super().read(offset, size)
+
+    def whence(self, offset: int) -> str:
+        """See `Readable.whence`."""
+        return self.base.whence(offset) if self.base and offset < self._begun else ""
 
     def flush(self) -> None:
         """Write what is waiting: needed before other threads read.  Raises `StateError` when there is no room."""
@@ -132,7 +165,7 @@ class Spool(OpenFile):
         left = memoryview(self._veil(self._written, bytes(data)) if self._veil else data)
         try:
             with self._turn:
-                os.lseek(self._handle, self._written, os.SEEK_SET)
+                os.lseek(self._handle, self._written - self._begun, os.SEEK_SET)
                 while left:
                     done = os.write(self._handle, left)
                     left = left[done:]
@@ -141,7 +174,7 @@ class Spool(OpenFile):
             raise _no_room(problem) from problem
 
     def _read(self, offset: int, size: int) -> bytes:
-        data = super()._read(offset, size)
+        data = super()._read(offset - self._begun, size)
         return self._veil(offset, data) if self._veil else data
 
 
@@ -152,9 +185,9 @@ class Aside:
     folder: Path | None = None
     veil: Callable[[], Veil] | None = None
 
-    def spool(self) -> Spool:
-        """A new temporary file."""
-        return Spool(self.folder, self.veil() if self.veil else None)
+    def spool(self, base: Readable | None = None) -> Spool:
+        """A new temporary file, which goes on from another one if that is given."""
+        return Spool(self.folder, self.veil() if self.veil else None, base)
 
 
 NOWHERE = Aside()

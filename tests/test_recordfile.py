@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pdsync.errors import StateError
 from pdsync.model import Collection, Query, Record, raw_digest
-from pdsync.recordfile import Block, KeptRecords, RecordWriter, Uneven, blocks_of, line, read_block, splice
-from pdsync.spool import Held, Spool, lines
+from pdsync.recordfile import Block, KeptRecords, RecordWriter, blocks_of, line, read_index, splice
+from pdsync.spool import Found, Held, Spool
 from tests.state.strategies import RECORDS, records
 
 COLLECTIONS = st.lists(records(4), max_size=3)
@@ -58,15 +59,45 @@ def test_kept_records_are_the_records(collections: list[list[Record]]) -> None:
 @settings(max_examples=50)
 @given(COLLECTIONS)
 def test_written_by_either_way_lines_are_the_same(collections: list[list[Record]]) -> None:
-    """From a spool or from memory: the same bytes, size and checksum; and reading them gives the same again."""
+    """From a spool or from memory: the same bytes, size and index; and what has that index gives the same again."""
     spool = Spool()
     for some in collections:
         for (name, one), (also, other) in zip(blocks_of(kept(some, spool)), blocks_of(some), strict=True):
-            text = b"".join(one.lines())
+            text, index = b"".join(one.lines()), list(one.index())
             assert (name, text) == (also, b"".join(other.lines()))
-            assert (len(one), one.size, one.checksum) == (len(other), other.size, other.checksum)
-            again = read_block(Held(b"--" + text), 2, lines(Held(text)))
-            assert (b"".join(again.lines()), again.size, again.checksum) == (text, one.size, one.checksum)
+            assert (len(one), one.size, index) == (len(other), other.size, list(other.index()))
+            again = read_index(Held(b"--" + text), 2, index)
+            assert (b"".join(again.lines()), again.size, list(again.index())) == (text, one.size, index)
+
+
+@given(records(6, least=1), records(6), st.data())
+def test_a_spool_goes_on_from_a_file(old: list[Record], new: list[Record], data: st.DataObject) -> None:
+    """Records of a file and records put down since stand in one block, in any order, each where it was written."""
+    (_, before), _ = blocks_of(old)
+    text = b"".join(before.lines())
+    base = Found(Held(text), "old.jsonl")
+    found = read_index(base, 0, before.index())
+    spool = Spool(base=base)
+    fresh = kept(new, spool).rows
+    choice = data.draw(st.permutations([(found, n) for n in range(len(old))] + [(fresh, n) for n in range(len(new))]))
+    made = Block(spool)
+    for block, n in choice:
+        made.add(block.ids[n], block.offset(n), block.length(n), block.digest(n))
+    assert [made.raw(n) for n in range(len(made))] == [block.raw(n) for block, n in choice]
+    assert b"".join(made.lines()) == b"".join(line(block.ids[n], block.raw(n))[0] for block, n in choice)
+
+
+@given(records(4, least=1), st.data())
+def test_what_another_process_wrote_is_checked(some: list[Record], data: st.DataObject) -> None:
+    """A record that was changed in its file is not read; what this process put down itself is not looked at twice."""
+    (_, before), _ = blocks_of(some)
+    text, at = bytearray(b"".join(before.lines())), data.draw(st.integers(0, len(some) - 1))
+    place = read_index(Held(bytes(text)), 0, before.index()).offset(at)
+    text[place] ^= 1
+    spoilt = read_index(Found(Held(bytes(text)), "old.jsonl"), 0, before.index())
+    with pytest.raises(StateError, match=r"old\.jsonl"):
+        spoilt.raw(at)
+    assert [spoilt.raw(n) for n in range(len(some)) if n != at] == [r.raw for n, r in enumerate(some) if n != at]
 
 
 @settings(max_examples=100)
@@ -103,18 +134,18 @@ def test_a_record_in_pieces_is_its_bytes_with_the_values(ids: list[str], data: s
 
 @settings(max_examples=50)
 @given(records(4, least=1), st.data())
-def test_another_record_is_another_checksum(some: list[Record], data: st.DataObject) -> None:
+def test_another_record_is_another_index(some: list[Record], data: st.DataObject) -> None:
     """Id, bytes and reasons count, and so does the order."""
 
-    def checksums(found: list[Record]) -> list[str]:
-        return [block.checksum for _, block in blocks_of(found)]
+    def indexes(found: list[Record]) -> list[bytes]:
+        return [b"".join(block.index()) for _, block in blocks_of(found)]
 
     number = data.draw(st.integers(0, len(some) - 1))
     old = some[number]
     new = data.draw(RECORDS.filter(lambda record: record.id not in {each.id for each in some} - {old.id}))
     others = [*some[:number], new, *some[number + 1 :]]
-    assert (checksums(some) == checksums(others)) == (old == new)
-    assert (checksums(some[::-1]) == checksums(some)) == (some[::-1] == some)
+    assert (indexes(some) == indexes(others)) == (old == new)
+    assert (indexes(some[::-1]) == indexes(some)) == (some[::-1] == some)
 
 
 def test_a_place_outside_is_none() -> None:
@@ -126,17 +157,11 @@ def test_a_place_outside_is_none() -> None:
     assert found != "a"
 
 
-@pytest.mark.parametrize("text", [b'{"r":1,"id":"a"}\n', b'{"id": "a","r":1}\n', b'{"id":"a","r":1}'])
-def test_a_line_in_another_form_is_named(text: bytes) -> None:
-    """Its record could not be found by its place."""
-    with pytest.raises(Uneven, match="line of a"):
-        read_block(Held(text), 0, [text])
-
-
-def test_a_line_that_is_none_is_refused() -> None:
-    """As the decoder says."""
-    with pytest.raises(msgspec.DecodeError):
-        read_block(Held(b"{"), 0, [b"{"])
+@pytest.mark.parametrize("text", [b"{", b'{"ids":["a"],"sizes":[],"digests":""}', b'{"ids":[],"sizes":[]}'])
+def test_an_index_that_is_none_is_refused(text: bytes) -> None:
+    """Whatever is wrong with it."""
+    with pytest.raises(ValueError, match=r".+"):
+        read_index(Held(b""), 0, [text])
 
 
 def test_a_collection_of_kept_records_can_be_changed_around_them() -> None:

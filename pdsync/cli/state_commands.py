@@ -162,11 +162,13 @@ def push(options: Options, *, file: Path, allowed: tuple[str, ...]) -> int:
 def check(options: Options) -> int:
     """Read everything and say whether it is whole."""
     from pdsync.state.audit import audit
+    from pdsync.state.snapshot_file import read_through
 
     session = Session(options)
     store = session.store
     ledger = store.load()
-    snapshot = store.load_snapshot()
+    if snapshot := store.load_snapshot():
+        read_through(snapshot)
     unfinished = store.unfinished()
     kept = f"serial {ledger.serial}, {len(ledger.entities)} entities, checksum matches" if ledger.serial else "none yet"
     click.echo(f"ledger    {kept}")

@@ -1,11 +1,14 @@
 """The snapshot as a file: a header with the queries, then lines with PagerDuty's own bytes.
 
-    {"format":"pdsync-snapshot","version":4,"source":...,"taken_at":...,"digest":...,"collections":[...],"leaned":[...]}
+    {"format":"pdsync-snapshot","version":5,"source":...,"taken_at":...,"digest":...,"collections":[...],"leaned":[...]}
+    {"digests":...,"ids":["PX1",...],"sizes":[...]}
     {"id":"PX1","r":{...}}
 
 The lines of a collection (`pdsync.recordfile`) stand together, in the order of the header: first those of its records,
-then those of the values of each enrichment, then why others are missing.  The header has for each of these blocks its
-name, the number of lines, their size and their checksum.  Records are neither parsed nor held on the way in or out.
+then those of the values of each enrichment, then why others are missing; before each of these blocks stands its index.
+The header has for each its name, the number of lines, the sizes of index and lines, and the checksum of the index.
+Last come the answers of lists that all this was read from, one a line.  Records are neither parsed nor held on the way
+in or out, nor read when the file is opened.
 
 Up to version 3 the values of enrichments stood in the records, and a line had the reasons as `u`.  Versions 1 and 2 had
 one checksum for all lines, and in each line the index `c` of its collection; version 1 knew less of a collection.
@@ -13,9 +16,8 @@ one checksum for all lines, and in each line the index `c` of its collection; ve
 
 from __future__ import annotations
 
-from functools import partial
 from hashlib import blake2b
-from itertools import accumulate, compress, groupby, islice
+from itertools import accumulate, chain, compress, groupby, islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,18 +25,18 @@ import orjson
 
 from pdsync.completeness import SUSPICIOUS, Seen
 from pdsync.errors import Diagnostic
-from pdsync.model import Collection, Leaned, Query, Record, Snapshot
+from pdsync.model import Collection, Leaned, PageRead, PagesRead, Query, Record, Snapshot
 from pdsync.recordfile import (
     RECORDS,
     UNAVAILABLE,
     KeptRecords,
     RecordWriter,
     blocks_of,
-    read_block,
+    read_index,
     read_reasons,
 )
 from pdsync.sealing import unsealed_view
-from pdsync.spool import Held, Spool, blocks, lines, open_file
+from pdsync.spool import Found, Held, Spool, blocks, lines, open_file
 from pdsync.state.header import CUT, damage, damaged, read_header
 
 if TYPE_CHECKING:
@@ -42,38 +44,57 @@ if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
     from pathlib import Path
 
-    from pdsync.recordfile import Block
+    from pdsync.recordfile import Block, Lines
     from pdsync.sealing import Keyring
     from pdsync.spool import Readable
 
 FORMAT = "pdsync-snapshot"
-VERSION = 4
+VERSION = 5
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_page = msgspec.json.Decoder(PageRead)
 
 
 def dump_snapshot(snapshot: Snapshot) -> Iterator[bytes]:
     """The snapshot's lines, collections in the order of their queries, in blocks of any size."""
     collections = [snapshot.collections[query] for query in sorted(snapshot.collections, key=_order)]
+    blocks = [[_Written(*each) for each in blocks_of(collection.records)] for collection in collections]
+    pages = b"".join(_encode(page) + b"\n" for page in snapshot.read.pages)
     header = {
         "format": FORMAT,
         "version": VERSION,
         "source": snapshot.source,
         "taken_at": snapshot.taken_at,
         "digest": snapshot.digest,
-        "collections": [_head(collection) for collection in collections],
+        "collections": [_head(*each) for each in zip(collections, blocks, strict=True)],
         "leaned": [msgspec.to_builtins(snapshot.leaned[query]) for query in sorted(snapshot.leaned, key=_order)],
+        "read": {"private": snapshot.read.private, "size": len(pages), "checksum": _checksum(pages)},
     }
     yield orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
-    for collection in collections:
-        for _, block in blocks_of(collection.records):
-            yield from block.lines()
+    for block in chain.from_iterable(blocks):
+        yield block.index
+        yield from block.lines()
+    yield pages
 
 
-def _head(collection: Collection) -> dict[str, Any]:
-    blocks = [[name, len(block), block.size, block.checksum] for name, block in blocks_of(collection.records)]
+class _Written:
+    """A block of lines with its index."""
+
+    def __init__(self, name: str, block: Lines) -> None:
+        self.index = b"".join(block.index())
+        self.told = [name, len(block), len(self.index), block.size, _checksum(self.index)]
+        self.lines = block.lines
+
+
+def _checksum(data: bytes) -> str:
+    return blake2b(data, digest_size=16).hexdigest()
+
+
+def _head(collection: Collection, blocks: Sequence[_Written]) -> dict[str, Any]:
     return {
         "query": msgspec.to_builtins(collection.query),
-        "count": blocks[0][1],
-        "blocks": blocks,
+        "count": len(collection.records),
+        "blocks": [block.told for block in blocks],
         "problem": msgspec.to_builtins(collection.problem),
         "notes": msgspec.to_builtins(collection.notes),
         "believed": collection.believed,
@@ -101,17 +122,11 @@ def open_snapshot(path: Path, keyring: Keyring | None = None) -> Snapshot:
         raise damaged(str(path), f"it cannot be read: {e.strerror or e}") from e
 
 
-def read_snapshot(
-    source: Readable,
-    name: str,
-    kinds: AbstractCollection[str] | None = None,
-    later: AbstractCollection[str] = (),
-) -> Snapshot:
+def read_snapshot(source: Readable, name: str, kinds: AbstractCollection[str] | None = None) -> Snapshot:
     """Read a snapshot, of some kinds only if they are named; its records stay in `source`.
 
-    Of the kinds in `later` only what is there of enrichments is read, until somebody looks at the records.
-
-    Raises `StateError` when that is not a whole snapshot of a version known here, which may be late for those.
+    Raises `StateError` when that is not a whole snapshot of a version known here; whether each record is as it was
+    written turns out when it is read.
     """
     head = next(lines(source), b"")
     header = read_header(head, name, form=FORMAT, versions=tuple(_READERS))
@@ -120,47 +135,65 @@ def read_snapshot(
         wanted = [kinds is None or each["query"]["kind"] in kinds for each in heads]
         records = _READERS[header["version"]](source, len(head), header, wanted, name)
         found = list(zip(compress(heads, wanted), records, strict=True))
-        for each, kept in found:
-            if each["query"]["kind"] not in later:
-                len(kept)
         return Snapshot(
             source=header["source"],
             taken_at=header["taken_at"],
             collections={collection.query: collection for collection in (_collection(*each) for each in found)},
             digest=header["digest"],
             leaned={each.query: each for each in map(_leaned, header.get("leaned", ()))},
+            read=_pages(source, header.get("read"), name),
         )
+
+
+def read_through(snapshot: Snapshot) -> None:
+    """Read all records.  Raises `StateError` when one of them is not as it was written."""
+    for collection in snapshot.collections.values():
+        for record in collection.records:
+            len(record.raw)
 
 
 def _records(
     source: Readable, start: int, header: Mapping[str, Any], wanted: Iterable[bool], name: str
 ) -> Iterator[KeptRecords]:
-    """The records of the wanted collections.  Raises `StateError` when they are not those that were written."""
-    for head, is_wanted in zip(header["collections"], wanted, strict=True):
-        sizes = [size for _, _, size, _ in head["blocks"]]
-        *starts, end = accumulate(sizes, initial=start)
-        if end > source.size:
-            raise damaged(name, CUT)
+    """The records of the wanted collections.  Raises `StateError` when the file is not as long as it was."""
+    heads = header["collections"]
+    *starts, end = accumulate((_size(told) for head in heads for told in head["blocks"]), initial=start)
+    if end + header["read"]["size"] != source.size:
+        raise damaged(name, "it is not as long as its header says")
+    file, places = Found(source, name), iter(starts)
+    for head, is_wanted in zip(heads, wanted, strict=True):
+        told = list(zip(head["blocks"], places, strict=False))
         if is_wanted:
-            found = {
-                each[0]: partial(_block, source, at, each, name)
-                for at, each in zip(starts, head["blocks"], strict=True)
-            }
+            found = {each[0]: _block(file, at, each, name) for each, at in told}
             rows, reasons = found.pop(RECORDS), found.pop(UNAVAILABLE)
-            yield KeptRecords(rows, {each: block() for each, block in found.items()}, read_reasons(reasons()))
-        start = end
-    if start < source.size:
-        raise damaged(name, "there is more in it than its header says")
+            yield KeptRecords(rows, found, read_reasons(reasons))
+
+
+def _size(told: Sequence[Any]) -> int:
+    _, _, index, lines, _ = told
+    return int(index + lines)
 
 
 def _block(source: Readable, start: int, told: Sequence[Any], name: str) -> Block:
     """A block of lines, as the header tells of it.  Raises `StateError` when it is another one."""
-    _, count, size, checksum = told
-    with damage(name):
-        block = read_block(source, start, islice(lines(source, start), count))
-    if (len(block), block.size, block.checksum) != (count, size, checksum):
+    _, count, index, size, checksum = told
+    text = source.read(start, index)
+    if _checksum(text) != checksum:
+        raise damaged(name, CUT)
+    block = read_index(source, start + index, text.splitlines())
+    if (len(block), block.size) != (count, size):
         raise damaged(name, CUT)
     return block
+
+
+def _pages(source: Readable, told: Mapping[str, Any] | None, name: str) -> PagesRead:
+    """The answers of lists that it was read from; none in older versions."""
+    if told is None:
+        return PagesRead()
+    text = source.read(source.size - told["size"], told["size"])
+    if _checksum(text) != told["checksum"]:
+        raise damaged(name, CUT)
+    return PagesRead(tuple(told["private"]), tuple(map(_page.decode, text.splitlines())))
 
 
 class _OldLine(msgspec.Struct):

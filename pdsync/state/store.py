@@ -350,13 +350,10 @@ class StateStore:
                 return _unsaved(problem, f"what it should hold is in {path}", f"`pdsync state push {path}`")
         return _unsaved(problem, f"there was no room for it anywhere; its journal is in {self.journals}", "")
 
-    def load_snapshot(self, kinds: Collection[str] | None = None, later: Collection[str] = ()) -> Snapshot | None:
-        """The last snapshot, of some kinds only if they are named; None when there is none.
-
-        Of the kinds in `later`, records are read when somebody looks at them, and may turn out to be damaged then.
-        """
+    def load_snapshot(self, kinds: Collection[str] | None = None) -> Snapshot | None:
+        """The last snapshot, of some kinds only if they are named; None when there is none."""
         held = self.snapshots.open(SNAPSHOT)
-        return read_snapshot(held, f"{self.snapshots.url}/{SNAPSHOT}", kinds, later) if held else None
+        return read_snapshot(held, f"{self.snapshots.url}/{SNAPSHOT}", kinds) if held else None
 
     def last_counts(self) -> dict[Query, Seen]:
         """What the last snapshot had of every query, by its header alone."""

@@ -290,6 +290,7 @@ def _walked(count: int, moves: Sequence[tuple[Any, ...] | None], *, counted: boo
 
 @settings(max_examples=300)
 @example(moves=[None, ("move", 0, 60), ("cut", 0)], count=61, counted=False)
+@example(moves=[None, ("cut", 0), ("move", 25, 0)], count=41, counted=False)
 @given(st.lists(st.none() | _CHANGE, max_size=12), _PLACE, st.booleans())
 def test_a_quiet_walk_has_seen_everything(moves: list[tuple[Any, ...] | None], count: int, counted: bool) -> None:
     """One change between any two pages: a walk that calls itself quiet lacks nothing that was there all the time."""

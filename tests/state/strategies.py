@@ -6,7 +6,18 @@ import msgspec
 from hypothesis import strategies as st
 
 from pdsync.errors import Diagnostic, Origin, Severity
-from pdsync.model import Collection, EntityKey, Ledger, LedgerEntry, Query, Record, RunNote, Snapshot
+from pdsync.model import (
+    Collection,
+    EntityKey,
+    Ledger,
+    LedgerEntry,
+    PageRead,
+    PagesRead,
+    Query,
+    Record,
+    RunNote,
+    Snapshot,
+)
 
 TEXT = st.text(max_size=12)
 """Any characters but surrogates: line separators, controls and quotes too."""
@@ -71,6 +82,19 @@ def records(most: int, least: int = 0) -> st.SearchStrategy[list[Record]]:
     return st.lists(RECORDS, min_size=least, max_size=most, unique_by=lambda record: record.id)
 
 
+PAGES = st.builds(
+    PageRead,
+    kind=TEXT,
+    body=st.binary(max_size=4),
+    ids=st.lists(TEXT, max_size=3).map(tuple),
+    records=st.binary(max_size=4),
+    more=st.none() | st.booleans(),
+    total=st.none() | st.integers(0, 9),
+    following=TEXT,
+    limit=st.none() | st.integers(0, 9),
+)
+
+
 @st.composite
 def snapshots(draw: st.DrawFn) -> Snapshot:
     collections = {
@@ -84,4 +108,5 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         )
         for query in draw(st.lists(QUERIES, unique=True, max_size=3))
     }
-    return Snapshot(draw(TEXT), draw(TEXT), collections, draw(TEXT))
+    read = PagesRead(tuple(draw(st.lists(TEXT, max_size=2))), tuple(draw(st.lists(PAGES, max_size=2))))
+    return Snapshot(draw(TEXT), draw(TEXT), collections, draw(TEXT), read=read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -10,7 +11,7 @@ from hypothesis import given
 
 from pdsync.errors import StateError, error
 from pdsync.model import Collection, Query, Record, Snapshot
-from pdsync.state.snapshot_file import dump_snapshot, open_snapshot, parse_counts, parse_snapshot
+from pdsync.state.snapshot_file import dump_snapshot, open_snapshot, parse_counts, parse_snapshot, read_through
 from tests.state.strategies import snapshots
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "state"
@@ -34,7 +35,7 @@ def dumped(snapshot: Snapshot) -> bytes:
 
 def refusal(data: bytes) -> str:
     with pytest.raises(StateError) as caught:
-        parse_snapshot(data, "state/snapshot.jsonl")
+        read_through(parse_snapshot(data, "state/snapshot.jsonl"))
     assert "state/snapshot.jsonl" in str(caught.value)
     return caught.value.diagnostics[0].code
 
@@ -49,14 +50,15 @@ def test_round_trip(snapshot: Snapshot) -> None:
 def test_equal_snapshots_are_equal_bytes(snapshot: Snapshot) -> None:
     """The order in which queries were fetched does not show."""
     backwards = dict(reversed(list(snapshot.collections.items())))
-    other = Snapshot(snapshot.source, snapshot.taken_at, backwards, snapshot.digest)
+    other = replace(snapshot, collections=backwards)
     assert dumped(snapshot) == dumped(other)
 
 
 def test_a_record_is_a_line() -> None:
     """Below the header stands one record a line, with PagerDuty's bytes untouched; then why it lacks something."""
     _, *lines = dumped(SMALL).splitlines()
-    assert lines == [b'{"id":"PX1","r":{"id":"PX1","n":1.0}}', b'{"id":"PX1","r":{"__analytics":"quota"}}']
+    assert lines[1::2] == [b'{"id":"PX1","r":{"id":"PX1","n":1.0}}', b'{"id":"PX1","r":{"__analytics":"quota"}}']
+    assert [orjson.loads(index)["ids"] for index in lines[::2]] == [["PX1"], ["PX1"]]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
@@ -66,7 +68,7 @@ def test_indented_records_are_put_on_one_line(end: bytes) -> None:
     whole = Snapshot("pd", "t", {Query("services"): Collection(Query("services"), (pretty,))})
     data = dumped(whole)
     (record,) = parse_snapshot(data, "s").collections[Query("services")].records
-    assert (data.count(b"\n"), orjson.loads(record.raw)) == (2, {"id": "PX1", "name": "a\nb"})
+    assert (data.count(b"\n"), orjson.loads(record.raw)) == (3, {"id": "PX1", "name": "a\nb"})
 
 
 def test_any_cut_is_refused() -> None:
@@ -77,12 +79,12 @@ def test_any_cut_is_refused() -> None:
 
 def test_an_edited_record_is_refused() -> None:
     """A record that was changed in the file does not pass."""
-    assert refusal(dumped(SMALL).replace(b'"n":1.0', b'"n":2.0')) == "PD501"
+    assert refusal(dumped(SMALL).replace(b'"n":1.0', b'"n":2.0')) == "PD513"
 
 
 def test_a_newer_version_is_refused() -> None:
     """A snapshot of a newer format is named as that."""
-    assert refusal(dumped(SMALL).replace(b'"version":4', b'"version":5')) == "PD502"
+    assert refusal(dumped(SMALL).replace(b'"version":5', b'"version":6')) == "PD502"
 
 
 def test_a_ledger_is_no_snapshot() -> None:

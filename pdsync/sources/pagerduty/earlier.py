@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pdsync.kinds import KINDS, Kind, Settled, Window, window_start
+from pdsync.model import PagesRead
 from pdsync.recordfile import Block, KeptRecords
 from pdsync.sources.pagerduty.listing import Lister, Listing, Tally, counted
 from pdsync.sources.pagerduty.moments import Params, Span, moment, span_of, unbounded
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pdsync.model import Collection, Query, Record
     from pdsync.sources import Reuse
     from pdsync.sources.pagerduty.listing import Asker, ListKey
+    from pdsync.spool import Readable
 
 A_DAY = timedelta(hours=24)
 """Analytics are worked out once a day (PagerDuty REST API, Analytics), so they are read once a day."""
@@ -51,13 +53,24 @@ class Earlier:
 
     def __init__(self, reuse: Reuse, source: str, now: datetime) -> None:
         self._snapshot = reuse.snapshot if reuse.snapshot and reuse.snapshot.source == source else None
+        self.file = _file(self._collections()) if self._snapshot else None
         self.refresh = reuse.refresh_analytics  # what is of today is of use only where it cannot be read again
         self.settled_after = reuse.settled_after
         self.now = now
 
-    def _collections(self, kind: str) -> list[Collection]:
+    def _collections(self, kind: str = "") -> list[Collection]:
         found = self._snapshot.collections.values() if self._snapshot else ()
-        return [collection for collection in found if collection.query.kind == kind]
+        return [collection for collection in found if kind in ("", collection.query.kind)]
+
+    @property
+    def read(self) -> PagesRead:
+        """The answers that it was read from."""
+        return self._snapshot.read if self._snapshot else PagesRead()
+
+    def listed(self, kind: str, shelf: Shelf) -> list[Rows]:
+        """The records of a kind, by list, that stand in the file which a shelf goes on from."""
+        found = [each.records for each in self._collections(kind)]
+        return [rows_of(each.rows, shelf) for each in found if isinstance(each, KeptRecords)] if self.file else []
 
     @property
     def taken_at(self) -> datetime | None:
@@ -81,7 +94,7 @@ class Earlier:
         for collection in self._collections(kind) if ids else ():
             read_at = self._read_at(collection, name)
             if (name, argument) in collection.query.enrich and self._is_of_today(read_at):
-                values = values.and_missing(self._values(collection, name, ids))
+                values = values.and_missing(self._values(collection, name, ids, shelf))
                 oldest = min(filter(None, (oldest, read_at)))
         return Known(values, oldest if values else "")
 
@@ -90,12 +103,13 @@ class Earlier:
         values = shelf.rows()
         for collection in self._collections(kind) if ids else ():
             if (name, argument) in collection.query.enrich:
-                values = values.and_missing(self._values(collection, name, ids))
+                values = values.and_missing(self._values(collection, name, ids, shelf))
         return values
 
-    def _values(self, collection: Collection, name: str, ids: AbstractCollection[str]) -> Rows:
+    def _values(self, collection: Collection, name: str, ids: AbstractCollection[str], shelf: Shelf) -> Rows:
         records = collection.records
-        found = rows_of(records.values(name) if isinstance(records, KeptRecords) else Block(Held(b"")))
+        block = records.values(name) if isinstance(records, KeptRecords) else Block(Held(b""))
+        found = rows_of(block, shelf if block.source is self.file else Shelf(block.source))
         return found.only(id_ for id_ in found if id_ in ids)
 
     def whole(self, query: Query) -> Collection | None:
@@ -191,6 +205,12 @@ def _wish(key: ListKey) -> frozenset[str] | None:
     assert settled is not None
     wishes = zip(local_filters(key[0]).values(), box_of(key), strict=True)
     return next(values for field, values in wishes if field == settled.field)
+
+
+def _file(collections: Iterable[Collection]) -> Readable | None:
+    """The one file that records of an earlier snapshot stand in; None when there are several."""
+    found = [each.records.rows.source for each in collections if isinstance(each.records, KeptRecords)]
+    return found[0] if found and all(each is found[0] for each in found) else None
 
 
 class SettledReader:

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from pdsync.sources.pagerduty.shelf import Kept, Shelf
     from pdsync.transport import Reply
 
+_A_PART = REACH * 3 // 4
+"""How many rows a slice shall have, about: those that have more than can be reached are cut once more."""
+
 _SHORTEST_SLICE = timedelta(seconds=2)
 _LOOK_BACK = (30, 90, 365, 3 * 365)
 """Days within which the beginning of a list that cannot be sorted is looked for, before ten years are taken."""
@@ -181,10 +184,14 @@ class Lister:
     async def _page(self, *extra: tuple[str, str]) -> Page:
         """A page; one that cannot be understood, as if it broke off on its way, is asked for once more."""
         try:
-            page = self._place.reader.read(await self._answer(extra))
+            return self._put(await self._answer(extra))
         except Malformed:
-            page = self._place.reader.read(await self._answer(extra))
-        return page.put_on(self._shelf)
+            return self._put(await self._answer(extra))
+
+    def _put(self, content: bytes) -> Page:
+        """The page in an answer; one that belongs to a parent is not known again, as its records are told of it."""
+        reader = self._place.reader
+        return reader.read(content).put_on(self._shelf) if self._kind.parents else self._shelf.page(reader, content)
 
     async def _answer(self, extra: Params) -> bytes:
         kind, path, headers = self._kind, self._place.path, dict(self._kind.headers)
@@ -407,7 +414,8 @@ class Lister:
         """A list cut by time into parts that are read on their own, cut again where needed."""
         if first and span.width < _SHORTEST_SLICE:
             return await self._out_of_reach(first)
-        parts = span.cut(timedelta(days=window.widest_days))
+        least = max(2, -(-(first.total or 0) // _A_PART)) if first else 2
+        parts = span.cut(timedelta(days=window.widest_days), least)
         whole = self._joined(await together(self._within(window, part).read(now) for part in parts))
         if first and first.total and not whole.problem and not self._adds_up(len(whole.records), first.total):
             return replace(whole, problem=moved(self._kind, len(whole.records), first.total))

@@ -50,6 +50,16 @@ def _as_json(text: str, type_: str) -> Json:
     return int(text) if type_ == "number" else text
 
 
+_STEPS = tuple(timedelta(seconds=each) for each in (86_400, 21_600, 3_600, 600, 60, 10, 1))
+"""What times at which stretches are cut are rounded to; a second at least, as finer times are not sent."""
+
+_ZERO = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def _floor(at: datetime, step: timedelta) -> datetime:
+    return at - (at - _ZERO) % step
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A stretch of time."""
@@ -62,12 +72,17 @@ class Span:
         """How long it is."""
         return self.until - self.since
 
-    def cut(self, widest: timedelta) -> list[Span]:
-        """Parts of at most `widest` that touch each other, at least two."""
-        count = max(2, -(-self.width // widest))
-        edges = [self.since + self.width * number / count for number in range(count)]
-        # Whole seconds: finer ones are not sent, and parts must not leave a gap.
-        edges = [self.since, *(edge.replace(microsecond=0) for edge in edges[1:]), self.until]
+    def cut(self, widest: timedelta, least: int = 2) -> list[Span]:
+        """Parts of at most `widest` that touch each other, so many at `least` (two or more).
+
+        They are about as wide as each other, and touch at round times: those in the middle stay the same for a while
+        when the whole moves on, and so do the answers to them.
+        """
+        count = max(least, -(-self.width // widest))
+        part = self.width / count
+        step = next((each for each in _STEPS if 4 * each <= part and part + each <= widest), _STEPS[-1])
+        inner = (_floor(self.since + part * number, step) for number in range(1, count))
+        edges = sorted({self.since, *(edge for edge in inner if edge > self.since), self.until})
         return [Span(since, until) for since, until in pairwise(edges)]
 
     def as_params(self, window: Window) -> Params:

@@ -63,7 +63,7 @@ class PageReader:
     """Cuts the pages of one kind; `rows` is the key of the rows where it is not the kind's."""
 
     def __init__(self, kind: Kind, rows: str = "") -> None:
-        self._kind = kind
+        self.kind = kind
         self._page = msgspec.json.Decoder(
             msgspec.defstruct(
                 "Page",
@@ -89,7 +89,7 @@ class PageReader:
         try:
             page: Any = decode(self._page, content)
         except msgspec.DecodeError as problem:
-            raise malformed(self._kind, f"{problem}") from None
+            raise malformed(self.kind, f"{problem}") from None
         raws = [one_line(bytes(row)) for row in page.rows]
         ids = [self.id_of(raw) for raw in raws]
         following = "" if page.following is None else str(page.following)
@@ -100,10 +100,10 @@ class PageReader:
         try:
             values = [msgspec.json.decode(raw, type=str)] if self._own else self._named.read(raw)
         except msgspec.DecodeError as problem:
-            raise malformed(self._kind, f"{problem}") from None
+            raise malformed(self.kind, f"{problem}") from None
         parts = [instead if value is None else str(value) for value, instead in zip(values, self._instead, strict=True)]
         if not parts[0]:
-            raise malformed(self._kind, "a record has no id")
+            raise malformed(self.kind, "a record has no id")
         return "-".join(part for part in parts if part)
 
 

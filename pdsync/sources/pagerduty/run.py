@@ -20,6 +20,7 @@ from pdsync.sources.pagerduty.enrich import Extra, Setting, enriched, needed_lis
 from pdsync.sources.pagerduty.listing import Lister, Listing, Tally
 from pdsync.sources.pagerduty.moments import wire_params
 from pdsync.sources.pagerduty.nested import Nest, is_nested, lists_needed
+from pdsync.sources.pagerduty.pages import Pages
 from pdsync.sources.pagerduty.picking import picker
 from pdsync.sources.pagerduty.problems import not_again, not_granted
 from pdsync.sources.pagerduty.shares import shared_lists, without_local
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
 
     from pdsync.kinds import Kind
-    from pdsync.model import Json
+    from pdsync.model import Json, PagesRead
     from pdsync.privacy import Cleaner
     from pdsync.sources import Progress
     from pdsync.sources.pagerduty.earlier import Known
@@ -124,7 +125,7 @@ class Run:
         self._progress = progress
         self._earlier = earlier
         self._cleaner = cleaner
-        self._shelf = Shelf(aside.spool(), partial(cleaner.clean, ANY))
+        self._shelf = Shelf(aside.spool(earlier.file), partial(cleaner.clean, ANY), self._pages)
         self._listings: Once[ListKey, Listing] = Once()
         self._alone: Once[tuple[str, Params, Params], Listing] = Once()
         self._queried: list[ListKey] = []
@@ -142,6 +143,15 @@ class Run:
         self._shelf.flush()
         done = {collection.query: (collection, failure) for group in groups for collection, failure in group}
         return [done.get(query) or (_unknown(query), None) for query in queries]
+
+    def _pages(self, shelf: Shelf) -> Pages:
+        """What knows answers from the earlier snapshot."""
+        return Pages(self._earlier.read, partial(self._earlier.listed, shelf=shelf), self._cleaner.left_in(ANY))
+
+    @property
+    def read(self) -> PagesRead:
+        """The answers of lists that were read."""
+        return self._shelf.read
 
     async def leaned_on(self, queries: Sequence[Query]) -> dict[Query, Leaned]:
         """How long the lists were, read already, that the enrichments of some queries were taken from."""

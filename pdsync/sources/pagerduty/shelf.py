@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Self
 
-from pdsync.model import raw_digest
-from pdsync.recordfile import Block, line, one_line
+from pdsync.model import PagesRead, raw_digest
+from pdsync.recordfile import Block, intact, line, one_line
 from pdsync.spool import Spool
 
 if TYPE_CHECKING:
+    from pdsync.sources.pagerduty.pages import Pages
+    from pdsync.sources.pagerduty.records import Page, PageReader
     from pdsync.spool import Readable
 
 Cleaner = Callable[[bytes], bytes]
@@ -27,11 +29,15 @@ class Shelf:
     Args:
         spool: where they are put; from anything else than a spool, they are only read.
         clean: takes out what must not be stored, not even for a moment.
+        pages: knows answers that were read before.
     """
 
-    def __init__(self, spool: Readable | None = None, clean: Cleaner | None = None) -> None:
+    def __init__(
+        self, spool: Readable | None = None, clean: Cleaner | None = None, pages: Callable[[Shelf], Pages] | None = None
+    ) -> None:
         self._spool = spool
         self._clean = clean
+        self._pages = pages(self) if pages else None
 
     def put(self, id_: str, raw: bytes) -> Kept:
         """Keep the bytes of a record, or what belongs to it."""
@@ -49,7 +55,21 @@ class Shelf:
         if isinstance(place, bytes):
             return place
         assert self._spool is not None
-        return self._spool.read(place >> _SIZE_BITS & _OFFSET, place & _SIZE)
+        offset = place >> _SIZE_BITS & _OFFSET
+        return intact(self._spool.read(offset, place & _SIZE), _digest(place), self._spool.whence(offset))
+
+    def digest(self, places: Iterable[Kept]) -> bytes:
+        """What tells the bytes at some places from others."""
+        return raw_digest(b"".join(raw_digest(each) if isinstance(each, bytes) else _digest(each) for each in places))
+
+    def page(self, reader: PageReader, content: bytes) -> Page:
+        """The page in an answer, its records put here.  Raises `Malformed`."""
+        return self._pages.page(reader, content, self) if self._pages else reader.read(content).put_on(self)
+
+    @property
+    def read(self) -> PagesRead:
+        """The answers whose pages were put here."""
+        return self._pages.read if self._pages else PagesRead()
 
     @property
     def file(self) -> Readable:
@@ -71,15 +91,19 @@ class Shelf:
         return Rows(self, {id_: self.put(id_, raw) for id_, raw in records})
 
 
+def _digest(place: int) -> bytes:
+    return (place >> _SIZE_BITS + _OFFSET_BITS).to_bytes(_DIGEST_SIZE, "big")
+
+
 def _place(digest: bytes, offset: int, size: int) -> int:
     return (int.from_bytes(digest, "big") << _OFFSET_BITS | offset) << _SIZE_BITS | size
 
 
-def rows_of(block: Block) -> Rows:
-    """What stands in a file already."""
+def rows_of(block: Block, shelf: Shelf) -> Rows:
+    """What stands in a file already, from which the shelf reads."""
     found = enumerate(block.ids)
     places: dict[str, Kept] = {id_: _place(block.digest(n), block.offset(n), block.length(n)) for n, id_ in found}
-    return Rows(Shelf(block.source), places)
+    return Rows(shelf, places)
 
 
 class Rows(MutableMapping[str, bytes]):
@@ -135,8 +159,7 @@ class Rows(MutableMapping[str, bytes]):
         block = Block(self.shelf.file)
         for id_, place in self.places.items():
             assert isinstance(place, int)
-            digest = (place >> _SIZE_BITS + _OFFSET_BITS).to_bytes(_DIGEST_SIZE, "big")
-            block.add(id_, place >> _SIZE_BITS & _OFFSET, place & _SIZE, digest)
+            block.add(id_, place >> _SIZE_BITS & _OFFSET, place & _SIZE, _digest(place))
         return block
 
     def _taken(self, other: Mapping[str, bytes]) -> dict[str, Kept]:

@@ -82,7 +82,9 @@ class Trail:
         uncounted = self.total is None or self._beyond or self._kind.id != OWN_ID
         # What vanished was read and is no longer counted; an id made up from other fields counts for nothing.
         adds_up = uncounted or len(self.records) - self._vanished == self.total
-        return adds_up and not (self._stirred or self._lost or (self._promised and uncounted))
+        # Of many that vanished at once, as one had to step back, nobody knows whether others came instead.
+        unsure = uncounted and (self._promised or self._steps_back > 0)
+        return adds_up and not (self._stirred or self._lost or unsure)
 
     @property
     def problem(self) -> Diagnostic | None:
