@@ -78,7 +78,7 @@ def test_metrics_are_read_when_asked_for(stage: Stage) -> None:
 
     async def counted(scope: Any, receive: Any, send: Any) -> None:
         sizes.append(len((await receive())["body"]))
-        await Script([(200, {}, b'{"data":[]}')])(scope, receive, send)
+        await Script([(200, {}, b'{"data":[{"service_id":"another"}]}')])(scope, receive, send)
 
     stage.tape.before = lambda request: counted if request.path == METRICS else None
     second = only(fetch(stage, query("services"), previous=first))

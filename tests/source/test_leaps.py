@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from tests.source.loopback import Asgi, Stage
 
 
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
 @pytest.fixture
 def stage() -> Iterator[Stage]:
     with staging(World(services=12, users=30, incidents=230, incident_days=28)) as staged:
@@ -111,6 +114,21 @@ def test_incidents_made_at_once_are_read_through(stage: Stage) -> None:
     assert (len(incidents), len(app.asked)) == (50, 7)
 
 
+@pytest.mark.parametrize(("days", "empty", "found", "asked"), [(5, 1, True, 2), (5, 9, False, 2), (1, 1, False, 1)])
+def test_an_answer_without_rows_is_not_believed_at_once(days: int, empty: int, found: bool, asked: int) -> None:
+    """Of incidents that are days old there are some; those of the last day may well have none, which costs no more."""
+    made = {"Q1": NOW - timedelta(days=days)}
+    app = Analysed({id_: in_utc(at) for id_, at in made.items()}, 1000)
+    rows: dict[str, bytes] = {}
+
+    async def send(*given_: Any, **more: Any) -> Any:
+        reply = await app.send(*given_, **more)
+        return reply if len(app.asked) > empty else Reply(200, {}, b'{"data":[],"more":false,"last":null}')
+
+    asyncio.run(Leaps(SimpleNamespace(send=send), made, {}, now=NOW, found=rows, tally=Tally("", None)).read())
+    assert (bool(rows), len(app.asked)) == (found, asked)
+
+
 @given(st.integers(1, 40), st.lists(st.integers(0, 3 * 366 * 24), min_size=1, max_size=40), st.sets(st.integers(0, 39)))
 def test_rows_are_found_wherever_they_are(size: int, hours: list[int], wanted: set[int]) -> None:
     """Whatever the density: all that are sought and have a row, in no more requests than incidents or pages."""
@@ -119,7 +137,7 @@ def test_rows_are_found_wherever_they_are(size: int, hours: list[int], wanted: s
     sought = {id_: at for n, (id_, at) in enumerate(moments.items()) if n in wanted}
 
     found: dict[str, bytes] = {}
-    asyncio.run(Leaps(SimpleNamespace(send=app.send), sought, {}, found=found, tally=Tally("", None)).read())
+    asyncio.run(Leaps(SimpleNamespace(send=app.send), sought, {}, now=NOW, found=found, tally=Tally("", None)).read())
     assert found.keys() == sought.keys()
     assert len(app.asked) <= max(len(sought), len(hours) // size + 4)
 
@@ -130,6 +148,6 @@ def test_many_are_read_side_by_side(count: int, requests: int, at_once: int) -> 
     made = {f"Q{n}": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=n) for n in range(count)}
     app = Analysed({id_: in_utc(at) for id_, at in made.items()}, 1000)
     found: dict[str, bytes] = {}
-    asyncio.run(Leaps(SimpleNamespace(send=app.send), made, {}, found=found, tally=Tally("", None)).read())
+    asyncio.run(Leaps(SimpleNamespace(send=app.send), made, {}, now=NOW, found=found, tally=Tally("", None)).read())
     assert found.keys() == made.keys()
     assert (len(app.asked), app.most) == (requests, at_once)

@@ -663,6 +663,20 @@ def test_services_get_their_metrics(stage: Stage) -> None:
     assert any(row is not None for row in by_service.values())
 
 
+def test_metrics_of_no_service_are_asked_for_twice(stage: Stage) -> None:
+    """One empty answer is not believed, for null would clear what is mapped; a quiet account costs a request more."""
+    answers: list[int] = []
+
+    def once(request: Request) -> Asgi | None:
+        answers.extend([1] if request.path == "/analytics/metrics/incidents/services" else [])
+        return Script([(200, {}, b'{"data":[]}')]) if len(answers) == 1 and request.method == "POST" else None
+
+    stage.tape.before = once
+    found = parsed(only(fetch(stage, query("services"))))
+    assert any(record["__analytics"] for record in found.values())
+    assert len(answers) == 2
+
+
 def test_many_services_are_asked_for_in_smaller_blocks_when_refused(company: Stage) -> None:
     """A server that takes few ids at a time gets few ids at a time."""
     rows: list[int] = []

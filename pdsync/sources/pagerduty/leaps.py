@@ -36,6 +36,9 @@ _SLACK = 1.0
 _APART = 5 * _SLACK
 """Between incidents so far from each other, no window that ends with the one begins before the other."""
 
+_LATE = timedelta(days=2).total_seconds()
+"""Rows come a day late; an incident that is so old has one."""
+
 _AT_ONCE = 4
 """So many parts are read at the same time; each may have a last page that is not full, and so cost a request more."""
 
@@ -58,7 +61,7 @@ _OF_ROW = FieldReader(["id", "created_at"])
 class Leaps:
     """Reads the rows of the incidents of `made`, which says when each was made, into `found`.
 
-    `filters` narrow what is listed; the incidents pass them.
+    `filters` narrow what is listed; the incidents pass them.  `now` tells which of them must have a row.
     """
 
     def __init__(
@@ -67,12 +70,14 @@ class Leaps:
         made: Mapping[str, datetime],
         filters: Mapping[str, Json],
         *,
+        now: datetime,
         found: MutableMapping[str, bytes],
         tally: Tally,
     ) -> None:
         self._asker = asker
         self._made = made
         self._filters = dict(filters)
+        self._late = now.timestamp() - _LATE
         self._found = found
         self._tally = tally
 
@@ -88,6 +93,8 @@ class Leaps:
             start = start if cursors[-1] else sought[0][0] - _SLACK
             end = min(sought[-1][0] + 2 * _SLACK, start + _WIDEST)
             page = await self._page(start, end, cursors[-1])
+            if not page.data and (cursors[-1] or sought[0][0] < self._late):  # some were promised
+                page = await self._page(start, end, cursors[-1])
             reached = self._take(page)
             if not page.more:
                 sought = [each for each in sought if each[0] >= end - _SLACK]
