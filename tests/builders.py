@@ -106,7 +106,8 @@ def entry(origin: str = "created", **values: Any) -> LedgerEntry:
     rules = values.pop("rules", ("mappings/test.yaml#services[0]",))
     source = values.pop("source", "services/a")
     protect, on_remove = values.pop("protect", False), values.pop("on_remove", None)
-    return LedgerEntry(paths(values), origin, rules, source, protect, on_remove)  # type: ignore[arg-type]
+    made = dict.fromkeys(values.pop("added", ()), "created")
+    return LedgerEntry(paths(values), origin, rules, source, protect, on_remove, made)  # type: ignore[arg-type]
 
 
 def existing(blueprints: Iterable[Blueprint], entities: Mapping[str, ExistingEntity]) -> Existing:

@@ -13,7 +13,7 @@ sides are in normal form:
     | yes     | != desired | yes          | update   (changed); a field that differs from applied is drift  |
     | yes     | != desired | no           | update   (taken-over), unless the policy says `adopt: refuse`   |
     | no      | yes        | yes, created | delete   (gone-from-source, left-window, unmapped), guarded       |
-    | no      | yes        | yes, adopted | release  (same reasons): clear what we set, never delete it     |
+    | no      | yes        | yes, adopted | release  (same reasons): clear what we added, never delete it   |
     | no      | no         | yes          | forget   (gone-from-port)                                       |
     | no      | yes        | no           | nothing: not ours                                               |
 
@@ -23,7 +23,9 @@ The word in brackets is the change's `reason`.  Special cases are data: a field 
 not spoken of, a stub that `createMissingRelatedEntities` asks for is a desired entity without fields, a mapping that
 replaces whole entities speaks of every property.
 
-A field that leaves the mapping is cleared: when the rules that wrote the entity still write it but not this field, or
+What an entity had before it was ours is never cleared for being named no more (`pdsync.plan.parts`).
+
+Any other field that leaves the mapping is cleared: when the rules that wrote the entity still write it but not this field, or
 when no rule of the catalog writes the field any more.  A record that moved on to another rule (an incident that was
 resolved) keeps what the first one wrote, as Port's own integration does.
 """

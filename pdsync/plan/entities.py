@@ -14,6 +14,7 @@ from pdsync.plan.decide import CAUSES, all_causes, constant_blueprint, decide, m
 from pdsync.plan.guards import protected
 from pdsync.plan.order import relation_targets, targeting
 from pdsync.plan.ownership import Ownership
+from pdsync.plan.parts import added_to, was_there
 from pdsync.plan.rename import successors
 from pdsync.plan.retention import Retention
 from pdsync.plan.values import is_identifier
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 
     from pdsync.errors import Diagnostic
-    from pdsync.model import Action, Blueprint, Cause, ExistingEntity, Fields, Json, MappingRule, Removal
+    from pdsync.model import Action, Blueprint, Cause, EntityOrigin, ExistingEntity, Fields, Json, MappingRule, Removal
     from pdsync.plan.decide import Facts, Scope
 
 REPLACED = "not mapped, and enableMergeEntity is false"
+
+
+_NO_PARTS: Mapping[str, EntityOrigin] = {}
 
 
 def writers(rules: Iterable[MappingRule]) -> Callable[[str, str], bool]:
@@ -350,7 +354,8 @@ class EntityDecisions:
         end = self.ownership.on_remove(want.rules)
         paths = tuple(sorted(fields))
         held = filled(paths, map(fields.__getitem__, paths))
-        return LedgerEntry(held, origin, want.rules, want.source, protect, end)
+        parts = added_to(last, have.fields if have else {}, paths) if origin == "adopted" else _NO_PARTS
+        return LedgerEntry(held, origin, want.rules, want.source, protect, end, parts)
 
     def _target(self, want: DesiredEntity, last: LedgerEntry | None) -> tuple[Fields, Fields]:
         """What Port's fields shall be (None clears), and what the ledger keeps without it being compared."""
@@ -364,7 +369,7 @@ class EntityDecisions:
                 continue
             if path in want.unknown or not self._leaves(path, want):
                 kept[path] = value
-            else:
+            elif not (last and was_there(last, path)):
                 target[path] = None
         return self.normalise[want.key.blueprint](target), kept
 
@@ -381,7 +386,7 @@ class EntityDecisions:
             return False
         if "." in path and not self._merges(want.rules):
             return False
-        return path not in last.fields or not self._leaves(path, want)
+        return path not in last.fields or was_there(last, path) or not self._leaves(path, want)
 
     def remembers(self, new: EntityKey, old: EntityKey) -> Collection[str]:
         """The paths that nothing maps at the moment, and that are ours all the same, as if it kept its identifier."""
@@ -492,7 +497,7 @@ class EntityDecisions:
         paths = entry.fields.keys() | last.fields.keys()
         moved = [path for path in paths if not same(entry.fields.get(path), last.fields.get(path))]
         found: set[Cause] = {"catalog" if self._written_by(entry.rules, path)[1] else "source" for path in moved}
-        if moved:
+        if any(path in entry.fields or not was_there(last, path) for path in moved):
             found.add("drift")
         if (entry.rules, entry.source) != (last.rules, last.source):
             found.add(anew)
@@ -511,7 +516,8 @@ class EntityDecisions:
         held = have.fields if have else {}
         needed = _required_paths(self.blueprints.get(key.blueprint))
         # A delete takes everything: what was there is kept in the plan, so that it can be brought back.
-        going = {"release": last.fields.keys() - needed, "delete": held.keys()}.get(action, set())
+        ours = {path for path in last.fields if not was_there(last, path)} if action == "release" else set()
+        going = {"release": ours - needed, "delete": held.keys()}.get(action, set())
         cleared = sorted(path for path in going if held.get(path) is not None)
         fields = tuple(FieldChange(path, held[path], None, absence, causes=causes) for path in cleared)
         title = str(held.get("title") or last.fields.get("title") or key.identifier)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pdsync.model import EntityKey
 from pdsync.normal import entity_normaliser, same
 from pdsync.plan.ownership import Ownership
+from pdsync.plan.parts import was_there
 from pdsync.plan.rename import successors
 from pdsync.searching import MOST, UNTOLD, Answer, holds, names_in, refusal, single
 
@@ -130,7 +131,8 @@ class Findings:
         return self._letting_go[target]
 
     def _cleared(self, key: EntityKey) -> AbstractSet[str]:
-        return self._facts.ledger.entities[key].fields.keys()
+        last = self._facts.ledger.entities[key]
+        return {path for path in last.fields if not was_there(last, path)}
 
     def _once_released(self, key: EntityKey, name: str) -> Json:
         path = _path(name)

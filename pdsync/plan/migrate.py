@@ -25,13 +25,14 @@ import orjson
 from pdsync.model import Change, EntityKey, FieldChange, Guard
 from pdsync.normal import entity_normaliser, same
 from pdsync.plan.decide import all_causes, main_cause
+from pdsync.plan.parts import with_names
 from pdsync.plan.readers import Part, in_the_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
-    from pdsync.model import Blueprint, Cause, DesiredEntity, ExistingEntity, Fields, Json
+    from pdsync.model import Blueprint, Cause, DesiredEntity, ExistingEntity, Fields, Json, LedgerEntry
     from pdsync.plan.decide import Facts, Scope
 
 PARTS = {"schema.properties.": "properties.", "relations.": "relations."}
@@ -64,6 +65,10 @@ class Migration:
         """Values under the names and in the form that they have afterwards."""
         named = ((self.moved.get(path, path), value) for path, value in fields.items())
         return {path: _reshaped(value, many=self.many.get(path)) for path, value in named}
+
+    def carried_entry(self, entry: LedgerEntry) -> LedgerEntry:
+        """What the ledger says of an entity, afterwards."""
+        return with_names(entry, dict(sorted(self.carried(entry.fields).items())), self.moved)
 
 
 def _reshaped(value: Json, *, many: bool | None) -> Json:
@@ -387,7 +392,7 @@ def between(facts: Facts, migrations: Mapping[str, Migration]) -> Facts:
         for key, entity in facts.existing.entities.items()
     }
     owned = {
-        key: replace(entry, fields=touched[key.blueprint].carried(entry.fields)) if key.blueprint in touched else entry
+        key: touched[key.blueprint].carried_entry(entry) if key.blueprint in touched else entry
         for key, entry in facts.ledger.entities.items()
     }
     return replace(
@@ -450,7 +455,7 @@ def _one(
         for path in sorted(convert.keys() & held.keys() - spoken)
         if held[path] is not None and (after := convert[path](held[path])) is not None
     ]
-    entry = last and replace(last, fields=dict(sorted(migration.carried(last.fields).items())))
+    entry = last and migration.carried_entry(last)
     if change is not None:
         cause = main_cause(shown, change.cause)
         causes = all_causes(cause, (c for f in shown for c in f.causes))

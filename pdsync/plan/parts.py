@@ -1,4 +1,4 @@
-"""Whose the parts of a blueprint are, and what becomes of one that the catalog names no more.
+"""Whose the parts of a blueprint and the fields of an entity are, and what becomes of one that is named no more.
 
 A blueprint may be shared: others made it and we add to it, or the other way round.  So each part has an origin, as
 entities do:
@@ -9,13 +9,17 @@ entities do:
     | adopted     | released: it was there before us and stays, only the ledger forgets it                 |
     | in `_user`  | released: of Port's own blueprints nothing can be removed                              |
 
-What an older ledger says nothing of has the origin of its blueprint.  `policy.renames` may give an adopted part another
-name: that is asked for by name, and loses nothing.
+So it is with the fields of an entity that was there before us: what it had of its own is never cleared, neither when
+its mapping goes nor when it is released; what we put where nothing was is.
+
+What an older ledger says nothing of has the origin of its blueprint or entity.  `policy.renames` may give an adopted
+part another name: that is asked for by name, and loses nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pdsync.plan.decide import is_system
@@ -34,6 +38,28 @@ _PROPERTY = "schema.properties."
 def origin_of(entry: LedgerEntry, path: str) -> EntityOrigin:
     """Where a part of ours comes from."""
     return entry.parts.get(path, entry.origin)
+
+
+def was_there(entry: LedgerEntry, path: str) -> bool:
+    """Whether others had made a part, or set a field, before it was ours."""
+    return origin_of(entry, path) == "adopted"
+
+
+def added_to(last: LedgerEntry | None, existing: Fields, paths: Iterable[str]) -> Mapping[str, EntityOrigin]:
+    """Of the fields of an entity that was there before us, those that had nothing before we set them."""
+    made = (path for path in paths if existing.get(path) is None or (last and origin_of(last, path) == "created"))
+    return _all_made(tuple(made))
+
+
+@lru_cache(maxsize=1024)
+def _all_made(paths: tuple[str, ...]) -> Mapping[str, EntityOrigin]:
+    """One for all entities that we added the same to."""
+    return dict.fromkeys(paths, "created")
+
+
+def with_names(entry: LedgerEntry, fields: Fields, moved: Mapping[str, str]) -> LedgerEntry:
+    """The entry with these fields, which may have other names than before, and the origins under their new ones."""
+    return replace(entry, fields=fields, parts={moved.get(path, path): origin for path, origin in entry.parts.items()})
 
 
 def with_origins(entry: LedgerEntry, origins: Mapping[str, EntityOrigin]) -> LedgerEntry:

@@ -43,7 +43,7 @@ from pdsync.plan.checks import check_upserts
 from pdsync.plan.guards import Situation, guard_removals
 from pdsync.plan.migrate import between, entity_path, migrated, with_carried
 from pdsync.plan.order import in_order, relation_targets
-from pdsync.plan.parts import origin_of, origins_of, with_origins
+from pdsync.plan.parts import origin_of, origins_of, with_names, with_origins
 from pdsync.plan.readers import with_readers
 from pdsync.plan.rename import RENAMED, unlinked
 from pdsync.plan.saved import with_seen
@@ -226,7 +226,7 @@ class _Names(NamedTuple):
         return {path: value for path, value in sorted(named) if value is not None and self.has(path)}
 
     def entry(self, entry: LedgerEntry) -> LedgerEntry:
-        return replace(entry, fields=self.kept(entry.fields))
+        return with_names(entry, self.kept(entry.fields), self.moved)
 
 
 def _turned(draft: Change, change: Change) -> Change:

@@ -98,7 +98,7 @@ def _parts(plan: Plan) -> dict[str, _Part]:
         ),
         "blueprints": _blueprints(plan),
         "renames": _renames(plan),
-        "releases": _changes(plan, "release", "To release (what we set is cleared)"),
+        "releases": _changes(plan, "release", "To release (what we added is cleared)"),
         "updates": _changes(plan, "update", "To update"),
         "quiet": _quiet(plan),
         "creates": _changes(plan, "create", "To create"),

@@ -7,15 +7,20 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given as given_any
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from pdsync.commands import expressions
-from pdsync.model import Expression, Lifecycle, Query, Surroundings
+from pdsync.model import DesiredEntity, ExistingEntity, Expression, Lifecycle, Query, Surroundings
 from pdsync.plan import Facts
 from pdsync.plan.ownership import to_adopt
+from pdsync.state.ledger_file import dump_ledger, parse_ledger
+from pdsync.state.runs import after_run
 from tests.builders import HERE, blueprint, catalog, desired, entry, existing, have, key, ledger, plan, rule, want
 
 if TYPE_CHECKING:
-    from pdsync.model import LedgerEntry, MappingRule
+    from pdsync.model import Existing, Ledger, LedgerEntry, MappingRule
 
 SERVICE = blueprint()
 NOW = "2026-06-01T12:00:00Z"
@@ -63,8 +68,61 @@ def test_only_what_is_about_to_be_adopted_is_asked_about() -> None:
     assert to_adopt(given) == [key("again"), key("there")]
 
 
+# --- what was there before us
+
+PATHS = ("title", "properties.tier", "properties.url", "properties.size")
+VALUES: dict[str, list[Any]] = {"title": ["A", "B"], "properties.tier": ["x", "y"], "properties.url": ["u", "v"], "properties.size": [1, 2]}
+FIELDS = st.fixed_dictionaries({}, optional={path: st.sampled_from(values) for path, values in VALUES.items()})
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given_any(FIELDS, st.lists(FIELDS, min_size=1, max_size=4))
+def test_what_an_entity_had_before_us_is_its_own_for_ever(before: dict[str, Any], steps: list[dict[str, Any]]) -> None:
+    """Mappings come, change and go, and at last the record: what had a value still has one, what had none has none."""
+    held, last = dict(before), ledger({}, [SERVICE])
+    for mapped in steps:
+        rules = [rule(paths=mapped)]
+        wanted = DesiredEntity(key("a"), mapped, (rules[0].id,), "services/a")
+        held, last = _applied(Facts(catalog([SERVICE], rules), desired(wanted), _there(held), last))
+        assert mapped.items() <= held.items()
+    held, _ = _applied(Facts(catalog([SERVICE], rules), desired(), _there(held), last))
+    assert held.keys() == before.keys()
+    assert all(held[path] in (before[path], *(step.get(path) for step in steps)) for path in held)
+
+
+def _there(held: dict[str, Any]) -> Existing:
+    return existing([SERVICE], {"a": ExistingEntity(held)})
+
+
+def _applied(given: Facts) -> tuple[dict[str, Any], Ledger]:
+    """What Port and the ledger hold after the plan of these facts; a second plan does nothing."""
+    given = replace(given, expressions=expressions(given.catalog.rules))
+    made = plan(given)
+    held = dict(given.existing.entities[key("a")].fields)
+    for change in made.changes:
+        held |= dict(change.afters())
+    held = {path: value for path, value in held.items() if value is not None}
+    after = after_run(given.ledger, made, dict.fromkeys((change.n for change in made.changes), "done"))
+    after = parse_ledger(dump_ledger(after), "ledger")
+    assert plan(replace(given, existing=_there(held), ledger=after)).changes == ()
+    return held, after
+
+
+def test_a_release_that_clears_nothing_is_planned_all_the_same() -> None:
+    """Of an entity that had everything before us nothing is written: it is only let go of."""
+    given = Facts(
+        catalog([SERVICE], [rule()]),
+        desired(),
+        existing([SERVICE], {"a": have(title="Theirs", tier="1")}),
+        ledger({"a": entry("adopted", title="Theirs", tier="1")}, [SERVICE]),
+    )
+    (change,) = plan(given).changes
+    assert (change.action, change.fields, change.ledger) == ("release", (), None)
+
+
 # --- lifecycle: on_remove
 
+ADDED = ("properties.tier",)
 ENDS: list[tuple[str, str | None, str, str]] = [
     # origin, lifecycle.on_remove, policy.on_remove, what becomes of it
     ("created", None, "release", "delete"),
@@ -89,7 +147,7 @@ def test_the_end_of_an_entity(origin: str, said: Any, policy: str, action: str, 
         catalog([SERVICE], rules, on_remove=policy),
         desired(),
         existing([SERVICE], {"a": have(tier="1")}),
-        ledger({"a": entry(origin, tier="1", on_remove=said if where == "ledger" else None)}, [SERVICE]),
+        ledger({"a": entry(origin, tier="1", on_remove=said if where == "ledger" else None, added=ADDED)}, [SERVICE]),
     )
     (change,) = plan(given).changes
     assert change.action == action

@@ -10,7 +10,7 @@
     lifecycle       blueprint -> on_remove, ignore_changes, retention (in days) of its rule
     desired         key -> values as `tests.builders.want` takes them
     existing        key -> values as `have` takes them
-    ledger          key -> values as `entry` takes them
+    ledger          key -> values as `entry` takes them; `added` are the paths that had nothing before us
     expressions     whether the last apply knew the expressions of the rules (default), or these rules only
     policy, scope   arguments of `Policy` and `Scope`
     unproven        blueprint -> why its listing is not whole
