@@ -341,7 +341,7 @@ async def _facts(
 ) -> Facts:
     """All that decides, once it is known what is desired: what was not read of Port yet is asked."""
     catalog, desired = facts.catalog, facts.desired
-    existing = await _with_computed_blueprints(desired, facts.existing, reader, catalog, progress)
+    existing = await _with_computed_blueprints(facts, reader, progress)
     facts = replace(
         facts,
         existing=existing,
@@ -423,22 +423,18 @@ def same_organisation(ledger: Ledger, existing: Existing) -> None:
         raise StateError(error("PD505", "state of another organisation", detail=detail, hint=hint))
 
 
-async def _with_computed_blueprints(
-    desired: DesiredEntities,
-    existing: Existing,
-    reader: TargetReader,
-    catalog: Catalog,
-    progress: Progress | None,
-) -> Existing:
-    """Read the blueprints, too, that only turned up when mappings were evaluated."""
-    paths: dict[str, set[str]] = {}
-    for entity in desired.entities.values():
-        if entity.key.blueprint not in catalog.blueprints:
-            paths.setdefault(entity.key.blueprint, {"title"}).update(entity.fields)
-    if not paths:
-        return existing
+async def _with_computed_blueprints(facts: Facts, reader: TargetReader, progress: Progress | None) -> Existing:
+    """Read the blueprints, too, that only turned up when mappings were evaluated: what is mapped, and what is ours."""
+    turned_up: dict[str, set[str]] = {}
+    for entity in facts.desired.entities.values():
+        if entity.key.blueprint not in facts.catalog.blueprints:
+            turned_up.setdefault(entity.key.blueprint, {"title"}).update(entity.fields)
+    if not turned_up:
+        return facts.existing
+    read = wanted_paths(facts.catalog, facts.ledger)
+    paths = {name: found | read.get(name, set()) for name, found in turned_up.items() if found - read.get(name, set())}
     more = await reader.read(paths, progress)
-    return replace(existing, entities={**existing.entities, **more.entities})
+    return replace(facts.existing, entities={**facts.existing.entities, **more.entities})
 
 
 async def with_values_at_stake(facts: Facts, reader: TargetReader, progress: Progress | None = None) -> Existing:

@@ -25,9 +25,9 @@ replaces whole entities speaks of every property.
 
 What an entity had before it was ours is never cleared for being named no more (`pdsync.plan.parts`).
 
-Any other field that leaves the mapping is cleared: when the rules that wrote the entity still write it but not this field, or
-when no rule of the catalog writes the field any more.  A record that moved on to another rule (an incident that was
-resolved) keeps what the first one wrote, as Port's own integration does.
+Any other field that leaves the mapping is cleared: when the rules that wrote the entity still write it but not this
+field, or when no rule of the catalog writes the field any more.  A record that moved on to another rule (an incident
+that was resolved) keeps what the first one wrote, as Port's own integration does.
 """
 
 from __future__ import annotations

@@ -105,6 +105,44 @@ def test_another_identifier_is_a_rename(applied: Workspace) -> None:
     assert applied.changes() == []
 
 
+THEIRS = """
+resources:
+  - kind: services
+    selector: {query: 'true'}
+    port:
+      entity:
+        mappings:
+          identifier: .id
+          title: .name
+          blueprint: '"theirs"'
+          properties:
+            status: .status
+"""
+
+
+def test_what_people_had_set_stays_when_a_mapping_or_a_record_goes(applied: Workspace) -> None:
+    """Of a blueprint that the catalog does not have: a line that goes clears what we added, and so does a release."""
+    store, services = applied.box.store, sorted(applied.box.store.entities("service"))
+    properties = {"status": {"type": "string"}, "tier": {"type": "string"}}
+    schema = {"properties": properties, "required": []}
+    store.create_blueprint({"identifier": "theirs", "title": "Theirs", "schema": schema, "relations": {}})
+    store.put_entity("theirs", {"identifier": services[0], "title": "By hand", "properties": {"tier": "gold"}})
+    applied.write("catalog/mappings/theirs.yaml", f"{THEIRS}            tier: '\"silver\"'\n")
+    applied.ok("-q", "apply", "--auto-approve")
+    applied.write("catalog/mappings/theirs.yaml", THEIRS)
+    made = applied.plan()["changes"]
+    cleared = {c["identifier"]: [(f["path"], f["after"]) for f in c["fields"]] for c in made}
+    assert cleared == {services[0]: [], **{key: [("properties.tier", None)] for key in services[1:]}}
+    applied.ok("-q", "apply", "--auto-approve")
+    applied.box.mutate({"action": "delete_service", "id": services[0]})
+    assert f"release theirs/{services[0]}" in applied.changes()
+    applied.ok("-q", "apply", "--auto-approve")
+    left = store.entities("theirs")[services[0]]
+    assert left["properties"]["tier"] == "silver"
+    assert left["properties"].get("status") is None
+    assert left["title"] not in ("", None, services[0])
+
+
 AGED = MAPPING.replace("date_range: all", "since: -30d").replace(
     "            status: .status\n          relations:",
     "            status: .status\n            url: .created_at\n          relations:",

@@ -71,7 +71,12 @@ def test_only_what_is_about_to_be_adopted_is_asked_about() -> None:
 # --- what was there before us
 
 PATHS = ("title", "properties.tier", "properties.url", "properties.size")
-VALUES: dict[str, list[Any]] = {"title": ["A", "B"], "properties.tier": ["x", "y"], "properties.url": ["u", "v"], "properties.size": [1, 2]}
+VALUES: dict[str, list[Any]] = {
+    "title": ["A", "B"],
+    "properties.tier": ["x", "y"],
+    "properties.url": ["u", "v"],
+    "properties.size": [1, 2],
+}
 FIELDS = st.fixed_dictionaries({}, optional={path: st.sampled_from(values) for path, values in VALUES.items()})
 
 
