@@ -819,7 +819,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """A delete that is not planned, and why; `flag` is what would let it through, if anything."""
+    """A delete that is not planned, and the `reason`; `flag` is what would let it through, if anything.
+
+    `why` is the reason that the change itself would have: why there is something to delete.
+    """
 
     blueprint: str
     identifier: str
@@ -827,6 +830,7 @@ class Withheld:
     reason: str
     flag: str = ""
     target: Literal["entity", "blueprint"] = "entity"
+    why: str = ""
 
     @property
     def key(self) -> EntityKey:

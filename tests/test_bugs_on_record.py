@@ -165,7 +165,10 @@ def test_a_mass_delete_was_not_explained() -> None:
     gone = [c for c in made.changes if c.action == "delete"]
     assert len(gone) == 40
     assert {(c.reason, c.cause) for c in gone} == {("gone-from-source", "source")}
-    for shown, why in ((made, "[source] gone from PagerDuty"), (plan(owned(60, wanted=20)), "above the delete limit")):
+    for shown, why in (
+        (made, "[source] gone from PagerDuty"),
+        (plan(owned(60, wanted=20)), "gone from PagerDuty; above the delete limit"),
+    ):
         about = [line for line in render_plan(shown).splitlines() if "- service/s" in line]
         assert [why in line for line in about] == [True] * 40
 

@@ -246,7 +246,7 @@ def blueprints_that_stay(
         if not found:
             break
         withheld |= {
-            c.blueprint: Withheld(*c.key, c.title, found[c.blueprint], target="blueprint")
+            c.blueprint: Withheld(*c.key, c.title, found[c.blueprint], target="blueprint", why=c.reason)
             for c in listed
             if c.blueprint in found
         }

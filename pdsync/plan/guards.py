@@ -85,6 +85,7 @@ def guard_removals(removals: Iterable[Change], situation: Situation) -> Removals
             asked[key].title,
             reasons[key],
             guards[key.blueprint].flag if key in stopped else _FLAGS.get(reasons[key], ""),
+            why=asked[key].reason,
         )
         for key in sorted(reasons)
     )
@@ -123,15 +124,17 @@ def _by_number(
     policy, owned = situation.facts.catalog.project.policy, situation.facts.ledger.entities
     for blueprint, count in sorted(Counter(key.blueprint for key in _losses(asked, reasons)).items()):
         flag, limit = f"--allow-deletes {blueprint}={count}", policy.delete_limit(blueprint)
+        given = situation.scope.allow_deletes.get(blueprint)
+        but = f"; {given} were allowed" if given is not None else ""
         total = sum(key.blueprint == blueprint for key in owned)
-        if situation.scope.allow_deletes.get(blueprint) == count:
+        if given == count:
             continue
         if count >= EMPTIED and limit.empty == "withhold" and _is_emptied(blueprint, asked, situation):
-            detail = f"nothing is desired any more, {count} of {total} owned would be deleted"
+            detail = f"nothing is desired any more, {count} of {total} owned would be deleted{but}"
             yield Guard("empty-desired", blueprint, detail, flag)
         elif count > limit.count and count * 100 > limit.percent * total:
             detail = f"{count} of {total} owned would be deleted, the limit is {limit.count} and {limit.percent:g} %"
-            yield Guard("delete-limit", blueprint, detail, flag)
+            yield Guard("delete-limit", blueprint, f"{detail}{but}", flag)
 
 
 def _is_emptied(blueprint: str, asked: Mapping[EntityKey, Change], situation: Situation) -> bool:

@@ -19,7 +19,7 @@ from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import value_text, visible
 from pdsync.render.html_page import PAGE, SCRIPT, STYLE
-from pdsync.render.plan_text import RENAME, SYMBOLS, base_text, spoken
+from pdsync.render.plan_text import RENAME, SYMBOLS, base_text, spoken, withheld_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -149,7 +149,7 @@ def _counts(plan: Plan) -> list[tuple[str, int]]:
 
 
 def _notes(plan: Plan) -> Iterator[str]:
-    withheld = [f"{w.name} {w.title}: {w.reason} {w.flag}".rstrip() for w in plan.withheld]
+    withheld = [f"{w.name} {w.title}: {withheld_text(w)} {w.flag}".rstrip() for w in plan.withheld]
     yield from _listed("Deletes withheld", withheld)
     yield from _listed("Guards", [f"{g.name} {g.blueprint}: {g.detail} {g.flag}".rstrip() for g in plan.guards])
     if plan.blast is not None:

@@ -36,6 +36,7 @@ from pdsync.render.plan_text import (
     places_in,
     spoken,
     taken_over,
+    withheld_text,
 )
 
 if TYPE_CHECKING:
@@ -370,7 +371,7 @@ def _guard(guard: Guard) -> str:
 def _withheld(plan: Plan, name: str = "Deletes withheld") -> _Part:
     flags = sorted({w.flag for w in plan.withheld if w.flag})
     hint = "\n" + "\n".join(f"To let them through: {code(flag)}" for flag in flags) + "\n" if flags else ""
-    lines = [f"{code(w.name)} {code(w.title)}: {code(w.reason)}" for w in plan.withheld]
+    lines = [f"{code(w.name)} {code(w.title)}: {code(withheld_text(w))}" for w in plan.withheld]
     listed = _listed(f"{name}: {len(plan.withheld)}", lines)
     return _Part(tuple(partial(_followed, level, hint) for level in listed.levels)) if lines else listed
 

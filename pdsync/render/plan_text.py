@@ -17,6 +17,7 @@ from pdsync.diff import changed_lines, inside, is_set, kind_of
 from pdsync.errors import Severity
 from pdsync.normal import same
 from pdsync.plan.branch import base_fields, changes_nothing, parts
+from pdsync.plan.guards import NOT_READ, UNPROVEN
 from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import line_text, quoted, value_text, visible
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pdsync.diff import Place
-    from pdsync.model import Branch, Change, Commit, FieldChange, Held, Json, Plan
+    from pdsync.model import Branch, Change, Commit, FieldChange, Held, Json, Plan, Withheld
 
     Block = tuple[int, list[str]]
     """The number of a change and the lines that show it."""
@@ -516,10 +517,16 @@ def _guards(plan: Plan) -> Iterator[str]:
             yield f"      to let it through: {visible(guard.flag)}"
 
 
+def withheld_text(item: Withheld) -> str:
+    """Why something would be deleted, and why it is not; the former only where it is known."""
+    why = "" if item.reason in (UNPROVEN, NOT_READ) else REASONS.get(item.why, item.why)
+    return f"{why}; {item.reason}" if why else item.reason
+
+
 def _withheld(plan: Plan, paint: Paint) -> Iterator[str]:
     flags: dict[str, None] = {}
     for item in plan.withheld:
-        yield f"      {paint('red', '-')} {visible(item.name)} {quoted(item.title, 80)}  {visible(item.reason)}"
+        yield f"      {paint('red', '-')} {visible(item.name)} {quoted(item.title, 80)}  {visible(withheld_text(item))}"
         if item.flag:
             flags[item.flag] = None
     yield from (f"      to let them through: {visible(flag)}" for flag in flags)
