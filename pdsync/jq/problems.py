@@ -107,7 +107,7 @@ SORTS: dict[str, _Sort] = {
     UNAVAILABLE: _Sort(
         Severity.WARNING,
         "an enrichment could not be read, what depends on it stays as it is",
-        "give the credentials what they lack, or run it again later",
+        "give the credentials what they lack, see what is said of the list, or run it again later",
     ),
     UNREADABLE: _Sort(Severity.ERROR, "record is not valid JSON", "take the snapshot again"),
     NOT_IN_SNAPSHOT: _Sort(

@@ -355,7 +355,10 @@ def _folded(group: list[Change], paint: Paint) -> str:
 
 
 def _number(group: list[Change]) -> str:
-    return f"#{group[0].n}..#{group[-1].n}".rjust(5)
+    """From the first to the last, or, where others stand between them, so many that nobody takes those for them."""
+    first, last = group[0].n, group[-1].n
+    whole = last - first + 1 == len(group)
+    return f"#{first}..#{last}".rjust(5) if whole else _first(f"#{change.n}" for change in group)
 
 
 def _quiet(changes: list[Change], paint: Paint, *, everything: bool) -> Iterator[Block]:
