@@ -16,6 +16,7 @@ from pdsync.errors import CatalogError, StateError
 from pdsync.model import Collection, Snapshot
 from pdsync.plan import Facts
 from pdsync.plan.cause import Past, lines_of, may_have_moved, records_behind, with_causes
+from pdsync.plan.moved import catalog_with
 from pdsync.state.store import StateStore
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _catalog_then(found: Evidence) -> tuple[Catalog | None, str]:
         return None, f"commit {ledger.commit[:10]}, which was applied last, cannot be read here ({why})"
     if then.tree != ledger.catalog:
         return None, f"commit {ledger.commit[:10]} was applied with changes that were not committed"
-    return then, ""
+    return catalog_with(then, found.facts.moved_rules), ""
 
 
 def _by_corners(plan: Plan, found: Evidence, then: Catalog) -> Plan:

@@ -39,6 +39,7 @@ from pdsync.plan.decide import constant_blueprint
 from pdsync.plan.drift import Drift, find_drift
 from pdsync.plan.entities import targets_of
 from pdsync.plan.migrate import paths_at_stake
+from pdsync.plan.moved import ledger_with, moved_rules
 from pdsync.plan.saved import moved, paths_to_read
 from pdsync.plan.unchanged import Unchanged, circumstances
 from pdsync.sight import watch
@@ -176,7 +177,10 @@ async def plan_read(
     """Plan from a snapshot and from what was read of Port under `wanted_paths`; what else is needed is asked."""
     catalog, snapshot = sides.catalog, sides.snapshot
     same_organisation(ledger, existing)
-    before = Facts(catalog, DesiredEntities({}), existing, ledger, expressions=expressions(catalog.rules))
+    now = expressions(catalog.rules)
+    moved = moved_rules(ledger.expressions, now)
+    ledger = ledger_with(ledger, moved)
+    before = Facts(catalog, DesiredEntities({}), existing, ledger, expressions=now, moved_rules=moved)
     searches = Searches(before, reader, asyncio.get_running_loop())
     desired = await asyncio.to_thread(_mapped, sides, store, ledger, searches, progress)
     facts = await _facts(replace(before, desired=desired), snapshot, reader, store, progress)

@@ -176,7 +176,7 @@ class Lifecycle:
 class MappingRule:
     """One resource of a mapping file.
 
-    `id` is stable while the file keeps its name and the order of resources of one kind:
+    `id` is stable while the file keeps its name and the order of resources of one kind (see `pdsync.plan.moved`):
     `mappings/pagerduty.yaml#incidents[1]`.  `fields` holds the expression of each mapped path.  Without `merge`,
     what is not mapped is cleared, as `merge_origin` says.
     """
@@ -1021,7 +1021,8 @@ class Plan:
     equal for equal work.  `unreviewed` are the numbers of changes that nobody has looked at yet, in a saved plan that
     was put on a new base.  `commits` tells by catalog line (as in `origin`) which commit brought the change;
     `inexact` why the causes are not exact, empty when they are.  `unavailable` is what could not be read of PagerDuty,
-    so that the plan leaves what is mapped from it; `listed` what the ledger is to say of lists (None: what it says).
+    so that the plan leaves what is mapped from it; `listed` what the ledger is to say of lists (None: what it says);
+    `moved_rules` the ids that mapping rules have now, by those that the ledger knows them by.
     """
 
     base: PlanBase
@@ -1041,6 +1042,7 @@ class Plan:
     inexact: str = ""
     unavailable: tuple[Unavailable, ...] = ()
     listed: Mapping[str, Listed] | None = None
+    moved_rules: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def renames(self) -> dict[int, int]:

@@ -106,6 +106,7 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
         ignored=ignored,
         blast=blast_radius(changes, withheld, facts, blueprints),
         unavailable=facts.lacking,
+        moved_rules=facts.moved_rules,
     )
 
 

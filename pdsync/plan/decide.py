@@ -46,7 +46,7 @@ class Facts:
     Port about single entities; `taken_at` the moment of the snapshot; `not_read` are source records, as
     `incidents/PX1`, that an incremental reading took over from an earlier one; `refused` are entities that the target,
     asked, says it would refuse, with its message; `lacking` is what could not be read of the source; `unchanged` what
-    is known to need nothing.
+    is known to need nothing; `moved_rules` the ids that rules had in the ledger, which has those of now here.
     """
 
     catalog: Catalog
@@ -62,6 +62,7 @@ class Facts:
     refused: Mapping[EntityKey, str] = field(default_factory=dict)
     lacking: tuple[Unavailable, ...] = ()
     unchanged: Unchanged = field(default_factory=Unchanged)
+    moved_rules: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

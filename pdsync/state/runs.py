@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pdsync import files
 from pdsync.model import EntityKey, LedgerBefore, RunNote
 from pdsync.plan import Scope
+from pdsync.plan.moved import ledger_with
 from pdsync.plan.revert import entry_before
 from pdsync.state.journal import has_a_line, is_closed, paths
 
@@ -40,6 +41,7 @@ Key = TypeVar("Key", str, EntityKey)
 
 def after_run(ledger: Ledger, plan: Plan, statuses: Mapping[int, OutcomeStatus]) -> Ledger:
     """The ledger once a run's outcomes are entered; what was planned but not begun is as before."""
+    ledger = ledger_with(ledger, plan.moved_rules)
     blueprints, entities = dict(ledger.blueprints), dict(ledger.entities)
     for change in plan.changes:
         if _counts(change, statuses.get(change.n)):

@@ -169,6 +169,25 @@ def test_what_replacing_entities_clears_is_the_catalogs_doing(committed: Workspa
     assert fields(committed.plan()) == {(other, "properties.note"): ["drift"]}
 
 
+def test_a_mapping_that_moves_to_another_file_changes_nothing(committed: Workspace) -> None:
+    """Its rules are known again, also once that is applied, and when one is edited on the way: then for that alone."""
+    first = committed.box.store.entities("service")
+    (committed.folder / PLACE).rename(committed.folder / "catalog/mappings/all.yaml")
+    assert committed.plan()["changes"] == []
+    head, *resources = MAPPING.split("  - kind")
+    for name, some in (("a", resources[:1]), ("b", resources[1:])):
+        committed.write(f"catalog/mappings/{name}.yaml", "  - kind".join([head, *some]))
+    (committed.folder / "catalog/mappings/all.yaml").unlink()
+    commit(committed, "Two files")
+    assert committed.plan()["changes"] == []
+    committed.ok("-q", "apply", "--auto-approve")
+    assert committed.plan()["changes"] == []
+    (committed.folder / "catalog/mappings/a.yaml").rename(committed.folder / "catalog/mappings/c.yaml")
+    committed.write("catalog/mappings/c.yaml", "  - kind".join([head, resources[0].replace(".name", '.name + "!"')]))
+    commit(committed, "Elsewhere, and louder")
+    assert fields(committed.plan()) == {(each, "title"): ["catalog"] for each in first}
+
+
 def test_after_a_limited_apply_the_causes_that_are_guessed_are_named(committed: Workspace) -> None:
     """What that apply wrote is neither what the catalog of then gives nor what that of now gave as a whole."""
     committed.write(PLACE, MAPPING.replace("title: .name", 'title: .name + "!"'))

@@ -1,0 +1,58 @@
+"""Rules that stand in another place are known again, and never taken for another one that is still there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pdsync.plan.moved import moved_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Expressions = dict[str, dict[str, str]]
+PARTS = ("$blueprint", "$identifier", "$items", "$selector", "title")
+IDS = [f"mappings/{file}.yaml#{kind}[{n}]" for file in "ab" for kind in ("services", "users") for n in range(2)]
+
+
+def rules(ids: list[str]) -> st.SearchStrategy[Expressions]:
+    return st.fixed_dictionaries(
+        {}, optional={i: st.fixed_dictionaries({p: st.sampled_from("12") for p in PARTS}) for i in ids}
+    )
+
+
+def kind_of(rule: str) -> str:
+    return rule.split("#")[1].split("[", maxsplit=1)[0]
+
+
+@settings(max_examples=200, deadline=None)
+@given(rules(IDS), rules(IDS))
+def test_a_rule_is_taken_for_one_that_came_alone(before: Expressions, now: Expressions) -> None:
+    """Of the same kind, for one at most, and never for what was there or still is."""
+    moved = moved_rules(before, now)
+    assert moved.keys() <= before.keys() - now.keys()
+    assert len({*moved.values()}) == len(moved)
+    assert {*moved.values()} <= now.keys() - before.keys()
+    for old, new in moved.items():
+        assert kind_of(old) == kind_of(new)
+        assert [before[old][p] for p in PARTS[:3]] == [now[new][p] for p in PARTS[:3]]
+
+
+@settings(max_examples=100, deadline=None)
+@given(rules(IDS))
+def test_a_file_that_is_renamed_has_the_rules_it_had(before: Expressions) -> None:
+    """All of them, in their order, whatever they say; of equal ones none is lost."""
+    now = {rule.replace("/a.", "/c."): parts for rule, parts in before.items()}
+    moved = moved_rules(before, now)
+    assert moved == {rule: rule.replace("/a.", "/c.") for rule in before if "/a." in rule}
+
+
+def test_what_is_edited_on_the_way_is_known_by_what_it_makes() -> None:
+    """Where two of them could be meant, neither is."""
+    one: Mapping[str, str] = {"$blueprint": "s", "$identifier": "i", "title": "t"}
+    other = {**one, "title": "u"}
+    assert moved_rules({"a#users[0]": one}, {"b#users[0]": other}) == {"a#users[0]": "b#users[0]"}
+    assert moved_rules({"a#users[0]": one}, {"b#users[0]": other, "b#users[1]": {**one, "title": "v"}}) == {}
+    assert moved_rules({"a#users[0]": one}, {"b#services[0]": one}) == {}
