@@ -24,15 +24,16 @@ import orjson
 
 from pdsync.model import Change, EntityKey, FieldChange, Guard
 from pdsync.normal import entity_normaliser, same
-from pdsync.plan.decide import all_causes, main_cause
-from pdsync.plan.parts import with_names
+from pdsync.plan.decide import all_causes, is_system, main_cause
+from pdsync.plan.entities import writers
+from pdsync.plan.parts import was_there, with_names
 from pdsync.plan.readers import Part, in_the_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
-    from pdsync.model import Blueprint, Cause, DesiredEntity, ExistingEntity, Fields, Json, LedgerEntry
+    from pdsync.model import Blueprint, Cause, DesiredEntity, ExistingEntity, Fields, Json, Ledger, LedgerEntry
     from pdsync.plan.decide import Facts, Scope
 
 PARTS = {"schema.properties.": "properties.", "relations.": "relations."}
@@ -101,7 +102,9 @@ def migrated(blueprint: str, fields: Sequence[FieldChange], facts: Facts, scope:
         change = told.get(each.path) or _weighed(each, holders, moved)
         lost, why = _loss(change, holders)
         if reading := _reading(change, blueprint, facts, scope):
-            guards.append(_read_guard(blueprint, change, reading))
+            guards.append(_read_guard(blueprint, change, reading, facts))
+        elif change.replace and is_system(blueprint):
+            guards.append(Guard("breaking-change", blueprint, f"{_said(change)}: {_LOCKED}"))
         elif lost and scope.allow_breaking.get(f"{blueprint}.{_name(each.path)}") != lost:
             guards.append(_guard(blueprint, change, lost, why))
             kept += _without_loss(change)
@@ -185,6 +188,7 @@ class _Holders:
         self.blueprint = blueprint
         self.facts = facts
         existing = facts.existing.entities
+        self._written = writers(facts.catalog.rules)
         self.entities: dict[EntityKey, ExistingEntity] = {k: e for k, e in existing.items() if k.blueprint == blueprint}
 
     def of(self, path: str) -> dict[EntityKey, Json]:
@@ -193,13 +197,18 @@ class _Holders:
         return {key: value for key, value in values if value is not None}
 
     def theirs(self, path: str) -> list[EntityKey]:
-        """The entities whose value under a path is not the one that we wrote last."""
-        owned = self.facts.ledger.entities
-        return [k for k, v in self.of(path).items() if k not in owned or not same(owned[k].fields.get(path), v)]
+        """The entities whose value under a path is not the one that we put there."""
+        return [key for key, value in self.of(path).items() if not _is_ours(self.facts.ledger, key, path, value)]
 
     def unwritten(self, path: str) -> dict[EntityKey, Json]:
-        """The values that no mapping writes again."""
-        return {key: value for key, value in self.of(path).items() if not self._wants(key, path)}
+        """The values that no mapping writes again, and that do not go with a mapping that is gone."""
+        kept = {key: value for key, value in self.of(path).items() if not self._wants(key, path)}
+        return {key: kept[key] for key in kept.keys() - self.leaving(path)}
+
+    def leaving(self, path: str) -> frozenset[EntityKey]:
+        """The entities whose value is ours, and that nothing in the catalog writes any more."""
+        written = self._written(self.blueprint, path)
+        return frozenset() if written else frozenset(self.of(path)).difference(self.theirs(path))
 
     def lacking(self, path: str) -> list[EntityKey]:
         """The entities that would have no value under a path."""
@@ -213,6 +222,12 @@ class _Holders:
     def _wanted(self, key: EntityKey, path: str) -> Json:
         wanted = self.facts.desired.entities.get(key)
         return wanted.fields.get(path) if wanted else None
+
+
+def _is_ours(ledger: Ledger, key: EntityKey, path: str, value: Json) -> bool:
+    """Whether a value is the one that we wrote last, where nothing was before."""
+    entry = ledger.entities.get(key)
+    return entry is not None and same(entry.fields.get(path), value) and not was_there(entry, path)
 
 
 def _weighed(change: FieldChange, holders: _Holders, moved: Mapping[str, str]) -> FieldChange:
@@ -262,10 +277,16 @@ def _reading(change: FieldChange, blueprint: str, facts: Facts, scope: Scope) ->
     return in_the_way(Part(blueprint, change.path), facts, scope, for_good=change.after is None)
 
 
-def _read_guard(blueprint: str, change: FieldChange, reading: Sequence[Part]) -> Guard:
+_LOCKED = "Port does not promise that a part of its own blueprints can be taken away; use a new one"
+
+
+def _read_guard(blueprint: str, change: FieldChange, reading: Sequence[Part], facts: Facts) -> Guard:
     named = ", ".join(map(str, reading[:NAMED])) + (f" and {len(reading) - NAMED} more" if reading[NAMED:] else "")
     verb = "reads" if len(reading) == 1 else "read"
-    return Guard("breaking-change", blueprint, f"{_said(change)}: {named} {verb} it; take that away in Port first")
+    unwanted = facts.ledger.blueprints.keys() - facts.catalog.blueprints.keys()
+    goes = {reader.blueprint for reader in reading} <= unwanted
+    way_out = "plan again once that is deleted" if goes else "take that away in Port first"
+    return Guard("breaking-change", blueprint, f"{_said(change)}: {named} {verb} it; {way_out}")
 
 
 def _guard(blueprint: str, change: FieldChange, lost: int, why: str) -> Guard:
@@ -318,8 +339,11 @@ def _what_happens(change: FieldChange, held: int, holders: _Holders) -> str:
         return f"{_values(held)} kept"
     if not change.replace:
         return f"{_values(held)} lost with it"
-    carried = len(holders.unwritten(entity_path(change.path)))
-    return f"{_values(held - carried)} written again" + (f", {carried} carried over" if carried else "")
+    path = entity_path(change.path)
+    carried, going = len(holders.unwritten(path)), len(holders.leaving(path))
+    told = [f"{_values(held - carried - going)} written again"]
+    told += [f"{carried} carried over"] if carried else []
+    return ", ".join([*told, f"{going} of ours gone with their mapping"] if going else told)
 
 
 def _values(count: int) -> str:
@@ -420,11 +444,14 @@ def with_carried(
     """
     changes = {change.key: change for change in upserts}
     settled = desired.keys() - changes.keys()
+    written = writers(facts.catalog.rules)
     for name, migration in sorted(migrations.items()):
         if migration.touches_values:
             convert = _converters(name, migration, blueprints)
+            unmapped = {path for path in migration.dropped if not written(name, path)}
             for key in _concerned(name, facts):
-                change = _one(key, changes.get(key), facts, migration, convert, wanted=key in desired)
+                was = changes.get(key)
+                change = _one(key, was, facts, migration, convert, wanted=key in desired, unmapped=unmapped)
                 if change is not None:
                     changes[key] = change
     return [changes[key] for key in sorted(changes)], settled & changes.keys()
@@ -443,6 +470,7 @@ def _one(
     convert: Mapping[str, Callable[[Json], Json]],
     *,
     wanted: bool,
+    unmapped: AbstractSet[str],
 ) -> Change | None:
     have, last = facts.existing.entities.get(key), facts.ledger.entities.get(key)
     held = have.fields if have else {}
@@ -453,6 +481,7 @@ def _one(
     shown += [
         FieldChange(path, held[path], after, "catalog", note="carried over", causes=("catalog",))
         for path in sorted(convert.keys() & held.keys() - spoken)
+        if path not in unmapped or not _is_ours(facts.ledger, key, path, held[path])
         if held[path] is not None and (after := convert[path](held[path])) is not None
     ]
     entry = last and migration.carried_entry(last)

@@ -1,0 +1,103 @@
+"""What changes of blueprints do to values, and what has to be left as it is: the numbers, and the words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pdsync.commands import expressions
+from pdsync.model import Blueprint, Existing, LedgerEntry
+from pdsync.normal import blueprint_fields
+from pdsync.plan import Facts
+from tests.builders import catalog, desired, entry, existing, have, ledger, plan, relation, rule, want
+
+if TYPE_CHECKING:
+    from pdsync.model import Plan
+
+LIST = {"type": "array", "items": {"type": "string"}}
+
+
+def service(name: str = "service", **parts: Any) -> Blueprint:
+    properties = parts.pop("properties", {})
+    definition = {"identifier": name, "title": name.title(), "schema": {"properties": properties, "required": []}}
+    return Blueprint(name, {**definition, "relations": {}, **parts})
+
+
+def test_values_of_ours_whose_mapping_is_gone_are_no_loss() -> None:
+    """The type of a property changes that is mapped no more: our values go, those of others are counted or carried."""
+    before, after = service(properties={"tier": {"type": "string"}}), service(properties={"tier": {"type": "number"}})
+    held = {"ours": have(title="A", tier="x"), "number": have(tier="7"), "text": have(tier="gold")}
+    owned = ledger({"ours": entry(title="A", tier="x")}, [before])
+    now = [rule(paths=("title",))]
+    wanted = desired(want("ours", title="A"))
+    owned = replace(owned, expressions=expressions([rule(paths=("title", "properties.tier"))]))
+    facts = Facts(catalog([after], now), wanted, existing([before], held), owned, expressions=expressions(now))
+    (guard,) = plan(facts).guards
+    assert guard.detail.startswith("tier changes from string to number: 1 entity would lose a value")
+    assert guard.flag == "--allow-breaking service.tier=1"
+    allowed = plan(facts, allow_breaking={"service.tier": 1})
+    schema, *entities = allowed.changes
+    assert [f.note for f in schema.fields] == [
+        "made anew, 0 values written again, 2 carried over, 1 of ours gone with their mapping"
+    ]
+    carried = {c.identifier: [f.after for f in c.fields] for c in entities if c.fields}
+    assert carried == {"number": [7]}
+    assert all("properties.tier" not in c.ledger.fields for c in entities if c.ledger)
+
+
+def test_values_of_ours_that_another_rule_keeps_are_a_loss() -> None:
+    """What an earlier rule wrote and a later one leaves as it is, nobody writes again."""
+    before, after = service(properties={"tier": {"type": "string"}}), service(properties={"tier": {"type": "number"}})
+    rules = [rule(paths=("title", "properties.tier")), rule(paths=("title",), id="mappings/test.yaml#services[1]")]
+    held = {"a": have(title="A", tier="x")}
+    owned = replace(ledger({"a": entry(title="A", tier="x")}, [before]), expressions=expressions(rules))
+    wanted = desired(want("a", title="A", rules=(rules[1].id,)))
+    facts = Facts(catalog([after], rules), wanted, existing([before], held), owned, expressions=expressions(rules))
+    assert [guard.flag for guard in plan(facts).guards] == ["--allow-breaking service.tier=1"]
+
+
+def _of_ports_own(before: Blueprint, after: Blueprint, *others: Blueprint, then: tuple[Blueprint, ...] = ()) -> Plan:
+    """The plan that makes the one of the other, beside others that may change as well."""
+    there = [before, *others]
+    parts = {b.identifier: blueprint_fields(b.definition) for b in there}
+    own = {name: {p: v for p, v in held.items() if p != "title" or name != "_user"} for name, held in parts.items()}
+    owned = {name: LedgerEntry(fields, "created") for name, fields in own.items()}
+    facts = Facts(
+        catalog([after, *(then or others)], []),
+        desired(),
+        Existing("org", "Org", {b.identifier: b for b in there}, {}),
+        replace(ledger({}), blueprints=owned),
+    )
+    return plan(facts)
+
+
+def test_a_part_of_ports_own_blueprint_is_not_made_anew() -> None:
+    """Nothing can be taken away from `_user`: the plan says so, and the rest goes on."""
+    before = service("_user", properties={"level": {"type": "string"}})
+    after = service("_user", properties={"level": LIST, "badge": {"type": "string"}})
+    made = _of_ports_own(before, after)
+    (guard,) = made.guards
+    assert guard.detail.startswith("level changes from string to array of string: Port does not promise that a part of")
+    assert [[f.path for f in c.fields] for c in made.changes] == [["schema.properties.badge"]]
+
+
+def test_what_ports_own_blueprint_reads_is_not_made_anew() -> None:
+    """A mirror of `_user` cannot be taken away and put back: what it reads stays as it is, and the guard names it."""
+    user = service("_user", relations={"main": relation("service")}, mirrorProperties={"tier": {"path": "main.tier"}})
+    before, after = service(properties={"tier": {"type": "string"}}), service(properties={"tier": LIST})
+    made = _of_ports_own(before, after, user)
+    assert made.changes == ()
+    assert [guard.detail for guard in made.guards] == [
+        "tier changes from string to array of string: _user.tier reads it; take that away in Port first"
+    ]
+
+
+def test_what_a_blueprint_that_goes_reads_waits_for_the_next_plan_and_says_so() -> None:
+    """The mirror goes with its blueprint, which comes last: then there is nothing to be taken away by hand."""
+    mirror = {"mirrorProperties": {"tier": {"path": "main.tier"}}, "relations": {"main": relation("service")}}
+    before, after = service(properties={"tier": {"type": "string"}}), service()
+    made = _of_ports_own(before, after, service("old", **mirror), then=(after,))
+    assert [(c.action, c.blueprint) for c in made.changes] == [("delete", "old")]
+    assert [guard.detail for guard in made.guards] == [
+        "tier is removed: old.tier reads it; plan again once that is deleted"
+    ]
