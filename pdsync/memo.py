@@ -5,8 +5,9 @@ digest of its bytes, so that what is remembered is never wrong, only unused; and
 another version is an empty memo.  Remembered are only records that gave no word of warning: whatever has to be said is
 found out anew.  What a run did not use is forgotten, so that the memo never grows beyond the records there are.
 
-    {"checksum":"blake2b-16 of rules and lines","format":"pdsync-memo","rules":[[fingerprint, count],...],"version":1}
+    {"format":"pdsync-memo","rules":[[fingerprint, count],...],"version":2}
     ["digest of a record",[[identifier, blueprint, value of each mapped path, ...], ...]]
+    {"checksum":"blake2b-16 of rules and lines"}
 
 A line whose list is empty stands for a record that the rule does not take.  In the place of a value that is searched
 for stands the query, as text: what it finds is no record's to tell, and asked anew each time.  The lines of a rule
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pdsync.model import Json, Record
 
 FORMAT = "pdsync-memo"
-VERSION = 1
+VERSION = 2
 
 _DIGEST = 16
 _HEAD = b'["'
@@ -271,9 +272,13 @@ def dump_memo(memo: Memo) -> Iterator[bytes]:
     """What is worth keeping, as the lines of a file; equal memos give equal bytes."""
     kept = [(rule, outcomes) for rule, outcomes in sorted(memo.kept.items()) if outcomes]
     rules = [[rule.hex(), len(outcomes)] for rule, outcomes in kept]
-    header = {"format": FORMAT, "version": VERSION, "checksum": _checksum(rules, _lines(kept)), "rules": rules}
+    header = {"format": FORMAT, "version": VERSION, "rules": rules}
     yield orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
-    yield from _lines(kept)
+    checksum = _checksum(rules)
+    for line in _lines(kept):
+        checksum.update(line)
+        yield line
+    yield _end(checksum)
 
 
 def _lines(rules: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> Iterator[bytes]:
@@ -282,11 +287,14 @@ def _lines(rules: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> Iterator[byt
             yield b"".join((_HEAD, hexlify(record), _BETWEEN, outcomes[record], _TAIL, b"\n"))
 
 
-def _checksum(rules: Json, lines: Iterable[bytes | memoryview]) -> str:
-    digest = hashlib.blake2b(orjson.dumps(rules), digest_size=_DIGEST)
-    for line in lines:
-        digest.update(line)
-    return digest.hexdigest()
+def _checksum(rules: Json) -> hashlib.blake2b:
+    """What each line is to be given to."""
+    return hashlib.blake2b(orjson.dumps(rules), digest_size=_DIGEST)
+
+
+def _end(checksum: hashlib.blake2b) -> bytes:
+    """The last line: a file that was read to there was read once."""
+    return orjson.dumps({"checksum": checksum.hexdigest()}, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def parse_memo(data: bytes) -> Memo:
@@ -301,11 +309,10 @@ def read_memo(lines: Iterable[bytes], room: Room | None = None) -> Memo:
         header = orjson.loads(next(following, b""))
         if (header["format"], header["version"]) != (FORMAT, VERSION):
             return Memo(room=room)
-        checksum = hashlib.blake2b(orjson.dumps(header["rules"]), digest_size=_DIGEST)
-        outcomes = _outcomes(following, checksum.update)
+        checksum = _checksum(header["rules"])
         for rule, count in header["rules"]:
-            memo.remember(unhexlify(rule), islice(outcomes, count))
-        is_whole = next(outcomes, None) is None and header["checksum"] == checksum.hexdigest()
+            memo.remember(unhexlify(rule), _outcomes(islice(following, count), checksum.update))
+        is_whole = [*islice(following, 2)] == [_end(checksum)]
     except (ValueError, TypeError, LookupError):
         is_whole = False
     return memo if is_whole else Memo(room=room)
