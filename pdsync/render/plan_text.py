@@ -415,6 +415,8 @@ REASONS = {
 def spoken(change: Change) -> str:
     """Why a change is what it is, in words; empty where the action says it all."""
     told = REASONS.get(change.reason, change.reason)
+    if (change.reason, change.action) == ("stub", "adopt"):
+        told = f"no record makes it any more; {told}"
     if change.reason in ("equal", "taken-over") and change.ledger and change.ledger.origin == "integration":
         told += "; made by Port's integration, so ours to delete later"
     return f"{told}: {quoted(change.twin)}" if change.twin else told
