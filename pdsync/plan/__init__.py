@@ -45,6 +45,7 @@ from pdsync.plan.checks import check_upserts
 from pdsync.plan.decide import Facts, Scope, constant_blueprint
 from pdsync.plan.entities import EntityDecisions, with_stubs
 from pdsync.plan.guards import Removals, Situation, guard_removals
+from pdsync.plan.idle import idle_options
 from pdsync.plan.migrate import between, with_carried
 from pdsync.plan.order import in_order
 from pdsync.plan.rename import FOLLOWS, Decided, unlinked, with_renames
@@ -102,7 +103,7 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
         # What a limited plan leaves out still waits for its new expression.
         expressions=facts.ledger.expressions if scope.limited else facts.expressions,
         fingerprint=fingerprint(changes),
-        diagnostics=(*_known_before(facts), *dangling, *checked.diagnostics),
+        diagnostics=(*_known_before(facts), *dangling, *checked.diagnostics, *idle_options(facts, scope)),
         ignored=ignored,
         blast=blast_radius(changes, withheld, facts, blueprints),
         unavailable=facts.lacking,

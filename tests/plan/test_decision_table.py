@@ -468,3 +468,23 @@ def test_a_limited_plan_leaves_the_expressions_as_they_were() -> None:
     given = replace(given, expressions=expressions(given.catalog.rules))
     assert plan(given, only=("other",)).expressions == given.ledger.expressions
     assert plan(given).expressions == given.expressions
+
+
+@pytest.mark.parametrize(
+    ("scope", "told"),
+    [
+        ({"only": ("service/a",)}, []),
+        ({"exclude": ("serv*", "team")}, ["--exclude: team: the blueprints are service"]),
+        ({"only": ("servce",)}, ['--only: servce: did you mean "service"?']),
+        ({"exclude": ("service/x*",)}, ["--exclude: service/x*: no entity of service has an identifier like that"]),
+        ({"allow_deletes": {"services": 3}}, ['--allow-deletes: services: did you mean "service"?']),
+        ({"allow_breaking": {"service.tier": 3}}, []),
+    ],
+)
+def test_an_option_that_names_nothing_is_said(scope: dict[str, Any], told: list[str]) -> None:
+    """A plan would do more, or less, than was meant."""
+    given = Facts(
+        catalog([SERVICE], [rule()]), desired(want("a", tier="1")), existing([SERVICE], {}), ledger({}, [SERVICE])
+    )
+    found = plan(given, **scope).diagnostics
+    assert [f"{d.summary.partition(' ')[0]}: {d.detail}: {d.hint}" for d in found] == told
