@@ -34,7 +34,31 @@ def _shown(character: str) -> str:
 
 def value_text(value: Json, longest: int = LONGEST) -> str:
     """A JSON value in one line: canonical JSON, invisible characters escaped, cut with a note of its length."""
-    return _cut(visible(orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()), longest)
+    return _cut(_in_a_line(value), longest)
+
+
+def both_texts(before: Json, after: Json) -> tuple[str, str]:
+    """Two values in one line each; what is cut before they differ begins a little before the difference instead."""
+    one, other = _in_a_line(before), _in_a_line(after)
+    alike = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    if max(len(one), len(other)) <= LONGEST or alike < LONGEST - _TOLD:
+        return _cut(one, LONGEST), _cut(other, LONGEST)
+    return _from(one, alike - _BEFORE), _from(other, alike - _BEFORE)
+
+
+_TOLD = 40
+"""So many of a value's last characters may have to make room for what tells its length."""
+_BEFORE = 20
+
+
+def _from(text: str, start: int) -> str:
+    told = f" ({len(text):,} characters)"
+    rest, room = text[start:], LONGEST - len(told) - len("……")
+    return f"…{rest[:room]}{'…' if len(rest) > room else ''}{told}"
+
+
+def _in_a_line(value: Json) -> str:
+    return visible(orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode())
 
 
 def line_text(line: str) -> str:

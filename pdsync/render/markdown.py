@@ -24,7 +24,7 @@ from pdsync.plan.branch import changes_nothing
 from pdsync.plan.branch import parts as split
 from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
-from pdsync.render.escape import line_text, quoted, value_text, visible
+from pdsync.render.escape import both_texts, line_text, quoted, visible
 from pdsync.render.plan_text import (
     MOST_LINES,
     REST,
@@ -337,9 +337,10 @@ def _values(fields: Iterable[FieldChange], commits: Mapping[str, Commit]) -> Ite
             yield f"!     {moved}{visible(field.path)}   {place}"
             yield from nested
             continue
+        before, after = both_texts(field.before, field.after)
         if field.before is not None:
-            yield f"-     {visible(field.path)}: {value_text(field.before)}"
-        yield f"+     {visible(field.path)}: {value_text(field.after)}   {place}"
+            yield f"-     {visible(field.path)}: {before}"
+        yield f"+     {visible(field.path)}: {after}   {place}"
 
 
 def _nested(field: FieldChange) -> list[str]:

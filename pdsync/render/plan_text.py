@@ -13,6 +13,8 @@ from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import orjson
+
 from pdsync.diff import changed_lines, inside, is_set, kind_of
 from pdsync.errors import Severity
 from pdsync.normal import same
@@ -20,7 +22,7 @@ from pdsync.plan.branch import base_fields, changes_nothing, parts
 from pdsync.plan.guards import NOT_READ, UNPROVEN
 from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
-from pdsync.render.escape import line_text, quoted, value_text, visible
+from pdsync.render.escape import both_texts, line_text, quoted, value_text, visible
 from pdsync.render.paint import Paint
 
 if TYPE_CHECKING:
@@ -330,10 +332,11 @@ def _values_only(fields: Sequence[FieldChange]) -> Iterator[str]:
 
 def _same(changes: list[Change], *, everything: bool) -> list[list[Change]]:
     """Changes whose fields change alike, together; in the order of their first."""
-    groups: defaultdict[str, list[Change]] = defaultdict(list)
+    groups: defaultdict[bytes, list[Change]] = defaultdict(list)
     for change in changes:
-        alike = "\0".join(f"{f.path}\0{value_text(f.before)}\0{value_text(f.after)}\0{f.cause}" for f in change.fields)
-        groups[f"{change.blueprint}\0{change.action}\0{change.reason}\0{alike}"].append(change)
+        alike = [change.blueprint, change.action, change.reason]
+        alike += [part for f in change.fields for part in (f.path, f.before, f.after, f.cause)]
+        groups[orjson.dumps(alike, option=orjson.OPT_SORT_KEYS)].append(change)
     folded = []
     for group in groups.values():
         folded += [[c] for c in group] if everything or len(group) < FOLD else [group]
@@ -489,7 +492,7 @@ def inner_text(place: Place) -> str:
 
 
 def _both(before: Json, after: Json) -> str:
-    return f"{value_text(before)} -> {value_text(after)}"
+    return " -> ".join(both_texts(before, after))
 
 
 def _name(field: FieldChange) -> str:
@@ -501,12 +504,12 @@ def _width(fields: Sequence[FieldChange]) -> int:
 
 
 def _values(field: FieldChange, paint: Paint) -> str:
-    after = paint("green", value_text(field.after))
     if field.before is None:
-        return after
+        return paint("green", value_text(field.after))
+    before, after = both_texts(field.before, field.after)
     kinds = kind_of(field.before), kind_of(field.after)
     told = ("", "") if "null" in kinds or kinds[0] == kinds[1] else tuple(f" ({kind})" for kind in kinds)
-    return f"{paint('red', value_text(field.before))}{told[0]} -> {after}{told[1]}"
+    return f"{paint('red', before)}{told[0]} -> {paint('green', after)}{told[1]}"
 
 
 def _ignored(plan: Plan) -> Iterator[str]:

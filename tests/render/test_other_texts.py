@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pdsync.diff import Difference
@@ -27,7 +28,7 @@ from pdsync.model import (
     Snapshot,
 )
 from pdsync.plan.drift import Drift
-from pdsync.render.escape import LONGEST, quoted, value_text, visible
+from pdsync.render.escape import LONGEST, both_texts, quoted, value_text, visible
 from pdsync.render.paint import Paint
 from pdsync.render.result_text import render_result
 from pdsync.render.run_text import render_history, render_run
@@ -102,6 +103,18 @@ def test_short_values_are_whole_and_long_ones_cut() -> None:
     assert value_text("x" * (LONGEST - 2)) == '"' + "x" * (LONGEST - 2) + '"'
     assert value_text("x" * (LONGEST - 1)).endswith("… (161 characters)")
     assert (quoted('say "hi"'), value_text({"b": None, "a": 1.0})) == ('"say \\"hi\\""', '{"a":1.0,"b":null}')
+
+
+@given(st.text("xyé\n", max_size=400), st.text("xy", max_size=3), st.text("xy", max_size=300))
+@example("x" * 10_000, "", "y")
+@example("x" * 119, "", "y" * 100)
+def test_two_values_that_differ_are_shown_to_differ(head: str, middle: str, end: str) -> None:
+    """Wherever the difference is, each in a line that is not too long."""
+    for before, after in ((head + middle + end, head + end), (head + end, head), ([head, end], [head, middle])):
+        shown = both_texts(before, after)
+        assert max(map(len, shown)) <= LONGEST
+        told = [re.sub(r" \([0-9,]+ characters\)$", "", text) for text in shown]
+        assert (told[0] != told[1]) == (before != after)
 
 
 def test_paint_repeats_or_leaves() -> None:

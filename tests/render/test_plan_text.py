@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 
 from pdsync.model import Branch
+from pdsync.plan import Facts
 from pdsync.plan.branch import parts
 from pdsync.plan.decide import CAUSES
 from pdsync.plan.guards import GUARD_OF, NO_DELETE, NOT_READ, PROTECTED_BEFORE
 from pdsync.render.plan_text import BREAKING, REASONS, SYMBOLS, base_text, render_plan
+from tests.builders import blueprint, catalog, desired, entry, existing, have, ledger, plan, rule, want
 from tests.render.cases import case_files, expected, load, plan_of
 from tests.render.strategies import hostile_plans
 
@@ -105,3 +107,17 @@ def test_colour_only_repeats(plan: Plan) -> None:
 def test_a_base_is_told_once_and_in_short(ref: str, commit: str, told: str) -> None:
     """As a branch by its name, as a commit by its first digits, which the action gives."""
     assert base_text(Branch(ref, commit, "t")) == told
+
+
+def test_what_differs_only_where_it_is_cut_does_not_fold() -> None:
+    """Long values that begin alike are no same change."""
+    names = "abc"
+    made = plan(
+        Facts(
+            catalog([blueprint()], [rule()]),
+            desired(*(want(name, tier="x" * 1000 + name) for name in names)),
+            existing([blueprint()], {name: have(tier="old") for name in names}),
+            ledger({name: entry(tier="old") for name in names}, [blueprint()]),
+        )
+    )
+    assert ["the same change" in render_plan(made), render_plan(made).count(" ~ service/")] == [False, 3]
