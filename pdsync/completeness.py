@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from collections.abc import Collection as AbstractCollection
 
-    from pdsync.errors import Diagnostic
     from pdsync.kinds import Enrichment
     from pdsync.model import Ledger, MappingRule, Query, Snapshot
 
@@ -125,17 +124,17 @@ def _shrank(kind: str, believed: int, count: int) -> bool:
     return emptied or (believed >= SMALLEST_HALVED and count * 2 <= believed)
 
 
-def doubts(snapshot: Snapshot) -> dict[Query, dict[str, Diagnostic]]:
-    """The enrichments that lean on a list which shrank suspiciously, by query and name, and why they are in doubt.
+def doubts(snapshot: Snapshot) -> dict[Query, dict[str, Leaned]]:
+    """The enrichments that lean on a list which shrank suspiciously, by query and name, with that list.
 
     Whoever such a list left out would be missing from them, as if nobody were on call.
     """
-    short = {query.kind: each.problem for query, each in snapshot.leaned.items() if each.problem and _is_short(each)}
+    short = {query.kind: each for query, each in snapshot.leaned.items() if _is_short(each)}
     found = {query: dict(_leaning(query, short)) for query in snapshot.collections} if short else {}
     return {query: reasons for query, reasons in found.items() if reasons}
 
 
-def _leaning(query: Query, short: Mapping[str, Diagnostic]) -> Iterator[tuple[str, Diagnostic]]:
+def _leaning(query: Query, short: Mapping[str, Leaned]) -> Iterator[tuple[str, Leaned]]:
     for each in _enrichments(query):
         yield from ((each.name, short[kind]) for kind in each.kinds if kind in short)
 

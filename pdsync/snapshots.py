@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
 
     from pdsync.completeness import Seen
-    from pdsync.errors import Diagnostic
-    from pdsync.model import Catalog, Collection, Ledger, Listed, MappingRule, Query, Snapshot
+    from pdsync.model import Catalog, Collection, Leaned, Ledger, Listed, MappingRule, Query, Snapshot
     from pdsync.sources import Source
     from pdsync.state.store import StateStore
 
@@ -72,17 +71,21 @@ def _with_doubts(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, collections={**snapshot.collections, **found}) if found else snapshot
 
 
-def _doubted(collection: Collection, doubts: Mapping[str, Diagnostic]) -> Collection:
-    reasons = {name: f"{each.summary} ({each.detail})" for name, each in doubts.items()}
+def _doubted(collection: Collection, doubts: Mapping[str, Leaned]) -> Collection:
+    problems = {name: each.problem for name, each in doubts.items() if each.problem}
+    reasons = {
+        name: f"{each.summary} ({each.detail}); --accept-shrink {doubts[name].query.kind} believes it"
+        for name, each in problems.items()
+    }
     count, kind = len(collection.records), collection.query.kind
     notes = tuple(
         warning(
             NO_ENRICHMENT,
             "an enrichment could not be read",
-            detail=f"{name} of {count} of {count} {kind}: {reason}",
-            hint=f"what is mapped from it keeps the value it has in Port; {doubts[name].hint}",
+            detail=f"{name} of {count} of {count} {kind}: {each.summary} ({each.detail})",
+            hint=f"what is mapped from it keeps the value it has in Port; {each.hint}",
         )
-        for name, reason in reasons.items()
+        for name, each in problems.items()
     )
     records = doubted(collection.records, reasons)
     return replace(collection, records=records, notes=(*collection.notes, *notes))

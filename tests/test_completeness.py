@@ -104,8 +104,10 @@ def test_what_leans_on_a_list_that_is_not_believed_is_in_doubt() -> None:
     """With no user there is no address: whoever maps addresses keeps them; a list that nobody leans on harms none."""
     found = doubts(judged(leaning(0), {USERS: Seen(8, 8, suspicious=False)}, HOUR))
     assert [(query, list(reasons)) for query, reasons in found.items()] == [(SCHEDULES, ["__email"])]
-    assert found[SCHEDULES]["__email"].detail == "users: 8 records before, 0 now"
-    assert "--accept-shrink users" in found[SCHEDULES]["__email"].hint
+    problem = found[SCHEDULES]["__email"].problem
+    assert problem is not None
+    assert problem.detail == "users: 8 records before, 0 now"
+    assert "--accept-shrink users" in problem.hint
     assert doubts(judged(leaning(8), {Query("schedules"): Seen(100, 100, suspicious=False)}, HOUR)) == {}
 
 
