@@ -131,15 +131,15 @@ def url() -> Iterator[str]:
         yield running
 
 
-def read(url: str, app: Things) -> Listing:
-    """The list as it is read, without waiting."""
+def read(url: str, app: Things, timeout: float = 60.0) -> Listing:
+    """The list as it is read, without waiting between tries; an answer may take until `timeout`."""
     SERVER.app = app
 
     async def main() -> Listing:
         auth = FixedHeaders("authorization", "Token token=x")
         timing = FakeTime().timing()
         async with ApiClient(
-            url, name="PagerDuty", auth=auth, user_agent="t", limits=PAGERDUTY_LIMITS, timing=timing
+            url, name="PagerDuty", auth=auth, user_agent="t", limits=PAGERDUTY_LIMITS, timing=timing, timeout=timeout
         ) as client:
             return await Lister(client, app.kind, (), Tally("things", None)).read(datetime(2026, 6, 1, tzinfo=UTC))
 
@@ -218,6 +218,26 @@ def test_what_passes_costs_nothing(url: str, paging: Paging, fault: str, at: int
     """One bad answer, at the beginning, in the middle or at the end, and the list is complete all the same."""
     listing = read(url, Things(paging, changes={at: PASSING[fault]}))
     assert (outcome(listing), whole(listing)) == ("complete", True)
+
+
+def too_slow(told: Told) -> None:
+    told.late = 0.8
+
+
+@pytest.mark.parametrize("paging", WAYS)
+def test_an_answer_that_takes_too_long_is_asked_for_again(url: str, paging: Paging) -> None:
+    """One answer comes after nobody waits for it any more; the list is complete all the same."""
+    listing = read(url, Things(paging, changes={0 if paging == "none" else 1: too_slow}), timeout=0.4)
+    assert (outcome(listing), whole(listing)) == ("complete", True)
+
+
+@pytest.mark.parametrize("paging", WAYS)
+def test_answers_that_all_take_too_long_are_named(url: str, paging: Paging) -> None:
+    """What it was is said, not that there is nothing."""
+    listing = read(url, Things(paging, always=too_slow), timeout=0.05)
+    assert (outcome(listing), dict(listing.records)) == ("PD320", {})
+    assert listing.problem is not None
+    assert "no answer in time" in listing.problem.detail
 
 
 @pytest.mark.parametrize("paging", WAYS)
