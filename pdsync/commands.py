@@ -194,7 +194,7 @@ async def plan_read(
     if history is not None:
         evidence = Evidence(facts, snapshot, store, history, partial(_mapped_anew, searches), expressions)
         plan = await told_causes(plan, evidence, reader)
-    listed = to_remember(catalog, snapshot, ledger)
+    listed = to_remember(catalog, snapshot, ledger, anew=bool(plan.changes))
     plan = replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics), listed=listed)
     return Decided(facts, plan)
 

@@ -37,9 +37,6 @@ SMALLEST_EMPTIED = 2
 SMALLEST_PASSED = 5
 """The same of what is listed by time: the last open incidents are resolved every day."""
 
-LEAST_SHARE_NOTED = 10
-"""A list that enrichments are taken from is noted anew once it is longer or shorter by more than a tenth."""
-
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -155,13 +152,18 @@ def _is_short(listed: Collection | Leaned) -> bool:
 
 
 def noted(
-    snapshot: Snapshot, owned: Mapping[Query, Seen], before: Mapping[str, Listed], name: Callable[[Query], str]
+    snapshot: Snapshot,
+    owned: Mapping[Query, Seen],
+    before: Mapping[str, Listed],
+    name: Callable[[Query], str],
+    *,
+    anew: bool,
 ) -> dict[str, Listed]:
     """What is to be remembered of a snapshot that nobody keeps: lists that are shorter than what is owned tells.
 
-    Lists that enrichments are taken from are remembered in any case.  `owned` is what there was at least when the
-    ledger was written, `before` what was remembered so far, by the `name` of each query.  A list that is incomplete for
-    another reason tells nothing new.
+    Lists that enrichments are taken from are remembered in any case, exactly where all is noted `anew`.  `owned` is
+    what there was at least when the ledger was written, `before` what was remembered so far, by the `name` of each
+    query.  A list that is incomplete for another reason tells nothing new.
     """
     kept = {}
     for query, collection in snapshot.collections.items():
@@ -171,22 +173,22 @@ def noted(
             kept[key] = _note(collection, snapshot.taken_at)
         elif not collection.complete and key in before:
             kept[key] = before[key]
-    return dict(sorted((kept | _noted_of_leaned(snapshot, before, name)).items()))
+    return dict(sorted((kept | _noted_of_leaned(snapshot, before, name, anew=anew)).items()))
 
 
 def _noted_of_leaned(
-    snapshot: Snapshot, before: Mapping[str, Listed], name: Callable[[Query], str]
+    snapshot: Snapshot, before: Mapping[str, Listed], name: Callable[[Query], str], *, anew: bool
 ) -> dict[str, Listed]:
     """The same of lists that enrichments were taken from: nothing that is owned tells how long these were.
 
-    A note that is about right stays, so that a user more is no reason to write a ledger.
+    Unless all is noted anew, a note that is not far off stays: who is on call now is no reason to write a ledger.
     """
     kept = {}
     for query, leaned in snapshot.leaned.items():
         key, old = name(query), before.get(name(query))
         if leaned.complete or _is_short(leaned):
             note = _note(leaned, snapshot.taken_at)
-            kept[key] = old if old and _says_about(old, note) else note
+            kept[key] = old if old and not anew and _says_about(old, note) else note
         elif old:
             kept[key] = old
     return kept
@@ -199,8 +201,8 @@ def _note(listed: Collection | Leaned, now: str) -> Listed:
 
 
 def _says_about(old: Listed, new: Listed) -> bool:
-    sure = not (old.suspicious or new.suspicious)
-    return sure and abs(old.count - new.count) * LEAST_SHARE_NOTED <= old.count
+    fewer, more = sorted((old.count, new.count))
+    return not (old.suspicious or new.suspicious) and (more < 2 * fewer or more == fewer)
 
 
 def remembered(listed: Listed) -> Seen:

@@ -165,9 +165,9 @@ def _owned(catalog: Catalog, ledger: Ledger) -> dict[Query, Seen]:
     return seen_in(ledger, [rule for rule in catalog.rules if query_digest(rule.query) == _noted(ledger, rule)])
 
 
-def to_remember(catalog: Catalog, snapshot: Snapshot, ledger: Ledger) -> dict[str, Listed]:
+def to_remember(catalog: Catalog, snapshot: Snapshot, ledger: Ledger, *, anew: bool) -> dict[str, Listed]:
     """What the ledger is to say of the lists of a snapshot; see `pdsync.completeness.noted`."""
-    return noted(snapshot, _owned(catalog, ledger), ledger.listed, query_name)
+    return noted(snapshot, _owned(catalog, ledger), ledger.listed, query_name, anew=anew)
 
 
 def _noted(ledger: Ledger, rule: MappingRule) -> str:
