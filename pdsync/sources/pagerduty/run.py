@@ -340,11 +340,10 @@ class Run:
         shown = v3.detail_params(wire_params(KINDS[query.kind], query.params, self.now))
         shifted = await self._shown_alone(asker, v3.V3, (), shown)
         if status := v3.refused(shifted):
-            policies = await self._listing(asker, v3.POLICIES, ()) if v3.is_closed(status) else None
-            if policies is None:
-                return layered
-            if not v3.in_use(policies):
-                return replace(layered, notes=(*layered.notes, v3.unseen(status)))
+            policies = await self._listing(asker, v3.POLICIES, ())
+            if not v3.in_use(policies, status):
+                unseen = (v3.unseen(status),) if v3.is_closed(status) else ()
+                return replace(layered, notes=(*layered.notes, *unseen))
         users = (await self._listing(asker, "users", ())).records if shifted.records else {}
         return v3.merged(layered, shifted, query.params, users, self._shelf)
 

@@ -69,11 +69,15 @@ def is_closed(status: int) -> bool:
     return status in _CLOSED
 
 
-def in_use(policies: Listing) -> bool:
-    """Whether an escalation policy leads to a shift-based schedule, or that cannot be told."""
+def in_use(policies: Listing, status: int) -> bool:
+    """Whether an escalation policy leads to a shift-based schedule, or that cannot be told.
+
+    `status` is what the list of these was answered with: where it is not there, and policies may not be read, it is
+    believed.
+    """
     decoder = msgspec.json.Decoder(_Policy)
     if policies.problem:
-        return True
+        return is_closed(status) or not refused(policies)
     rules = (rule for raw in policies.records.values() for rule in decoder.decode(raw).escalation_rules or ())
     return any((target.type or "").startswith("schedule_v3") for rule in rules for target in rule.targets or ())
 
