@@ -159,7 +159,7 @@ def _wanted_blueprint(blueprint: Blueprint, facts: Facts) -> Change | None:
             action="update" if left else action,
             blueprint=identifier,
             identifier=identifier,
-            title=str(wanted.get("title") or identifier),
+            title=str(wanted.get("title") or existing.get("title") or identifier),
             fields=fields,
             reason=wanted_reason(action, last),
             cause=cause,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pdsync.errors import Diagnostic, Origin, error, warning
 from pdsync.model import Change, Expression, FieldChanges, Held, Json
 from pdsync.plan.circles import required_circles
+from pdsync.plan.decide import is_system
 from pdsync.plan.order import Pointers
 from pdsync.plan.values import checks_of, correction, doubts_of, required_paths
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pdsync.plan.decide import Facts
 
 REFUSED, LACKING, ASKED, DOUBTED, BEYOND, CIRCULAR = "PD610", "PD611", "PD612", "PD613", "PD614", "PD615"
+REAL = "PD616"
 _IN_CIRCLE = "is required in a circle"
 OUT_OF_SCOPE = "is not in the scope of this plan"
 _NAMED = 5
@@ -102,7 +104,25 @@ def check_upserts(
     for change, refusal in _follow_relations(kept, held, facts, blueprints, beyond, drop=drop):
         problems.add(change, refusal)
     unchanged = len(listed) - len(kept) - len(held)
-    return Checked(list(kept.values()), [held[key] for key in sorted(held)], unchanged, problems.diagnostics())
+    told = (*problems.diagnostics(), *_real_people(kept.values()))
+    return Checked(list(kept.values()), [held[key] for key in sorted(held)], unchanged, told)
+
+
+def _real_people(changes: Iterable[Change]) -> Iterator[Diagnostic]:
+    """What is made in Port's own blueprints is no mere entry of a catalog, and is said to be more."""
+    made: defaultdict[str, list[Change]] = defaultdict(list)
+    for change in changes:
+        if change.action == "create" and is_system(change.blueprint):
+            made[change.blueprint].append(change)
+    for name, creates in sorted(made.items()):
+        listed = ", ".join(str(change.key) for change in creates[:_NAMED])
+        more = f" and {len(creates) - _NAMED} more" if len(creates) > _NAMED else ""
+        yield warning(
+            REAL,
+            "what is made here are real users and teams of Port",
+            detail=f"{name}: {len(creates)} to create, {listed}{more}; users are invited, and nothing deletes them",
+            hint="to only point at those that are there, relate to them and leave the mapping out",
+        )
 
 
 class _Ruler:

@@ -516,7 +516,8 @@ class EntityDecisions:
         held = have.fields if have else {}
         needed = _required_paths(self.blueprints.get(key.blueprint))
         # A delete takes everything: what was there is kept in the plan, so that it can be brought back.
-        ours = {path for path in last.fields if not was_there(last, path)} if action == "release" else set()
+        # Without a title nobody would know what is left.
+        ours = {p for p in last.fields if p != "title" and not was_there(last, p)} if action == "release" else set()
         going = {"release": ours - needed, "delete": held.keys()}.get(action, set())
         cleared = sorted(path for path in going if held.get(path) is not None)
         fields = tuple(FieldChange(path, held[path], None, absence, causes=causes) for path in cleared)

@@ -132,7 +132,7 @@ class Findings:
 
     def _cleared(self, key: EntityKey) -> AbstractSet[str]:
         last = self._facts.ledger.entities[key]
-        return {path for path in last.fields if not was_there(last, path)}
+        return {path for path in last.fields if path != "title" and not was_there(last, path)}
 
     def _once_released(self, key: EntityKey, name: str) -> Json:
         path = _path(name)

@@ -338,3 +338,14 @@ def test_nothing_that_is_planned_is_refused(
 def test_a_url_taken_at_once_is_one(text: str) -> None:
     """What passes without a closer look passes with one."""
     assert is_any_url(text)
+
+
+def test_real_users_and_teams_are_said_to_be_that() -> None:
+    """What is made in Port's own blueprints is a warning with its number and names; what is changed there is none."""
+    user = Blueprint("_user", {**blueprint("_user").definition})
+    made = rule("_user", ("title",), "users")
+    wanted = desired(*(want(f"u{n}", "_user", title=f"U{n}", rules=(made.id,)) for n in range(8)))
+    there = existing([user], {"_user/u0": have(title="Old")})
+    (told,) = plan(Facts(catalog([user], [made], system_blueprints=("_user",)), wanted, there, ledger({}))).diagnostics
+    assert (told.code, told.severity) == ("PD616", Severity.WARNING)
+    assert told.detail.startswith("_user: 7 to create, _user/u1, _user/u2, _user/u3, _user/u4, _user/u5 and 2 more;")
