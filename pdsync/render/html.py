@@ -108,10 +108,11 @@ def _causes(change: Change) -> list[str]:
 def _field(field: FieldChange, commits: Mapping[str, Commit]) -> list[str]:
     note = f"  {field.note}" if field.note else ""
     moved = f"{visible(field.moved_from)} => " if field.moved_from else ""
+    stays = bool(field.note) and same(field.before, field.after)
     return [
         f"{moved}{visible(field.path)}",
-        "" if field.before is None else value_text(field.before, LONGEST),
-        "" if field.after is None else value_text(field.after, LONGEST),
+        "" if field.before is None or stays else value_text(field.before, LONGEST),
+        "" if field.after is None or stays else value_text(field.after, LONGEST),
         cause_tag(field).strip("[]"),
         f"{place_of(field, commits)}{visible(note)}".strip(),
     ]

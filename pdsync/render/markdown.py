@@ -331,6 +331,9 @@ def _values(fields: Iterable[FieldChange], commits: Mapping[str, Commit]) -> Ite
     for field in fields:
         place = f"{cause_tag(field)} {place_of(field, commits)}".rstrip()
         place += f"  {visible(field.note)}" if field.note else ""
+        if field.note and same(field.before, field.after):
+            yield f"      {visible(field.path)}   {place}"  # nothing of the value changes
+            continue
         nested = _nested(field)
         if nested or field.moved_from:
             moved = f"{visible(field.moved_from)} => " if field.moved_from else ""

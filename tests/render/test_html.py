@@ -139,3 +139,10 @@ def test_what_was_kept_back_is_told_above_the_changes() -> None:
 
 def _case(name: str) -> Path:
     return next(path for path in case_files() if path.stem == name)
+
+
+def test_a_part_that_stays_has_no_values() -> None:
+    """What is only let go of stands there with the reason alone."""
+    rows = json.loads(page(plan_of(load(_case("blueprint-parts")))).texts["script"][0])["changes"]
+    fields = [field for row in rows for field in row[7] if field[0] == "schema.properties.tags"]
+    assert [(field[1], field[2], "released" in field[4]) for field in fields] == [("", "", True), ("", "", True)]

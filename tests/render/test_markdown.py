@@ -198,3 +198,12 @@ def test_the_title_is_text(title: str) -> None:
     """The project's name comes from a file that a pull request can change."""
     html = seen(render_plan_markdown(many("create", 1), budget=60_000, title=title))
     assert (html.elements <= OURS, "@everyone" in html.loose) == (True, False)
+
+
+def test_a_part_that_stays_is_no_difference() -> None:
+    """What is only let go of is named with the reason; no line says that its value goes or comes."""
+    (case,) = (path for path in case_files() if path.stem == "blueprint-parts")
+    text = render_plan_markdown(plan_of(load(case)), budget=60_000, title="t")
+    lines = [line for line in text.splitlines() if "schema.properties.tags" in line]
+    assert len(lines) == 2
+    assert all(line.startswith("      ") and "released: it was in Port before pdsync" in line for line in lines)
