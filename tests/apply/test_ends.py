@@ -29,7 +29,7 @@ def test_each_end_from_a_saved_plan(here: Here, end: Removal) -> None:
     left = here.port.entities("service").get("a")
     assert (left and (left["title"], {k: v for k, v in left["properties"].items() if v})) == {
         "delete": None,
-        "release": (None, {"url": "by hand"}),
+        "release": ("A", {"url": "by hand"}),
         "forget": ("A", {"tier": "1", "url": "by hand"}),
     }[end]
     assert here.ledger().entities == {}

@@ -146,13 +146,16 @@ def test_what_was_taken_over_is_given_back(here: Here) -> None:
 
 
 def test_what_was_released_is_ours_again(here: Here) -> None:
-    """With the values that we had set on it."""
+    """With the values that we had added to it; what it had of its own it never lost."""
     create_blueprints(here, SERVICE)
-    here.port.put_entity("service", {"identifier": "a", "title": "T", "properties": {"tier": "0", "url": "u"}})
-    assert here.apply(here.plan(SAYS, desired(want("a", title="T", tier="1"), want("z", tier="1")))).whole
+    here.port.put_entity("service", {"identifier": "a", "title": "T", "properties": {"url": "u"}})
+    here.port.put_entity("service", {"identifier": "b", "title": "T", "properties": {"tier": "0"}})
+    world = [want("z", tier="1"), *(want(name, title="T", tier="1") for name in "ab")]
+    assert here.apply(here.plan(SAYS, desired(*world))).whole
     before, ledger = port_of(here), here.ledger()
-    assert here.apply(here.plan(SAYS, desired(want("z", tier="1")))).whole
+    assert here.apply(here.plan(SAYS, desired(world[0]))).whole
     assert here.port.entities("service")["a"]["properties"] == {"tier": None, "url": "u"}
+    assert here.port.entities("service")["b"]["properties"] == {"tier": "1"}
     assert here.apply(here.revert()).whole
     assert (port_of(here), here.ledger().entities) == (before, ledger.entities)
 
