@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pdsync.errors import Diagnostic, UsageError, error
 from pdsync.kinds import KINDS
-from pdsync.model import EntityKey
+from pdsync.model import EntityKey, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -54,7 +54,7 @@ class Names:
         self._records = {
             f"{query.kind}/{record.id}" for query, each in snapshot.collections.items() for record in each.records
         }
-        self._records |= {entry.source for entry in owned.values() if entry.source}
+        self._records |= {source for entry in owned.values() for source in sources_of(entry)}
         self._titles: dict[EntityKey, str] = {}
         for side in (facts.existing.entities, owned, desired.entities):
             self._titles |= {key: str(title) for key, each in side.items() if (title := each.fields.get("title"))}

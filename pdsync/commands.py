@@ -40,6 +40,7 @@ from pdsync.plan.drift import Drift, find_drift
 from pdsync.plan.entities import targets_of
 from pdsync.plan.migrate import paths_at_stake
 from pdsync.plan.moved import ledger_with, moved_rules
+from pdsync.plan.portions import lost_of, with_missing
 from pdsync.plan.saved import moved, paths_to_read
 from pdsync.plan.unchanged import Unchanged, circumstances
 from pdsync.sight import watch
@@ -355,7 +356,7 @@ async def _facts(
         lacking=unavailable_in(catalog.rules, snapshot),
         taken_at=snapshot.taken_at,
     )
-    facts = replace(facts, existing=await with_values_at_stake(facts, reader, progress))
+    facts = with_missing(replace(facts, existing=await with_values_at_stake(facts, reader, progress)))
     if (certain := circumstances(facts, edition())) is not None:
         facts = replace(facts, unchanged=Unchanged.recalled(facts, store.load_unchanged(), certain))
     known = await reader.known(_outside_targets(facts))
@@ -381,9 +382,10 @@ def _base(sides: Sides, facts: Facts) -> PlanBase:
 
 
 def _not_read(ledger: Ledger, desired: DesiredEntities, snapshot: Snapshot) -> frozenset[str]:
-    """The records of what is no longer desired that were taken over from an earlier snapshot."""
-    lost = ledger.entities.keys() - desired.entities.keys()
-    return taken_over(snapshot, {ledger.entities[key].source for key in lost})
+    """The records that make something no longer and that were taken over from an earlier snapshot."""
+    made = desired.entities
+    lost = {source for key, last in ledger.entities.items() for source in lost_of(last, made.get(key))}
+    return taken_over(snapshot, lost)
 
 
 def snapshot_problems(snapshot: Snapshot) -> tuple[Diagnostic, ...]:

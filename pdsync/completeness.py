@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pdsync.errors import error
 from pdsync.kinds import KINDS, PARENT
-from pdsync.model import Collection, Leaned, Listed
+from pdsync.model import Collection, Leaned, Listed, makers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -215,9 +215,10 @@ def seen_in(ledger: Ledger, rules: Iterable[MappingRule]) -> dict[Query, Seen]:
     asked = {rule.id: rule.query for rule in rules}
     sources: defaultdict[Query, set[str]] = defaultdict(set)
     for entry in ledger.entities.values():
-        for rule in entry.rules:
-            if entry.source and rule in asked:
-                sources[asked[rule]].add(entry.source)
+        for source, made_by in makers(entry):
+            for rule in made_by:
+                if rule in asked:
+                    sources[asked[rule]].add(source)
     return {query: Seen(len(found), len(found), suspicious=False) for query, found in sources.items()}
 
 

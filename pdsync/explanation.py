@@ -19,7 +19,7 @@ from pdsync.commands import Sides, plan_read, wanted_paths
 from pdsync.errors import StateError, TargetError, UsageError
 from pdsync.jq.inputs import inputs_of
 from pdsync.mapping import RowTrace, evaluate_record
-from pdsync.model import Catalog, DesiredEntities, EntityKey, Expression, Plan, Record, Snapshot
+from pdsync.model import Catalog, DesiredEntities, EntityKey, Expression, Plan, Record, Snapshot, sources_of
 from pdsync.plan import Facts
 from pdsync.plan.account import Account, Live, account_of, last_change
 from pdsync.privacy import Cleaner
@@ -75,8 +75,9 @@ async def explain(asked: str, ground: Ground) -> Explanation:
         raise UsageError(names.nothing(asked))
     sources = dict.fromkeys([*meant.records, *(s for key in meant.keys for s in _sources(key, desired, ledger))])
     readings = [each for source in sources for each in _readings(source, ground)]
-    made = [key for key, want in desired.entities.items() if want.source in meant.records]
-    owned = [key for key, entry in ledger.entities.items() if entry.source in meant.records]
+    records = set(meant.records)
+    made = [key for key, want in desired.entities.items() if not records.isdisjoint(sources_of(want))]
+    owned = [key for key, entry in ledger.entities.items() if not records.isdisjoint(sources_of(entry))]
     keys = [*dict.fromkeys([*meant.keys, *made, *owned])]
     accounts = await _accounts(keys, told, ground)
     inexact = told.plan.inexact if any(account.next for account in accounts) else ""
@@ -133,9 +134,9 @@ async def _elsewhere(asked: str, ground: Ground, told: _Told) -> Asked | None:
 def _sources(key: EntityKey, desired: DesiredEntities, ledger: Ledger) -> Iterator[str]:
     """The records that an entity is made of, was made of, or that claim it."""
     if key in desired.entities:
-        yield desired.entities[key].source
+        yield from sources_of(desired.entities[key])
     if key in ledger.entities:
-        yield ledger.entities[key].source
+        yield from sources_of(ledger.entities[key])
     if key in desired.held:
         yield from (source for source, why in desired.failed.items() if f"claims {key}," in why)
 

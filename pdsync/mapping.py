@@ -6,7 +6,8 @@ becomes a silent null:
 
     a field that raises, cannot be known or has the wrong type    the field is `unknown`: it keeps Port's value
     items, selector, identifier or blueprint that are unusable    the record is in `failed`
-    two records that claim one entity                             the key is in `held`, the records in `failed`
+    a rule that gives two entities one key, or several rules
+    that give one entity different values of a field              the key is in `held`, the records in `failed`
 
 Each is a Diagnostic that names records and the place in the catalog.  jq itself runs in worker processes with bounds
 on time and memory (`pdsync.jq`).  Numbers are jq's: integers beyond 2^53 lose digits unless `tostring` takes them
@@ -26,8 +27,9 @@ import orjson
 
 from pdsync import __version__
 from pdsync.jq.evaluate import RULE, GivenUp, answers, blocked, faults_of, source_of
+from pdsync.jq.joining import Claims, problems_of
 from pdsync.jq.pool import JqLimits, Pool, default_workers
-from pdsync.jq.problems import COLLISION, DISAGREEMENT, NOT_IN_SNAPSHOT, Problems
+from pdsync.jq.problems import NOT_IN_SNAPSHOT, Problems
 from pdsync.jq.program import BLUEPRINT, IDENTIFIER, ITEMS, SELECTOR, layout_of
 from pdsync.jq.reading import Reader
 from pdsync.jq.searched import Waiting, settle
@@ -85,27 +87,28 @@ def map_entities(
     """
     limits = limits or JqLimits()
     works = _works(rules, snapshot, limits, memo)
-    joined = _Joined()
+    claims = Claims()
     outcomes: list[_RuleOutcome] = []
     with Pool(workers or default_workers(sum(work.unknown for work in works)), limits) as pool:
         for work in works:
             outcome = _map_rule(pool, work, progress or _silent, like)
             for entity in outcome.entities:
-                joined.add(entity)
+                claims.add(entity)
             outcome.entities.clear()
             outcomes.append(outcome)
-    _settle(rules, outcomes, joined, lookup)
-    return _result(rules, outcomes, joined)
+    _settle(rules, outcomes, claims, lookup)
+    return _result(rules, outcomes, claims)
 
 
-def _settle(rules: Sequence[MappingRule], outcomes: Sequence[_RuleOutcome], joined: _Joined, lookup: Lookup) -> None:
+def _settle(rules: Sequence[MappingRule], outcomes: Sequence[_RuleOutcome], claims: Claims, lookup: Lookup) -> None:
     """Have the queries answered of what waits for that, and join what comes of it to the rest."""
     waits = [(Waiting(rule, outcome.pending), outcome) for rule, outcome in zip(rules, outcomes, strict=True)]
     waits = [(waiting, outcome) for waiting, outcome in waits if waiting.pending]
-    settle([waiting for waiting, _ in waits], joined.entities, lookup)
+    if waits:
+        settle([waiting for waiting, _ in waits], claims.joined()[0], lookup)
     for waiting, outcome in waits:
         for entity in waiting.entities:
-            joined.add(entity)
+            claims.add(entity)
         outcome.mapped += len(waiting.entities)
         outcome.diagnostics += waiting.problems.diagnostics()
         for source, reason in waiting.failed.items():
@@ -276,117 +279,23 @@ def _unknown(records: Sequence[Record], recall: NoRecall) -> Iterator[Record]:
     return (record for position, record in enumerate(records) if not recall.knows(position))
 
 
-class _Joined:
-    """The entities of all rules, each key once; keys that are claimed by several records apart."""
-
-    def __init__(self) -> None:
-        self.entities: dict[EntityKey, DesiredEntity] = {}
-        self.claims: dict[EntityKey, list[DesiredEntity]] = {}
-
-    def add(self, entity: DesiredEntity) -> None:
-        if entity.key in self.claims:
-            self.claims[entity.key].append(entity)
-            return
-        other = self.entities.get(entity.key)
-        joined = entity if other is None else _join(other, entity)
-        if joined is not None:
-            self.entities[entity.key] = joined
-        elif other is not None:
-            self.claims[entity.key] = [self.entities.pop(entity.key), entity]
-
-
-def _join(one: DesiredEntity, other: DesiredEntity) -> DesiredEntity | None:
-    """Both as one entity; None when they are two that claim the same key."""
-    if one.source == other.source and set(one.rules).isdisjoint(other.rules):
-        if any(not _equal(one.fields[path], other.fields[path]) for path in one.fields.keys() & other.fields.keys()):
-            return None
-        unknown = {**one.unknown, **other.unknown}
-        fields = {path: value for path, value in {**one.fields, **other.fields}.items() if path not in unknown}
-        return DesiredEntity(one.key, fields, one.rules + other.rules, one.source, unknown)
-    if one.unknown.keys() != other.unknown.keys() or not _equal(one.fields, other.fields):
-        return None
-    rules = one.rules + tuple(rule for rule in other.rules if rule not in one.rules)
-    return DesiredEntity(one.key, one.fields, rules, one.source, one.unknown)
-
-
-def _result(rules: Sequence[MappingRule], outcomes: list[_RuleOutcome], joined: _Joined) -> DesiredEntities:
+def _result(rules: Sequence[MappingRule], outcomes: list[_RuleOutcome], claims: Claims) -> DesiredEntities:
+    entities, clashes = claims.joined()
     failed: dict[str, str] = {}
     for outcome in outcomes:
         for record, reason in outcome.failed.items():
             failed.setdefault(record, reason)
-    for key, claimants in joined.claims.items():
-        for entity in claimants:
+    for key, clash in clashes.items():
+        for entity in clash.claims:
             failed.setdefault(entity.source, f"it claims {key}, as others do")
     diagnostics = [diagnostic for outcome in outcomes for diagnostic in outcome.diagnostics]
     return DesiredEntities(
-        entities={key: joined.entities[key] for key in sorted(joined.entities)},
-        held={key: _claimed(joined.claims[key]) for key in sorted(joined.claims)},
+        entities={key: entities[key] for key in sorted(entities)},
+        held={key: clash.reason for key, clash in clashes.items()},
         failed=dict(sorted(failed.items())),
-        diagnostics=(*diagnostics, *_collisions(rules, joined.claims)),
+        diagnostics=(*diagnostics, *problems_of(rules, clashes)),
         counts={rule.id: outcome.count for rule, outcome in zip(rules, outcomes, strict=True)},
     )
-
-
-def _collisions(
-    rules: Sequence[MappingRule], claims: Mapping[EntityKey, list[DesiredEntity]]
-) -> tuple[Diagnostic, ...]:
-    """One diagnostic for each set of rules that clash in a blueprint."""
-    origins = {rule.id: rule.identifier.origin for rule in rules}
-    by_id = {rule.id: rule for rule in rules}
-    problems = Problems()
-    for key, claimants in sorted(claims.items(), key=lambda claim: claim[0]):
-        ids = tuple(dict.fromkeys(rule for entity in claimants for rule in entity.rules))
-        sources = tuple(dict.fromkeys(entity.source for entity in claimants))
-        if said := _said_of_one(claimants):
-            for path, values in said.items():
-                writing = [rule for rule in ids if path in by_id[rule].fields]
-                first, *others = (by_id[rule].fields[path].origin for rule in writing)
-                place = f"{key.blueprint}, {path} of {' and '.join(sorted(writing))}"
-                problems.add(DISAGREEMENT, place, f"{key}, {values}", first, records=sources, related=tuple(others))
-            continue
-        first, *others = (origins[rule] for rule in ids)
-        place = f"{key.blueprint}, identifier of {' and '.join(sorted(ids))}"
-        problems.add(COLLISION, place, f"{key}, {_differing(claimants)}", first, records=sources, related=tuple(others))
-    return problems.diagnostics()
-
-
-def _said_of_one(claimants: list[DesiredEntity]) -> dict[str, str]:
-    """Of several mappings of one record: the paths that they disagree about, with what they say.
-
-    Empty for what are two entities, of other records or of items of one.
-    """
-    rules = [rule for entity in claimants for rule in entity.rules]
-    if len({entity.source for entity in claimants}) > 1 or len(set(rules)) < len(rules):
-        return {}
-    told: dict[str, dict[str, None]] = {}
-    for entity in claimants:
-        for path, value in entity.fields.items():
-            told.setdefault(path, {})[_shown(value)] = None
-    return {path: " or ".join(values) for path, values in told.items() if len(values) > 1}
-
-
-def _shown(value: Json) -> str:
-    text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
-
-
-_MOST_SHOWN = 60
-
-
-def _differing(claimants: list[DesiredEntity]) -> str:
-    """Which fields stand in the way of taking the claimants for one entity."""
-    one = claimants[0]
-    paths = dict.fromkeys(path for entity in claimants for path in (*entity.fields, *entity.unknown))
-    differing = [path for path in paths if any(not _equal(one.fields.get(path), e.fields.get(path)) for e in claimants)]
-    return f"different {', '.join(differing[:5])}" if differing else "the same values from different records"
-
-
-def _claimed(claimants: list[DesiredEntity]) -> str:
-    if said := _said_of_one(claimants):
-        return f"its mappings disagree about {', '.join(said)}"
-    sources = list(dict.fromkeys(entity.source for entity in claimants))
-    named = ", ".join(sources[:5]) + (f" and {len(sources) - 5} more" if len(sources) > 5 else "")  # noqa: PLR2004
-    return f"claimed by {named}" if len(sources) > 1 else f"claimed several times by {named}"
 
 
 def _nothing(rule: MappingRule, *, missing: bool) -> _RuleOutcome:
@@ -401,13 +310,6 @@ def _nothing(rule: MappingRule, *, missing: bool) -> _RuleOutcome:
 def _records(rule: MappingRule, snapshot: Snapshot) -> Sequence[Record] | None:
     collection = snapshot.collections.get(rule.query)
     return None if collection is None else collection.records
-
-
-def _equal(one: Json, other: Json) -> bool:
-    """Equality of JSON: Python takes true for 1."""
-    return one == other and orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(
-        other, option=orjson.OPT_SORT_KEYS
-    )
 
 
 def _text(value: Expression | SearchQuery | Json) -> Json:

@@ -467,13 +467,23 @@ class Snapshot:
 # --- desired and existing --------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """What one of several records gives of an entity: by which mapping rules, and which paths, sorted."""
+
+    source: str
+    rules: tuple[str, ...]
+    paths: tuple[str, ...]
+
+
 @many(frozen=True, slots=True)
 class DesiredEntity(Unread):
     """What the mapping says an entity shall be.
 
     `fields` holds every mapped path that is known, null included; `unknown` the mapped paths whose value could
     not be found out, with the reason: they keep Port's value.  `rules` are the mapping rules that wrote it,
-    `source` the record it comes from, as `services/PX1`.
+    `source` the record it comes from, as `services/PX1`.  Where several records make it, `portions` has each of them,
+    sorted, `source` is the first and `rules` are those of all; else `portions` is empty.
     """
 
     key: EntityKey
@@ -481,6 +491,7 @@ class DesiredEntity(Unread):
     rules: tuple[str, ...]
     source: str
     unknown: Mapping[str, str] = field(default_factory=dict)
+    portions: tuple[Portion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -566,9 +577,9 @@ class LedgerEntry(Unread):
     """What we last wrote to one entity or blueprint, and where it came from.
 
     `fields` are the mapped paths in normal form, without nulls; `origin` says whether we made it or took it over;
-    `rules` and `source` are those of the `DesiredEntity` it came from; `on_remove` what their lifecycle said last,
-    which holds on when they leave the catalog.  Of a blueprint, `parts` are the paths whose origin is not that of the
-    blueprint: what we added to one that was there, and what was there of one that we made.
+    `rules`, `source` and `portions` are those of the `DesiredEntity` it came from; `on_remove` what their lifecycle
+    said last, which holds on when they leave the catalog.  Of a blueprint, `parts` are the paths whose origin is not
+    that of the blueprint: what we added to one that was there, and what was there of one that we made.
     """
 
     fields: Fields
@@ -578,10 +589,29 @@ class LedgerEntry(Unread):
     protect: bool = False
     on_remove: Removal | None = None
     parts: Mapping[str, EntityOrigin] = field(default_factory=lambda: _NO_PARTS)
+    portions: tuple[Portion, ...] = ()
 
 
 _NO_PARTS: Mapping[str, EntityOrigin] = {}
 """One for all entries: of entities there are many, and they have no parts."""
+
+
+def makers(made: DesiredEntity | LedgerEntry) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The records that an entity is made of, each with its rules; none for one that only a relation needs."""
+    if made.portions:
+        return tuple((portion.source, portion.rules) for portion in made.portions)
+    return ((made.source, made.rules),) if made.source else ()
+
+
+def sources_of(made: DesiredEntity | LedgerEntry) -> tuple[str, ...]:
+    """The records that an entity is made of."""
+    return tuple(source for source, _ in makers(made))
+
+
+def under_names(portions: tuple[Portion, ...], moved: Mapping[str, str]) -> tuple[Portion, ...]:
+    """Portions with paths under the new names that some have."""
+    named = ((each, tuple(sorted({moved.get(path, path) for path in each.paths}))) for each in portions)
+    return tuple(Portion(each.source, each.rules, paths) for each, paths in named)
 
 
 @dataclass(frozen=True, slots=True)

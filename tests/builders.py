@@ -107,7 +107,8 @@ def entry(origin: str = "created", **values: Any) -> LedgerEntry:
     source = values.pop("source", "services/a")
     protect, on_remove = values.pop("protect", False), values.pop("on_remove", None)
     made = dict.fromkeys(values.pop("added", ()), "created")
-    return LedgerEntry(paths(values), origin, rules, source, protect, on_remove, made)  # type: ignore[arg-type]
+    portions = values.pop("portions", ())
+    return LedgerEntry(paths(values), origin, rules, source, protect, on_remove, made, portions)  # type: ignore[arg-type]
 
 
 def existing(blueprints: Iterable[Blueprint], entities: Mapping[str, ExistingEntity]) -> Existing:

@@ -48,6 +48,7 @@ from pdsync.plan.guards import Removals, Situation, guard_removals
 from pdsync.plan.idle import idle_options
 from pdsync.plan.migrate import between, with_carried
 from pdsync.plan.order import in_order
+from pdsync.plan.portions import with_missing
 from pdsync.plan.rename import FOLLOWS, Decided, unlinked, with_renames
 from pdsync.plan.saved import with_seen
 
@@ -65,7 +66,7 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
     scope = scope or Scope()
     schema = plan_blueprints(facts, scope, {key.blueprint for key in facts.desired.entities if scope.covers_key(key)})
     blueprints = schema.after
-    before, facts = facts, between(facts, schema.migrations)
+    before, facts = facts, with_missing(between(facts, schema.migrations))
     unproven = _unproven(facts, blueprints)
     desired, dangling = with_stubs(facts, blueprints, unproven)
     decisions = EntityDecisions(facts, blueprints, desired, scope)

@@ -6,10 +6,10 @@ Everything here was found out already; this puts it in order and in words.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from pdsync.model import Cause, EntityKey, EntityOrigin, FieldChange, Fields, Json, Removal
+from pdsync.model import Cause, EntityKey, EntityOrigin, FieldChange, Fields, Json, Removal, makers
 from pdsync.normal import entity_normaliser, same
 from pdsync.plan.blueprints import blueprints_after
 from pdsync.plan.guards import GUARD_OF, protected
@@ -100,7 +100,8 @@ class FieldAccount:
 class Account:
     """All there is to tell of one entity.
 
-    `why` explains the standing; `origin` is the ledger's, None when it does not have it; `wanted` says whether the
+    `why` explains the standing; `origin` is the ledger's, None when it does not have it; `sources` are the
+    records that make it, or made it last, each with its rules; `wanted` says whether the
     mapping makes it; `live` is None when Port was not asked; `next` when a plan would do nothing with it; `last` when
     no journal that is kept tells of it.
     """
@@ -118,6 +119,7 @@ class Account:
     next: NextChange | None = None
     last: LastChange | None = None
     also: tuple[str, ...] = ()
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 _ORIGINS: Mapping[EntityOrigin, str] = {
@@ -133,7 +135,7 @@ _NEW = {"create": "new", "adopt": "to adopt", "update": "to adopt"}
 def account_of(key: EntityKey, facts: Facts, plan: Plan, live: Live | None, last: LastChange | None) -> Account:
     """What is known of an entity; `plan` is one over these facts that covers it."""
     want, entry = facts.desired.entities.get(key), facts.ledger.entities.get(key)
-    change = _change(key, plan)
+    change, made = _change(key, plan), want or entry
     also = dict(_standings(key, facts, plan, live, last))
     standing = next(iter(also))
     return Account(
@@ -142,14 +144,15 @@ def account_of(key: EntityKey, facts: Facts, plan: Plan, live: Live | None, last
         standing=standing,
         why=also.pop(standing),
         origin=entry.origin if entry else None,
-        source=want.source if want else entry.source if entry else "",
-        rules=want.rules if want else entry.rules if entry else (),
+        source=made.source if made else "",
+        rules=made.rules if made else (),
         wanted=want is not None,
         fields=_fields(key, facts, live),
         live=live,
         next=_next(change) if change else None,
         last=last,
         also=tuple(f"{name}: {why}" for name, why in also.items()),
+        sources=dict(makers(made)) if made else {},
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pdsync.model import BlastRadius, Dependent, EntityKey, glance
 from pdsync.plan.order import relation_targets
+from pdsync.plan.portions import failed_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ def leaving(facts: Facts) -> list[EntityKey]:
 
 def _is_known(key: EntityKey, facts: Facts) -> bool:
     last = facts.ledger.entities[key]
-    return last.source not in facts.desired.failed and not any(rule in facts.unproven for rule in last.rules)
+    return failed_of(last, facts) is None and not any(rule in facts.unproven for rule in last.rules)
 
 
 def unread_relations(targets: Iterable[EntityKey], facts: Facts) -> list[tuple[str, str]]:

@@ -28,13 +28,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pdsync.model import Catalog, DesiredEntities, DesiredEntity, EntityKey, Expression, SearchQuery
+from pdsync.model import (
+    Catalog,
+    DesiredEntities,
+    DesiredEntity,
+    EntityKey,
+    Expression,
+    SearchQuery,
+    makers,
+    sources_of,
+)
 from pdsync.normal import same
 from pdsync.plan.blueprints import blueprints_after, plan_blueprints
 from pdsync.plan.decide import CAUSES, Scope, all_causes, main_cause
 from pdsync.plan.entities import EntityDecisions, with_stubs
 from pdsync.plan.migrate import between
 from pdsync.plan.order import relation_targets
+from pdsync.plan.portions import failed_of, with_missing
 from pdsync.plan.saved import names_before
 
 if TYPE_CHECKING:
@@ -82,14 +92,15 @@ def records_behind(plan: Plan, facts: Facts) -> frozenset[str]:
     for change in plan.changes:
         if change.target == "entity":
             last = facts.ledger.entities.get(change.key)
-            found |= {change.source, last.source if last else ""}
+            found |= {source for made in (change.ledger, last) if made for source in sources_of(made)}
             if change.action == "create" or change.action in REMOVALS:
                 moving.add(change.key)
     if moving:
         blueprints = {**facts.existing.blueprints, **facts.catalog.blueprints}
         sides = (facts.desired.entities.items(), facts.ledger.entities.items())
-        found |= {each.source for side in sides for key, each in side if _points(key, each, moving, blueprints)}
-    return frozenset(found - {""})
+        pointing = (each for side in sides for key, each in side if _points(key, each, moving, blueprints))
+        found |= {source for each in pointing for source in sources_of(each)}
+    return frozenset(found)
 
 
 def _points(
@@ -128,7 +139,7 @@ class _Corner:
     """
 
     def __init__(self, facts: Facts, blueprints: Mapping[str, Blueprint], names: Names) -> None:
-        self._facts = facts
+        self._facts = facts = with_missing(facts)
         self._names = names
         self._desired, _ = with_stubs(facts, blueprints, {})
         self._desired = {key: want for key, want in self._desired.items() if key.blueprint in blueprints}
@@ -143,8 +154,8 @@ class _Corner:
         """Which rules and record make the entity, None when there is no such entity."""
         last, want = self._facts.ledger.entities.get(key), self._desired.get(key)
         if want is None:
-            return (last.rules, last.source) if last and self._left(key) else None
-        return want.rules, want.source
+            return makers(last) if last and self._left(key) else None
+        return makers(want)
 
     def value(self, key: EntityKey, path: str, *, new: bool) -> Json:
         """What a field is to be, None when there is no such entity; of one that is `new`, what it begins with."""
@@ -163,7 +174,7 @@ class _Corner:
         """Whether the entity would be left as it is because what it should be is not known."""
         last = self._facts.ledger.entities.get(key)
         desired = self._facts.desired
-        return last is not None and (key in desired.held or last.source in desired.failed)
+        return last is not None and (key in desired.held or failed_of(last, self._facts) is not None)
 
 
 class _Attribution:
@@ -287,7 +298,7 @@ class _Attribution:
                 found |= {*self._value(change.key, path, applied, planned)}
                 # What the plan itself does to a blueprint may be what brings Port there: then it is nobody's edit.
                 found |= {"drift"} if have is None or not same(have.fields.get(path), applied) else set()
-        one, other = (last.rules, last.source), (now.rules, now.source)
+        one, other = makers(last), makers(now)
         if one != other:
             found |= {*self._ask(change.key, lambda corner: corner.made_by(change.key), one, other)}
         return tuple(cause for cause in CAUSES if cause in found) or ("catalog",)

@@ -17,6 +17,7 @@ from pdsync.model import Change, Expression, FieldChanges, Held, Json
 from pdsync.plan.circles import required_circles
 from pdsync.plan.decide import is_system
 from pdsync.plan.order import Pointers
+from pdsync.plan.portions import givers
 from pdsync.plan.values import checks_of, correction, doubts_of, required_paths
 
 if TYPE_CHECKING:
@@ -286,7 +287,7 @@ class _Problems:
     def _told(self, change: Change, refusal: Refusal, cases: list[tuple[Change, Refusal]]) -> Diagnostic:
         rule = self._rule(change, refusal.path)
         among = f" (first of {len(cases):,} entities)" if len(cases) > 1 else ""
-        records = tuple(dict.fromkeys(case.source or str(case.key) for case, _ in cases))[:_NAMED]
+        records = tuple(dict.fromkeys(name for case in cases for name in _records(*case)))[:_NAMED]
         if not refusal.path:
             detail = f"{change.key}: {refusal.reason}{among}"
             hint = "change the mapping or the blueprint; the message is Port's own"
@@ -336,6 +337,12 @@ class _Problems:
         definition = _definition(self._blueprints[change.blueprint], refusal.path)
         meant = correction(definition, refusal.value, expression.text)
         return f"try: {meant}" if meant else "change the expression, or the blueprint if the value is right"
+
+
+def _records(change: Change, refusal: Refusal) -> tuple[str, ...]:
+    """The records behind a value; the key of what no record makes."""
+    given = givers(change.ledger, refusal.path) if change.ledger else ()
+    return given or (change.source or str(change.key),)
 
 
 def _definition(blueprint: Blueprint, path: str) -> Mapping[str, Json]:

@@ -24,7 +24,7 @@ from pdsync.model import (
 from pdsync.plan.unchanged import Unchanged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pdsync.model import (
         Action,
@@ -129,6 +129,12 @@ def constant_blueprint(rule: MappingRule) -> str | None:
     except ValueError:
         return None
     return value if isinstance(value, str) else None
+
+
+def writers(rules: Iterable[MappingRule]) -> Callable[[str, str], bool]:
+    """A test whether any rule writes a path of a blueprint (one whose blueprint is computed may write any)."""
+    written = {(constant_blueprint(rule), path) for rule in rules for path in rule.fields}
+    return lambda blueprint, path: (blueprint, path) in written or (None, path) in written
 
 
 def decide(*, wanted: bool, exists: bool, differs: bool, last: LedgerEntry | None, settled: bool) -> Action | None:

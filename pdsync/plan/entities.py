@@ -8,13 +8,25 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pdsync.diff import Difference, diff_fields
 from pdsync.errors import error
-from pdsync.model import Change, DesiredEntity, EntityKey, FieldChange, FieldChanges, Held, LedgerEntry, glance
+from pdsync.model import (
+    Change,
+    DesiredEntity,
+    EntityKey,
+    FieldChange,
+    FieldChanges,
+    Held,
+    LedgerEntry,
+    glance,
+    makers,
+    sources_of,
+)
 from pdsync.normal import entity_normaliser, same
-from pdsync.plan.decide import CAUSES, all_causes, constant_blueprint, decide, main_cause, wanted_reason
+from pdsync.plan.decide import CAUSES, all_causes, decide, main_cause, wanted_reason, writers
 from pdsync.plan.guards import protected
 from pdsync.plan.order import relation_targets, targeting
 from pdsync.plan.ownership import Ownership
 from pdsync.plan.parts import added_to, was_there
+from pdsync.plan.portions import failed_of, giver_of, givers, lost_of, noted_portions
 from pdsync.plan.rename import successors
 from pdsync.plan.retention import Retention
 from pdsync.plan.values import is_identifier
@@ -31,12 +43,6 @@ REPLACED = "not mapped, and enableMergeEntity is false"
 
 
 _NO_PARTS: Mapping[str, EntityOrigin] = {}
-
-
-def writers(rules: Iterable[MappingRule]) -> Callable[[str, str], bool]:
-    """A test whether any rule writes a path of a blueprint (one whose blueprint is computed may write any)."""
-    written = {(constant_blueprint(rule), path) for rule in rules for path in rule.fields}
-    return lambda blueprint, path: (blueprint, path) in written or (None, path) in written
 
 
 def targets_of(
@@ -75,7 +81,7 @@ def with_stubs(
         for path, target in targets(entity):
             if target in desired or target in facts.desired.held or (target in there and target not in owned):
                 continue
-            if target in there and (target.blueprint in unproven or owned[target].source in facts.desired.failed):
+            if target in there and (target.blueprint in unproven or failed_of(owned[target], facts)):
                 continue
             if not is_identifier(target.identifier):
                 continue  # a wrong value, which is said of it where it stands
@@ -122,7 +128,7 @@ def _left_as_it_is(key: EntityKey, facts: Facts, unproven: Mapping[str, str], re
     want = facts.desired.entities.get(key)
     if want is not None:
         return {path: fields[path] for path in want.unknown if path in fields}
-    stays = key in facts.desired.held or last.source in facts.desired.failed or key.blueprint in unproven
+    stays = key in facts.desired.held or failed_of(last, facts) is not None or key.blueprint in unproven
     stays = stays or last.protect or retention.age(key, last) in ("kept", "unknown")
     return fields if stays else {}
 
@@ -136,7 +142,7 @@ def _dangling(path: str, cases: list[tuple[DesiredEntity, EntityKey]], rules: Ma
         detail=f"{path} of {first.key}: {target}" + (f" (first of {len(cases):,})" if len(cases) > 1 else ""),
         origin=next((expression.origin for expression in written if expression is not None), None),
         hint="map the missing entities, or set createMissingRelatedEntities: true to have stubs created",
-        records=tuple(dict.fromkeys(entity.source or str(entity.key) for entity, _ in cases))[:5],
+        records=tuple(dict.fromkeys(n for entity, _ in cases for n in givers(entity, path) or [str(entity.key)]))[:5],
     )
 
 
@@ -224,8 +230,8 @@ class EntityDecisions:
                 continue
             last, have = self.facts.ledger.entities[key], self.facts.existing.entities.get(key)
             age = "listed" if have is None or key in self.successors else self.retention.age(key, last)
-            if reason := self.facts.desired.failed.get(last.source):
-                held.append(Held(*key, f"its record {last.source} could not be mapped: {reason}"))
+            if failed := failed_of(last, self.facts):
+                held.append(Held(*key, f"its record {failed} could not be mapped: {self.facts.desired.failed[failed]}"))
             elif age == "unknown":
                 held.append(Held(*key, "its record is not listed any more, and its values do not tell how old it is"))
             elif age == "kept":
@@ -240,7 +246,8 @@ class EntityDecisions:
 
         For what has more to it - something unknown, left alone, left the mapping - it is not told, and False.
         """
-        if want.rules != last.rules or want.source != last.source or want.unknown or not self._is_plain(want, last):
+        made, applied_by = (want.source, want.rules, want.portions), (last.source, last.rules, last.portions)
+        if made != applied_by or want.unknown or not self._is_plain(want, last):
             return False
         held, applied = glance(have), glance(last)
         left = len(applied)
@@ -284,6 +291,7 @@ class EntityDecisions:
             want.source,
             protected(want.key, self.policy),
             shape.on_remove,
+            portions=want.portions,
         )
         fields, causes = self._told_new(want, entry, paths, tuple(map(values.__getitem__, paths)))
         return Change(
@@ -317,7 +325,7 @@ class EntityDecisions:
         target, ours = self.ownership.without_ignored(want.key, want.rules, target, have)
         differences = diff_fields(have.fields if have else {}, target)
         written = {path: value for path, value in ours.items() if value is not None}
-        entry = self._entry(want, have, last, kept | written)
+        entry = self._entry(want, have, last, kept, written)
         action = decide(
             wanted=True, exists=have is not None, differs=bool(differences), last=last, settled=entry == last
         )
@@ -335,7 +343,7 @@ class EntityDecisions:
             fields=fields,
             reason=wanted_reason(action, last) if want.source else "stub",
             cause=causes[0],
-            source=want.source,
+            source=giver_of((f.path for f in fields), want, last),
             ledger=entry,
             causes=causes,
         )
@@ -347,15 +355,17 @@ class EntityDecisions:
         return kept | ours
 
     def _entry(
-        self, want: DesiredEntity, have: ExistingEntity | None, last: LedgerEntry | None, fields: Fields
+        self, want: DesiredEntity, have: ExistingEntity | None, last: LedgerEntry | None, kept: Fields, written: Fields
     ) -> LedgerEntry:
+        fields = kept | written
         protect = (last is not None and last.protect) or protected(want.key, self.policy)
         origin = self.ownership.origin(want.key, have, last)
         end = self.ownership.on_remove(want.rules)
         paths = tuple(sorted(fields))
         held = filled(paths, map(fields.__getitem__, paths))
         parts = added_to(last, have.fields if have else {}, paths) if origin == "adopted" else _NO_PARTS
-        return LedgerEntry(held, origin, want.rules, want.source, protect, end, parts)
+        portions = noted_portions(want, last, kept)
+        return LedgerEntry(held, origin, want.rules, want.source, protect, end, parts, portions)
 
     def _target(self, want: DesiredEntity, last: LedgerEntry | None) -> tuple[Fields, Fields]:
         """What Port's fields shall be (None clears), and what the ledger keeps without it being compared."""
@@ -364,12 +374,14 @@ class EntityDecisions:
         if not self._merges(want.rules):
             target = {**{p: None for p in paths if "." in p and p not in want.unknown}, **target}
         kept: Fields = {}
-        for path, value in (last.fields if last else {}).items():
+        if last is None:
+            return self.normalise[want.key.blueprint](target), kept
+        for path, value in last.fields.items():
             if path in target or path not in paths:
                 continue
-            if path in want.unknown or not self._leaves(path, want):
+            if path in want.unknown or not self._leaves(path, want, last):
                 kept[path] = value
-            elif not (last and was_there(last, path)):
+            elif not was_there(last, path):
                 target[path] = None
         return self.normalise[want.key.blueprint](target), kept
 
@@ -386,15 +398,21 @@ class EntityDecisions:
             return False
         if "." in path and not self._merges(want.rules):
             return False
-        return path not in last.fields or was_there(last, path) or not self._leaves(path, want)
+        return path not in last.fields or was_there(last, path) or not self._leaves(path, want, last)
 
     def remembers(self, new: EntityKey, old: EntityKey) -> Collection[str]:
         """The paths that nothing maps at the moment, and that are ours all the same, as if it kept its identifier."""
         return self._target(self.desired[new], self.facts.ledger.entities[old])[1].keys()
 
-    def _leaves(self, path: str, want: DesiredEntity) -> bool:
-        """Whether a path that we wrote has left the mapping, and not just been written by another rule before."""
+    def _leaves(self, path: str, want: DesiredEntity, last: LedgerEntry) -> bool:
+        """Whether a path that we wrote has left the mapping, or the records that gave it have gone.
+
+        It has not where another rule wrote it before, of a record that is still there.
+        """
         if not self.writers(want.key.blueprint, path):
+            return True
+        given = givers(last, path)
+        if want.source and given and set(given).isdisjoint(sources_of(want)):
             return True
         before = self.facts.ledger.expressions
         return bool(want.source) and any(path in before.get(rule, {}) for rule in want.rules)
@@ -435,6 +453,8 @@ class EntityDecisions:
             return self._replaced(difference, replacing, drift=drift)
         note = REPLACED if replacing else ""
         origin, by_catalog = self._written_by(want.rules if want.source else (), path)
+        if by_catalog and last is not None and path not in want.fields:
+            origin, by_catalog = self._lost_with(path, want, last) or (origin, by_catalog)
         if drift and same(applied, after):
             return FieldChange(path, before, after, "drift", origin, drift=True, note=note, causes=("drift",))
         if by_catalog:
@@ -471,6 +491,16 @@ class EntityDecisions:
             told = self._paths[rules, path] = origin, rule is None or self._expression_is_new(rule, path)
         return told
 
+    def _lost_with(self, path: str, want: DesiredEntity, last: LedgerEntry) -> tuple[str, bool] | None:
+        """The same of a path that records gave which make the entity no longer; None where there are none."""
+        lost = lost_of(last, want) if want.source and path in last.fields else ()
+        rules = (rule for source, made in makers(last) if source in lost for rule in made)
+        rule = next((r for r in rules if r in self.rules and path in self.rules[r].fields), None)
+        if rule is None:
+            return None
+        anew = self._expression_is_new(rule, path) or self._selection_is_new(rule)
+        return str(self.rules[rule].fields[path].origin), anew
+
     def _expression_is_new(self, rule: str, path: str) -> bool:
         before = self.facts.ledger.expressions.get(rule, {})
         now = self.facts.expressions.get(rule, {})
@@ -499,7 +529,7 @@ class EntityDecisions:
         found: set[Cause] = {"catalog" if self._written_by(entry.rules, path)[1] else "source" for path in moved}
         if any(path in entry.fields or not was_there(last, path) for path in moved):
             found.add("drift")
-        if (entry.rules, entry.source) != (last.rules, last.source):
+        if makers(entry) != makers(last):
             found.add(anew)
         return tuple(cause for cause in CAUSES if cause in found) or ("catalog",)
 

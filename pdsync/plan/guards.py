@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from pdsync.model import Blueprint, Change, EntityKey, Guard, Withheld, glance
+from pdsync.model import Blueprint, Change, EntityKey, Guard, Withheld, glance, sources_of
 from pdsync.plan.decide import Facts, Scope, matches
 from pdsync.plan.order import relation_targets
 
@@ -107,7 +107,9 @@ def _objection(change: Change, situation: Situation) -> str | None:
         return "protected"
     if entry is not None and entry.protect:
         return PROTECTED_BEFORE
-    if change.source in situation.facts.not_read and change.action != "forget" and not change.twin:
+    records = sources_of(entry) if entry is not None else ()
+    unread = not situation.facts.not_read.isdisjoint(records)
+    if unread and change.action != "forget" and not change.twin:
         return NOT_READ
     return None
 

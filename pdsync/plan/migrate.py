@@ -24,8 +24,7 @@ import orjson
 
 from pdsync.model import Change, EntityKey, FieldChange, Guard
 from pdsync.normal import entity_normaliser, same
-from pdsync.plan.decide import all_causes, is_system, main_cause
-from pdsync.plan.entities import writers
+from pdsync.plan.decide import all_causes, is_system, main_cause, writers
 from pdsync.plan.parts import was_there, with_names
 from pdsync.plan.readers import Part, in_the_way
 

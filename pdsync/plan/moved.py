@@ -69,7 +69,12 @@ def ledger_with(ledger: Ledger, moved: Mapping[str, str]) -> Ledger:
 def _entry_with(entry: LedgerEntry, moved: Mapping[str, str]) -> LedgerEntry:
     if moved.keys().isdisjoint(entry.rules):
         return entry
-    return replace(entry, rules=tuple(moved.get(rule, rule) for rule in entry.rules))
+    portions = tuple(replace(each, rules=_now(each.rules, moved)) for each in entry.portions)
+    return replace(entry, rules=_now(entry.rules, moved), portions=portions)
+
+
+def _now(rules: Iterable[str], moved: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(moved.get(rule, rule) for rule in rules)
 
 
 def catalog_with(catalog: Catalog, moved: Mapping[str, str]) -> Catalog:

@@ -22,6 +22,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from pdsync.model import under_names
 from pdsync.plan.decide import is_system
 
 if TYPE_CHECKING:
@@ -58,8 +59,9 @@ def _all_made(paths: tuple[str, ...]) -> Mapping[str, EntityOrigin]:
 
 
 def with_names(entry: LedgerEntry, fields: Fields, moved: Mapping[str, str]) -> LedgerEntry:
-    """The entry with these fields, which may have other names than before, and the origins under their new ones."""
-    return replace(entry, fields=fields, parts={moved.get(path, path): origin for path, origin in entry.parts.items()})
+    """The entry with these fields, which may have other names than before, and all that is told of them likewise."""
+    parts = {moved.get(path, path): origin for path, origin in entry.parts.items()}
+    return replace(entry, fields=fields, parts=parts, portions=under_names(entry.portions, moved))
 
 
 def with_origins(entry: LedgerEntry, origins: Mapping[str, EntityOrigin]) -> LedgerEntry:

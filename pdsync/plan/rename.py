@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import orjson
 
-from pdsync.model import Change, EntityKey, FieldChange, Held
+from pdsync.model import Change, EntityKey, FieldChange, Held, makers, sources_of
 from pdsync.plan.decide import main_cause
 from pdsync.plan.order import relation_targets
 
@@ -67,7 +67,7 @@ def successors(facts: Facts) -> dict[EntityKey, EntityKey]:
     gone = facts.ledger.entities.keys() - facts.desired.entities.keys() - facts.desired.held.keys()
     old = _claims((key, facts.ledger.entities[key]) for key in gone)
     sources = {claim.source for claim in old}
-    came = ((key, want) for key, want in facts.desired.entities.items() if want.source in sources)
+    came = ((k, want) for k, want in facts.desired.entities.items() if not sources.isdisjoint(sources_of(want)))
     new = _claims(came) if sources else {}
     many = {rule.id for rule in facts.catalog.rules if rule.items is not None}
     found: dict[EntityKey, EntityKey] = {}
@@ -82,8 +82,9 @@ def successors(facts: Facts) -> dict[EntityKey, EntityKey]:
 def _claims(entities: Iterable[tuple[EntityKey, LedgerEntry | DesiredEntity]]) -> dict[_Claim, list[EntityKey]]:
     claims: defaultdict[_Claim, list[EntityKey]] = defaultdict(list)
     for key, entity in entities:
-        for rule in entity.rules if entity.source else ():
-            claims[_Claim(entity.source, rule, key.blueprint)].append(key)
+        for source, rules in makers(entity):
+            for rule in rules:
+                claims[_Claim(source, rule, key.blueprint)].append(key)
     return {claim: sorted(keys) for claim, keys in claims.items()}
 
 

@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from pdsync.kinds import KINDS, window_start
-from pdsync.model import Expression
+from pdsync.model import Expression, sources_of
 from pdsync.plan.decide import constant_blueprint
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Age = Literal["listed", "left", "kept", "unknown"]
 """Young enough to be listed; older than the window; older, and kept; to be kept, but of unknown age."""
+
+_KEEPING: tuple[Age, ...] = ("kept", "unknown", "listed", "left")
 
 _SLACK = timedelta(hours=1)
 """The list was asked for at about the time of the snapshot, not to the second."""
@@ -64,8 +66,13 @@ class Retention:
             self._by_kind.setdefault(rule.kind, []).append(windowed)
 
     def age(self, key: EntityKey, last: LedgerEntry) -> Age:
-        """What the age of an entity's record says about its absence."""
-        kind = last.source.partition("/")[0]
+        """What the age of an entity's records says about their absence: what keeps it first."""
+        kinds = {source.partition("/")[0] for source in sources_of(last)}
+        ages = {self.age_of(kind, key, last) for kind in kinds}
+        return next((age for age in _KEEPING if age in ages), "listed")
+
+    def age_of(self, kind: str, key: EntityKey, last: LedgerEntry) -> Age:
+        """The same of a record of one kind."""
         windows = [w for w in self._by_kind.get(kind, ()) if w.blueprint in (None, key.blueprint)]
         if not windows or self._now is None:
             return "listed"

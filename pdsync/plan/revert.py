@@ -328,7 +328,10 @@ def _entry_back(entry: LedgerEntry | None, before: LedgerEntry | None, fields: I
         if before is not None and each.path in before.fields:
             told[each.path] = before.fields[each.path]
             origins[each.path] = origin_of(before, each.path)
-    return with_origins(replace(have, fields=dict(sorted(told.items()))), origins)
+    made = before if before is not None and before.portions else have  # what is put back is of the records of then
+    fields_back = dict(sorted(told.items()))
+    back = replace(have, fields=fields_back, rules=made.rules, source=made.source, portions=made.portions)
+    return with_origins(back, origins)
 
 
 def _since(unlike: Sequence[_Unlike], by: str) -> str:

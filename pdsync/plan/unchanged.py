@@ -125,7 +125,7 @@ def _digests(facts: Facts, circumstances: bytes) -> Iterator[tuple[EntityKey, st
         if (wanted := want.packed) is None:
             continue
         have, last = existing.get(key), owned.get(key)
-        if have is None or last is None or last.source != want.source or last.rules != want.rules:
+        if have is None or last is None or last.source != want.source or last.rules != want.rules or last.portions:
             continue
         held, applied = have.packed, last.packed
         if held is None or applied is None:

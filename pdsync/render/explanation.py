@@ -13,7 +13,7 @@ from pdsync.jq.tracing import RecordTrace
 from pdsync.model import Json
 from pdsync.plan.account import Account
 
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 
 
 @dataclass(frozen=True, slots=True)

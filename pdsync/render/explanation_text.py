@@ -49,8 +49,8 @@ def _account(account: Account, mapped: set[str], paint: Paint) -> str:
     why, *more = account.why.split("; ")
     lines = [head, f"  owner   {standing}: {visible(why)}", *(f"          {visible(part)}" for part in more)]
     lines += [f"          {visible(each)}" for each in account.also]
-    rules = f" by {', '.join(map(visible, account.rules))}" if account.rules else ""
-    lines += [f"  source  {visible(account.source)}{rules}"] if account.source else []
+    made = [f"{visible(of)} by {', '.join(map(visible, rules))}" for of, rules in account.sources.items()]
+    lines += [f"  {'' if n else 'source':<6}  {text}" for n, text in enumerate(made)]
     lines += [f"  Port    {_live(account)}"]
     lasts = _last(account.last) if account.last or account.origin else ()
     lines += [f"  {'' if n else 'last':<6}  {visible(text)}" for n, text in enumerate(lasts)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import orjson
 
+from pdsync.model import makers
 from pdsync.render.escape import quoted, value_text, visible
 from pdsync.render.paint import Paint
 
@@ -76,7 +77,7 @@ def render_entry(name: str, entry: LedgerEntry, form: str) -> str:
     if form == "json":
         return as_json({"key": name, **msgspec.to_builtins(entry)})
     lines = [f"{visible(name)}  {entry.origin}" + ("  protected" if entry.protect else "")]
-    lines += [f"  from {visible(entry.source)} by {', '.join(map(visible, entry.rules))}"] if entry.source else []
+    lines += [f"  from {visible(source)} by {', '.join(map(visible, rules))}" for source, rules in makers(entry)]
     lines += [f"  {visible(path)}  {value_text(value)}" for path, value in sorted(entry.fields.items())]
     return "\n".join(lines) + "\n"
 

@@ -1,15 +1,17 @@
 """The ledger as a file: a header line, then one owned blueprint or entity a line, sorted.
 
-    {"format":"pdsync-ledger","version":3,"lineage":...,"serial":...,"checksum":"blake2b-16 of all the rest"...}
+    {"format":"pdsync-ledger","version":4,"lineage":...,"serial":...,"checksum":"blake2b-16 of all the rest"...}
     {"f":{path: value},"o":"created","b":"pagerdutyService"}
     {"f":{...},"o":"adopted","b":"service","a":{"relations.team":"created"}}
     {"f":{...},"o":"created","k":["pagerdutyService","PX1"],"r":[rule ids],"s":"services/PX1"}
+    {"f":{...},"o":"created","k":["service","a"],"r":[all rule ids],"s":first,"m":[[record,[rule ids],[paths]],...]}
 
 The header is read before anything else, so that a file of another version or one that was cut is named as such.
 Equal ledgers are equal bytes; one changed entity is one changed line.
 
-Version 1 had a checksum of the lines alone, and knew nothing of runs; up to version 2 a part of a blueprint had no
-origin of its own (`a`), and so has that of the blueprint: nothing is removed from what others made.
+Up to version 3 an entity was made of one record alone (`m` tells of each where there are several); up to version 2 a
+part of a blueprint had no origin of its own (`a`), and so has that of the blueprint: nothing is removed from what
+others made.  Version 1 had a checksum of the lines alone, and knew nothing of runs.
 """
 
 from __future__ import annotations
@@ -24,7 +26,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import orjson
 
-from pdsync.model import EntityKey, EntityOrigin, Fields, Ledger, LedgerEntry, Listed, Removal, RunNote, unread
+from pdsync.model import (
+    EntityKey,
+    EntityOrigin,
+    Fields,
+    Ledger,
+    LedgerEntry,
+    Listed,
+    Portion,
+    Removal,
+    RunNote,
+    unread,
+)
 from pdsync.sharing import Pool, filled
 from pdsync.spool import Held, blocks, lines
 from pdsync.state.header import CUT, damage, damaged, read_header
@@ -33,11 +46,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 FORMAT = "pdsync-ledger"
-VERSION = 3
+VERSION = 4
 
 
 class _Line(msgspec.Struct, omit_defaults=True):
-    """One line: `b` or `k`, fields, origin, rules, source, protect, on_remove, origins of parts."""
+    """One line: `b` or `k`, fields, origin, rules, source, protect, on_remove, origins of parts, portions."""
 
     f: msgspec.Raw
     o: EntityOrigin
@@ -48,6 +61,7 @@ class _Line(msgspec.Struct, omit_defaults=True):
     p: bool = False
     x: Removal | None = None
     a: dict[str, EntityOrigin] | None = None
+    m: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = ()
 
 
 def dump_ledger(ledger: Ledger) -> bytes:
@@ -111,6 +125,7 @@ def _lines_alone(_header: Mapping[str, Any], body: Iterable[bytes]) -> str:
 _CHECKSUMS: Mapping[int, Callable[[Mapping[str, Any], Iterable[bytes]], str]] = {
     1: _lines_alone,
     2: _whole,
+    3: _whole,
     VERSION: _whole,
 }
 """What the checksum of each version covers."""
@@ -146,6 +161,8 @@ def _entries(body: Iterable[_Line], name: str) -> tuple[dict[str, LedgerEntry], 
         entry = LedgerEntry(nothing, line.o, rules.setdefault(line.r, line.r), line.s, line.p, line.x)
         if line.a:
             entry = replace(entry, parts=line.a)
+        if line.m:
+            entry = replace(entry, portions=tuple(Portion(*portion) for portion in line.m))
         known = len(blueprints) + len(entities)
         if line.k is None:
             blueprints[line.b] = unread(entry, read, data, keep)
@@ -202,6 +219,7 @@ def _as_line(entry: LedgerEntry, *, blueprint: str = "", key: EntityKey | None =
         p=entry.protect,
         x=entry.on_remove,
         a=dict(sorted(entry.parts.items())) or None,
+        m=tuple((p.source, p.rules, p.paths) for p in entry.portions) if entry.portions else (),
     )
 
 

@@ -443,23 +443,6 @@ def test_what_one_rule_does_not_know_stays_unknown() -> None:
     assert (entity.fields, list(entity.unknown)) == ({"icon": "T"}, ["title"])
 
 
-@pytest.mark.parametrize(
-    ("rules", "code"),
-    [
-        ([rule({"title": ".t"}), rule({"title": '"other"', "icon": ".t"}, number=1)], "PD251"),
-        ([rule({"title": ".t"}), rule({"icon": ".t"}, kind="users", number=1)], "PD250"),
-    ],
-    ids=["same record, different value", "different records, different paths"],
-)
-def test_rules_that_clash_are_held(rules: list[MappingRule], code: str) -> None:
-    """Everything else that claims one key twice is held, with both places."""
-    records = [record({"id": "a", "t": "T"})]
-    desired = map_entities(rules, snapshot_of({Query("services"): records, Query("users"): records}))
-    assert ({}, [EntityKey("service", "a")]) == (desired.entities, list(desired.held))
-    [problem] = desired.diagnostics
-    assert (problem.code, len(problem.related)) == (code, 1)
-
-
 def test_what_mappings_of_one_record_disagree_about_is_named() -> None:
     """That alone, with what each of them says and where."""
     rules = [rule({"title": ".t", "icon": ".i"}), rule({"title": '"other"', "properties.x": ".t"}, number=1)]

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pdsync.causes import NOT_KEPT, Evidence, told_causes
 from pdsync.commands import expressions
 from pdsync.errors import CatalogError, error
+from pdsync.jq.joining import Claims
 from pdsync.mapping import map_entities
 from pdsync.model import (
     Catalog,
@@ -33,6 +34,7 @@ from pdsync.model import (
     Query,
     Record,
     Snapshot,
+    sources_of,
 )
 from pdsync.plan import Facts, fingerprint, make_plan
 from pdsync.plan.document import plan_document
@@ -50,8 +52,14 @@ if TYPE_CHECKING:
 
 TEAM = blueprint("team")
 SERVICE = blueprint("service", team=relation("team"))
+BLUEPRINTS = {"teams": "team", "services": "service", "policies": "service"}
+"""What the records of each kind are mapped to: a service may be made of two of them."""
 IDS = ("a", "b", "c")
-PATHS = ("title", "properties.tier", "properties.url")
+PATHS = {
+    "teams": ("title", "properties.tier", "properties.url"),
+    "services": ("title", "properties.tier"),
+    "policies": ("icon", "properties.url"),
+}
 
 VALUES: dict[str, Callable[[dict[str, Json]], Json]] = {
     ".name": lambda r: r["name"],
@@ -73,21 +81,22 @@ IDENTIFIERS: dict[str, Callable[[dict[str, Json]], Json]] = {
 
 @st.composite
 def catalogs(draw: st.DrawFn) -> Catalog:
-    """A rule for teams and one for services; their paths, selectors and identifiers are any."""
+    """A rule for teams and two for services; their paths, selectors and identifiers are any."""
     rules = []
-    for name in ("team", "service"):
-        paths = draw(st.lists(st.sampled_from(PATHS), unique=True, min_size=1))
+    for kind, name in BLUEPRINTS.items():
+        paths = draw(st.lists(st.sampled_from(PATHS[kind]), unique=True, min_size=1))
         fields = {path: draw(st.sampled_from(sorted(VALUES))) for path in paths}
-        fields |= {"relations.team": ".team"} if name == "service" else {}
+        fields |= {"relations.team": ".team"} if kind == "services" else {}
         made = replace(
-            rule(name, fields, kind=f"{name}s"),
+            rule(name, fields, kind=kind),
             selector=Expression(draw(st.sampled_from(sorted(SELECTORS))), HERE),
             fields={path: Expression(text, HERE) for path, text in fields.items()},
         )
         if name == "service":
             made = replace(made, identifier=Expression(draw(st.sampled_from(sorted(IDENTIFIERS))), HERE))
         rules.append(made)
-    return numbered(catalog((TEAM, SERVICE), draw(st.just(rules) | st.just(rules[:1]))))
+    chosen = draw(st.sampled_from([rules, rules[:2], rules[:1], [rules[0], rules[2]]]))
+    return numbered(catalog((TEAM, SERVICE), chosen))
 
 
 def numbered(of: Catalog) -> Catalog:
@@ -104,8 +113,7 @@ def worlds(draw: st.DrawFn) -> Words:
         return told | ({"team": draw(st.sampled_from([None, *IDS]))} if kind == "services" else {})
 
     return {
-        kind: {id_: record(id_, kind) for id_ in sorted(draw(st.sets(st.sampled_from(IDS))))}
-        for kind in ("teams", "services")
+        kind: {id_: record(id_, kind) for id_ in sorted(draw(st.sets(st.sampled_from(IDS))))} for kind in BLUEPRINTS
     }
 
 
@@ -121,17 +129,17 @@ def snapshot(of: Words, digest: str) -> Snapshot:
 
 def mapped(of: Catalog, taken: Snapshot, *, older: bool = False) -> DesiredEntities:
     """What `map_entities` gives, for these few expressions; an `older` tool writes the word two differently."""
-    entities = {}
+    claims = Claims()
     for each in of.rules:
         for held in taken.collections[each.query].records:
             record = json.loads(held.raw)
             if SELECTORS[each.selector.text](record):
-                key = EntityKey(each.kind.removesuffix("s"), IDENTIFIERS[text_of(each.identifier)](record))
+                key = EntityKey(BLUEPRINTS[each.kind], IDENTIFIERS[text_of(each.identifier)](record))
                 fields = {path: value(text_of(text), record) for path, text in each.fields.items()}
                 if older:
-                    fields = {p: v.replace("two", "TWO") if p in PATHS else v for p, v in fields.items()}
-                entities[key] = DesiredEntity(key, fields, (each.id,), f"{each.kind}/{held.id}")
-    return DesiredEntities(dict(sorted(entities.items())))
+                    fields = {p: v.replace("two", "TWO") if p != "relations.team" else v for p, v in fields.items()}
+                claims.add(DesiredEntity(key, fields, (each.id,), f"{each.kind}/{held.id}"))
+    return DesiredEntities(dict(sorted(claims.joined()[0].items())))
 
 
 def text_of(expression: Any) -> str:
@@ -235,8 +243,13 @@ def records_of(story: Story, made: Plan, now: Mapping[EntityKey, DesiredEntity])
     """The records that what is planned to change is made from, or was, and those of what points at it, or did."""
     sides = (story.owned.entities, now)
     moving = [c for c in made.changes if c.target == "entity" and c.action not in ("update", "adopt")]
-    planned = {side[c.key].source for c in made.changes for side in sides if c.key in side}
-    return planned | {e.source for side in sides for e in side.values() for c in moving if points(e, c.key)}
+    planned = [side[c.key] for c in made.changes for side in sides if c.key in side]
+    pointing = [e for side in sides for e in side.values() for c in moving if points(e, c.key)]
+    return {source for e in (*planned, *pointing) for source in sources_of(e)}
+
+
+def only(of: Words, records: set[str]) -> Words:
+    return {kind: {i: r for i, r in held.items() if f"{kind}/{i}" in records} for kind, held in of.items()}
 
 
 class Judge:
@@ -244,12 +257,11 @@ class Judge:
 
     def __init__(self, story: Story, made: Plan) -> None:
         self.story = story
-        corners = {
-            (c, s): mapped(story.catalogs[c], snapshot(story.worlds[s], "s")).entities for c in (0, 1) for s in (0, 1)
-        }
-        behind = records_of(story, made, corners[1, 1])
+        behind = records_of(story, made, mapped(story.catalogs[1], snapshot(story.worlds[1], "s")).entities)
         self.corners = {
-            at: {key: entity for key, entity in held.items() if entity.source in behind} for at, held in corners.items()
+            (c, s): mapped(story.catalogs[c], snapshot(only(story.worlds[s], behind), "s")).entities
+            for c in (0, 1)
+            for s in (0, 1)
         }
 
     def there(self, key: EntityKey, corner: tuple[int, int]) -> bool:
@@ -257,9 +269,9 @@ class Judge:
         held = self.corners[corner]
         return key in held or any(points(entity, key) for entity in held.values())
 
-    def source(self, key: EntityKey, corner: tuple[int, int]) -> str | None:
+    def sources(self, key: EntityKey, corner: tuple[int, int]) -> tuple[str, ...] | None:
         entity = self.corners[corner].get(key)
-        return entity.source if entity else "" if self.there(key, corner) else None
+        return sources_of(entity) if entity else () if self.there(key, corner) else None
 
     def field(self, key: EntityKey, path: str, corner: tuple[int, int]) -> Json:
         if entity := self.corners[corner].get(key):
@@ -302,8 +314,8 @@ class Judge:
             }
             found = {c for p in paths for c in self.of_field(change, p, change.ledger.fields.get(p))}
             found |= {"drift"} if paths else set()
-            if last.source != change.ledger.source:
-                found |= self.told(lambda c: self.source(change.key, c), last.source, change.ledger.source)
+            if (was := sources_of(last)) != (now := sources_of(change.ledger)):
+                found |= self.told(lambda c: self.sources(change.key, c), was, now)
             return found or {"catalog"}
         return gone.union(*(self.of_field(change, f.path, f.after) for f in change.fields))
 
@@ -316,6 +328,9 @@ def judge(story: Story, made: Plan) -> None:
             assert change.cause in change.causes
             assert len(set(change.causes)) == len(change.causes)
             for field in change.fields:
+                if field.note:  # somebody's value, which goes along with a new identifier
+                    assert field.before == field.after
+                    continue
                 removed = change.action in ("delete", "release")
                 wanted = set(change.causes) if removed else by_force.of_field(change, field.path, field.after)
                 assert set(field.causes) == wanted, (field, change)

@@ -13,6 +13,7 @@ from pdsync.model import (
     LedgerEntry,
     PageRead,
     PagesRead,
+    Portion,
     Query,
     Record,
     RunNote,
@@ -29,14 +30,16 @@ JSON = st.recursive(
 )
 IDENTIFIERS = st.text(min_size=1, max_size=8)
 
+NAMES = st.lists(TEXT, max_size=2).map(tuple)
 ENTRIES = st.builds(
     LedgerEntry,
     fields=st.dictionaries(TEXT, JSON, max_size=4),
     origin=st.sampled_from(["created", "adopted"]),
-    rules=st.lists(TEXT, max_size=2).map(tuple),
+    rules=NAMES,
     source=TEXT,
     protect=st.booleans(),
     parts=st.dictionaries(TEXT, st.sampled_from(["created", "adopted"]), max_size=2),
+    portions=st.lists(st.builds(Portion, TEXT, NAMES, NAMES), max_size=2).map(tuple),
 )
 LEDGERS = st.builds(
     Ledger,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdsync.errors import StateError
-from pdsync.model import EntityKey, Ledger, LedgerEntry, RunNote
+from pdsync.model import EntityKey, Ledger, LedgerEntry, Portion, RunNote
 from pdsync.plan.parts import origin_of
 from pdsync.state.ledger_file import checksum, dump_ledger, parse_ledger
 from tests.state.strategies import LEDGERS
@@ -36,6 +36,14 @@ TWO = Ledger(
         EntityKey("service", "b"): LedgerEntry({"title": "B"}, "created", ("r",), "services/b"),
         EntityKey("service", "a"): LedgerEntry({"title": "A", "properties.n": [1, None]}, "adopted", protect=True),
     },
+)
+
+JOINED = LedgerEntry(
+    {"title": "A", "properties.n": 1},
+    "created",
+    ("q", "r", "s"),
+    "policies/p",
+    portions=(Portion("policies/p", ("q",), ("properties.n",)), Portion("services/a", ("r", "s"), ("title",))),
 )
 
 
@@ -85,7 +93,7 @@ def test_the_format_stands_still() -> None:
     assert list(orjson.loads(head)) == sorted(orjson.loads(head))
     assert {name: orjson.loads(head)[name] for name in ("format", "version", "serial", "count")} == {
         "format": "pdsync-ledger",
-        "version": 3,
+        "version": 4,
         "serial": 3,
         "count": 3,
     }
@@ -94,6 +102,15 @@ def test_the_format_stands_still() -> None:
         b'{"f":{"properties.n":[1,null],"title":"A"},"o":"adopted","k":["service","a"],"p":true}',
         b'{"f":{"title":"B"},"o":"created","k":["service","b"],"r":["r"],"s":"services/b"}',
     ]
+
+
+def test_an_entity_of_several_records_stays_one_line() -> None:
+    """What each of them gave is there; for what one record makes, the line is as it was."""
+    [_, line] = dump_ledger(Ledger("l", entities={EntityKey("service", "a"): JOINED})).splitlines()
+    assert line == (
+        b'{"f":{"properties.n":1,"title":"A"},"o":"created","k":["service","a"],"r":["q","r","s"],"s":"policies/p",'
+        b'"m":[["policies/p",["q"],["properties.n"]],["services/a",["r","s"],["title"]]]}'
+    )
 
 
 def test_any_cut_is_refused() -> None:
@@ -126,11 +143,11 @@ def test_a_damaged_file_is_named_with_a_way_out() -> None:
     assert (code, "state/ledger.jsonl" in text, "cut or edited" in text) == ("PD501", True, True)
 
 
-@pytest.mark.parametrize("version", [0, 4, 99, "1", None])
+@pytest.mark.parametrize("version", [0, 5, 99, "1", None])
 def test_another_version_is_refused(version: object) -> None:
     """An older or newer format is named as such, before anything of it is read."""
     code, text = refusal(header(dump_ledger(TWO), version=version, checksum="whatever a newer one does"))
-    assert (code, f"has version {version}, this pdsync reads version 1, 2 and 3" in text) == ("PD502", True)
+    assert (code, f"has version {version}, this pdsync reads version 1, 2, 3 and 4" in text) == ("PD502", True)
 
 
 @pytest.mark.parametrize(
@@ -209,6 +226,11 @@ def test_version_1_is_read_for_ever() -> None:
         EntityKey("team", "t"): LedgerEntry({}, "adopted", source="teams/t", protect=True),
     }
     assert parse_ledger(dump_ledger(old), "l") == old
+
+
+def test_version_3_is_read_for_ever() -> None:
+    """It was the same but for entities of several records, which it did not know."""
+    assert parse_ledger((FIXTURES / "ledger-v3.jsonl").read_bytes(), "l") == TWO
 
 
 @pytest.mark.parametrize("number", [0, -1], ids=["blueprint", "entity"])
