@@ -17,6 +17,7 @@ from pdsync.model import Collection, Snapshot
 from pdsync.plan import Facts
 from pdsync.plan.cause import Past, lines_of, may_have_moved, records_behind, with_causes
 from pdsync.plan.moved import catalog_with
+from pdsync.plan.portions import giver_of
 from pdsync.state.store import StateStore
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _attributed(plan: Plan, found: Evidence) -> Plan:
     if may_have_moved(found.facts):
         catalog, why = _catalog_then(found)
         plan = replace(plan, inexact=why) if catalog is None else _by_corners(plan, found, catalog)
-    plan = _dated(plan, found.snapshot)
+    plan = _dated(_with_records(plan, found.facts), found.snapshot)
     since = found.facts.ledger.commit
     lines = set(lines_of(plan)) if since else ()
     return replace(plan, commits=found.history.commits(lines, since)) if lines else plan
@@ -167,6 +168,21 @@ def _some(collections: Iterable[Collection], ids: AbstractSet[str]) -> Iterator[
 
 
 # --- who and when ------------------------------------------------------------------------------------------------
+
+
+def _with_records(plan: Plan, facts: Facts) -> Plan:
+    """The changes of what several records make with the record that PagerDuty changed, if it did."""
+
+    def told(change: Change) -> Change:
+        last = facts.ledger.entities.get(change.key) if change.target == "entity" else None
+        if change.ledger is None or last is None or "source" not in change.causes:
+            return change
+        if not (change.ledger.portions or last.portions):
+            return change
+        paths = [field.path for field in change.fields if "source" in field.causes]
+        return replace(change, source=giver_of(paths, change.ledger, last)) if paths else change
+
+    return replace(plan, changes=tuple(map(told, plan.changes)))
 
 
 def _dated(plan: Plan, snapshot: Snapshot) -> Plan:

@@ -383,6 +383,8 @@ def _base(sides: Sides, facts: Facts) -> PlanBase:
 
 def _not_read(ledger: Ledger, desired: DesiredEntities, snapshot: Snapshot) -> frozenset[str]:
     """The records that make something no longer and that were taken over from an earlier snapshot."""
+    if not any(collection.incremental for collection in snapshot.collections.values()):
+        return frozenset()
     made = desired.entities
     lost = {source for key, last in ledger.entities.items() for source in lost_of(last, made.get(key))}
     return taken_over(snapshot, lost)

@@ -246,8 +246,9 @@ class EntityDecisions:
 
         For what has more to it - something unknown, left alone, left the mapping - it is not told, and False.
         """
-        made, applied_by = (want.source, want.rules, want.portions), (last.source, last.rules, last.portions)
-        if made != applied_by or want.unknown or not self._is_plain(want, last):
+        if want.rules != last.rules or want.source != last.source or want.portions != last.portions:
+            return False
+        if want.unknown or not self._is_plain(want, last):
             return False
         held, applied = glance(have), glance(last)
         left = len(applied)

@@ -38,7 +38,7 @@ def givers(made: DesiredEntity | LedgerEntry, path: str) -> tuple[str, ...]:
     return tuple(portion.source for portion in made.portions if path in portion.paths)
 
 
-def giver_of(paths: Iterable[str], want: DesiredEntity, last: LedgerEntry | None) -> str:
+def giver_of(paths: Iterable[str], want: DesiredEntity | LedgerEntry, last: LedgerEntry | None) -> str:
     """The first record that gives, or gave, one of these paths; where there is none, the first of the entity."""
     if last is None or not (want.portions or last.portions):
         return want.source

@@ -67,7 +67,11 @@ def successors(facts: Facts) -> dict[EntityKey, EntityKey]:
     gone = facts.ledger.entities.keys() - facts.desired.entities.keys() - facts.desired.held.keys()
     old = _claims((key, facts.ledger.entities[key]) for key in gone)
     sources = {claim.source for claim in old}
-    came = ((k, want) for k, want in facts.desired.entities.items() if not sources.isdisjoint(sources_of(want)))
+    came = (
+        (key, want)
+        for key, want in facts.desired.entities.items()
+        if want.source in sources or (want.portions and not sources.isdisjoint(sources_of(want)))
+    )
     new = _claims(came) if sources else {}
     many = {rule.id for rule in facts.catalog.rules if rule.items is not None}
     found: dict[EntityKey, EntityKey] = {}

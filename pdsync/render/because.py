@@ -26,7 +26,8 @@ def behind(change: Change, commits: Mapping[str, Commit]) -> str:
     if "catalog" in change.causes and change.origin:
         told.append(_placed(change.origin, commits.get(change.origin)))
     if "source" in change.causes and change.source_at and change.action != "create":
-        told.append(f"record changed {visible(change.source_at)}")
+        several = change.ledger is not None and change.ledger.portions
+        told.append(f"{visible(change.source) if several else 'record'} changed {visible(change.source_at)}")
     if "drift" in change.causes and (change.edited_by or change.edited_at):
         who = " ".join(part for part in (change.edited_by[:LONGEST_NAME], change.edited_at) if part)
         told.append(f"edited by {visible(who)}" if change.edited_by else f"edited {visible(who)}")

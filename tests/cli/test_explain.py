@@ -58,7 +58,7 @@ def test_the_document_fits_its_schema(applied: Workspace) -> None:
     for key in (f"service/{services(applied)[0]}", f"users:{min(applied.box.world.users)}"):
         document = applied.ok("explain", key, "--format", "json").json
         assert [error.message for error in validator.iter_errors(document)] == []
-        assert (document["format_version"], document["asked"]) == ("1.0", key)
+        assert (document["format_version"], document["asked"]) == ("1.1", key)
 
 
 def test_offline(applied: Workspace) -> None:

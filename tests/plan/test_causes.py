@@ -300,6 +300,16 @@ class Judge:
     def of_being(self, key: EntityKey, *, was: bool, shall: bool) -> set[str]:
         return self.told(lambda corner: self.there(key, corner), was, shall)
 
+    def records(self, change: Change) -> set[str]:
+        """Of what is updated, the records that give, or gave, what PagerDuty changed of it."""
+        now, last = self.corners[1, 1].get(change.key), self.story.owned.entities.get(change.key)
+        changed = {f.path for f in change.fields if "source" in f.causes} if change.action == "update" else set()
+        kinds = {kind for kind, paths in PATHS.items() if not changed.isdisjoint(paths)}
+        if not changed <= {path for paths in PATHS.values() for path in paths} or now is None or last is None:
+            return set()
+        made = {*sources_of(now), *sources_of(last)}
+        return {source for source in made if source.partition("/")[0] in kinds}
+
     def of_change(self, change: Change) -> set[str]:
         last = self.story.owned.entities.get(change.key)
         gone = {"drift"} if last is not None and change.key not in self.story.port else set()
@@ -327,6 +337,8 @@ def judge(story: Story, made: Plan) -> None:
             assert set(change.causes) == by_force.of_change(change), change
             assert change.cause in change.causes
             assert len(set(change.causes)) == len(change.causes)
+            if records := by_force.records(change):
+                assert change.source in records
             for field in change.fields:
                 if field.note:  # somebody's value, which goes along with a new identifier
                     assert field.before == field.after
