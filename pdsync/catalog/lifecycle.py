@@ -50,7 +50,10 @@ def _check_ignored(resource: Resource) -> Iterator[Diagnostic]:
         if not any(fnmatchcase(path, item.value) for path in paths):
             place = resource.document.value((*resource.path, "lifecycle", "ignore_changes", index))
             meant = next((path for path in paths if path.rpartition(".")[2] == item.value), "")
-            hint = f'write "{meant}"' if meant else "name a path that is mapped here, such as title or properties.url"
+            whole = next((path for path in paths if item.value.startswith(f"{path}.")), "")
+            hint = "name a path that is mapped here, such as title or properties.url"
+            if meant or whole:
+                hint = f'write "{meant or whole}"' + (": a value is left alone as a whole" if whole else "")
             yield found("PD172", place, f'nothing is mapped to "{item.value}"', hint)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -440,10 +441,20 @@ class EntityDecisions:
         made = want.rules, paths
         if made not in self._new:
             differences = map(Difference, paths, repeat(None), afters)
-            like = FieldChanges(self._field(difference, want, None) for difference in differences)
-            self._new[made] = like, self._causes("create", like, entry, None)
+            self._new[made] = self._told_anew([self._field(each, want, None) for each in differences], entry)
         like, causes = self._new[made]
         return like.from_nothing(afters), causes
+
+    def _told_anew(self, fields: Iterable[FieldChange], entry: LedgerEntry) -> tuple[FieldChanges, tuple[Cause, ...]]:
+        """The fields and the causes of what comes: what makes it come brings each of its values as well."""
+        anew = self._anew(entry)
+        causes = [("catalog",) if anew == "catalog" else all_causes(each.cause, (anew,)) for each in fields]
+        told = FieldChanges(replace(f, cause=of[0], causes=of) for f, of in zip(fields, causes, strict=True))
+        return told, all_causes(anew, (cause for each in told for cause in each.causes))
+
+    def _anew(self, entry: LedgerEntry) -> Cause:
+        """Why an entity comes, as far as the expressions tell."""
+        return "catalog" if any(map(self._selection_is_new, entry.rules)) else "source"
 
     def _field(self, difference: Difference, want: DesiredEntity, last: LedgerEntry | None) -> FieldChange:
         path, before, after = difference
@@ -517,7 +528,7 @@ class EntityDecisions:
         self, action: Action, fields: Iterable[FieldChange], entry: LedgerEntry, last: LedgerEntry | None
     ) -> tuple[Cause, ...]:
         """The causes of a change as far as the expressions tell them, the main one first."""
-        anew: Cause = "catalog" if any(map(self._selection_is_new, entry.rules)) else "source"
+        anew = self._anew(entry)
         if last is not None and action == "adopt":
             return self._ledger_causes(entry, last, anew)
         main = "drift" if last is not None and action == "create" else main_cause(fields, anew)

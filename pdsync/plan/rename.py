@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 RENAMED = "identifier-changed"
 FOLLOWS = "follows"
+TO_NOTHING = "what it points at is not there: not carried over"
 
 
 class Inheritance(Protocol):
@@ -197,21 +198,41 @@ class _Renames:
         going, holds, new = self.going[old], self._holds(old), change.key
         fields = [self._after(each, holds.get(each.path), new, old) for each in change.fields]
         spoken = {each.path for each in fields}
-        carried = {
-            path: value
+        carried = [
+            self._kept(FieldChange(path, value, value, going.cause, note="carried over"), new)
             for path, value in sorted(holds.items())
             if path not in spoken and value is not None and self.inheritance.keeps(new, old, path)
-        }
-        fields += [FieldChange(path, value, value, going.cause, note="carried over") for path, value in carried.items()]
-        ours = {path: carried[path] for path in self.inheritance.remembers(new, old) if path in carried}
+        ]
+        fields += carried
+        remembered = self.inheritance.remembers(new, old)
+        ours = {each.path: each.after for each in carried if each.path in remembered and each.after is not None}
         entry = change.ledger and replace(change.ledger, fields=dict(sorted({**change.ledger.fields, **ours}.items())))
         twin = old.identifier if going.action == "delete" else ""
         return replace(change, fields=tuple(fields), reason=RENAMED, cause=going.cause, ledger=entry, twin=twin)
 
     def _after(self, each: FieldChange, before: Json, new: EntityKey, old: EntityKey) -> FieldChange:
         if before is not None and self.inheritance.keeps(new, old, each.path):
-            return replace(each, before=before, after=before, note="left alone")
+            return self._kept(replace(each, before=before, after=before, note="left alone"), new)
         return replace(each, before=before)
+
+    def _kept(self, field: FieldChange, key: EntityKey) -> FieldChange:
+        """A field that stays as it is, but for a relation to nothing: Port may hold one, and takes none."""
+        after = self._there(key.blueprint, field.path, field.after)
+        return field if after == field.after else replace(field, after=after, note=TO_NOTHING)
+
+    def _there(self, blueprint: str, path: str, value: Json) -> Json:
+        """A relation's value without what is not there, as far as that is known; any other value as it is."""
+        relations = self.blueprints[blueprint].relations if blueprint in self.blueprints else {}
+        target = str(relations.get(path.removeprefix("relations."), {}).get("target"))
+        if not path.startswith("relations.") or target not in self.facts.catalog.blueprints:
+            return value
+        listed = value if isinstance(value, list) else [value]
+        left = [each for each in listed if not isinstance(each, str) or self._will_be(EntityKey(target, each))]
+        return left if isinstance(value, list) else next(iter(left), None)
+
+    def _will_be(self, key: EntityKey) -> bool:
+        known = self.facts.existing
+        return key in known.entities or key in known.known_targets or key in self.made
 
     def _holds(self, old: EntityKey) -> Fields:
         """What Port holds of an entity, with relations as they will be: to what comes, and not to what goes."""
@@ -260,7 +281,8 @@ class _Renames:
             target = str(blueprint.relations[path.removeprefix("relations.")]["target"])
             before = have.fields[path]
             moved = [each for _, each in relation_targets({path: before}, blueprint) if each in self.moves]
-            fields.append(FieldChange(path, before, self._moved(before, target), self.going[moved[0]].cause))
+            after = self._there(key.blueprint, path, self._moved(before, target))
+            fields.append(FieldChange(path, before, after, self.going[moved[0]].cause))
         change = self.made.get(key)
         spoken = (*(change.fields if change else ()), *fields)
         entry = (change.ledger if change else None) or last

@@ -462,6 +462,25 @@ def test_a_blueprint_that_others_relate_to_is_not_deleted() -> None:
     assert [(str(w.key), w.reason) for w in plan(given).withheld] == [("service/service", "incident relates to it")]
 
 
+def test_what_makes_an_entity_come_brings_its_values() -> None:
+    """Told by the expressions alone: of one that a wider selector lets in no value is said to be PagerDuty's doing."""
+    given = _settled_expressions(facts(want("a", title="A", tier="1"), None, None))
+    known = given.ledger.expressions
+    (of,) = known
+
+    def causes(**then: str) -> tuple[Any, ...]:
+        before = {of: {**known[of], **then}}
+        change = only(plan(replace(given, ledger=replace(given.ledger, expressions=before))))
+        return change.action, change.causes, {f.path: f.causes for f in change.fields}
+
+    plain, both = ("source",), ("catalog", "source")
+    assert causes() == ("create", plain, {"title": plain, "properties.tier": plain})
+    all_of_it = {"title": ("catalog",), "properties.tier": ("catalog",)}
+    assert causes(**{"$selector": "narrower"}) == ("create", ("catalog",), all_of_it)
+    louder = ("create", ("source", "catalog"), {"title": both, "properties.tier": plain})
+    assert causes(title="another") == louder
+
+
 def test_a_limited_plan_leaves_the_expressions_as_they_were() -> None:
     """What `--only` leaves out is still the catalog's doing in the next plan."""
     given = facts(want("a", tier="2"), have(tier="1"), entry(tier="1"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pdsync.commands import expressions
 from pdsync.model import Expression, Lifecycle
 from pdsync.plan import Facts
-from pdsync.plan.rename import successors
+from pdsync.plan.rename import TO_NOTHING, successors
 from tests.builders import (
     HERE,
     blueprint,
@@ -212,6 +212,33 @@ def test_relations_to_what_is_renamed_or_goes_are_carried_over_right() -> None:
         "relations.many": ["A", "B", "d"],
     }
     assert {f.path: f.after for f in made["node/B"].fields} == {"title": "B"}
+
+
+def test_a_relation_to_nothing_is_not_carried_over_and_that_is_said() -> None:
+    """Port may hold one that points at what is no longer there, and would refuse it as part of a new entity."""
+    node = blueprint("node", next=relation("node"), many=relation("node", many=True), far=relation("elsewhere"))
+    made_by = rule("node", ("title",), kind="nodes")
+    held = {
+        "node/a": have(title="A", to_next="lost", to_many=["a", "lost"], to_far="unknown"),
+        "node/ours": have(to_many=["a", "lost"]),
+    }
+    owned = {
+        "node/a": entry(title="A", source="nodes/a", rules=(made_by.id,)),
+        "node/ours": entry(to_many=["a", "lost"], source="nodes/f", rules=(made_by.id,)),
+    }
+    given = Facts(
+        catalog([node], [made_by]),
+        desired(want("A", "node", title="A", source="nodes/a", rules=(made_by.id,)), failed={"nodes/f": "broken"}),
+        existing([node], held),
+        ledger(owned, [node]),
+    )
+    made = changes(plan(given))
+    assert {f.path: (f.before, f.after, f.note) for f in made["node/A"].fields if f.path != "title"} == {
+        "relations.far": ("unknown", "unknown", "carried over"),
+        "relations.many": (["A", "lost"], ["A"], TO_NOTHING),
+        "relations.next": ("lost", None, TO_NOTHING),
+    }
+    assert [(f.path, f.after) for f in made["node/ours"].fields] == [("relations.many", ["A"])]
 
 
 # --- successors
