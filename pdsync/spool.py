@@ -25,7 +25,10 @@ BLOCK = 1 << 20
 """So much is written, or read in passing, at a time."""
 
 _AHEAD = 1 << 16
-"""So much is read at once where the last reading ended: records are mostly asked for in the order they stand in."""
+"""So much is read at once where a reading before ended: records are mostly asked for in the order they stand in."""
+
+_STREAMS = 3
+"""So many places of a file are read on from at the same time: those of records, and of values that go into them."""
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -89,21 +92,21 @@ class OpenFile:
     def __init__(self, handle: int) -> None:
         self._handle = handle
         self._turn = threading.Lock()
-        self._near = 0, b""
+        self._near: tuple[tuple[int, bytes], ...] = ()
         self.size = os.fstat(handle).st_size
         weakref.finalize(self, os.close, handle)
 
     def read(self, offset: int, size: int) -> bytes:
         """See `Readable.read`.  Raises `OSError`."""
-        start, block = self._near  # taken together, so that no thread sees one without the other
-        inside, end = offset - start, start + len(block)
-        if inside >= 0 and offset + size <= end:
-            return block[inside : inside + size]
-        if size >= _AHEAD or not 0 <= offset - end + size <= _AHEAD:
-            self._near = offset + size, b""
-            return self._read(offset, size)
-        block = self._read(offset, _AHEAD)
-        self._near = offset, block
+        near = self._near  # taken together, so that no thread sees one without the other
+        for start, block in near:
+            if start <= offset and offset + size <= start + len(block):
+                return block[offset - start : offset - start + size]
+        follows = [each for each in near if 0 <= offset + size - each[0] - len(each[1]) <= _AHEAD]
+        more = _AHEAD if follows and size < _AHEAD else size
+        block = self._read(offset, more)
+        new = (offset, block) if more > size else (offset + size, b"")
+        self._near = (new, *(each for each in near if each not in follows[:1]))[:_STREAMS]
         return block[:size]
 
     def _read(self, offset: int, size: int) -> bytes:

@@ -8,6 +8,7 @@ are read in parts of a few pages, side by side.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -102,9 +103,15 @@ class Leaps:
                 continue
             if not page.last or page.last in cursors:
                 raise malformed(_KIND, "there is more, but no way on")
-            sought = [each for each in sought if each[1] not in self._found and each[0] >= reached - _SLACK]
+            sought = self._left(sought, reached)
             leap = bool(sought) and sought[0][0] - _SLACK > max(start, reached)
             cursors = [""] if leap else [*cursors, page.last]
+
+    def _left(self, sought: list[Sought], reached: float) -> list[Sought]:
+        """Of incidents in order, those whose rows may still come once all rows up to a moment have."""
+        begin, end = (bisect_left(sought, (reached + slack, "")) for slack in (-_SLACK, 2 * _SLACK))
+        late = [each for each in sought[begin:end] if each[1] not in self._found]
+        return late + sought[end:]
 
     async def _page(self, start: float, end: float, cursor: str) -> Rows:
         window = {"created_at_start": _written(start), "created_at_end": _written(end)}
