@@ -133,9 +133,11 @@ def _by_action(changes: Iterable[Change]) -> defaultdict[str, list[Change]]:
 def _upserts(changes: list[Change], blueprints: Mapping[str, Blueprint]) -> tuple[list[Change], Edges]:
     """Creates and updates, targets of relations first; relations that close a cycle are marked deferred."""
     by_key = {change.key: change for change in changes}
-    made = {key for key, change in by_key.items() if change.action == "create"}
     pointers = Pointers(blueprints)
-    edges = _edges((key, [each for each in pointers.of(change) if each[1] in made]) for key, change in by_key.items())
+    edges = _edges(
+        (key, [each for each in pointers.of(change) if each[1] in by_key and by_key[each[1]].action == "create"])
+        for key, change in by_key.items()
+    )
     order, deferred = _waves(edges, lambda key, path, _: not _required(blueprints.get(key.blueprint), path))
     return [_defer(by_key[key], deferred.get(key, frozenset())) for key in order], edges
 
