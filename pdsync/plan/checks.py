@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pdsync.plan.decide import Facts
 
 REFUSED, LACKING, ASKED, DOUBTED, BEYOND, CIRCULAR = "PD610", "PD611", "PD612", "PD613", "PD614", "PD615"
-REAL = "PD616"
+REAL = "PD617"
 _IN_CIRCLE = "is required in a circle"
 OUT_OF_SCOPE = "is not in the scope of this plan"
 _NAMED = 5

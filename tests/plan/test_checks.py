@@ -347,5 +347,5 @@ def test_real_users_and_teams_are_said_to_be_that() -> None:
     wanted = desired(*(want(f"u{n}", "_user", title=f"U{n}", rules=(made.id,)) for n in range(8)))
     there = existing([user], {"_user/u0": have(title="Old")})
     (told,) = plan(Facts(catalog([user], [made], system_blueprints=("_user",)), wanted, there, ledger({}))).diagnostics
-    assert (told.code, told.severity) == ("PD616", Severity.WARNING)
+    assert (told.code, told.severity) == ("PD617", Severity.WARNING)
     assert told.detail.startswith("_user: 7 to create, _user/u1, _user/u2, _user/u3, _user/u4, _user/u5 and 2 more;")
