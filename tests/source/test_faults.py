@@ -328,6 +328,20 @@ def test_a_count_proves_little_where_rows_have_no_id_of_their_own(url: str) -> N
     assert outcome(read(url, Things("classic", names=("id", "kind|row")))) == "complete"
 
 
+def test_a_full_page_that_denies_what_is_counted_is_no_end(url: str) -> None:
+    """Also where rows have no id of their own: a count that is a little off may pass, a page that is cut may not."""
+    listing = read(url, Things("classic", always=silent, names=("id", "kind|row")))
+    assert (outcome(listing), whole(listing)) == ("PD322", False)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_that_there_is_nothing_is_not_believed_at_once_without_a_count(url: str, count: int) -> None:
+    """A list that is not counted comes empty once; one that is empty costs a request more."""
+    app = Things("classic", count=count, changes={0: emptied}, counted=False)
+    listing = read(url, app)
+    assert (outcome(listing), len(listing.records), app.answers) == ("complete", count, 2)
+
+
 @pytest.mark.parametrize("at", [0, 1, 2])
 @pytest.mark.parametrize("paging", ["classic", "cursor", "after", "post"])
 def test_an_empty_page_hides_nothing(url: str, paging: Paging, at: int) -> None:

@@ -282,8 +282,13 @@ class Lister:
         return await self._onwards(await self.first_page(), now)
 
     async def first_page(self) -> Page:
-        """The first page of a list that is paged by offset.  Raises what `send` raises."""
-        return await self._at(0, self._kind.page_size, ("total", "true"))
+        """The first page of a list that is paged by offset.  Raises what `send` raises.
+
+        That there is nothing is asked once more where no count says so, unless that were for every parent.
+        """
+        page = await self._at(0, self._kind.page_size, ("total", "true"))
+        sure = page.ids or page.total is not None or self._kind.parents
+        return page if sure else await self._at(0, self._kind.page_size, ("total", "true"))
 
     async def _begun(self, now: datetime) -> Beginning:
         wide = self._too_wide(now)

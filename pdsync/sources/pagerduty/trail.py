@@ -42,6 +42,7 @@ class Trail:
         self._lost = False
         self._beyond = False
         self._promised = False
+        self._cut = False
 
     def follow(self, page: Page) -> None:
         """Take in the page at `offset`, and decide where to go on."""
@@ -60,6 +61,7 @@ class Trail:
         self._promised = bool(page.more) and len(known) == len(page.ids) and reached == self._seen
         self._take(page)
         self._seen = reached
+        self._cut = not page.more and len(page.ids) >= self._kind.page_size and reached < (page.total or 0)
         self._beyond = bool(page.more) and self._seen >= REACH
         self.over = self._lost or self._beyond or self._promised or not page.more
         self.offset = self._seen - min(_OVERLAP, len(page.ids) - 1)
@@ -84,7 +86,8 @@ class Trail:
         adds_up = uncounted or len(self.records) - self._vanished == self.total
         # Of many that vanished at once, as one had to step back, nobody knows whether others came instead.
         unsure = uncounted and (self._promised or self._steps_back > 0)
-        return adds_up and not (self._stirred or self._lost or unsure)
+        # A full page that is the last although there are more: other counts may be wrong, but not in this way.
+        return adds_up and not (self._stirred or self._lost or unsure or self._cut)
 
     @property
     def problem(self) -> Diagnostic | None:
