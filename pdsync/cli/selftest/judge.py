@@ -79,7 +79,12 @@ def _of_ledger(ledger: Ledger, reference: Ledger, anew: set[str]) -> Iterator[st
 
 
 def _said_of_itself(ledger: Ledger) -> Ledger:
-    return replace(ledger, serial=0, parent="", runs=(), entities={}, blueprints={})
+    """All but what every save changes, and but how long lists were, which is told as of some run, unless in doubt."""
+    listed = {
+        name: each if each.suspicious else replace(each, count=0, believed=0, when="")
+        for name, each in ledger.listed.items()
+    }
+    return replace(ledger, serial=0, parent="", runs=(), entities={}, blueprints={}, listed=listed)
 
 
 def _unlike(one: Mapping[Json, Json], other: Mapping[Json, Json]) -> list[Json]:
