@@ -17,7 +17,7 @@ one checksum for all lines, and in each line the index `c` of its collection; ve
 from __future__ import annotations
 
 from hashlib import blake2b
-from itertools import accumulate, chain, compress, groupby, islice
+from itertools import accumulate, compress, groupby, islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -58,43 +58,48 @@ _page = msgspec.json.Decoder(PageRead)
 def dump_snapshot(snapshot: Snapshot) -> Iterator[bytes]:
     """The snapshot's lines, collections in the order of their queries, in blocks of any size."""
     collections = [snapshot.collections[query] for query in sorted(snapshot.collections, key=_order)]
-    blocks = [[_Written(*each) for each in blocks_of(collection.records)] for collection in collections]
-    pages = b"".join(_encode(page) + b"\n" for page in snapshot.read.pages)
     header = {
         "format": FORMAT,
         "version": VERSION,
         "source": snapshot.source,
         "taken_at": snapshot.taken_at,
         "digest": snapshot.digest,
-        "collections": [_head(*each) for each in zip(collections, blocks, strict=True)],
+        "collections": [_head(collection) for collection in collections],
         "leaned": [msgspec.to_builtins(snapshot.leaned[query]) for query in sorted(snapshot.leaned, key=_order)],
-        "read": {"private": snapshot.read.private, "size": len(pages), "checksum": _checksum(pages)},
+        "read": {"private": snapshot.read.private, **_measured(_page_lines(snapshot))},
     }
     yield orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
-    for block in chain.from_iterable(blocks):
-        yield block.index
-        yield from block.lines()
-    yield pages
+    for collection in collections:
+        for _, block in blocks_of(collection.records):
+            yield from block.index()
+            yield from block.lines()
+    yield from _page_lines(snapshot)
 
 
-class _Written:
-    """A block of lines with its index."""
-
-    def __init__(self, name: str, block: Lines) -> None:
-        self.index = b"".join(block.index())
-        self.told = [name, len(block), len(self.index), block.size, _checksum(self.index)]
-        self.lines = block.lines
+def _page_lines(snapshot: Snapshot) -> Iterator[bytes]:
+    return (_encode(page) + b"\n" for page in snapshot.read.pages)
 
 
-def _checksum(data: bytes) -> str:
-    return blake2b(data, digest_size=16).hexdigest()
+def _measured(found: Iterable[bytes]) -> dict[str, Any]:
+    """Size and checksum of some lines, which are not held."""
+    size, checksum = 0, blake2b(digest_size=16)
+    for text in found:
+        size += len(text)
+        checksum.update(text)
+    return {"size": size, "checksum": checksum.hexdigest()}
 
 
-def _head(collection: Collection, blocks: Sequence[_Written]) -> dict[str, Any]:
+def _told(name: str, block: Lines) -> list[Any]:
+    """What the header says of a block."""
+    index = _measured(block.index())
+    return [name, len(block), index["size"], block.size, index["checksum"]]
+
+
+def _head(collection: Collection) -> dict[str, Any]:
     return {
         "query": msgspec.to_builtins(collection.query),
         "count": len(collection.records),
-        "blocks": [block.told for block in blocks],
+        "blocks": [_told(*each) for each in blocks_of(collection.records)],
         "problem": msgspec.to_builtins(collection.problem),
         "notes": msgspec.to_builtins(collection.notes),
         "believed": collection.believed,
@@ -178,7 +183,7 @@ def _block(source: Readable, start: int, told: Sequence[Any], name: str) -> Bloc
     """A block of lines, as the header tells of it.  Raises `StateError` when it is another one."""
     _, count, index, size, checksum = told
     text = source.read(start, index)
-    if _checksum(text) != checksum:
+    if _measured([text])["checksum"] != checksum:
         raise damaged(name, CUT)
     block = read_index(source, start + index, text.splitlines())
     if (len(block), block.size) != (count, size):
@@ -191,7 +196,7 @@ def _pages(source: Readable, told: Mapping[str, Any] | None, name: str) -> Pages
     if told is None:
         return PagesRead()
     text = source.read(source.size - told["size"], told["size"])
-    if _checksum(text) != told["checksum"]:
+    if _measured([text])["checksum"] != told["checksum"]:
         raise damaged(name, CUT)
     return PagesRead(tuple(told["private"]), tuple(map(_page.decode, text.splitlines())))
 
