@@ -9,7 +9,7 @@ It is a cache: what is remembered is never wrong, only unused.  The `circumstanc
 with another catalog or organisation, another blueprint in Port or another pdsync nothing is found; a file that is
 damaged or of another version is empty.  Where a blueprint is to change, nothing is looked up.
 
-    {"checksum":"blake2b-16 of the lines","format":"pdsync-unchanged","version":1}
+    {"checksum":"blake2b-16 of the lines","format":"pdsync-unchanged","version":2}
     [[[path, blueprint, identifier of a target],...],[digest, ...]]
 
 A line tells what some entities point at, and their digests; lines and digests are sorted.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pdsync.plan.decide import Facts
 
 FORMAT = "pdsync-unchanged"
-VERSION = 1
+VERSION = 2
 
 Targets = tuple[tuple[str, EntityKey], ...]
 """Relation paths, each with a key that it points at, sorted: see `pdsync.plan.order.relation_targets`."""
@@ -136,7 +136,7 @@ def _digests(facts: Facts, circumstances: bytes) -> Iterator[tuple[EntityKey, st
             prefix = prefixes[shape] = circumstances + orjson.dumps(shape)
         # JSON that was written by pdsync holds no such byte: where the parts begin cannot be mistaken.
         parts = b"\0".join((prefix, wanted[1], applied[1], held[1]))
-        yield key, hashlib.blake2b(parts, digest_size=16).hexdigest()
+        yield key, hashlib.sha256(parts, usedforsecurity=False).hexdigest()[:32]
 
 
 def dump_unchanged(remembered: Mapping[str, Targets]) -> bytes:
