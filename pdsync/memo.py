@@ -11,7 +11,7 @@ found out anew.  What a run did not use is forgotten, so that the memo never gro
 
 A line whose list is empty stands for a record that the rule does not take.  In the place of a value that is searched
 for stands the query, as text: what it finds is no record's to tell, and asked anew each time.  The lines of a rule
-stand together, in the order of the header, sorted.
+stand together, in the order of the header, and there in that of their records, as which they are read again.
 """
 
 from __future__ import annotations
@@ -269,7 +269,7 @@ def record_digest(record: Record) -> bytes:
 
 
 def dump_memo(memo: Memo) -> Iterator[bytes]:
-    """What is worth keeping, as the lines of a file; equal memos give equal bytes."""
+    """What is worth keeping, as the lines of a file."""
     kept = [(rule, outcomes) for rule, outcomes in sorted(memo.kept.items()) if outcomes]
     rules = [[rule.hex(), len(outcomes)] for rule, outcomes in kept]
     header = {"format": FORMAT, "version": VERSION, "rules": rules}
@@ -283,8 +283,8 @@ def dump_memo(memo: Memo) -> Iterator[bytes]:
 
 def _lines(rules: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> Iterator[bytes]:
     for _, outcomes in rules:
-        for record in sorted(outcomes):
-            yield b"".join((_HEAD, hexlify(record), _BETWEEN, outcomes[record], _TAIL, b"\n"))
+        for record, outcome in outcomes.items():
+            yield b"".join((_HEAD, hexlify(record), _BETWEEN, outcome, _TAIL, b"\n"))
 
 
 def _checksum(rules: Json) -> hashlib.blake2b:
