@@ -20,11 +20,11 @@ from pdsync.kinds import KINDS, PARENT
 from pdsync.model import Collection, Leaned, Listed, makers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from collections.abc import Collection as AbstractCollection
 
     from pdsync.kinds import Enrichment
-    from pdsync.model import Ledger, MappingRule, Query, Snapshot
+    from pdsync.model import Ledger, Query, Snapshot
 
 AnyList = TypeVar("AnyList", Collection, Leaned)
 
@@ -210,15 +210,21 @@ def remembered(listed: Listed) -> Seen:
     return Seen(listed.count, listed.believed, suspicious=listed.suspicious, since=listed.when)
 
 
-def seen_in(ledger: Ledger, rules: Iterable[MappingRule]) -> dict[Query, Seen]:
-    """What there was at least when the ledger was written: every record that something owned was made from."""
-    asked = {rule.id: rule.query for rule in rules}
+def seen_in(ledger: Ledger, wanted: Mapping[tuple[str, str], Query]) -> dict[Query, Seen]:
+    """What there was at least when the ledger was written: every record that something owned was made from.
+
+    Of the `wanted` queries, by kind and by the digest that the ledger notes with each rule as `$query`: whatever a rule
+    was called, and wherever it stands now.
+    """
+    asked = {rule: parts.get("$query", "") for rule, parts in ledger.expressions.items()}
     sources: defaultdict[Query, set[str]] = defaultdict(set)
     for entry in ledger.entities.values():
         for source, made_by in makers(entry):
+            kind = source.partition("/")[0]
             for rule in made_by:
-                if rule in asked:
-                    sources[asked[rule]].add(source)
+                query = wanted.get((kind, asked.get(rule, "")))
+                if query is not None:
+                    sources[query].add(source)
     return {query: Seen(len(found), len(found), suspicious=False) for query, found in sources.items()}
 
 

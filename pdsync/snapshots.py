@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
 
     from pdsync.completeness import Seen
-    from pdsync.model import Catalog, Collection, Leaned, Ledger, Listed, MappingRule, Query, Snapshot
+    from pdsync.model import Catalog, Collection, Leaned, Ledger, Listed, Query, Snapshot
     from pdsync.sources import Source
     from pdsync.state.store import StateStore
 
@@ -162,16 +162,12 @@ def _last_seen(catalog: Catalog, store: StateStore, fetched: Snapshot) -> Mappin
 
 def _owned(catalog: Catalog, ledger: Ledger) -> dict[Query, Seen]:
     """What there was of each query at least, of those that still ask for the same."""
-    return seen_in(ledger, [rule for rule in catalog.rules if query_digest(rule.query) == _noted(ledger, rule)])
+    return seen_in(ledger, {(rule.kind, query_digest(rule.query)): rule.query for rule in catalog.rules})
 
 
 def to_remember(catalog: Catalog, snapshot: Snapshot, ledger: Ledger, *, anew: bool) -> dict[str, Listed]:
     """What the ledger is to say of the lists of a snapshot; see `pdsync.completeness.noted`."""
     return noted(snapshot, _owned(catalog, ledger), ledger.listed, query_name, anew=anew)
-
-
-def _noted(ledger: Ledger, rule: MappingRule) -> str:
-    return ledger.expressions.get(rule.id, {}).get("$query", "")
 
 
 def query_name(query: Query) -> str:

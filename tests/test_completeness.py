@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -154,8 +155,9 @@ def test_an_incomplete_list_changes_nothing_in_what_is_believed() -> None:
 def test_the_ledger_knows_how_many_records_there_were_at_least() -> None:
     """Each record counts once for each query that it was mapped from, whatever number of entities it gave."""
     owned = {"a": entry(), "b": entry(), "c": entry(source="services/c"), "stub": entry(source="")}
-    assert seen_in(ledger(owned), [rule()]) == {SERVICES: Seen(2, 2, suspicious=False)}
-    assert seen_in(ledger(owned), [rule(id="another")]) == {}
+    kept = replace(ledger(owned), expressions={rule().id: {"$query": "0a"}})
+    assert seen_in(kept, {("services", "0a"): SERVICES}) == {SERVICES: Seen(2, 2, suspicious=False)}
+    assert seen_in(kept, {("services", "0b"): SERVICES, ("users", "0a"): USERS}) == {}
 
 
 def test_what_was_taken_over_is_named() -> None:
