@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pdsync.model import BlastRadius, Dependent, EntityKey, glance
+from pdsync.plan.guards import is_required
 from pdsync.plan.order import relation_targets
 from pdsync.plan.portions import failed_of
 
@@ -82,7 +83,7 @@ def blast_radius(
     ends = gone | {change.key for change in entities if change.action == "release"}
     parts = removed_parts(changes)
     dropped = {change.blueprint for change in changes if change.target == "blueprint" and change.action == "delete"}
-    refused = {item.key for item in withheld if item.reason.startswith("required by ")}
+    refused = {item.key for item in withheld if is_required(item)}
     if not (ends or parts or dropped or refused):
         return None
     judged = {key.blueprint for key in gone} | dropped

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 EMPTIED = 2
 """So many deletes that leave nothing of a blueprint are a guard's business; a single one is not told from chance."""
 NAMED = 5
+_REQUIRED = "required by"
 
 
 UNPROVEN = "absence is not proven"
@@ -187,7 +188,12 @@ def _in_a_circle(gone: set[EntityKey], requiring: Mapping[EntityKey, list[Entity
 
 def _named(keys: list[EntityKey]) -> str:
     more = len(keys) - NAMED
-    return f"required by {', '.join(map(str, keys[:NAMED]))}" + (f" and {more} more" if more > 0 else "")
+    return f"{_REQUIRED} {', '.join(map(str, keys[:NAMED]))}" + (f" and {more} more" if more > 0 else "")
+
+
+def is_required(withheld: Withheld) -> bool:
+    """Whether something is withheld because others require it."""
+    return withheld.reason.startswith(_REQUIRED)
 
 
 def _requiring(

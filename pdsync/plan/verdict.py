@@ -6,12 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pdsync.errors import GuardRefused, IncompleteSnapshot, Severity, error
+from pdsync.plan.guards import is_required
 
 if TYPE_CHECKING:
     from pdsync.errors import Diagnostic
     from pdsync.model import Plan
 
 CHANGES = 2
+_NAMED = 5
 SOURCE_CODES = "PD3"
 """Diagnostics about the source begin so."""
 
@@ -36,8 +38,13 @@ def plan_exit_code(plan: Plan, *, detailed: bool) -> int:
 def refusal(plan: Plan) -> tuple[Diagnostic, ...]:
     """What guards kept from happening and would let through if told so, with the exact flags.
 
-    To be said after the plan itself, which names all that is withheld.
+    And what is required by others, which no flag lets through.  To be said after the plan itself, which names all that
+    is withheld.
     """
+    return (*_flagged(plan), *_required(plan))
+
+
+def _flagged(plan: Plan) -> tuple[Diagnostic, ...]:
     waiting = [item for item in plan.withheld if item.flag]
     counts = Counter((item.blueprint, item.reason) for item in waiting)
     told = [
@@ -51,3 +58,13 @@ def refusal(plan: Plan) -> tuple[Diagnostic, ...]:
     flags = dict.fromkeys([*(item.flag for item in waiting), *(guard.flag for guard in plan.guards if guard.flag)])
     hint = f"if all of that is meant: {' '.join(flags)}"
     return (error("PD630", "guards keep a part of this plan from happening", detail="; ".join(told), hint=hint),)
+
+
+def _required(plan: Plan) -> tuple[Diagnostic, ...]:
+    needed = [f"{each.blueprint}/{each.identifier} is {each.reason}" for each in plan.withheld if is_required(each)]
+    if not needed:
+        return ()
+    more = f"; and {len(needed) - _NAMED:,} more" if len(needed) > _NAMED else ""
+    detail = "; ".join(needed[:_NAMED]) + more
+    hint = "have what requires them go or point elsewhere, or make the relation optional (required: false)"
+    return (error("PD632", "others require what would be deleted", detail=detail, hint=hint),)

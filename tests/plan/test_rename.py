@@ -9,6 +9,7 @@ from pdsync.commands import expressions
 from pdsync.model import Expression, Lifecycle
 from pdsync.plan import Facts
 from pdsync.plan.rename import TO_NOTHING, successors
+from pdsync.plan.verdict import refusal
 from tests.builders import (
     HERE,
     blueprint,
@@ -110,6 +111,8 @@ def test_what_somebody_else_requires_is_not_renamed_away() -> None:
     made = plan(given)
     assert [w.reason for w in made.withheld] == ["required by incident/theirs"]
     assert made.summary.rename == 0
+    (told,) = refusal(made)
+    assert (told.code, told.detail) == ("PD632", "service/old is required by incident/theirs")
 
 
 def test_what_a_person_made_is_released_and_not_deleted() -> None:
