@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import orjson
 
 from pdsync.errors import CatalogError, StateError
-from pdsync.model import Collection, Snapshot
+from pdsync.model import Collection, Snapshot, sources_of
 from pdsync.plan import Facts
 from pdsync.plan.cause import Past, lines_of, may_have_moved, records_behind, with_causes
 from pdsync.plan.moved import catalog_with
@@ -177,7 +177,7 @@ def _with_records(plan: Plan, facts: Facts) -> Plan:
         last = facts.ledger.entities.get(change.key) if change.target == "entity" else None
         if change.ledger is None or last is None or "source" not in change.causes:
             return change
-        if not (change.ledger.portions or last.portions):
+        if sources_of(change.ledger) == sources_of(last) == (change.source,):
             return change
         paths = [field.path for field in change.fields if "source" in field.causes]
         return replace(change, source=giver_of(paths, change.ledger, last)) if paths else change

@@ -40,7 +40,7 @@ def givers(made: DesiredEntity | LedgerEntry, path: str) -> tuple[str, ...]:
 
 def giver_of(paths: Iterable[str], want: DesiredEntity | LedgerEntry, last: LedgerEntry | None) -> str:
     """The first record that gives, or gave, one of these paths; where there is none, the first of the entity."""
-    if last is None or not (want.portions or last.portions):
+    if last is None or sources_of(want) == sources_of(last) == (want.source,):
         return want.source
     found = (source for path in paths for side in (want, last) for source in givers(side, path))
     return next(found, want.source)
