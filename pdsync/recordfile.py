@@ -195,15 +195,17 @@ class KeptRecords(Sequence[Record]):
 
     def _record(self, number: int) -> Record:
         id_ = self.rows.ids[number]
-        return Record(id_, _Pieces(self, number), self._unavailable.get(id_, _NOTHING), self._digests[number])
+        return Record(id_, _Pieces(self, number), self._unavailable.get(id_, _NOTHING), self._digest(number))
+
+    def _digest(self, number: int) -> bytes:
+        """What tells a record from others: the digest of its own bytes, or one of those of all its pieces."""
+        at = number * _DIGEST
+        return bytes(self._digests[at : at + _DIGEST]) if self._values else self.rows.digest(number)
 
     @cached_property
-    def _digests(self) -> Sequence[bytes]:
-        """What tells each record from others: the digest of its own bytes, or one of those of all its pieces."""
-        own = [self.rows.digest(number) for number in range(len(self))]
-        if not self._values:
-            return own
-        return [self._whole_digest(digest, number) for number, digest in enumerate(own)]
+    def _digests(self) -> bytes:
+        """The digests of records that are in pieces."""
+        return b"".join(self._whole_digest(self.rows.digest(number), number) for number in range(len(self)))
 
     def _whole_digest(self, own: bytes, number: int) -> bytes:
         found = self.pieces(number).items()
