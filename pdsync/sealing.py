@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 FORMAT = "pdsync-sealed"
 VERSION = 1
 CHUNK = 64 * 1024
+_AT_HAND = 3
 TAG = 16
 NONCE = 12
 KEY_BYTES = 32
@@ -194,7 +195,10 @@ def unsealed_view(source: Readable, keyring: Keyring | None, name: str) -> Reada
 
 
 class SealedView:
-    """A sealed file as a `pdsync.spool.Readable` of what it holds; one chunk at a time is in memory."""
+    """A sealed file as a `pdsync.spool.Readable` of what it holds; a few chunks are in memory.
+
+    So many as places are read on from at the same time: records, and values that go into them.
+    """
 
     def __init__(self, source: Readable, head: bytes, cipher: AESGCM, name: str) -> None:
         self._source = source
@@ -203,8 +207,9 @@ class SealedView:
         self._name = name
         body = source.size - len(head)
         self._last = max(1, -(-body // (CHUNK + TAG))) - 1
-        self._recent = (self._last, self._open(self._last))
-        self.size = self._last * CHUNK + len(self._recent[1])
+        end = self._open(self._last)
+        self._recent: tuple[tuple[int, bytes], ...] = ((self._last, end),)
+        self.size = self._last * CHUNK + len(end)
 
     def read(self, offset: int, size: int) -> bytes:
         """See `Readable.read`.  Raises `StateError` for a chunk that was changed."""
@@ -220,10 +225,13 @@ class SealedView:
         return ""
 
     def _chunk(self, number: int) -> bytes:
-        recent = self._recent
-        if recent[0] != number:
-            recent = self._recent = (number, self._open(number))
-        return recent[1]
+        recent = self._recent  # taken together, so that no thread sees one without the other
+        for held, data in recent:
+            if held == number:
+                return data
+        data = self._open(number)
+        self._recent = ((number, data), *recent)[:_AT_HAND]
+        return data
 
     def _open(self, number: int) -> bytes:
         sealed = self._source.read(len(self._head) + number * (CHUNK + TAG), CHUNK + TAG)
