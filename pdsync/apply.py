@@ -221,7 +221,7 @@ class _Run:
         await self._take_up()
         noted = [c for c in self.plan.changes if _only_in_the_ledger(c)]
         await self._end([Outcome(c.n, "done") for c in self._open(noted) if not c.after])
-        await self._blueprints([self._left_of(c) for c in blueprint if c.action in ("create", "update")])
+        await self._blueprints([self._left_of(c) for c in blueprint if c.action in ("create", "update", "delete")])
         await self._end([Outcome(c.n, "done") for c in await self._startable(noted)])
         await self._look_up_unknown()
         written = [c for c in entity if c.action in ("create", "update")]
@@ -294,8 +294,9 @@ class _Run:
 
     async def _blueprint_deletes(self, deletes: list[Change]) -> None:
         """What stands between blueprints that go first, then they themselves."""
+        between = [_with_fields(change, deferred=True) for change in deletes]
         for stage in (CLEAR, BARE):
-            await self._stage(deletes, stage)
+            await self._stage(between, stage)
         for change in deletes:
             await self._step(change, partial(self.writer.delete_blueprint, change.blueprint), last=True)
 
@@ -306,7 +307,13 @@ class _Run:
         return replace(change, fields=fields) if done else change
 
     async def _blueprints(self, changes: list[Change]) -> None:
-        """Readers go, parts are renamed, new blueprints come bare; then what is missing of each, stage by stage."""
+        """Readers go, parts are renamed, new blueprints come bare; then what is missing of each, stage by stage.
+
+        First go readers in blueprints that will be deleted once they hold nothing any more, which is not waited for.
+        """
+        leaving = [_with_fields(change, deferred=False) for change in changes if change.action == "delete"]
+        await self._stage([replace(change, after=()) for change in leaving], CLEAR)
+        changes = [change for change in changes if change.action != "delete"]
         await self._stage([change for change in reversed(changes) if change.action == "update"], CLEAR)
         for change in changes:
             for rename in (each for each in change.fields if each.moved_from):
@@ -517,6 +524,10 @@ def _only_in_the_ledger(change: Change) -> bool:
 
 def _deferred(change: Change) -> bool:
     return any(each.deferred for each in change.fields)
+
+
+def _with_fields(change: Change, *, deferred: bool) -> Change:
+    return replace(change, fields=tuple(each for each in change.fields if each.deferred is deferred))
 
 
 def _first_write(change: Change) -> EntityWrite:

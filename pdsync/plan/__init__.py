@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from pdsync.errors import Diagnostic
     from pdsync.model import Blueprint, Change, EntityKey, PlanBase
+    from pdsync.plan.blueprints import BlueprintPlan
 
 __all__ = ["Facts", "Scope", "fingerprint", "make_plan", "summary_of"]
 
@@ -64,7 +65,19 @@ __all__ = ["Facts", "Scope", "fingerprint", "make_plan", "summary_of"]
 def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
     """The changes that make Port what the catalog and PagerDuty say it should be, in the order of doing."""
     scope = scope or Scope()
-    schema = plan_blueprints(facts, scope, {key.blueprint for key in facts.desired.entities if scope.covers_key(key)})
+    used = {key.blueprint for key in facts.desired.entities if scope.covers_key(key)}
+    staying: frozenset[str] = frozenset()
+    while True:
+        schema = plan_blueprints(facts, scope, used, staying)
+        plan = _planned(schema, facts, base, scope)
+        kept = schema.counted_on.intersection(item.blueprint for item in plan.withheld if item.target == "blueprint")
+        if not kept:
+            return plan
+        staying |= kept
+
+
+def _planned(schema: BlueprintPlan, facts: Facts, base: PlanBase, scope: Scope) -> Plan:
+    """The plan that goes with what happens to blueprints."""
     blueprints = schema.after
     before, facts = facts, with_missing(between(facts, schema.migrations))
     unproven = _unproven(facts, blueprints)

@@ -47,23 +47,32 @@ class BlueprintPlan:
     migrations: Mapping[str, Migration]
     after: Mapping[str, Blueprint]
 
+    @property
+    def counted_on(self) -> frozenset[str]:
+        """Blueprints that others can only change as planned if they are really deleted."""
+        return frozenset(change.blueprint for change in self.changes if change.action == "delete" and change.fields)
 
-def plan_blueprints(facts: Facts, scope: Scope, used: AbstractSet[str]) -> BlueprintPlan:
+
+def plan_blueprints(
+    facts: Facts, scope: Scope, used: AbstractSet[str], staying: AbstractSet[str] = frozenset()
+) -> BlueprintPlan:
     """Creates, updates, adopts, deletes and forgets of blueprints in scope, and what may not be done to them.
 
     A new blueprint in `used` is made though it is out of scope, with those that it relates to: entities in scope need
-    it, and Port takes no relation to a blueprint that is not there.
+    it, and Port takes no relation to a blueprint that is not there.  `staying` are those whose delete will be withheld.
     """
     used = _with_targets(used, facts)
     changes: list[Change] = []
     guards: list[Guard] = []
     migrations: dict[str, Migration] = {}
-    for draft in blueprint_drafts(facts):
+    drafts = list(blueprint_drafts(facts))
+    leaving = {d.blueprint for d in drafts if d.action == "delete" and scope.covers(d)} - staying
+    for draft in drafts:
         if not (scope.covers(draft) or (draft.action == "create" and draft.blueprint in used)):
             continue
         change = draft
         if draft.action == "update":
-            migration = migrated(draft.blueprint, draft.fields, facts, scope)
+            migration = migrated(draft.blueprint, draft.fields, facts, scope, leaving)
             migrations[draft.blueprint] = migration
             guards += migration.guards
             change = settled_for(draft, migration, facts)

@@ -82,13 +82,15 @@ def entity_path(path: str) -> str:
     return next((own + path.removeprefix(part) for part, own in PARTS.items() if path.startswith(part)), "")
 
 
-def migrated(blueprint: str, fields: Sequence[FieldChange], facts: Facts, scope: Scope) -> Migration:
-    """One blueprint's fields, with what would lose values saved or left out."""
+def migrated(
+    blueprint: str, fields: Sequence[FieldChange], facts: Facts, scope: Scope, leaving: AbstractSet[str] = frozenset()
+) -> Migration:
+    """One blueprint's fields, with what would lose values saved or left out; `leaving` are blueprints that go."""
     holders = _Holders(blueprint, facts)
     renames = [
         rename
         for rename in _renames(blueprint, fields, facts)
-        if not in_the_way(Part(blueprint, rename.moved_from), facts, scope, for_good=False)
+        if not in_the_way(Part(blueprint, rename.moved_from), facts, scope, leaving, for_good=False)
     ]
     gone = {rename.moved_from for rename in renames}
     told = {rename.path: rename for rename in renames}
@@ -100,7 +102,7 @@ def migrated(blueprint: str, fields: Sequence[FieldChange], facts: Facts, scope:
             continue
         change = told.get(each.path) or _weighed(each, holders, moved)
         lost, why = _loss(change, holders)
-        if reading := _reading(change, blueprint, facts, scope):
+        if reading := _reading(change, blueprint, facts, scope, leaving):
             guards.append(_read_guard(blueprint, change, reading, facts))
         elif change.replace and is_system(blueprint):
             guards.append(Guard("breaking-change", blueprint, f"{_said(change)}: {_LOCKED}"))
@@ -269,11 +271,11 @@ def _without_loss(change: FieldChange) -> list[FieldChange]:
     return [] if same(less, change.before) else [replace(change, after=less)]
 
 
-def _reading(change: FieldChange, blueprint: str, facts: Facts, scope: Scope) -> list[Part]:
+def _reading(change: FieldChange, blueprint: str, facts: Facts, scope: Scope, leaving: AbstractSet[str]) -> list[Part]:
     """What reads a part that goes or is made anew, and cannot be helped."""
     if change.before is None or change.moved_from or not (change.replace or change.after is None):
         return []
-    return in_the_way(Part(blueprint, change.path), facts, scope, for_good=change.after is None)
+    return in_the_way(Part(blueprint, change.path), facts, scope, leaving, for_good=change.after is None)
 
 
 _LOCKED = "Port does not promise that a part of its own blueprints can be taken away; use a new one"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pdsync.model import Change, EntityKey, FieldChange, FieldChanges
 from pdsync.normal import blueprint_fields
-from pdsync.plan.readers import readers_last
+from pdsync.plan.readers import read_along, readers_last
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -265,14 +265,15 @@ def _deletes(
 
 
 def _blueprint_deletes(changes: list[Change], blueprints: Mapping[str, Blueprint]) -> list[Change]:
-    """Blueprints that relate to others before those; in a circle, their relations are removed first."""
+    """Blueprints that relate to others, or read along them, before those; in a circle, what is between goes first."""
     by_key = {change.key: change for change in changes}
-    found = (
-        (target, path, key)
-        for key in by_key
-        for name, path in (targets_of(blueprints[key.blueprint]) if key.blueprint in blueprints else {}).items()
-        if (target := EntityKey(name, name)) in by_key and target != key
-    )
+    standing = {key.blueprint: blueprints[key.blueprint] for key in by_key if key.blueprint in blueprints}
+    between = [(name, *each) for name, blueprint in standing.items() for each in targets_of(blueprint).items()]
+    found = [
+        (target, path, EntityKey(name, name))
+        for name, other, path in (*between, *read_along(blueprints))
+        if (target := EntityKey(other, other)) in by_key and name != other and EntityKey(name, name) in by_key
+    ]
     order, circular = _waves(_waiting(by_key, found), lambda *_: True)
     if not circular:
         return [by_key[key] for key in order]
@@ -281,10 +282,11 @@ def _blueprint_deletes(changes: list[Change], blueprints: Mapping[str, Blueprint
 
 def _bare(change: Change, blueprints: Mapping[str, Blueprint]) -> Change:
     definition = blueprints[change.blueprint].definition if change.blueprint in blueprints else {}
-    between = {p: v for p, v in sorted(blueprint_fields(definition).items()) if p.startswith(BETWEEN)}
-    return replace(
-        change, fields=tuple(FieldChange(path, v, None, "catalog", causes=("catalog",)) for path, v in between.items())
-    )
+    first = {each.path: each for each in change.fields}
+    between = {p: v for p, v in blueprint_fields(definition).items() if p.startswith(BETWEEN) and p not in first}
+    late = {p: FieldChange(p, v, None, "catalog", deferred=True, causes=("catalog",)) for p, v in between.items()}
+    fields = {**first, **late}
+    return replace(change, fields=tuple(fields[path] for path in sorted(fields)))
 
 
 def _moved_away(updates: list[Change], blueprints: Mapping[str, Blueprint]) -> dict[EntityKey, list[EntityKey]]:

@@ -1,8 +1,9 @@
 """What reads a part of a blueprint from elsewhere: mirror properties and inherited ownership, each along its path.
 
 Port lets no part go, get another name or be made anew while such a path runs through it.  So a reader is taken away
-before and put back afterwards, along the new name where there is one.  Where nobody could put it back, because the part
-goes for good or the reader stands in a blueprint that is not ours, the part stays as it is.
+before and put back afterwards, along the new name where there is one.  That of a blueprint which the plan deletes is
+taken away first of all.  Where nobody could put it back, because the part goes for good or the reader stands in a
+blueprint that is not ours, the part stays as it is.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ OWNERSHIP = "ownership"
 READ = ("schema.properties.", MIRRORS, "calculationProperties.", "aggregationProperties.")
 """What a path may end at, beside what every entity has."""
 ANEW = "made anew with what it reads"
+FIRST = "goes before what it reads"
 
 
 class Part(NamedTuple):
@@ -39,10 +41,36 @@ class Part(NamedTuple):
         return f"{self.blueprint}.{self.path.rsplit('.', 1)[-1]}"
 
 
-def in_the_way(part: Part, facts: Facts, scope: Scope, *, for_good: bool) -> list[Part]:
-    """What reads a part and would neither go nor be put back, sorted; `for_good`: nothing comes in the part's place."""
-    readers = (reader for reader, read in _readers(facts.existing.blueprints) if part in read.values())
-    return sorted(reader for reader in readers if not _is_helped(reader, facts, scope, for_good=for_good))
+def in_the_way(
+    part: Part, facts: Facts, scope: Scope, leaving: AbstractSet[str] = frozenset(), *, for_good: bool
+) -> list[Part]:
+    """What reads a part and would neither go nor be put back, sorted.
+
+    `for_good`: nothing comes in the part's place; `leaving` are blueprints that go as a whole.
+    """
+    readers = _by_part(facts.existing.blueprints)
+    return sorted(
+        reader
+        for reader in readers.get(part, ())
+        if not _goes_first(reader, leaving, readers) and not _is_helped(reader, facts, scope, for_good=for_good)
+    )
+
+
+def _by_part(blueprints: Mapping[str, Blueprint]) -> Mapping[Part, list[Part]]:
+    found: dict[Part, list[Part]] = {}
+    for reader, read in _readers(blueprints):
+        for part in {*read.values()}:
+            found.setdefault(part, []).append(reader)
+    return found
+
+
+def _goes_first(
+    reader: Part, leaving: AbstractSet[str], readers: Mapping[Part, list[Part]], above: AbstractSet[Part] = frozenset()
+) -> bool:
+    """Whether a reader goes before all updates: its blueprint does, and those of what reads the reader itself."""
+    above = above | {reader}
+    reading = (other for other in readers.get(reader, ()) if other not in above)
+    return reader.blueprint in leaving and all(_goes_first(other, leaving, readers, above) for other in reading)
 
 
 def _is_helped(reader: Part, facts: Facts, scope: Scope, *, for_good: bool) -> bool:
@@ -57,7 +85,8 @@ def with_readers(changes: Iterable[Change], facts: Facts) -> list[Change]:
     """Changes of blueprints with what has to be taken away for them and put back, in these changes or some beside."""
     by_name = {change.blueprint: change for change in changes}
     blueprints = facts.existing.blueprints
-    ours = [(reader, read) for reader, read in _readers(blueprints) if reader.blueprint in facts.catalog.blueprints]
+    touched = facts.catalog.blueprints.keys() | {name for name, each in by_name.items() if each.action == "delete"}
+    ours = [(reader, read) for reader, read in _readers(blueprints) if reader.blueprint in touched]
     while True:
         going = _going(by_name.values())
         found = [(reader, read) for reader, read in ours if reader not in going and going.keys() & set(read.values())]
@@ -72,7 +101,7 @@ def _going(changes: Iterable[Change]) -> dict[Part, str]:
     """Parts that go, get another name or are made anew -> the name in their place, empty where there is none."""
     going: dict[Part, str] = {}
     for change in changes:
-        for each in change.fields if change.action == "update" else ():
+        for each in change.fields if change.action in ("update", "delete") else ():
             if each.moved_from:
                 going[Part(change.blueprint, each.moved_from)] = each.path.rsplit(".", 1)[-1]
             elif each.replace or (each.after is None and each.before is not None):
@@ -86,17 +115,21 @@ def _along(read: Mapping[int, Part], going: Mapping[Part, str]) -> dict[int, str
 
 
 def _anew(change: Change, reader: Part, names: Mapping[int, str], blueprints: Mapping[str, Blueprint]) -> Change:
-    """The change with a reader taken away first; one that it does not speak of comes back as it was."""
+    """The change with a reader taken away first; one that it does not speak of comes back as it was, if it stays."""
     spoken = {each.path: each for each in change.fields}
-    if reader.path in spoken:
+    if change.action == "delete":
+        before = _value(reader, blueprints[reader.blueprint])
+        told = FieldChange(reader.path, before, None, change.cause, note=FIRST, causes=(change.cause,))
+    elif reader.path in spoken:
         told = replace(spoken[reader.path], replace=True)
     else:
         before = _value(reader, blueprints[reader.blueprint])
         after = _renamed(before, names)
         told = FieldChange(reader.path, before, after, "catalog", replace=True, note=ANEW, causes=("catalog",))
     fields = {**spoken, reader.path: told}
-    update = change.reason if change.action == "update" else "changed"
-    return replace(change, action="update", reason=update, fields=tuple(fields[path] for path in sorted(fields)))
+    stays = change.action in ("update", "delete")
+    action, reason = (change.action, change.reason) if stays else ("update", "changed")
+    return replace(change, action=action, reason=reason, fields=tuple(fields[path] for path in sorted(fields)))
 
 
 def _renamed(value: Json, names: Mapping[int, str]) -> Json:
@@ -150,9 +183,8 @@ def readers_last(changes: Sequence[Change], blueprints: Mapping[str, Blueprint])
     """The changes in their order, but each after those of blueprints whose computed properties its mirrors read."""
     by_name = {change.blueprint: change for change in changes}
     reads: dict[str, set[str]] = {}
-    for reader, read in _readers(blueprints):
-        computed = {part.blueprint for part in read.values() if part.path.startswith(READ[1:])}
-        reads.setdefault(reader.blueprint, set()).update(computed)
+    for name, other, _ in read_along(blueprints):
+        reads.setdefault(name, set()).add(other)
     ordered: dict[str, Change] = {}
 
     def place(name: str, above: AbstractSet[str]) -> None:
@@ -163,3 +195,11 @@ def readers_last(changes: Sequence[Change], blueprints: Mapping[str, Blueprint])
     for change in changes:
         place(change.blueprint, {change.blueprint})
     return list(ordered.values())
+
+
+def read_along(blueprints: Mapping[str, Blueprint]) -> Iterator[tuple[str, str, str]]:
+    """Each blueprint that reads what another one computes, with that one and the path of the reader."""
+    for reader, read in _readers(blueprints):
+        for part in read.values():
+            if part.path.startswith(READ[1:]):
+                yield reader.blueprint, part.blueprint, reader.path

@@ -38,7 +38,7 @@ from pdsync.model import (
 from pdsync.normal import blueprint_fields, same
 from pdsync.plan import fingerprint, summary_of
 from pdsync.plan.blast import blast_radius
-from pdsync.plan.blueprints import blueprints_that_stay, in_force, settled_for
+from pdsync.plan.blueprints import BlueprintPlan, blueprints_that_stay, in_force, settled_for
 from pdsync.plan.checks import check_upserts
 from pdsync.plan.guards import Situation, guard_removals
 from pdsync.plan.migrate import between, entity_path, migrated, with_carried
@@ -50,6 +50,7 @@ from pdsync.plan.saved import with_seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from pdsync.model import Action, Blueprint, Catalog, Fields, Json, PlanBase, RunRecord
     from pdsync.plan import Facts, Scope
@@ -372,8 +373,20 @@ def make_revert(record: RunRecord, facts: Facts, base: PlanBase, scope: Scope) -
     undoing = Undoing(record, facts, scope)
     first = undoing.entities(in_force(facts.existing.blueprints, undoing.drafts()), {})
     facts = replace(facts, desired=_staying(facts, first))
-    schema, migrations, breaking = _migrated(undoing.drafts(), facts, scope)
-    blueprints = in_force(facts.existing.blueprints, schema)
+    staying: frozenset[str] = frozenset()
+    while True:
+        schema = _migrated(undoing.drafts(), facts, scope, staying)
+        plan = _planned(undoing, schema, facts, base, scope)
+        kept = schema.counted_on.intersection(item.blueprint for item in plan.withheld if item.target == "blueprint")
+        if not kept:
+            return plan
+        staying |= kept
+
+
+def _planned(undoing: Undoing, schema: BlueprintPlan, facts: Facts, base: PlanBase, scope: Scope) -> Plan:
+    """The plan that goes with what happens to blueprints."""
+    migrations = schema.migrations
+    blueprints = schema.after
     turned = undoing.entities(blueprints, {name: each.moved for name, each in migrations.items()})
     entities = [each.draft for each in turned if each.draft is not None]
     upserts = [draft for draft in entities if draft.action not in ("delete", "forget")]
@@ -383,9 +396,9 @@ def make_revert(record: RunRecord, facts: Facts, base: PlanBase, scope: Scope) -
     updates = {change.key: change for change in checked.changes if change.action == "update"}
     going = [draft for draft in entities if draft.action in ("delete", "forget")]
     removals = guard_removals(going, Situation(facts, scope, {}, updates, (), blueprints))
-    schema, staying = blueprints_that_stay(schema, removals.allowed, blueprints, facts)
+    drafts, staying = blueprints_that_stay(schema.changes, removals.allowed, blueprints, facts)
     kept = unlinked(checked.changes, removals.allowed)
-    changes = in_order([*schema, *kept, *removals.allowed], blueprints, facts.existing.entities)
+    changes = in_order([*drafts, *kept, *removals.allowed], blueprints, facts.existing.entities)
     changes = tuple(map(_as_revert, with_seen(changes, before.existing)))
     withheld = (*removals.withheld, *staying)
     held = tuple(sorted([*_held(turned), *checked.held], key=lambda h: h.key))
@@ -395,7 +408,7 @@ def make_revert(record: RunRecord, facts: Facts, base: PlanBase, scope: Scope) -
         changes=changes,
         withheld=withheld,
         held=held,
-        guards=(*_changed_since([*undoing.blueprints, *turned]), *removals.guards, *breaking),
+        guards=(*_changed_since([*undoing.blueprints, *turned]), *removals.guards, *schema.guards),
         summary=summary_of(changes, unchanged=nothing, withheld=len(withheld), held=len(held)),
         expressions=facts.ledger.expressions,
         fingerprint=fingerprint(changes),
@@ -433,24 +446,23 @@ def _staying(facts: Facts, turned: Iterable[_Turned]) -> DesiredEntities:
     return DesiredEntities({key: DesiredEntity(key, written.get(key, {}), (), "") for key in sorted(keys - going)})
 
 
-def _migrated(
-    drafts: Sequence[Change], facts: Facts, scope: Scope
-) -> tuple[list[Change], dict[str, Migration], list[Guard]]:
-    """The blueprints, with what would lose values saved or left out as in any plan."""
+def _migrated(drafts: Sequence[Change], facts: Facts, scope: Scope, staying: AbstractSet[str]) -> BlueprintPlan:
+    """The blueprints, with what would lose values saved or left out as in any plan; `staying` are not deleted."""
     changes: list[Change] = []
     migrations: dict[str, Migration] = {}
     guards: list[Guard] = []
     facts = replace(facts, catalog=replace(facts.catalog, blueprints=_still_ours(drafts, facts)))
+    leaving = {draft.blueprint for draft in drafts if draft.action == "delete"} - staying
     for draft in drafts:
         change = draft
         if draft.action == "update":
-            migration = migrations[draft.blueprint] = migrated(draft.blueprint, draft.fields, facts, scope)
+            migration = migrations[draft.blueprint] = migrated(draft.blueprint, draft.fields, facts, scope, leaving)
             guards += migration.guards
             stopped = migration.guards and draft.ledger is not None
             change = settled_for(draft, migration, facts) if stopped else replace(draft, fields=migration.fields)
         changes.append(change)
     changes = [change for change in with_readers(changes, facts) if change.fields or change.action != "update"]
-    return changes, migrations, guards
+    return BlueprintPlan(tuple(changes), tuple(guards), migrations, in_force(facts.existing.blueprints, changes))
 
 
 def _still_ours(drafts: Sequence[Change], facts: Facts) -> dict[str, Blueprint]:

@@ -77,11 +77,13 @@ def print_of(image: Image, blueprint: str, losses: Losses) -> str:
     """What tells an entity or a blueprint from any other, and from itself after a change by somebody else.
 
     Of an entity's relations what the run itself takes from them is left out: the target may clear a relation when what
-    it points at is deleted.
+    it points at is deleted.  So are the parts of a blueprint that it takes away before the blueprint itself.
     """
     fields = {path: value for path, value in _fields(image).items() if value is not None}
     if isinstance(image, ExistingEntity):
         fields = dict(_lasting(fields, blueprint, losses))
+    else:
+        fields = {path: value for path, value in fields.items() if (blueprint, path) not in losses.relations}
     return hashlib.blake2b(orjson.dumps([_born(image), fields], option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
 
 

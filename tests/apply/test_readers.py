@@ -186,3 +186,112 @@ def test_what_only_gets_another_name_in_the_state_waits_for_its_blueprint(tmp_pa
         here.box.faults.clear()
         assert here.apply(here.plan(of, wanted)).whole
         assert here.plan(of, wanted).changes == ()
+
+
+def _read_from_afar() -> Catalog:
+    """`report` reads the tier of what it is of, and `page` what the report reads; all three hold something."""
+    report = made("report", {"of": relation("one")}, mirrors={"read": "of.tier"})
+    page = made("page", {"of": relation("report")}, mirrors={"again": "of.read"})
+    return _mapped([made("one", {}), report, page])
+
+
+def _without_tier(*others: Blueprint, **policy: Any) -> Catalog:
+    plain = made("one", {})
+    schema = {"properties": {"level": {"type": "string"}}, "required": []}
+    return _mapped([Blueprint("one", {**plain.definition, "schema": schema}), *others], **policy)
+
+
+def _mapped(blueprints: list[Blueprint], **policy: Any) -> Catalog:
+    rules = [
+        rule(b.identifier, ("title", *(f"relations.{to}" for to in b.relations)), id=_id(b.identifier))
+        for b in blueprints
+    ]
+    return catalog(blueprints, rules, deletes={"*": ALL}, **policy)
+
+
+def _reports(*names: str) -> DesiredEntities:
+    to = {"one": {}, "report": {"to_of": "a"}, "page": {"to_of": "a"}}
+    return desired(*(want("a", name, title="A", rules=(_id(name),), **to[name]) for name in names))
+
+
+ALL_THREE = _reports("one", "report", "page")
+
+
+def test_what_a_blueprint_reads_that_goes_with_it_goes_in_the_same_plan(tmp_path: Path) -> None:
+    """Mirrors first, those of mirrors before them; then what they read; their blueprints at the end; and the way back."""
+    after = _without_tier()
+    with running(tmp_path) as here:
+        _done(here, _read_from_afar(), ALL_THREE)
+        plan = here.plan(after, _reports("one"))
+        assert (plan.guards, plan.withheld) == ((), ())
+        assert here.apply(plan, watching=watch).whole
+        assert here.plan(after, _reports("one")).changes == ()
+        assert _left(here) == ["one"]
+        assert sorted(here.port.find_blueprint("one").properties) == ["level"]
+        back = here.revert()
+        assert back.guards == ()
+        assert here.apply(back, watching=watch).whole
+        assert here.plan(_read_from_afar(), ALL_THREE).changes == ()
+        again = here.revert()
+        assert (again.guards, again.withheld) == ((), ())
+        assert here.apply(again).whole
+        assert here.plan(after, _reports("one")).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("why", "policy"),
+    {"the blueprint is protected": {"protect": ("report",)}, "an entity is": {"protect": ("report/a",)}}.items(),
+)
+def test_what_a_blueprint_reads_that_stays_after_all_stays_as_well(tmp_path: Path, why: str, policy: Any) -> None:
+    """Whatever withholds the delete: its mirror is as it was, and so is what it reads."""
+    after = _without_tier(**policy)
+    with running(tmp_path) as here:
+        _done(here, _read_from_afar(), ALL_THREE)
+        plan = here.plan(after, _reports("one"))
+        assert [g.detail for g in plan.guards] == [
+            "tier is removed: report.read reads it; plan again once that is deleted"
+        ]
+        assert here.apply(plan).whole
+        assert sorted(here.port.find_blueprint("one").properties) == ["level", "tier"], why
+        assert "read" in here.port.find_blueprint("report").definition["mirrorProperties"]
+
+
+def test_killed_while_a_reader_is_gone_and_its_blueprint_is_not_it_is_resumed(tmp_path: Path) -> None:
+    """At each write of a blueprint: what the run itself took from what it deletes does not pass for somebody's edit."""
+    after = _without_tier()
+    with running(tmp_path / "whole") as here:
+        _done(here, _read_from_afar(), ALL_THREE)
+        plan = here.plan(after, _reports("one"))
+        with killed_at(None) as moments:
+            assert here.apply(plan).whole
+        fatal = [n for n, name in enumerate(moments.names, start=1) if "/blueprints/" in name and " GET " not in name]
+    assert len(fatal) > 7, moments.names
+    for n in fatal[1::4]:
+        with running(tmp_path / str(n)) as here:
+            _done(here, _read_from_afar(), ALL_THREE)
+            plan = here.plan(after, _reports("one"))
+            with killed_at(n):
+                here.apply(plan)
+            result = here.resume()
+            assert result.whole, (n, moments.names[n - 1], result.outcomes)
+            assert here.plan(after, _reports("one")).changes == ()
+
+
+def test_killed_while_a_circle_is_deleted_it_is_resumed(tmp_path: Path) -> None:
+    """Also between the relations that go first and the blueprints themselves."""
+    gone = catalog([], [], deletes={"*": ALL})
+    with running(tmp_path / "whole") as here:
+        _done(here, says(circle()), world())
+        plan = here.plan(gone, desired())
+        with killed_at(None) as moments:
+            assert here.apply(plan).whole
+        fatal = [n for n, name in enumerate(moments.names, start=1) if "/blueprints/" in name and " GET " not in name]
+    for n in fatal[1::4]:
+        with running(tmp_path / str(n)) as here:
+            _done(here, says(circle()), world())
+            plan = here.plan(gone, desired())
+            with killed_at(n):
+                here.apply(plan)
+            result = here.resume()
+            assert result.whole, (n, moments.names[n - 1], result.outcomes)
+            assert _left(here) == []
