@@ -92,12 +92,13 @@ def test_what_ports_own_blueprint_reads_is_not_made_anew() -> None:
     ]
 
 
-def test_what_a_blueprint_that_goes_reads_waits_for_the_next_plan_and_says_so() -> None:
-    """The mirror goes with its blueprint, which comes last: then there is nothing to be taken away by hand."""
+def test_what_reads_a_part_in_a_blueprint_that_goes_goes_first() -> None:
+    """The mirror goes before what it reads, the rest of its blueprint at the end."""
     mirror = {"mirrorProperties": {"tier": {"path": "main.tier"}}, "relations": {"main": relation("service")}}
     before, after = service(properties={"tier": {"type": "string"}}), service()
     made = _of_ports_own(before, after, service("old", **mirror), then=(after,))
-    assert [(c.action, c.blueprint) for c in made.changes] == [("delete", "old")]
-    assert [guard.detail for guard in made.guards] == [
-        "tier is removed: old.tier reads it; plan again once that is deleted"
+    assert made.guards == ()
+    assert [(c.action, c.blueprint, [f.path for f in c.fields]) for c in made.changes] == [
+        ("update", "service", ["schema.properties.tier"]),
+        ("delete", "old", ["mirrorProperties.tier"]),
     ]
