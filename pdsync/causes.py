@@ -109,8 +109,7 @@ def _catalog_then(found: Evidence) -> tuple[Catalog | None, str]:
 
 def _by_corners(plan: Plan, found: Evidence, then: Catalog) -> Plan:
     now, sources = found.facts.catalog, records_behind(plan, found.facts)
-    kept = _records_then(found, sources)
-    records_then = limited(kept, [now, then], sources) if kept else None
+    records_then = _records_then(found, [now, then], sources)
     records_now = _with_unread(limited(found.snapshot, [now, then], sources), records_then, found.snapshot)
     same = then is now
     by_source = found.facts.desired if same else found.mapped(then, records_now)
@@ -121,12 +120,17 @@ def _by_corners(plan: Plan, found: Evidence, then: Catalog) -> Plan:
     return told if records_then else replace(told, inexact=NOT_KEPT)
 
 
-def _records_then(found: Evidence, sources: AbstractSet[str]) -> Snapshot | None:
+def _records_then(found: Evidence, catalogs: Iterable[Catalog], sources: AbstractSet[str]) -> Snapshot | None:
     kinds = {source.partition("/")[0] for source in sources}
     try:
-        return found.store.load_applied(found.facts.ledger.snapshot, kinds)
+        kept = found.store.load_applied(found.facts.ledger.snapshot, kinds)
+        then = limited(kept, catalogs, sources) if kept else None
+        for collection in then.collections.values() if then else ():
+            for record in collection.records:
+                len(record.raw)
     except StateError:  # one that cannot be read is as good as none
         return None
+    return then
 
 
 def limited(snapshot: Snapshot, catalogs: Iterable[Catalog], sources: AbstractSet[str]) -> Snapshot:

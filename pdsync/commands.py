@@ -391,14 +391,14 @@ def _not_read(ledger: Ledger, desired: DesiredEntities, snapshot: Snapshot) -> f
 
 
 def snapshot_problems(snapshot: Snapshot) -> tuple[Diagnostic, ...]:
-    """Why collections are not complete, and what else there is to know of them, each once.
+    """What there was to notice, why collections are not complete, and what else there is to know of them, each once.
 
     That an enrichment is missing is said by the mappings that read it.
     """
     collections = snapshot.collections.values()
     problems = [collection.problem for collection in collections if collection.problem]
     notes = [note for collection in collections for note in collection.notes if note.code != NO_ENRICHMENT]
-    return tuple(dict.fromkeys([*problems, *notes]))
+    return tuple(dict.fromkeys([*snapshot.notes, *problems, *notes]))
 
 
 def _mapped(

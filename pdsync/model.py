@@ -453,7 +453,7 @@ class Snapshot:
     """What PagerDuty said at one moment; `taken_at` is RFC 3339 UTC, `source` the API it came from.
 
     `leaned` are the lists that enrichments were taken from, whether a mapping lists them as well or not.  `read` are
-    the answers that all this was read from.
+    the answers that all this was read from.  `notes` tell what else there was to notice meanwhile; they are not kept.
     """
 
     source: str
@@ -462,6 +462,7 @@ class Snapshot:
     digest: str = ""
     leaned: Mapping[Query, Leaned] = field(default_factory=dict)
     read: PagesRead = PagesRead()
+    notes: tuple[Diagnostic, ...] = ()
 
 
 # --- desired and existing --------------------------------------------------------------------------------------

@@ -222,10 +222,6 @@ class KeptRecords(Sequence[Record]):
         unavailable = {id_: {**reasons, **self._unavailable.get(id_, _NOTHING)} for id_ in self.rows.ids}
         return KeptRecords(self.rows, self._values, unavailable)
 
-    def bare(self) -> Iterator[tuple[str, bytes]]:
-        """Each record as it was listed, by id."""
-        return ((id_, self.rows.raw(number)) for number, id_ in enumerate(self.rows.ids))
-
     def values(self, name: str) -> Block:
         """What an enrichment has, by record id."""
         return self._values.get(name) or Block(Held(b""))
@@ -343,7 +339,7 @@ def read_index(source: Readable, start: int, found: Iterable[bytes]) -> Block:
 def intact(raw: bytes, digest: bytes, name: str) -> bytes:
     """The same bytes.  Raises `StateError` if they are from the file `name` and have another digest."""
     if name and raw_digest(raw) != digest:
-        summary, hint = "a kept record is damaged", "remove the file: a snapshot can always be taken again"
+        summary, hint = "a kept record is damaged", "`pdsync snapshot` reads anew what is damaged"
         raise StateError(error("PD513", summary, detail=f"{name}: it was edited, or its disk is failing", hint=hint))
     return raw
 

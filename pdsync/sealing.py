@@ -379,7 +379,7 @@ def _gunzipped(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
 
 def _tampered(name: str) -> NoReturn:
     detail = f"{name}: it was changed, or cut, by something that does not have the key"
-    hint = "restore it from a backup; do not go on from this copy"
+    hint = "restore it from a backup, do not go on from this copy; of a snapshot, `pdsync snapshot` takes a new one"
     raise StateError(error("PD562", "the encrypted state is not as it was written", detail=detail, hint=hint)) from None
 
 

@@ -18,10 +18,11 @@ from pdsync.recordfile import doubted
 from pdsync.sources import Reuse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from collections.abc import Collection as AbstractCollection
 
     from pdsync.completeness import Seen
+    from pdsync.errors import Diagnostic
     from pdsync.model import Catalog, Collection, Leaned, Ledger, Listed, Query, Snapshot
     from pdsync.sources import Source
     from pdsync.state.store import StateStore
@@ -59,8 +60,9 @@ async def take_snapshot(
     wanted = queries(catalog, how.kinds)
     leaned = frozenset(kind for query in queries(catalog) for kind in leans_on(query))
     accepted = [kind_of(catalog, kind, leaned) for kind in how.accept_shrink]
-    reuse = await asyncio.to_thread(_reuse, catalog, store, wanted, how)
-    fetched = await source.fetch(wanted, progress, reuse, Cleaner(catalog.rules))
+    kept, notes = await asyncio.to_thread(_kept, store, {query.kind for query in wanted})
+    fetched = await source.fetch(wanted, progress, _reuse(catalog, kept, how), Cleaner(catalog.rules))
+    fetched = replace(fetched, notes=(*notes, *fetched.notes))
     least = catalog.project.policy.believe_shrink_after
     return _with_doubts(judged(fetched, _last_seen(catalog, store, fetched), least, accepted))
 
@@ -130,9 +132,8 @@ def kind_of(catalog: Catalog, spelling: str, besides: AbstractCollection[str] = 
 # --- what the last snapshot is good for ------------------------------------------------------------------------
 
 
-def _reuse(catalog: Catalog, store: StateStore, wanted: Sequence[Query], how: Fetching) -> Reuse:
+def _reuse(catalog: Catalog, kept: Snapshot | None, how: Fetching) -> Reuse:
     """What of the kept snapshot need not be read again."""
-    kept = _kept(store, {query.kind for query in wanted})
     if kept is None:
         return Reuse()
     age = None if how.full else catalog.project.settled_after
@@ -142,12 +143,16 @@ def _reuse(catalog: Catalog, store: StateStore, wanted: Sequence[Query], how: Fe
     return Reuse(replace(whole, read=PagesRead()) if how.full else whole, how.refresh_analytics, settled_after)
 
 
-def _kept(store: StateStore, kinds: AbstractCollection[str]) -> Snapshot | None:
-    """The last snapshot of some kinds; one that cannot be read is of no use, and will be replaced."""
+def _kept(store: StateStore, kinds: AbstractCollection[str]) -> tuple[Snapshot | None, tuple[Diagnostic, ...]]:
+    """The last snapshot of some kinds; one that cannot be read is of no use, and will be replaced: that is said."""
     try:
-        return store.load_snapshot(kinds)
-    except StateError:
-        return None
+        return store.load_snapshot(kinds), ()
+    except StateError as problem:
+        why = problem.diagnostics[0]
+        hint = "all of it has been read from PagerDuty again"
+        return None, (
+            warning("PD514", "the kept snapshot is of no use", detail=f"{why.summary}: {why.detail}", hint=hint),
+        )
 
 
 def _last_seen(catalog: Catalog, store: StateStore, fetched: Snapshot) -> Mapping[Query, Seen]:

@@ -162,7 +162,8 @@ def snapshot(
 
         session.write_file(out, dump_snapshot(taken))
     click.echo(render_snapshot(taken), nl=False)
-    session.tell([d for c in taken.collections.values() for d in (c.problem, *c.notes) if d is not None])
+    found = [d for c in taken.collections.values() for d in (c.problem, *c.notes) if d is not None]
+    session.tell([*taken.notes, *found])
     return 0 if all(c.complete for c in taken.collections.values()) else 7
 
 

@@ -1,12 +1,13 @@
 """The snapshot as a file: a header with the queries, then lines with PagerDuty's own bytes.
 
-    {"format":"pdsync-snapshot","version":5,"source":...,"taken_at":...,"digest":...,"collections":[...],"leaned":[...]}
+    {"format":"pdsync-snapshot","version":6,"source":...,"taken_at":...,"digest":...,"collections":[...],"leaned":[...]}
     {"digests":...,"ids":["PX1",...],"sizes":[...]}
     {"id":"PX1","r":{...}}
 
 The lines of a collection (`pdsync.recordfile`) stand together, in the order of the header: first those of its records,
 then those of the values of each enrichment, then why others are missing; before each of these blocks stands its index.
-The header has for each its name, the number of lines, the sizes of index and lines, and the checksum of the index.
+The header has for each its name, the number of lines, the sizes of index and lines, and the checksum of the index; and
+as `checksum` that of all else that it says.
 Last come the answers of lists that all this was read from, one a line.  Records are neither parsed nor held on the way
 in or out, nor read when the file is opened.
 
@@ -37,7 +38,7 @@ from pdsync.recordfile import (
 )
 from pdsync.sealing import unsealed_view
 from pdsync.spool import Found, Held, Spool, blocks, lines, open_file
-from pdsync.state.header import CUT, damage, damaged, read_header
+from pdsync.state.header import AGAIN, CUT, damage, damaged, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from pdsync.spool import Readable
 
 FORMAT = "pdsync-snapshot"
-VERSION = 5
+VERSION = 6
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _page = msgspec.json.Decoder(PageRead)
@@ -68,12 +69,21 @@ def dump_snapshot(snapshot: Snapshot) -> Iterator[bytes]:
         "leaned": [msgspec.to_builtins(snapshot.leaned[query]) for query in sorted(snapshot.leaned, key=_order)],
         "read": {"private": snapshot.read.private, **_measured(_page_lines(snapshot))},
     }
-    yield orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    yield _header_line({**header, "checksum": _header_checksum(header)})
     for collection in collections:
         for _, block in blocks_of(collection.records):
             yield from block.index()
             yield from block.lines()
     yield from _page_lines(snapshot)
+
+
+def _header_line(header: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+
+
+def _header_checksum(header: Mapping[str, Any]) -> str:
+    """Of all that a header says but its checksum."""
+    return str(_measured([_header_line({**header, "checksum": ""})])["checksum"])
 
 
 def _page_lines(snapshot: Snapshot) -> Iterator[bytes]:
@@ -124,7 +134,7 @@ def open_snapshot(path: Path, keyring: Keyring | None = None) -> Snapshot:
     try:
         return read_snapshot(unsealed_view(open_file(path), keyring, str(path)), str(path))
     except OSError as e:
-        raise damaged(str(path), f"it cannot be read: {e.strerror or e}") from e
+        raise damaged(str(path), f"it cannot be read: {e.strerror or e}", AGAIN) from e
 
 
 def read_snapshot(source: Readable, name: str, kinds: AbstractCollection[str] | None = None) -> Snapshot:
@@ -134,8 +144,10 @@ def read_snapshot(source: Readable, name: str, kinds: AbstractCollection[str] | 
     written turns out when it is read.
     """
     head = next(lines(source), b"")
-    header = read_header(head, name, form=FORMAT, versions=tuple(_READERS))
-    with damage(name):
+    header = read_header(head, name, form=FORMAT, versions=tuple(_READERS), hint=AGAIN)
+    if header["version"] == VERSION and header.get("checksum") != _header_checksum(header):
+        raise damaged(name, CUT, AGAIN)
+    with damage(name, AGAIN):
         heads = header["collections"]
         wanted = [kinds is None or each["query"]["kind"] in kinds for each in heads]
         records = _READERS[header["version"]](source, len(head), header, wanted, name)
@@ -164,7 +176,7 @@ def _records(
     heads = header["collections"]
     *starts, end = accumulate((_size(told) for head in heads for told in head["blocks"]), initial=start)
     if end + header["read"]["size"] != source.size:
-        raise damaged(name, "it is not as long as its header says")
+        raise damaged(name, "it is not as long as its header says", AGAIN)
     file, places = Found(source, name), iter(starts)
     for head, is_wanted in zip(heads, wanted, strict=True):
         told = list(zip(head["blocks"], places, strict=False))
@@ -184,10 +196,10 @@ def _block(source: Readable, start: int, told: Sequence[Any], name: str) -> Bloc
     _, count, index, size, checksum = told
     text = source.read(start, index)
     if _measured([text])["checksum"] != checksum:
-        raise damaged(name, CUT)
+        raise damaged(name, CUT, AGAIN)
     block = read_index(source, start + index, text.splitlines())
     if (len(block), block.size) != (count, size):
-        raise damaged(name, CUT)
+        raise damaged(name, CUT, AGAIN)
     return block
 
 
@@ -197,7 +209,7 @@ def _pages(source: Readable, told: Mapping[str, Any] | None, name: str) -> Pages
         return PagesRead()
     text = source.read(source.size - told["size"], told["size"])
     if _measured([text])["checksum"] != told["checksum"]:
-        raise damaged(name, CUT)
+        raise damaged(name, CUT, AGAIN)
     return PagesRead(tuple(told["private"]), tuple(map(_page.decode, text.splitlines())))
 
 
@@ -221,7 +233,7 @@ def _old_records(
     for block in blocks(source, start):
         checksum.update(block)
     if checksum.hexdigest() != header["checksum"]:
-        raise damaged(name, CUT)
+        raise damaged(name, CUT, AGAIN)
     by_collection = groupby(map(_old_line.decode, lines(source, start)), key=lambda line: line.c)
     following = next(by_collection, None)
     for number, is_wanted in enumerate(wanted):
@@ -240,11 +252,11 @@ def _third_records(
         if is_wanted:
             texts = list(islice(lines(source, start), head["count"]))
             if (_third_checksum(texts), sum(map(len, texts))) != (head["checksum"], head["size"]):
-                raise damaged(name, CUT)
+                raise damaged(name, CUT, AGAIN)
             yield _put_down(map(_old_line.decode, texts))
         start += head["size"]
     if start != source.size:
-        raise damaged(name, CUT)
+        raise damaged(name, CUT, AGAIN)
 
 
 def _third_checksum(texts: Iterable[bytes]) -> str:
@@ -287,10 +299,13 @@ def parse_digest(head: bytes) -> str:
 
 def _header(head: bytes) -> dict[str, Any]:
     try:
-        header: dict[str, Any] = orjson.loads(head)
+        header: Any = orjson.loads(head)
     except orjson.JSONDecodeError:
         return {}
-    return header if header.get("format") == FORMAT and header.get("version") in _READERS else {}
+    if not isinstance(header, dict) or header.get("format") != FORMAT or header.get("version") not in _READERS:
+        return {}
+    is_whole = header["version"] != VERSION or header.get("checksum") == _header_checksum(header)
+    return header if is_whole else {}
 
 
 def _seen(header: dict[str, Any]) -> Seen:

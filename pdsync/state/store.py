@@ -379,8 +379,8 @@ class StateStore:
 
         Where it cannot be kept, the next plan says that its causes are not exact.
         """
-        if ledger.snapshot and ledger.snapshot == self.last_digest():
-            with suppress(StateError):
+        with suppress(StateError):
+            if ledger.snapshot and ledger.snapshot == self.last_digest():
                 self.snapshots.keep(SNAPSHOT, APPLIED)
 
     def load_memo(self) -> Memo:

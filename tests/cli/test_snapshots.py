@@ -48,6 +48,35 @@ def kept(here: Workspace, kind: str) -> Collection:
     return next(collection for query, collection in snapshot.collections.items() if query.kind == kind)
 
 
+# --- damage ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["plain", "sealed"])
+@pytest.mark.parametrize("where", [0.0005, 0.9], ids=["header", "records"])
+def test_a_damaged_snapshot_is_made_good_by_the_next_plan(here: Workspace, where: float, *, sealed: bool) -> None:
+    """It plans as if there were none, and says so once; what reads the file alone says how to mend it."""
+    if sealed:
+        here.env["PDSYNC_STATE_KEY"] = here.ok("state", "keygen").out.strip()
+    here.ok("-q", "apply", "--auto-approve")
+    here.write("catalog/mappings/pagerduty.yaml", MAPPING.replace(".name", '.name + "!"'))
+    path = here.folder / "state" / "snapshot.jsonl"
+    whole = path.read_bytes()
+    path.unlink()
+    expected = here.ok("plan").out
+    at = int(len(whole) * where)
+    path.write_bytes(whole[:at] + bytes(each ^ 1 for each in whole[at : at + 2000]) + whole[at + 2000 :])
+    refused = here.run("plan", "--offline")
+    assert (refused.code, "`pdsync snapshot`" in refused.err) == (1, True)
+    healed = here.ok("plan")
+    assert (without_time(healed.out), healed.err.count("PD514")) == (without_time(expected), 1)
+    again = here.ok("plan", "--offline")
+    assert (without_time(again.out), "PD51" in again.err) == (without_time(expected), False)
+
+
+def without_time(plan: str) -> str:
+    return "\n".join(line for line in plan.splitlines() if not line.startswith("source "))
+
+
 # --- analytics -------------------------------------------------------------------------------------------------
 
 

@@ -84,7 +84,7 @@ def test_an_edited_record_is_refused() -> None:
 
 def test_a_newer_version_is_refused() -> None:
     """A snapshot of a newer format is named as that."""
-    assert refusal(dumped(SMALL).replace(b'"version":5', b'"version":6')) == "PD502"
+    assert refusal(dumped(SMALL).replace(b'"version":6', b'"version":7')) == "PD502"
 
 
 def test_a_ledger_is_no_snapshot() -> None:

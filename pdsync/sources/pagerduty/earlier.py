@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
+from pdsync.errors import StateError, warning
 from pdsync.kinds import KINDS, Kind, Settled, Window, window_start
 from pdsync.model import PagesRead
 from pdsync.recordfile import Block, KeptRecords
@@ -18,9 +20,10 @@ from pdsync.sources.pagerduty.tasks import together
 from pdsync.spool import Held
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Collection as AbstractCollection
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from pdsync.errors import Diagnostic
     from pdsync.model import Collection, Query, Record
     from pdsync.sources import Reuse
     from pdsync.sources.pagerduty.listing import Asker, ListKey
@@ -45,6 +48,9 @@ class Known:
 class Earlier:
     """An earlier snapshot of the same source.
 
+    Its records stand in a file that may have been damaged since, so each is read before it is taken over.  One that is
+    not as it was written is as if it were not there: PagerDuty can be asked again.
+
     Args:
         reuse: the snapshot, and what may be taken over from it.
         source: the base URL that is read now; a snapshot of another one is of no use.
@@ -57,6 +63,29 @@ class Earlier:
         self.refresh = reuse.refresh_analytics  # what is of today is of use only where it cannot be read again
         self.settled_after = reuse.settled_after
         self.now = now
+        self._damaged: set[str] = set()
+
+    @property
+    def notes(self) -> tuple[Diagnostic, ...]:
+        """What is to be said of the snapshot, once it was gone through."""
+        return (_damaged(self._damaged, self.file.whence(0) if self.file else ""),) if self._damaged else ()
+
+    def sound(self, kind: str, rows: Rows) -> Rows:
+        """Those of some rows of a kind that can be read as they were written."""
+        found = Rows(rows.shelf, rows.shelf.sound(rows.places))
+        if len(found) < len(rows):
+            self._damaged.add(kind)
+        return found
+
+    def _bare(self, collection: Collection) -> Iterator[tuple[str, bytes]]:
+        """Its records by id, without enrichments where these are kept apart; those that can be read."""
+        for id_, read in _readers(collection.records):
+            try:
+                raw = read()
+            except (OSError, StateError):
+                self._damaged.add(collection.query.kind)
+            else:
+                yield id_, raw
 
     def _collections(self, kind: str = "") -> list[Collection]:
         found = self._snapshot.collections.values() if self._snapshot else ()
@@ -110,7 +139,7 @@ class Earlier:
         records = collection.records
         block = records.values(name) if isinstance(records, KeptRecords) else Block(Held(b""))
         found = rows_of(block, shelf if block.source is self.file else Shelf(block.source))
-        return found.only(id_ for id_ in found if id_ in ids)
+        return self.sound(collection.query.kind, found.only(id_ for id_ in found if id_ in ids))
 
     def whole(self, query: Query) -> Collection | None:
         """The collection of a query about analytics that was read whole less than a day ago."""
@@ -118,7 +147,7 @@ class Earlier:
         if found is None or not KINDS[query.kind].daily or not found.complete:
             return None
         read_at = self._read_at(found, "")
-        if not self._is_of_today(read_at):
+        if not self._is_of_today(read_at) or sum(1 for _ in self._bare(found)) < len(found.records):
             return None
         return replace(found, requests=0, seconds=0.0, as_of={**found.as_of, "": read_at})
 
@@ -137,7 +166,7 @@ class Earlier:
             if not fits:
                 return None
             names = [enrichment.name for enrichment in KINDS[kind].enrichments]
-            records |= shelf.keep((id_, taken_apart(raw, names)[0]) for id_, raw in _bare(fits[0].records))
+            records |= shelf.keep((id_, taken_apart(raw, names)[0]) for id_, raw in self._bare(fits[0]))
         return records
 
     def unsettled_elsewhere(self, whole: ListKey) -> dict[str, datetime] | None:
@@ -159,7 +188,7 @@ class Earlier:
             if collection.complete and self._spans(collection.query, whole):
                 told = _wish((kind.name, collection.query.params))
                 covered |= missing if told is None else missing & told
-                for id_, raw in _bare(collection.records):
+                for id_, raw in self._bare(collection):
                     at, state = reader.read(raw)
                     if state in missing:
                         made[id_] = moment(str(at), self.now)
@@ -178,11 +207,22 @@ class Earlier:
         return since is not None and begun <= since
 
 
-def _bare(records: Sequence[Record]) -> Iterator[tuple[str, bytes]]:
-    """Records by id, without enrichments where these are kept apart."""
+def _readers(records: Sequence[Record]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """What reads each record, by its id."""
     if isinstance(records, KeptRecords):
-        return records.bare()
-    return ((record.id, record.raw) for record in records)
+        rows = records.rows
+        return ((id_, partial(rows.raw, number)) for number, id_ in enumerate(rows.ids))
+    return ((record.id, partial(getattr, record, "raw")) for record in records)
+
+
+def _damaged(kinds: Iterable[str], file: str) -> Diagnostic:
+    named = ", ".join(sorted(kinds))
+    return warning(
+        "PD514",
+        "the kept snapshot was damaged",
+        detail=f"{file}: {named}: it was edited, or its disk is failing" if file else named,
+        hint="what was damaged has been read from PagerDuty again",
+    )
 
 
 def may_be_settled(whole: ListKey, *, whatever_state: bool = False) -> bool:

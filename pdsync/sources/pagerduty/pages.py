@@ -1,8 +1,9 @@
 """Answers of lists that are known from an earlier snapshot: their records stay where they stand.
 
 An answer is known by the digest of its bytes, whatever was asked.  What it holds is taken over if the snapshot still
-has all its records, byte for byte, and as much was left in them as would be now.  Most answers of long lists are about
-what no longer changes, and most of what it costs to read one is what is saved here.
+has all its records, byte for byte, and as much was left in them as would be now.  They are read for that: it costs less
+than to take the answer apart, and a failing disk is not believed while the answer is at hand.  Most answers of long
+lists are about what no longer changes, and most of what it costs to read one is what is saved here.
 """
 
 from __future__ import annotations
@@ -25,12 +26,20 @@ class Pages:
     Args:
         known: the answers of an earlier snapshot.
         rows: the records that it has of a kind, by list, on the shelf that answers are put on.
+        sound: those of some rows of a kind that can be read as they were written.
         private: the private fields that are left in records now.
     """
 
-    def __init__(self, known: PagesRead, rows: Callable[[str], Sequence[Rows]], private: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        known: PagesRead,
+        rows: Callable[[str], Sequence[Rows]],
+        sound: Callable[[str, Rows], Rows],
+        private: tuple[str, ...],
+    ) -> None:
         self._known = {page.body: page for page in known.pages} if known.private == private else {}
         self._of_kind = rows
+        self._sound = sound
         self._rows: dict[str, Sequence[Rows]] = {}
         self._private = private
         self._read: dict[bytes, PageRead] = {}
@@ -60,7 +69,9 @@ class Pages:
         if rows is None or not all(id_ in rows for id_ in told.ids):
             return None
         places = [rows.places[id_] for id_ in told.ids]
-        if rows.shelf.digest(places) != told.records:
+        if rows.shelf.digest(places) != told.records or len(self._sound(told.kind, rows.only(told.ids))) < len(
+            set(told.ids)
+        ):
             return None
         page = Page(list(told.ids), [], more=told.more, total=told.total, following=told.following, limit=told.limit)
         page.places = places

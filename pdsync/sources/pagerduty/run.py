@@ -146,7 +146,8 @@ class Run:
 
     def _pages(self, shelf: Shelf) -> Pages:
         """What knows answers from the earlier snapshot."""
-        return Pages(self._earlier.read, partial(self._earlier.listed, shelf=shelf), self._cleaner.left_in(ANY))
+        earlier = self._earlier
+        return Pages(earlier.read, partial(earlier.listed, shelf=shelf), earlier.sound, self._cleaner.left_in(ANY))
 
     @property
     def read(self) -> PagesRead:

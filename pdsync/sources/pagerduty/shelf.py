@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
+from pdsync.errors import StateError
 from pdsync.model import PagesRead, raw_digest
 from pdsync.recordfile import Block, intact, line, one_line
 from pdsync.spool import Spool
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pdsync.sources.pagerduty.pages import Pages
     from pdsync.sources.pagerduty.records import Page, PageReader
     from pdsync.spool import Readable
@@ -18,6 +22,9 @@ Cleaner = Callable[[bytes], bytes]
 
 Kept = bytes | int
 """The bytes of a record, or where they stand in the spool: digest, offset and size in one number, which costs least."""
+
+_AT_ONCE = 1000
+"""So many records are looked at together."""
 
 _SIZE_BITS, _OFFSET_BITS, _DIGEST_SIZE = 32, 48, 16
 _SIZE, _OFFSET = (1 << _SIZE_BITS) - 1, (1 << _OFFSET_BITS) - 1
@@ -55,8 +62,30 @@ class Shelf:
         if isinstance(place, bytes):
             return place
         assert self._spool is not None
-        offset = place >> _SIZE_BITS & _OFFSET
+        offset = _offset(place)
         return intact(self._spool.read(offset, place & _SIZE), _digest(place), self._spool.whence(offset))
+
+    def sound(self, places: Mapping[str, Kept]) -> dict[str, Kept]:
+        """Those of some places at which there can be read what was put there, by whichever process."""
+        found = list(places.items())
+        some = (found[at : at + _AT_ONCE] for at in range(0, len(found), _AT_ONCE))
+        return {id_: place for each in some for id_, place in self._sound(each)}
+
+    def _sound(self, some: Sequence[tuple[str, Kept]]) -> Iterator[tuple[str, Kept]]:
+        strange = [place for _, place in some if isinstance(place, int) and self.file.whence(_offset(place))]
+        read = self._reader(strange)
+        damaged = {place for place in strange if not _reads(read, place)}
+        return (each for each in some if each[1] not in damaged)
+
+    def _reader(self, places: Sequence[int]) -> _Read:
+        """What reads at some places; those that stand close together have been read in one go."""
+        begin = min(map(_offset, places), default=0)
+        size = max((_offset(place) + (place & _SIZE) for place in places), default=0) - begin
+        if size <= 2 * sum(place & _SIZE for place in places):
+            with suppress(OSError, StateError):  # read one by one, they tell which of them it is
+                view = memoryview(self.file.read(begin, size))
+                return lambda offset, length: view[offset - begin : offset - begin + length]
+        return self.file.read
 
     def digest(self, places: Iterable[Kept]) -> bytes:
         """What tells the bytes at some places from others."""
@@ -93,6 +122,21 @@ class Shelf:
 
 def _digest(place: int) -> bytes:
     return (place >> _SIZE_BITS + _OFFSET_BITS).to_bytes(_DIGEST_SIZE, "big")
+
+
+def _offset(place: int) -> int:
+    return place >> _SIZE_BITS & _OFFSET
+
+
+_Read = Callable[[int, int], bytes | memoryview]
+
+
+def _reads(read: _Read, place: int) -> bool:
+    """Whether what is read at a place is what was put there."""
+    try:
+        return raw_digest(read(_offset(place), place & _SIZE)) == _digest(place)
+    except (OSError, StateError):
+        return False
 
 
 def _place(digest: bytes, offset: int, size: int) -> int:
@@ -159,7 +203,7 @@ class Rows(MutableMapping[str, bytes]):
         block = Block(self.shelf.file)
         for id_, place in self.places.items():
             assert isinstance(place, int)
-            block.add(id_, place >> _SIZE_BITS & _OFFSET, place & _SIZE, _digest(place))
+            block.add(id_, _offset(place), place & _SIZE, _digest(place))
         return block
 
     def _taken(self, other: Mapping[str, bytes]) -> dict[str, Kept]:

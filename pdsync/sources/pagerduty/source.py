@@ -100,7 +100,8 @@ class PagerDuty:
             raise _nothing(failures)
         collections = {collection.query: collection for collection, _ in outcomes}
         leaned = await run.leaned_on(wanted)
-        return Snapshot(base_url, in_utc(now), collections, digest(collections.values()), leaned, run.read)
+        told = digest(collections.values())
+        return Snapshot(base_url, in_utc(now), collections, told, leaned, run.read, earlier.notes)
 
     async def probe(self, kinds: Iterable[str]) -> list[ProbeResult]:
         """Whether each of these kinds can be read, found out with a request or two each.
