@@ -895,6 +895,11 @@ class Unavailable:
         return f"{what}; kept as in Port: {kept}" if kept else what
 
 
+def lacking(enrichment: str, reason: str) -> str:
+    """Why a field is not known that reads an enrichment which could not be read."""
+    return f"{enrichment} could not be read: {reason}"
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """A guard that fired: its name, the blueprint, what it counted and what it allows."""
@@ -951,15 +956,32 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An entity that is left as it is because what it should be is not known."""
+    """An entity that is left as it is because what it should be is not known; `record` is one that failed, if any."""
 
     blueprint: str
     identifier: str
     reason: str
+    record: str = ""
 
     @property
     def key(self) -> EntityKey:
         """What is left alone."""
+        return EntityKey(self.blueprint, self.identifier)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Fields of an entity that stay as they are in Port, because what its `record` gives of them is not known."""
+
+    blueprint: str
+    identifier: str
+    paths: tuple[str, ...]
+    reason: str
+    record: str = ""
+
+    @property
+    def key(self) -> EntityKey:
+        """The entity whose fields these are."""
         return EntityKey(self.blueprint, self.identifier)
 
 
@@ -1047,13 +1069,13 @@ class Branch:
 class Plan:
     """Everything an apply does, and what it deliberately does not do.
 
-    `branch` sets it beside the plan of a base, if it was compared with one.
-    `expressions` is what the ledger's `expressions` will be.  `fingerprint` is a digest of the changes alone:
-    equal for equal work.  `unreviewed` are the numbers of changes that nobody has looked at yet, in a saved plan that
-    was put on a new base.  `commits` tells by catalog line (as in `origin`) which commit brought the change;
-    `inexact` why the causes are not exact, empty when they are.  `unavailable` is what could not be read of PagerDuty,
-    so that the plan leaves what is mapped from it; `listed` what the ledger is to say of lists (None: what it says);
-    `moved_rules` the ids that mapping rules have now, by those that the ledger knows them by.
+    `branch` sets it beside the plan of a base, if it was compared with one. `expressions` is what the ledger's
+    `expressions` will be.  `fingerprint` is a digest of the changes alone: equal for equal work.  `unreviewed` are the
+    numbers of changes that nobody has looked at yet, in a saved plan that was put on a new base.  `commits` tells by
+    catalog line (as in `origin`) which commit brought the change; `inexact` why the causes are not exact, empty when
+    they are.  `unavailable` is what could not be read of PagerDuty, so that the plan leaves what is mapped from it;
+    `kept` are fields that it leaves for any other reason; `listed` what the ledger is to say of lists (None: what it
+    says); `moved_rules` the ids that mapping rules have now, by those that the ledger knows them by.
     """
 
     base: PlanBase
@@ -1072,6 +1094,7 @@ class Plan:
     commits: Mapping[str, Commit] = field(default_factory=dict)
     inexact: str = ""
     unavailable: tuple[Unavailable, ...] = ()
+    kept: tuple[Kept, ...] = ()
     listed: Mapping[str, Listed] | None = None
     moved_rules: Mapping[str, str] = field(default_factory=dict)
 

@@ -21,7 +21,7 @@ from pdsync.jq.problems import (
 )
 from pdsync.jq.program import BLUEPRINT, IDENTIFIER, ITEMS, SELECTOR, with_leaves
 from pdsync.memo import keys_reader, rows_of
-from pdsync.model import DesiredEntity, EntityKey, SearchQuery, unread
+from pdsync.model import DesiredEntity, EntityKey, SearchQuery, lacking, unread
 from pdsync.searching import Pending, Searched
 from pdsync.sharing import filled
 
@@ -317,7 +317,7 @@ class Reader:
         found = self._lacking_by_names.get(names)
         if found is None:
             found = self._lacking_by_names[names] = {
-                slot: Cell("unknown", code=UNAVAILABLE, reason=f"{name} could not be read: {why}")
+                slot: Cell("unknown", code=UNAVAILABLE, reason=lacking(name, why))
                 for name, why in names
                 for slot, text in self._spellings.items()
                 if mention(name).search(text)

@@ -46,6 +46,7 @@ from pdsync.plan.decide import Facts, Scope, constant_blueprint
 from pdsync.plan.entities import EntityDecisions, with_stubs
 from pdsync.plan.guards import Removals, Situation, guard_removals
 from pdsync.plan.idle import idle_options
+from pdsync.plan.kept import kept_fields
 from pdsync.plan.migrate import between, with_carried
 from pdsync.plan.order import in_order
 from pdsync.plan.portions import with_missing
@@ -121,6 +122,7 @@ def _planned(schema: BlueprintPlan, facts: Facts, base: PlanBase, scope: Scope) 
         ignored=ignored,
         blast=blast_radius(changes, withheld, facts, blueprints),
         unavailable=facts.lacking,
+        kept=kept_fields(facts, {item.key for item in decided.held}, decisions.successors, scope),
         moved_rules=facts.moved_rules,
     )
 

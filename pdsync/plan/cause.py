@@ -44,7 +44,7 @@ from pdsync.plan.decide import CAUSES, Scope, all_causes, main_cause
 from pdsync.plan.entities import EntityDecisions, with_stubs
 from pdsync.plan.migrate import between
 from pdsync.plan.order import relation_targets
-from pdsync.plan.portions import failed_of, with_missing
+from pdsync.plan.portions import GIVEN_NO_MORE, failed_of, with_missing
 from pdsync.plan.saved import names_before
 
 if TYPE_CHECKING:
@@ -263,7 +263,8 @@ class _Attribution:
         return any(now is not None and then is not None and now.query != then.query for now, then in both)
 
     def _field(self, change: Change, field: FieldChange, being: tuple[Cause, ...]) -> FieldChange:
-        if field.note or field.path in self._anew.get(change.blueprint, ()):
+        asked = field.note and not field.note.endswith(GIVEN_NO_MORE)
+        if asked or field.path in self._anew.get(change.blueprint, ()):
             return field  # what a blueprint's change asks for
         if change.action in REMOVALS:
             return replace(field, cause=being[0], causes=being) if being else field

@@ -27,7 +27,7 @@ from pdsync.plan.guards import protected
 from pdsync.plan.order import relation_targets, targeting
 from pdsync.plan.ownership import Ownership
 from pdsync.plan.parts import added_to, was_there
-from pdsync.plan.portions import failed_of, giver_of, givers, lost_of, noted_portions
+from pdsync.plan.portions import GIVEN_NO_MORE, failed_of, giver_of, givers, lost_of, noted_portions
 from pdsync.plan.rename import successors
 from pdsync.plan.retention import Retention
 from pdsync.plan.values import is_identifier
@@ -232,7 +232,8 @@ class EntityDecisions:
             last, have = self.facts.ledger.entities[key], self.facts.existing.entities.get(key)
             age = "listed" if have is None or key in self.successors else self.retention.age(key, last)
             if failed := failed_of(last, self.facts):
-                held.append(Held(*key, f"its record {failed} could not be mapped: {self.facts.desired.failed[failed]}"))
+                why = f"its record {failed} could not be mapped: {self.facts.desired.failed[failed]}"
+                held.append(Held(*key, why, failed))
             elif age == "unknown":
                 held.append(Held(*key, "its record is not listed any more, and its values do not tell how old it is"))
             elif age == "kept":
@@ -463,7 +464,7 @@ class EntityDecisions:
         replacing = None if path in want.fields else self._replacing(want.rules)
         if replacing is not None and applied is None and after is None:
             return self._replaced(difference, replacing, drift=drift)
-        note = REPLACED if replacing else ""
+        note = REPLACED if replacing else _given_no_more(path, want, last)
         origin, by_catalog = self._written_by(want.rules if want.source else (), path)
         if by_catalog and last is not None and path not in want.fields:
             origin, by_catalog = self._lost_with(path, want, last) or (origin, by_catalog)
@@ -565,6 +566,14 @@ class EntityDecisions:
         fields = tuple(FieldChange(path, held[path], None, absence, causes=causes) for path in cleared)
         title = str(held.get("title") or last.fields.get("title") or key.identifier)
         return Change(0, "entity", action, *key, title, fields, reason, causes[0], source=last.source, causes=causes)
+
+
+def _given_no_more(path: str, want: DesiredEntity, last: LedgerEntry | None) -> str:
+    """Which of several records gave a path that goes; empty where no single one did."""
+    if last is None or not last.portions or path in want.fields:
+        return ""
+    lost = [source for source in givers(last, path) if source in lost_of(last, want)]
+    return f"{lost[0]} {GIVEN_NO_MORE}" if lost else ""
 
 
 def _required_paths(blueprint: Blueprint | None) -> set[str]:

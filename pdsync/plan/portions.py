@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pdsync.model import LedgerEntry
     from pdsync.plan.decide import Facts
 
+GIVEN_NO_MORE = "gives it no more"
+"""What is noted of a field behind the record that it goes with."""
+
 
 def portions_of(made: DesiredEntity | LedgerEntry) -> tuple[Portion, ...]:
     """What each record gives of an entity, also where it is only one."""

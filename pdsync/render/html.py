@@ -19,15 +19,18 @@ from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import value_text, visible
 from pdsync.render.html_page import PAGE, SCRIPT, STYLE
+from pdsync.render.left import held_lines, ignored_lines, unknown_lines
 from pdsync.render.plan_text import RENAME, SYMBOLS, base_text, spoken, withheld_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pdsync.model import Change, Commit, FieldChange, Plan
 
 LONGEST = 2000
 """Characters of one value that are shown."""
+OPEN_LINES = 12
+"""Notes of one sort that are shown at once; more of them are opened by whoever wants to read them."""
 
 
 def render_plan_html(plan: Plan, *, title: str) -> str:
@@ -156,11 +159,17 @@ def _notes(plan: Plan) -> Iterator[str]:
     if plan.blast is not None:
         yield from _listed("Blast radius", [blast_line(plan.blast), *blast_names(plan.blast)])
     yield from _listed("Causes are not exact", [plan.inexact] if plan.inexact else [])
-    yield from _listed("Unknown", [str(each) for each in plan.unavailable])
-    yield from _listed("Left as they are", [f"{h.key}: {h.reason}" for h in plan.held])
+    yield from _listed("Unknown", unknown_lines(plan))
+    yield from _listed("Ignored", ignored_lines(plan))
+    yield from _listed("Left as they are", [f"{who}: {why}" for who, why in held_lines(plan)])
 
 
-def _listed(title: str, lines: Iterable[str]) -> Iterator[str]:
+def _listed(title: str, lines: Sequence[str]) -> Iterator[str]:
+    """A list, closed where it is so long that what changes would be far below."""
     items = "".join(f"<li>{_text(line)}</li>" for line in lines)
-    if items:
-        yield f'<h2>{title}</h2><ul class="notes">{items}</ul>'
+    if not items:
+        return
+    listed = f'<ul class="notes">{items}</ul>'
+    heading = f"<h2>{title}</h2>" if len(lines) <= OPEN_LINES else f"<h2>{title} ({len(lines):,})</h2>"
+    opened = len(lines) <= OPEN_LINES
+    yield heading + listed if opened else f'<details class="many"><summary>{heading}</summary>{listed}</details>'

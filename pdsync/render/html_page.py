@@ -25,6 +25,7 @@ h2 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
 .counts b { font-size: 1.1rem; margin-right: .3rem; }
 .notes { margin: 0; padding-left: 1.2rem; }
 .notes li { overflow-wrap: anywhere; }
+.many > summary { cursor: pointer; } .many h2 { display: inline-block; }
 .filters { position: sticky; top: 0; background: var(--bg); border-bottom: 1px solid var(--line); padding: .75rem 0;
   display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; z-index: 1; }
 .filters input, .filters select { font: inherit; color: inherit; background: var(--panel); padding: .35rem .6rem;

@@ -25,11 +25,11 @@ from pdsync.plan.branch import parts as split
 from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import both_texts, line_text, quoted, visible
+from pdsync.render.left import held_lines, ignored_lines, unknown_lines
 from pdsync.render.plan_text import (
     MOST_LINES,
     REST,
     SYMBOLS,
-    held_lines,
     inner_text,
     more_lines,
     place_sign,
@@ -92,10 +92,10 @@ def _parts(plan: Plan) -> dict[str, _Part]:
         "blast": _blast(plan),
         "guards": _listed("Guards", [_guard(g) for g in plan.guards]),
         "held": _held(plan),
-        "unknown": _listed("Unknown (could not be read)", [code(str(each)) for each in plan.unavailable]),
+        "unknown": _unknown(plan),
         "ignored": _listed(
             "Left alone (`lifecycle.ignore_changes`)",
-            [f"{code(i.blueprint)} {code(i.path)}: {i.count} entities differ" for i in plan.ignored],
+            [code(line) for line in ignored_lines(plan)],
         ),
         "blueprints": _blueprints(plan),
         "renames": _renames(plan),
@@ -391,6 +391,13 @@ def _held(plan: Plan) -> _Part:
         for whole in (True, False)
     )
     by_name, together = (part.levels for part in told)
+    return _Part((by_name[0], *together))
+
+
+def _unknown(plan: Plan) -> _Part:
+    """What is not known, folded as what is held."""
+    told = ([code(line) for line in unknown_lines(plan, everything=whole)] for whole in (True, False))
+    by_name, together = (_listed("Unknown (could not be read)", lines).levels for lines in told)
     return _Part((by_name[0], *together))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from dataclasses import replace
-from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -23,13 +22,14 @@ from pdsync.plan.guards import NOT_READ, UNPROVEN
 from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import both_texts, line_text, quoted, value_text, visible
+from pdsync.render.left import FOLD, first_few, held_lines, ignored_lines, unknown_lines
 from pdsync.render.paint import Paint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pdsync.diff import Place
-    from pdsync.model import Branch, Change, Commit, FieldChange, Held, Json, Plan, Withheld
+    from pdsync.model import Branch, Change, Commit, FieldChange, Json, Plan, Withheld
 
     Block = tuple[int, list[str]]
     """The number of a change and the lines that show it."""
@@ -58,8 +58,6 @@ PARTS = {
 """What a new blueprint has, in words for one and for several."""
 NAMED = 40
 """Creates of one blueprint that are named; the rest are counted."""
-FOLD = 3
-"""Entities with the very same field changes, from which on they are one line."""
 
 
 def render_plan(plan: Plan, *, color: bool = False, everything: bool = False) -> str:
@@ -72,7 +70,7 @@ def render_plan(plan: Plan, *, color: bool = False, everything: bool = False) ->
     if plan.branch is None:
         changes = _changes(plan, paint, everything=everything)
         removals = _removals(plan, paint)
-        sections = [_head(plan), _legend(plan, paint), *changes, *_left(plan), *removals]
+        sections = [_head(plan), _legend(plan, paint), *changes, *_left(plan, everything=everything), *removals]
     else:
         sections = [_head(plan), *_by_branch(plan, plan.branch, paint, everything=everything)]
     sections += [_blast(plan), _summary(plan, paint)]
@@ -90,26 +88,6 @@ def _changes(plan: Plan, paint: Paint, *, everything: bool) -> list[str]:
     ]
 
 
-def held_lines(plan: Plan, *, everything: bool = False) -> list[tuple[str, str]]:
-    """Who is left as it is, and why; those of one blueprint for the same reason in one line, unless `everything`."""
-    groups: defaultdict[tuple[str, str], list[Held]] = defaultdict(list)
-    for item in plan.held:
-        groups[item.blueprint, item.reason].append(item)
-    told: list[tuple[str, str]] = []
-    for (blueprint, reason), group in groups.items():
-        if everything or len(group) <= FOLD:
-            told += [(str(item.key), reason) for item in group]
-        else:
-            told.append((f"{blueprint} x {len(group)}, {_first(item.identifier for item in group)}", reason))
-    return told
-
-
-def _first(names: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
-    first, others = [*islice(names := iter(names), FOLD)], sum(1 for _ in names)
-    return ", ".join(first) + (f" and {others} more" if others else "")
-
-
 def render_stopped(plan: Plan, *, color: bool = False) -> str:
     """What a plan deliberately does not do, alone: what it leaves as it is, its guards, deletes that are withheld."""
     paint = Paint(color)
@@ -118,12 +96,20 @@ def render_stopped(plan: Plan, *, color: bool = False) -> str:
     return "".join(f"{section}\n" for section in sections if section)
 
 
-def _left(plan: Plan) -> list[str]:
-    """What a plan leaves as it is without saying of which entities."""
+def _left(plan: Plan, *, everything: bool) -> list[str]:
+    """What a plan leaves as it is of entities that it may change otherwise."""
     return [
-        _section("Unknown", [f"  {visible(str(each))}" for each in plan.unavailable]),
-        _section("Ignored", _ignored(plan)),
+        _section("Unknown", _unknown(plan, everything=everything)),
+        _section("Ignored", [f"  {visible(line)}" for line in ignored_lines(plan)]),
     ]
+
+
+def _unknown(plan: Plan, *, everything: bool) -> Iterator[str]:
+    """What is not known, and what stays as it is for that; much of it is counted."""
+    lines = unknown_lines(plan, everything=everything)
+    yield from (f"  {visible(line)}" for line in (lines if everything else lines[:NAMED]))
+    if len(lines) > NAMED and not everything:
+        yield f"  and {len(lines) - NAMED} more"
 
 
 def _removals(plan: Plan, paint: Paint, of: str = "") -> list[str]:
@@ -216,7 +202,7 @@ def _rest(rest: Plan, branch: Branch, paint: Paint, *, everything: bool) -> list
     lines += [f"  problems {known}  {base_name(branch)} has them as well"] if known else []
     whole = _changes(rest, paint, everything=True) if everything else []
     told = [_section("The rest, with or without this branch", lines), *whole, *_removals(rest, paint, of)]
-    return [*told, *_left(rest)]
+    return [*told, *_left(rest, everything=everything)]
 
 
 COMMIT = re.compile("[0-9a-f]{40}")
@@ -353,7 +339,7 @@ def _updates(
 
 def _folded(group: list[Change], paint: Paint) -> str:
     symbol = paint(COLORS[group[0].action], SYMBOLS[group[0].action])
-    names = visible(_first(c.identifier for c in group))
+    names = visible(first_few(c.identifier for c in group))
     return f"{_number(group)} {symbol} {visible(group[0].blueprint)} x {len(group)}, the same change: {names}"
 
 
@@ -361,7 +347,7 @@ def _number(group: list[Change]) -> str:
     """From the first to the last, or, where others stand between them, so many that nobody takes those for them."""
     first, last = group[0].n, group[-1].n
     whole = last - first + 1 == len(group)
-    return f"#{first}..#{last}".rjust(5) if whole else _first(f"#{change.n}" for change in group)
+    return f"#{first}..#{last}".rjust(5) if whole else first_few(f"#{change.n}" for change in group)
 
 
 def _quiet(changes: list[Change], paint: Paint, *, everything: bool) -> Iterator[Block]:
@@ -510,12 +496,6 @@ def _values(field: FieldChange, paint: Paint) -> str:
     kinds = kind_of(field.before), kind_of(field.after)
     told = ("", "") if "null" in kinds or kinds[0] == kinds[1] else tuple(f" ({kind})" for kind in kinds)
     return f"{paint('red', before)}{told[0]} -> {paint('green', after)}{told[1]}"
-
-
-def _ignored(plan: Plan) -> Iterator[str]:
-    for item in plan.ignored:
-        entities = "1 entity differs" if item.count == 1 else f"{item.count} entities differ"
-        yield f"  {visible(item.blueprint)} {visible(item.path)}: {entities}"
 
 
 def _guards(plan: Plan) -> Iterator[str]:

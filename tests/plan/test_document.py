@@ -77,7 +77,7 @@ def test_an_edited_plan_can_be_shown() -> None:
     for other in (edited, document.replace(b'"serial":', b'"serial":1'), document.partition(b',"checksum"')[0] + b"}"):
         with pytest.raises(StateError, match="the plan was edited"):
             parse_plan(other)
-    older = (document.partition(b',"checksum"')[0] + b"}").replace(b'"format_version":"1.2"', b'"format_version":"1.0"')
+    older = (document.partition(b',"checksum"')[0] + b"}").replace(b'"format_version":"1.3"', b'"format_version":"1.0"')
     assert parse_plan(older) == MADE
 
 

@@ -174,10 +174,18 @@ def afterwards(before: dict[EntityKey, Kept], now: World) -> dict[EntityKey, Kep
     return after
 
 
+def kept_alone(after: Mapping[EntityKey, Kept], now: World) -> set[tuple[EntityKey, str]]:
+    """The values of entities that are made which no record gives that is there."""
+    made: dict[EntityKey, set[str]] = {}
+    for source in now.records:
+        made.setdefault(now.key(source), set()).update(now.given(source))
+    return {(key, path) for key, given in made.items() for path in after[key].values if path not in given}
+
+
 @settings(max_examples=120, deadline=None)
 @given(st.lists(worlds(), min_size=2, max_size=4))
 def test_each_record_answers_for_what_it_gave(story: list[World]) -> None:
-    """What is gone takes along what it alone gave; what cannot be known keeps it; the rest is as it is mapped.
+    """What is gone takes along what it alone gave; what cannot be known keeps it, which is told; the rest is as mapped.
 
     And once it is done there is nothing left to do.
     """
@@ -187,6 +195,7 @@ def test_each_record_answers_for_what_it_gave(story: list[World]) -> None:
         made = world.plan(port, owned)
         assert parse_plan(plan_document(made)) == made
         expected = afterwards(expected, world)
+        assert {(told.key, path) for told in made.kept for path in told.paths} == kept_alone(expected, world)
         port, owned = do(made, port, owned)
         assert {k: {p: v for p, v in e.fields.items() if v is not None} for k, e in port.items()} == {
             k: kept.values for k, kept in expected.items()

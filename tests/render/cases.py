@@ -6,7 +6,7 @@
     in_port         blueprints that Port has, if others than the catalog's
     owned           blueprints that the ledger has, if others than the catalog's
     adopted         blueprint of these that was there before us -> the paths of what we added to it
-    rules           blueprint -> mapped paths, or path -> expression
+    rules           blueprint -> mapped paths, or path -> expression; `blueprint of kinds` is a second rule for another kind
     lifecycle       blueprint -> on_remove, ignore_changes, retention (in days) of its rule
     desired         key -> values as `tests.builders.want` takes them
     existing        key -> values as `have` takes them
@@ -26,6 +26,8 @@
     base            what of all this is otherwise for the base that the plan is set beside, which is called `main`
     print           arguments of `render_plan`
 
+In `desired` and `ledger` a key may have a list: what each of several records gives, with its `source`.
+
 A key with a range, `service/s{1..50}`, stands for all of it; `{n}` in its values is the number.  `{repeat: [x, 9]}` is
 that text so many times.
 """
@@ -42,7 +44,8 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from pdsync.commands import expressions
-from pdsync.model import Blueprint, DeleteLimit, Expression, Lifecycle, Scorecard, Surroundings, Unavailable
+from pdsync.jq.joining import Claims, problems_of
+from pdsync.model import Blueprint, DeleteLimit, Expression, Lifecycle, Portion, Scorecard, Surroundings, Unavailable
 from pdsync.plan import Facts
 from pdsync.plan.branch import with_branch
 from tests.builders import BASE, HERE, blueprint, catalog, desired, entry, existing, have, key, ledger, plan, rule, want
@@ -50,7 +53,7 @@ from tests.builders import BASE, HERE, blueprint, catalog, desired, entry, exist
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pdsync.model import DesiredEntity, Ledger, LedgerEntry, MappingRule, Plan
+    from pdsync.model import DesiredEntities, DesiredEntity, Ledger, LedgerEntry, MappingRule, Plan
 
 FOLDER = Path(__file__).parent.parent / "cases" / "plan"
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -84,8 +87,13 @@ def _ranged(side: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, values
             continue
         for n in range(int(found[1]), int(found[2]) + 1):
-            told = {k: v.replace("{n}", str(n)) if isinstance(v, str) else v for k, v in (values or {}).items()}
-            yield f"{name[: found.start()]}{n:03}{name[found.end() :]}", told
+            yield f"{name[: found.start()]}{n:03}{name[found.end() :]}", _numbered(values or {}, str(n))
+
+
+def _numbered(value: Any, n: str) -> Any:
+    if isinstance(value, list):
+        return [_numbered(each, n) for each in value]
+    return {k: v.replace("{n}", n) if isinstance(v, str) else v for k, v in value.items()}
 
 
 def plan_of(case: Mapping[str, Any]) -> Plan:
@@ -105,7 +113,7 @@ def _plan_of(case: Mapping[str, Any]) -> Plan:
         [r for r in rules if case.get("expressions", True) in (True, r.kind) or r.kind in _listed(case)]
     )
     owned = ledger(
-        {k: entry(**_values(v, k)) for k, v in case["ledger"].items()},
+        {k: _entry(v, k) for k, v in case["ledger"].items()},
         _blueprints(case.get("owned", case["blueprints"])),
         expressions=known,
         tool=case.get("tool", "jq"),
@@ -113,16 +121,12 @@ def _plan_of(case: Mapping[str, Any]) -> Plan:
     owned = replace(owned, blueprints={**owned.blueprints, **_adopted(case, owned)})
     facts = Facts(
         catalog(blueprints, rules, **_policy(case.get("policy") or {})),
-        desired(
-            *(_wanted(k, v) for k, v in case["desired"].items()),
-            held={key(k): why for k, why in (case.get("held") or {}).items()},
-            failed=case.get("failed") or {},
-        ),
+        _desired(case, rules),
         existing(
             _blueprints(case.get("in_port", case["blueprints"])), {k: have(**v) for k, v in case["existing"].items()}
         ),
         owned,
-        unproven={r.id: why for r in rules if (why := (case.get("unproven") or {}).get(_written_by(r)))},
+        unproven={r.id: why for r in rules if (why := (case.get("unproven") or {}).get(r.kind.removesuffix("s")))},
         expressions=expressions(rules),
         tool="jq",
         around=_around(case),
@@ -154,13 +158,14 @@ def _around(case: Mapping[str, Any]) -> Surroundings:
 
 
 def _rule(case: Mapping[str, Any], name: str, paths: Any) -> MappingRule:
+    of, _, kind = name.partition(" of ")
     told = (case.get("lifecycle") or {}).get(name) or {}
     lifecycle = Lifecycle(
         on_remove=told.get("on_remove"),
         ignore_changes=tuple(told.get("ignore_changes") or ()),
         retention=timedelta(days=told["retention"]) if "retention" in told else None,
     )
-    made = rule(name, paths, kind=f"{name}s", lifecycle=lifecycle)
+    made = rule(of, paths, kind=kind or f"{name}s", lifecycle=lifecycle)
     if not isinstance(paths, dict):
         return made
     return replace(made, fields={path: Expression(text, HERE) for path, text in paths.items()})
@@ -169,10 +174,6 @@ def _rule(case: Mapping[str, Any], name: str, paths: Any) -> MappingRule:
 def _listed(case: Mapping[str, Any]) -> list[str]:
     given = case.get("expressions", True)
     return [f"{name}s" for name in given] if isinstance(given, list) else []
-
-
-def _written_by(made: MappingRule) -> str:
-    return made.kind.removesuffix("s")
 
 
 def _blueprints(given: Mapping[str, Any]) -> list[Blueprint]:
@@ -190,19 +191,42 @@ def _blueprints(given: Mapping[str, Any]) -> list[Blueprint]:
     return made
 
 
+def _desired(case: Mapping[str, Any], rules: list[MappingRule]) -> DesiredEntities:
+    """What the records give, joined where several give one entity, or what clashes."""
+    claims = Claims()
+    for name, given in case["desired"].items():
+        for each in given if isinstance(given, list) else [given]:
+            claims.add(_wanted(name, each))
+    entities, clashes = claims.joined()
+    held = {key(k): why for k, why in (case.get("held") or {}).items()}
+    return desired(
+        *entities.values(),
+        held=held | {k: clash.reason for k, clash in clashes.items()},
+        failed=case.get("failed") or {},
+        diagnostics=problems_of(rules, clashes),
+    )
+
+
 def _wanted(name: str, values: Mapping[str, Any]) -> DesiredEntity:
-    at = key(name)
-    wanted = want(at.identifier, at.blueprint, **{"rules": (_rule_id(at.blueprint),), **values})
-    return replace(wanted, source=values.get("source", f"{at.blueprint}s/{at.identifier}"))
+    at, told = key(name), _values(values, name)
+    return replace(want(at.identifier, at.blueprint, **told), source=told["source"])
+
+
+def _entry(values: Any, name: str) -> LedgerEntry:
+    """An entry of the ledger; from a list, that of an entity which several records made."""
+    if not isinstance(values, list):
+        return entry(**_values(values, name))
+    each = sorted((entry(**_values(one, name)) for one in values), key=lambda one: one.source)
+    portions = tuple(Portion(one.source, one.rules, tuple(sorted(one.fields))) for one in each)
+    rules = tuple(rule for one in each for rule in one.rules)
+    fields = {path: value for one in each for path, value in one.fields.items()}
+    return replace(each[0], fields=fields, rules=rules, portions=portions)
 
 
 def _values(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     at = key(name)
-    return {"rules": (_rule_id(at.blueprint),), "source": f"{at.blueprint}s/{at.identifier}", **(values or {})}
-
-
-def _rule_id(of: str) -> str:
-    return f"mappings/test.yaml#{of}s[0]"
+    source = (values or {}).get("source", f"{at.blueprint}s/{at.identifier}")
+    return {"rules": (f"mappings/test.yaml#{source.partition('/')[0]}[0]",), **(values or {}), "source": source}
 
 
 def _policy(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pdsync.model import (
     FieldChange,
     Guard,
     Held,
+    Kept,
     Plan,
     PlanBase,
     Summary,
@@ -137,7 +138,8 @@ def hostile_plans(draw: st.DrawFn, most: int = 8) -> Plan:
     """Plans as they could be read from a file that somebody else wrote; the counts are right."""
     made = tuple(draw(changes(n)) for n in range(1, draw(st.integers(0, most)) + 1))
     withheld = tuple(draw(st.lists(st.builds(Withheld, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE), max_size=3)))
-    held = tuple(draw(st.lists(st.builds(Held, HOSTILE, HOSTILE, HOSTILE), max_size=3)))
+    held = tuple(draw(st.lists(st.builds(Held, HOSTILE, HOSTILE, HOSTILE, HOSTILE), max_size=3)))
+    kept = st.builds(Kept, HOSTILE, HOSTILE, st.lists(HOSTILE, max_size=2).map(tuple), HOSTILE, HOSTILE)
     counts = {action: sum(c.action == action for c in made) for action in REASONS}
     plan = Plan(
         base=draw(BASES),
@@ -150,6 +152,7 @@ def hostile_plans(draw: st.DrawFn, most: int = 8) -> Plan:
         fingerprint="0123456789abcdef",
         blast=draw(BLASTS),
         inexact=draw(HOSTILE),
+        kept=tuple(draw(st.lists(kept, max_size=3))),
         commits={c.origin: draw(COMMITS) for c in made},
     )
     return draw(st.just(plan) | beside(plan))

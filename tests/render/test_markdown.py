@@ -178,7 +178,7 @@ def test_what_the_text_says_the_markdown_says(path: Path) -> None:
     plan = plan_of(load(path))
     shown = "\n".join(seen(render_plan_markdown(plan, budget=60_000, title="test")).code)
     named = [c.blueprint if c.target == "blueprint" else str(c.key) for c in plan.changes]
-    named += [w.name for w in plan.withheld] + [str(h.key) for h in plan.held]
+    named += [w.name for w in plan.withheld] + [str(h.key) for h in plan.held] + [str(k.key) for k in plan.kept]
     fields = [field for c in plan.changes if c.action == "update" for field in c.fields]
     named += [field.note for field in fields] + [field.moved_from for field in fields]
     told = [c for c in plan.changes if c.target == "entity" and not c.twin]
