@@ -129,6 +129,28 @@ def entity_normaliser(blueprint: Blueprint) -> Callable[[Fields], Fields]:
     return normalise
 
 
+def defaults_of(blueprint: Blueprint) -> Fields:
+    """By path, what properties have where nothing else is said, in normal form."""
+    given = ((name, definition.get("default")) for name, definition in blueprint.properties.items())
+    return normal_entity({f"properties.{name}": value for name, value in given if value is not None}, blueprint)
+
+
+def desired_normaliser(blueprint: Blueprint) -> Callable[[Fields], Fields]:
+    """`entity_normaliser` for what shall be: null means the default of a property that has one.
+
+    Port gives a new entity the default of what has no value (Port documentation, Set up blueprint) and does not promise
+    that null keeps it away, so nothing else could be the same for an entity that is new and for one that is changed.
+    """
+    normalise, defaults = entity_normaliser(blueprint), defaults_of(blueprint)
+    if not defaults:
+        return normalise
+
+    def filled(fields: Fields) -> Fields:
+        return normalise(fields) | {path: value for path, value in defaults.items() if fields.get(path, path) is None}
+
+    return filled
+
+
 def _of_property(definition: Mapping[str, Json]) -> Normaliser | None:
     """How values of a property are normalised; None when they are taken as given."""
     match definition.get("type"), definition.get("format"):

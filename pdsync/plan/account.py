@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pdsync.model import Cause, EntityKey, EntityOrigin, FieldChange, Fields, Json, Removal, makers
-from pdsync.normal import entity_normaliser, same
+from pdsync.normal import desired_normaliser, same
 from pdsync.plan.blueprints import blueprints_after
 from pdsync.plan.guards import GUARD_OF, protected
 from pdsync.plan.order import relation_targets
@@ -280,7 +280,7 @@ def _title(desired: Fields, applied: Fields, live: Live | None) -> str:
 def _normal(want: DesiredEntity, facts: Facts) -> Fields:
     """What an entity shall be, spelled as Port's values are: a moment is the same in whatever zone."""
     blueprint = blueprints_after(facts).get(want.key.blueprint)
-    return entity_normaliser(blueprint)(want.fields) if blueprint else want.fields
+    return desired_normaliser(blueprint)(want.fields) if blueprint else want.fields
 
 
 def _fields(key: EntityKey, facts: Facts, live: Live | None) -> dict[str, FieldAccount]:

@@ -12,7 +12,7 @@ from pdsync.diff import Difference, diff_fields
 from pdsync.model import Blueprint, Change, EntityKey, FieldChange, Guard, LedgerEntry, Withheld
 from pdsync.normal import blueprint_definition, blueprint_fields, same
 from pdsync.plan.decide import Scope, all_causes, decide, is_system, main_cause, wanted_reason
-from pdsync.plan.guards import PROTECTED_BEFORE, protected
+from pdsync.plan.guards import NO_DELETE, PROTECTED_BEFORE, protected
 from pdsync.plan.migrate import Migration, migrated, renamed_by_name
 from pdsync.plan.order import targets_of
 from pdsync.plan.parts import (
@@ -235,9 +235,13 @@ def _unwanted_blueprint(identifier: str, facts: Facts) -> Change | None:
 
 
 def blueprints_that_stay(
-    changes: Iterable[Change], removals: Iterable[Change], blueprints: Mapping[str, Blueprint], facts: Facts
+    changes: Iterable[Change],
+    removals: Iterable[Change],
+    blueprints: Mapping[str, Blueprint],
+    facts: Facts,
+    scope: Scope,
 ) -> tuple[list[Change], list[Withheld]]:
-    """Take out deletes of blueprints that Port would refuse: one that holds entities, or that others relate to.
+    """Take out deletes of blueprints that nobody wants, or that Port would refuse: it holds entities, others name it.
 
     `removals` are the removals of entities that will happen, `blueprints` those in force after the plan.
     """
@@ -250,7 +254,7 @@ def blueprints_that_stay(
         found = {
             name: reason
             for name in sorted(gone)
-            if (reason := _kept(name, facts) or _needed(name, gone, holding, blueprints))
+            if (reason := _kept(name, facts, scope) or _needed(name, gone, holding, blueprints))
         }
         if not found:
             break
@@ -263,11 +267,13 @@ def blueprints_that_stay(
     return kept, [withheld[name] for name in sorted(withheld)]
 
 
-def _kept(name: str, facts: Facts) -> str:
-    """Why a blueprint stays whatever holds or relates to it: the policy protects it, or did once."""
+def _kept(name: str, facts: Facts, scope: Scope) -> str:
+    """Why a blueprint stays whatever holds or relates to it: the policy protects it, or did once; or nothing may go."""
     if _is_protected(name, facts):
         return "protected"
-    return PROTECTED_BEFORE if facts.ledger.blueprints[name].protect else ""
+    if facts.ledger.blueprints[name].protect:
+        return PROTECTED_BEFORE
+    return NO_DELETE if scope.no_delete else ""
 
 
 def _is_protected(name: str, facts: Facts) -> bool:

@@ -21,7 +21,7 @@ from pdsync.model import (
     makers,
     sources_of,
 )
-from pdsync.normal import entity_normaliser, same
+from pdsync.normal import defaults_of, desired_normaliser, same
 from pdsync.plan.decide import CAUSES, all_causes, decide, main_cause, wanted_reason, writers
 from pdsync.plan.guards import protected
 from pdsync.plan.order import relation_targets, targeting
@@ -175,10 +175,10 @@ class EntityDecisions:
         self.blueprints = blueprints
         self.desired = desired
         self.rules = {rule.id: rule for rule in facts.catalog.rules}
-        self.normalise = {name: entity_normaliser(blueprint) for name, blueprint in blueprints.items()}
+        self.normalise = {name: desired_normaliser(blueprint) for name, blueprint in blueprints.items()}
         self._paths: dict[tuple[tuple[str, ...], str], tuple[str, bool]] = {}
         self._new: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[FieldChanges, tuple[Cause, ...]]] = {}
-        self._shapes: dict[tuple[tuple[str, ...], str, tuple[str, ...]], _Shape] = {}
+        self._shapes: dict[tuple[tuple[str, ...], str, tuple[str, ...], tuple[str, ...]], _Shape] = {}
         self._plain: dict[tuple[tuple[str, ...], str, tuple[str, ...], Removal | None], bool] = {}
         self.writers = writers(facts.catalog.rules)
         self.ownership = Ownership(facts)
@@ -283,7 +283,7 @@ class EntityDecisions:
         What is the same for all with these rules and fields is found out once.
         """
         shape = self._shape(want)
-        values = self.normalise[want.key.blueprint]({path: want.fields[path] for path in shape.paths})
+        values = self.normalise[want.key.blueprint]({path: want.fields.get(path) for path in shape.paths})
         paths = shape.paths
         if None in values.values():
             paths = tuple(path for path in paths if values[path] is not None)
@@ -314,10 +314,11 @@ class EntityDecisions:
 
     def _shape(self, want: DesiredEntity) -> _Shape:
         """What is the same for all new entities with these rules and fields."""
-        key = want.rules, want.key.blueprint, tuple(want.fields)
+        key = want.rules, want.key.blueprint, tuple(want.fields), tuple(want.unknown)
         if (shape := self._shapes.get(key)) is None:
             managed = self.managed_paths.get(want.key.blueprint, frozenset())
-            paths = tuple(sorted(managed.intersection(want.fields)))
+            whole = set() if self._merges(want.rules) else defaults_of(self.blueprints[want.key.blueprint]).keys()
+            paths = tuple(sorted(managed.intersection(want.fields) | (whole - want.unknown.keys())))
             left_alone = frozenset(path for path in paths if self.ownership.leaves_alone(want.rules, path))
             shape = self._shapes[key] = _Shape(paths, left_alone, self.ownership.on_remove(want.rules))
         return shape
@@ -376,17 +377,15 @@ class EntityDecisions:
         target = {path: value for path, value in want.fields.items() if path in paths}
         if not self._merges(want.rules):
             target = {**{p: None for p in paths if "." in p and p not in want.unknown}, **target}
-        kept: Fields = {}
-        if last is None:
-            return self.normalise[want.key.blueprint](target), kept
-        for path, value in last.fields.items():
+        target, kept = self.normalise[want.key.blueprint](target), {}
+        for path, value in last.fields.items() if last else ():
             if path in target or path not in paths:
                 continue
             if path in want.unknown or not self._leaves(path, want, last):
                 kept[path] = value
             elif not was_there(last, path):
                 target[path] = None
-        return self.normalise[want.key.blueprint](target), kept
+        return target, kept
 
     def keeps(self, new: EntityKey, old: EntityKey, path: str) -> bool:
         """Whether what an entity holds under a path stays as it is when it becomes another one.

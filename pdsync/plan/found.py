@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from pdsync.model import EntityKey
-from pdsync.normal import entity_normaliser, same
+from pdsync.normal import defaults_of, desired_normaliser, same
 from pdsync.plan.ownership import Ownership
 from pdsync.plan.parts import was_there
 from pdsync.plan.rename import successors
@@ -67,7 +67,8 @@ class Findings:
         self._facts = facts
         self._blueprints = blueprints
         self._leaves_alone = Ownership(facts).leaves_alone
-        self._normalisers = {name: entity_normaliser(blueprint) for name, blueprint in blueprints.items()}
+        self._normalisers = {name: desired_normaliser(blueprint) for name, blueprint in blueprints.items()}
+        self._defaults = {name: defaults_of(blueprint) for name, blueprint in blueprints.items()}
         self._superseded = successors(facts).keys()
         self._by_target: defaultdict[str, dict[EntityKey, DesiredEntity]] = defaultdict(dict)
         for key, want in facts.desired.entities.items():
@@ -205,7 +206,8 @@ class Findings:
             return UNTOLD
         blueprint = self._blueprints.get(want.key.blueprint)
         if path in want.fields and (moving.paths is None or path in moving.paths):
-            return want.fields[path]
+            value = want.fields[path]
+            return self._defaults[want.key.blueprint].get(path) if value is None and blueprint else value
         if have is not None:
             return have.fields.get(path, UNTOLD)
         has_default = blueprint and "default" in (blueprint.properties.get(name) or {})

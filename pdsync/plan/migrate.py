@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from pdsync.model import Change, EntityKey, FieldChange, Guard
-from pdsync.normal import entity_normaliser, same
+from pdsync.normal import defaults_of, entity_normaliser, same
 from pdsync.plan.decide import all_causes, is_system, main_cause, writers
 from pdsync.plan.parts import was_there, with_names
 from pdsync.plan.readers import Part, in_the_way
@@ -190,6 +190,8 @@ class _Holders:
         self.facts = facts
         existing = facts.existing.entities
         self._written = writers(facts.catalog.rules)
+        wanted = facts.catalog.blueprints.get(blueprint)
+        self._defaults = defaults_of(wanted) if wanted else {}
         self.entities: dict[EntityKey, ExistingEntity] = {k: e for k, e in existing.items() if k.blueprint == blueprint}
 
     def of(self, path: str) -> dict[EntityKey, Json]:
@@ -222,7 +224,10 @@ class _Holders:
 
     def _wanted(self, key: EntityKey, path: str) -> Json:
         wanted = self.facts.desired.entities.get(key)
-        return wanted.fields.get(path) if wanted else None
+        if wanted is None or path not in wanted.fields:
+            return None
+        value = wanted.fields[path]
+        return self._defaults.get(path) if value is None else value
 
 
 def _is_ours(ledger: Ledger, key: EntityKey, path: str, value: Json) -> bool:

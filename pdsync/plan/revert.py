@@ -396,7 +396,7 @@ def _planned(undoing: Undoing, schema: BlueprintPlan, facts: Facts, base: PlanBa
     updates = {change.key: change for change in checked.changes if change.action == "update"}
     going = [draft for draft in entities if draft.action in ("delete", "forget")]
     removals = guard_removals(going, Situation(facts, scope, {}, updates, (), blueprints))
-    drafts, staying = blueprints_that_stay(schema.changes, removals.allowed, blueprints, facts)
+    drafts, staying = blueprints_that_stay(schema.changes, removals.allowed, blueprints, facts, scope)
     kept = unlinked(checked.changes, removals.allowed)
     changes = in_order([*drafts, *kept, *removals.allowed], blueprints, facts.existing.entities)
     changes = tuple(map(_as_revert, with_seen(changes, before.existing)))

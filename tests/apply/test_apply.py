@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -13,11 +13,15 @@ from pdsync.apply import apply_plan
 from pdsync.errors import StalePlan
 from pdsync.model import Blueprint, EntityKey, Outcome
 from pdsync.sandbox.http import Fault
+from pdsync.sandbox.port_rules import Behaviour
+from pdsync.sandbox.port_store import PortStore
 from pdsync.targets.port import PortReader, PortWriter
-from tests.apply.running import Here, create_blueprints
+from tests.apply.running import Here, create_blueprints, running
 from tests.builders import blueprint, catalog, desired, relation, rule, want
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pdsync.apply import ApplyResult
     from pdsync.model import Catalog, DesiredEntities, Plan
 
@@ -48,6 +52,25 @@ def ours(here: Here) -> dict[str, str]:
     ledger = here.ledger()
     owned = [*ledger.blueprints.items(), *((str(key), entry) for key, entry in ledger.entities.items())]
     return {name: str(entry.origin) for name, entry in owned}
+
+
+@pytest.mark.parametrize("merge", [True, False])
+@pytest.mark.parametrize("when", ["on_create", "always", "never"])
+def test_null_is_the_default_of_what_has_one(
+    tmp_path: Path, when: Literal["on_create", "always", "never"], *, merge: bool
+) -> None:
+    """Of a new entity and of one that lost its value; whatever Port fills in, the next plan is empty."""
+    told = {"default": "none", "type": "string"}
+    properties = {**SERVICE.properties, "tier": told, "url": {"type": "string", "default": "https://x"}}
+    schema = {"properties": properties, "required": ["tier"]}
+    of = catalog([Blueprint("service", {**SERVICE.definition, "schema": schema})], [replace(rule(), merge=merge)])
+    with running(tmp_path, PortStore(behaviour=Behaviour(defaults=when, cleared="absent"))) as here:
+        for world in (want("a", title="A", tier=None), want("a", title="A", tier="1"), want("a", title="A", tier=None)):
+            assert do(here, of, desired(world))[1].whole
+            assert here.plan(of, desired(world)).changes == ()
+        held = here.port.entities("service")["a"]["properties"]
+        assert held["tier"] == "none"
+        assert held.get("url") == ("https://x" if when != "never" or not merge else None)
 
 
 # --- order
