@@ -377,8 +377,11 @@ class EntityDecisions:
         target = {path: value for path, value in want.fields.items() if path in paths}
         if not self._merges(want.rules):
             target = {**{p: None for p in paths if "." in p and p not in want.unknown}, **target}
-        target, kept = self.normalise[want.key.blueprint](target), {}
-        for path, value in last.fields.items() if last else ():
+        target = self.normalise[want.key.blueprint](target)
+        kept: Fields = {}
+        if last is None:
+            return target, kept
+        for path, value in last.fields.items():
             if path in target or path not in paths:
                 continue
             if path in want.unknown or not self._leaves(path, want, last):
