@@ -131,7 +131,7 @@ class Names:
         bare = {name.replace(":", "/", 1).partition("/")[2]: told for name, told in names.items()}
         titles = {title: self._told(key) for key, title in sorted(self._titles.items())}
         for spelled in (names, bare, titles, {title.casefold(): told for title, told in titles.items()}):
-            if close := difflib.get_close_matches(asked, spelled, n=_CLOSE, cutoff=0.6):
+            if close := [name for name in _alike(asked, spelled) if _alike(_own(asked), [_own(name)])]:
                 yield from (spelled[name] for name in close)
                 return
         words = asked.casefold()
@@ -141,6 +141,15 @@ class Names:
     def _told(self, key: EntityKey) -> str:
         title = self._titles.get(key)
         return f'{key} "{title}"' if title and title != key.identifier else str(key)
+
+
+def _alike(asked: str, names: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(asked, names, n=_CLOSE, cutoff=0.6)
+
+
+def _own(name: str) -> str:
+    """What is behind the blueprint or kind, which is long and alike for many."""
+    return name.replace(":", "/", 1).partition("/")[2] or name
 
 
 def _some(keys: Iterable[EntityKey]) -> Asked | None:

@@ -246,7 +246,7 @@ async def check_fresh(
     made_from = _version(base.commit, base.catalog)
     found = [
         mapped and base.catalog != catalog.tree and f"catalog: {made_from} -> {_catalog_version(catalog)}",
-        (base.serial, base.lineage) != state and f"state: serial {base.serial} -> {ledger.serial}{_fork(base, ledger)}",
+        (base.serial, base.lineage) != state and _of_other_state(base, ledger),
         mapped and "" not in (base.snapshot, digest) and base.snapshot != digest and _NEW_SNAPSHOT,
         _moved_entities(plan, existing),
     ]
@@ -271,8 +271,14 @@ def _version(commit: str, tree: str) -> str:
     return f"commit {commit[:10]}" if commit else f"files {tree[:10]}"
 
 
-def _fork(base: PlanBase, ledger: Ledger) -> str:
-    return "" if base.lineage == ledger.lineage else f" of another lineage ({ledger.lineage or 'no state'})"
+def _of_other_state(base: PlanBase, ledger: Ledger) -> str:
+    """How far the state has moved; of what is another state altogether, that it is."""
+    now = f"serial {ledger.serial}" if ledger.lineage else "none"
+    if base.lineage == ledger.lineage or not base.lineage:
+        return f"state: {f'serial {base.serial}' if base.lineage else 'none'} -> {now}"
+    return f"state: serial {base.serial} -> {now}" + (
+        f" of another lineage ({ledger.lineage})" if ledger.lineage else ""
+    )
 
 
 def _moved_entities(plan: Plan, existing: Existing) -> str:

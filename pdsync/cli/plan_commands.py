@@ -108,17 +108,18 @@ def _fetching_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _with_options(
         fetching,
         click.option(
-            "--refresh-analytics", is_flag=True, help="Read analytics again that were read less than a day ago."
+            "--accept-shrink", multiple=True, metavar="KIND", help="Believe that this kind has become that small."
         ),
         click.option("--full", is_flag=True, help="Read all records, those too that no longer change."),
         click.option(
-            "--accept-shrink", multiple=True, metavar="KIND", help="Believe that this kind has become that small."
+            "--refresh-analytics", is_flag=True, help="Read analytics again that were read less than a day ago."
         ),
     )
 
 
 def _with_options(command: Callable[..., Any], *options: Callable[..., Any]) -> Callable[..., Any]:
-    return reduce(lambda made, option: option(made), options, command)
+    """A command with options, listed in the order given."""
+    return reduce(lambda made, option: option(made), reversed(options), command)
 
 
 VALIDATE_REMOTE = click.option(
@@ -169,7 +170,15 @@ def snapshot(
 
 @click.command()
 @click.argument("words", metavar="[diff A B]", nargs=-1)
-@scope_options
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan, for `apply FILE`.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
+@click.option(
+    "--base",
+    "ref",
+    metavar="REF",
+    help="Lead with what this branch changes since it left REF (a branch, commit).",
+)
 @click.option(
     "--rebase",
     "old",
@@ -177,13 +186,8 @@ def snapshot(
     metavar="PLAN",
     help="Put a saved plan on a new base: say what of it still holds.",
 )
-@click.option(
-    "--base",
-    "ref",
-    metavar="REF",
-    help="Lead with what this branch changes since it left REF (a branch, commit).",
-)
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan, for `apply FILE`.")
+@scope_options
+@click.option("--offline", is_flag=True, help="Use the last snapshot of the state instead of asking PagerDuty.")
 @click.option(
     "--snapshot",
     "file",
@@ -191,11 +195,8 @@ def snapshot(
     metavar="FILE",
     help="Use the snapshot in FILE instead of asking PagerDuty.",
 )
-@click.option("--offline", is_flag=True, help="Use the last snapshot of the state instead of asking PagerDuty.")
 @_fetching_options
 @VALIDATE_REMOTE
-@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.pass_obj
 def plan(
     options: Options,
@@ -262,9 +263,9 @@ def plan_in(made: Plan, form: str, session: Session) -> str:
 @click.argument("plan_file", metavar="[PLAN]", required=False, type=click.Path(path_type=Path, exists=True))
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.option("--prove", is_flag=True, help="Plan again afterwards and fail unless that is empty.")
+@scope_options
 @_fetching_options
 @VALIDATE_REMOTE
-@scope_options
 @click.pass_obj
 def apply(
     options: Options,

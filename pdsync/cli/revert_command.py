@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run")
-@scope_options
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Save the plan, for `apply FILE`.")
-@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 when there are changes.")
+@scope_options
 @click.pass_obj
 def revert(
     options: Options,

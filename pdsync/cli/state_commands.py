@@ -26,7 +26,7 @@ def state() -> None:
     """Look at the state and repair it."""
 
 
-@state.command(name="list")
+@state.command(name="list", short_help="List what is owned.")
 @click.argument("globs", nargs=-1, metavar="[GLOB]...")
 @click.pass_obj
 def list_(options: Options, *, globs: tuple[str, ...]) -> int:
@@ -38,7 +38,7 @@ def list_(options: Options, *, globs: tuple[str, ...]) -> int:
     return 0
 
 
-@state.command()
+@state.command(short_help="Show what is owned in numbers, or one KEY.")
 @click.argument("key", required=False)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
@@ -53,7 +53,7 @@ def show(options: Options, *, key: str | None, form: str) -> int:
     return 0
 
 
-@state.command(name="rm")
+@state.command(name="rm", short_help="Stop owning entities or blueprints.")
 @click.argument("keys", nargs=-1, required=True, metavar="KEY...")
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.pass_obj
@@ -76,7 +76,7 @@ def remove(options: Options, *, keys: tuple[str, ...], auto_approve: bool) -> in
     return 0
 
 
-@state.command()
+@state.command(short_help="Let what was protected be deleted again.")
 @click.argument("globs", nargs=-1, required=True, metavar="GLOB...")
 @click.pass_obj
 def unprotect(options: Options, *, globs: tuple[str, ...]) -> int:
@@ -108,7 +108,7 @@ def unprotect(options: Options, *, globs: tuple[str, ...]) -> int:
     return 0
 
 
-@state.command(name="mv")
+@state.command(name="mv", short_help="Give an owned entity another key.")
 @click.argument("before")
 @click.argument("after")
 @click.pass_obj
@@ -134,7 +134,7 @@ def pull(options: Options) -> int:
     return 0
 
 
-@state.command()
+@state.command(short_help="Replace the ledger by its successor.")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
 @click.option(
     "--allow",
@@ -182,7 +182,7 @@ def check(options: Options) -> int:
     return 0
 
 
-@state.command()
+@state.command(short_help="Move the state from one URL to another.")
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 @click.option("--with-snapshot", is_flag=True, help="Copy the last snapshot as well.")
@@ -224,7 +224,7 @@ def migrate(
     return 0
 
 
-@state.command()
+@state.command(short_help="Use a state again that was moved elsewhere.")
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def reopen(options: Options, *, auto_approve: bool) -> int:
@@ -240,7 +240,7 @@ def reopen(options: Options, *, auto_approve: bool) -> int:
     return 0
 
 
-@state.command()
+@state.command(short_help="Print a new key for PDSYNC_STATE_KEY.")
 def keygen() -> int:
     """Print a new key for PDSYNC_STATE_KEY: keep it where you keep secrets."""
     from pdsync.sealing import new_key
@@ -249,7 +249,7 @@ def keygen() -> int:
     return 0
 
 
-@state.command()
+@state.command(short_help="Encrypt the whole state with the present key.")
 @click.option("--decrypt", is_flag=True, help="Write everything in the clear instead.")
 @click.pass_obj
 def rekey(options: Options, *, decrypt: bool) -> int:
