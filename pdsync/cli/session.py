@@ -259,7 +259,8 @@ class Session:
         """Who runs this, and where: user and host, in a workflow whoever set it off."""
         if self.env.get("GITHUB_ACTIONS") == "true":
             return f"{self.env.get('GITHUB_ACTOR') or 'somebody'}@github"
-        return f"{self.env.get('USER') or self.env.get('USERNAME') or _account()}@{socket.gethostname()}"
+        names = (self.env.get(name) for name in ("USER", "LOGNAME", "USERNAME"))
+        return f"{next(filter(None, names), 'unknown')}@{socket.gethostname()}"
 
     def _pull_link(self) -> str:
         """The pull request that this run is about, if GitHub tells: by its ref, or in the message of the commit."""
@@ -382,16 +383,6 @@ def _signal_main(number: int) -> None:
 def now() -> str:
     """The time, RFC 3339 UTC, in seconds."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _account() -> str:
-    """The user's name as the operating system knows it, for where the environment does not tell."""
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"
 
 
 def new_id() -> str:

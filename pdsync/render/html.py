@@ -20,7 +20,7 @@ from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import value_text, visible
 from pdsync.render.html_page import PAGE, SCRIPT, STYLE
 from pdsync.render.left import held_lines, ignored_lines, unknown_lines
-from pdsync.render.plan_text import RENAME, SYMBOLS, base_text, spoken, withheld_text
+from pdsync.render.plan_text import RENAME, SYMBOLS, base_text, nested_lines, spoken, taken_over, withheld_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ def render_plan_html(plan: Plan, *, title: str) -> str:
     return PAGE.format(
         title=_text(f"{title}: {_counted(plan)}"),
         base=_text(_base(plan)),
-        counts="".join(f"<li><b>{count}</b>{_text(name)}</li>" for name, count in _counts(plan)),
+        counts="".join(f"<li><b>{count:,}</b>{_text(name)}</li>" for name, count in _counts(plan)),
         notes="".join(_notes(plan)),
         # In JSON a `<` may always be written so; then nothing in it can end the element or begin a comment.
         data=msgspec.json.encode(data).decode().replace("<", "\\u003c"),
@@ -79,7 +79,7 @@ def _rows(plan: Plan) -> Iterator[list[object]]:
     yield from ([*_row(change, plan), GONE, _causes(change)] for change in (branch.gone if branch else ()))
 
 
-def _row(change: Change, plan: Plan, more: Iterable[list[str]] = ()) -> list[object]:
+def _row(change: Change, plan: Plan, more: Iterable[list[object]] = ()) -> list[object]:
     name = change.blueprint if change.target == "blueprint" else str(change.key)
     fields = [*(_field(field, plan.commits) for field in change.fields), *more]
     return [
@@ -108,7 +108,8 @@ def _causes(change: Change) -> list[str]:
     return sorted({change.cause, *change.causes, *told, *(["drift"] if any(f.drift for f in change.fields) else [])})
 
 
-def _field(field: FieldChange, commits: Mapping[str, Commit]) -> list[str]:
+def _field(field: FieldChange, commits: Mapping[str, Commit]) -> list[object]:
+    """Path, before, after, causes, place, and, of a value that differs inside, the lines that say where."""
     note = f"  {field.note}" if field.note else ""
     moved = f"{visible(field.moved_from)} => " if field.moved_from else ""
     stays = bool(field.note) and same(field.before, field.after)
@@ -118,10 +119,11 @@ def _field(field: FieldChange, commits: Mapping[str, Commit]) -> list[str]:
         "" if field.after is None or stays else value_text(field.after, LONGEST),
         cause_tag(field).strip("[]"),
         f"{place_of(field, commits)}{visible(note)}".strip(),
+        [] if stays else list(nested_lines(field)),
     ]
 
 
-def _on_the_base(field: FieldChange, commits: Mapping[str, Commit]) -> list[str]:
+def _on_the_base(field: FieldChange, commits: Mapping[str, Commit]) -> list[object]:
     """A field as the base would write it, below those of the plan."""
     path, *rest = _field(field, commits)
     return [f"{path} (on the base)", *rest]
@@ -142,14 +144,24 @@ def _base(plan: Plan) -> str:
 
 def _counted(plan: Plan) -> str:
     count = plan.summary
-    return f"{count.create} to create, {count.update} to update, {count.delete} to delete"
+    return f"{count.create:,} to create, {count.update:,} to update, {count.delete:,} to delete"
 
 
 def _counts(plan: Plan) -> list[tuple[str, int]]:
     always = ("create", "update", "delete")
     counts = [(name, getattr(plan.summary, name)) for name in plan.summary.__dataclass_fields__]
+    counts += [("taken over", taken_over(plan))]
     counts += [("of this branch", len(plan.branch.new) + len(plan.branch.otherwise))] if plan.branch else []
-    return [(name, count) for name, count in counts if count or name in always]
+    return [(_WORDS.get(name, name), count) for name, count in counts if count or name in always]
+
+
+_WORDS = {
+    "withheld": "deletes withheld",
+    "held": "left as they are",
+    "foreign": "not ours",
+    "ignored": "fields ignored",
+}
+"""What counts are called where people read them, if otherwise."""
 
 
 def _notes(plan: Plan) -> Iterator[str]:

@@ -37,17 +37,21 @@ h2 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
 .change > summary::-webkit-details-marker { display: none; }
 .number { color: var(--soft); min-width: 4ch; text-align: right; font-variant-numeric: tabular-nums; }
 .symbol { font: 700 1rem/1 ui-monospace, monospace; width: 1ch; }
-.key { font-family: ui-monospace, monospace; font-size: .85rem; overflow-wrap: anywhere; }
-.title { min-width: 8ch; overflow: hidden; overflow-wrap: anywhere; display: -webkit-box; -webkit-box-orient: vertical;
-  -webkit-line-clamp: 3; }
+.key { font-family: ui-monospace, monospace; font-size: .85rem; overflow-wrap: anywhere; flex: 0 1 auto;
+  min-width: min(24ch, 45%); }
+.title { flex: 1 1 0; min-width: 8ch; overflow: hidden; overflow-wrap: anywhere; display: -webkit-box;
+  -webkit-box-orient: vertical; -webkit-line-clamp: 3; }
 [open] > summary .title { display: inline; }
 .why { color: var(--soft); margin-left: auto; max-width: 45%; min-width: 12ch; text-align: right; }
+@media (max-width: 40rem) { .change > summary { flex-wrap: wrap; }
+  .why { flex-basis: 100%; max-width: none; text-align: left; } }
 .create { color: var(--create); } .update, .release { color: var(--update); } .delete { color: var(--delete); }
 .adopt, .forget, .rename { color: var(--quiet); }
 table { border-collapse: collapse; width: 100%; margin: .25rem 0 1rem; font-size: .85rem; }
 td, th { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-top: 1px solid var(--line); }
 td { font-family: ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap; max-width: 26rem; }
 td.place { color: var(--soft); }
+td.inside span { display: block; } .added { color: var(--create); } .gone { color: var(--delete); }
 .more { margin: 1rem 0 3rem; font: inherit; color: var(--accent); background: none; border: 1px solid var(--line);
   border-radius: 6px; padding: .4rem .8rem; cursor: pointer; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
@@ -102,13 +106,24 @@ const row = (change) => {
   details.addEventListener("toggle", () => details.childElementCount > 1 || details.append(table(change)));
   return details;
 };
+const MARKS = { "+": "added", "-": "gone" };
+const difference = (lines) => {
+  const cell = make("td", undefined, "inside");
+  cell.colSpan = 2;
+  cell.append(...lines.map((text) => make("span", text, MARKS[text[0]])));
+  return cell;
+};
 const table = (change) => {
   const whole = make("table"), head = make("tr");
   for (const name of ["field", "before", "after", "cause", "where"]) head.append(make("th", name));
   whole.append(head);
   for (const field of change[FIELDS]) {
     const line = make("tr");
-    field.forEach((text, index) => line.append(make("td", text, index > 2 ? "place" : "")));
+    const [path, before, after, cause, place, inside] = field;
+    line.append(make("td", path));
+    if (inside.length) line.append(difference(inside));
+    else line.append(make("td", before), make("td", after));
+    line.append(make("td", cause, "place"), make("td", place, "place"));
     whole.append(line);
   }
   return whole;

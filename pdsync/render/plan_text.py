@@ -429,15 +429,19 @@ def _fields(fields: Sequence[FieldChange], commits: Mapping[str, Commit], paint:
 
 
 def _nested(field: FieldChange, paint: Paint) -> Iterator[str]:
+    """`nested_lines` in colours."""
+    for line in nested_lines(field):
+        yield paint(_LINE_COLORS[line[:1]], line) if line[:1] in _LINE_COLORS else line
+
+
+def nested_lines(field: FieldChange) -> Iterator[str]:
     """Where inside the value the difference is; nothing when the whole value is the difference."""
     lines = changed_lines(field.before, field.after)
-    for line in lines[:MOST_LINES]:
-        yield paint(_LINE_COLORS[line[:1]], line_text(line)) if line[:1] in _LINE_COLORS else line_text(line)
+    yield from map(line_text, lines[:MOST_LINES])
     yield from more_lines(lines)
     if not lines:
         for place in places_in(field):
-            told = f"{place_sign(place)} {inner_text(place)}" if place_sign(place) else inner_text(place)
-            yield paint(_LINE_COLORS[told[:1]], told) if place_sign(place) else told
+            yield f"{place_sign(place)} {inner_text(place)}" if place_sign(place) else inner_text(place)
 
 
 _LINE_COLORS = {"-": "red", "+": "green", "@": "dim"}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 
+from pdsync.model import Held
 from pdsync.plan.branch import base_fields, parts
 from pdsync.render.html import digest, render_plan_html
 from pdsync.render.html_page import SCRIPT, STYLE
+from pdsync.render.plan_text import render_plan
 from tests.render.cases import case_files, load, plan_of
 from tests.render.strategies import HOSTILE, hostile_plans
 
@@ -146,3 +149,20 @@ def test_a_part_that_stays_has_no_values() -> None:
     rows = json.loads(page(plan_of(load(_case("blueprint-parts")))).texts["script"][0])["changes"]
     fields = [field for row in rows for field in row[7] if field[0] == "schema.properties.tags"]
     assert [(field[1], field[2], "released" in field[4]) for field in fields] == [("", "", True), ("", "", True)]
+
+
+def test_what_differs_inside_a_value_is_told_as_in_the_text() -> None:
+    """Lines of a text, members of a value: the page has what the text has."""
+    made = plan_of(load(_case("nested-texts")))
+    rows = json.loads(page(made).texts["script"][0])["changes"]
+    told = {field[0]: field[5] for row in rows for field in row[7]}
+    assert told["properties.json"] == ['.region  "us" -> "eu"']
+    text = render_plan(made)
+    assert [line for lines in told.values() for line in lines if f"         {line}\n" not in text] == []
+
+
+def test_many_notes_are_closed() -> None:
+    """What is left as it is does not push the changes out of sight."""
+    held = tuple(Held("service", f"s{n}", f"because of {n}") for n in range(40))
+    seen = page(replace(plan_of(load(_case("held"))), held=held))
+    assert [text for text in seen.texts["h2"] if "(" in text] == ["Left as they are (40)"]
