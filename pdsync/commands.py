@@ -288,10 +288,12 @@ def _moved_entities(plan: Plan, existing: Existing) -> str:
     return f"Port: {len(found)} of {len(plan.changes)} changed since: {', '.join(named)}{more}" if found else ""
 
 
-async def drift(reader: TargetReader, store: StateStore, progress: Progress | None = None) -> tuple[Drift, ...]:
-    """Where Port is no longer as we last wrote it."""
-    ledger = store.load()
-    found = find_drift(ledger, await reader.read(_owned_paths(ledger), progress))
+async def drift(
+    reader: TargetReader, store: StateStore, progress: Progress | None = None, *, catalog: Catalog | None = None
+) -> tuple[Drift, ...]:
+    """Where Port is no longer as we last wrote it, but for what the catalog leaves alone."""
+    ledger, rules = store.load(), catalog.rules if catalog else ()
+    found = find_drift(ledger, await reader.read(_owned_paths(ledger), progress), rules)
     edits = await reader.edits([each.key for each in found if each.target == "entity" and each.fields])
     return tuple(
         replace(each, updated_by=edits[each.key].by, updated_at=edits[each.key].at) if each.key in edits else each

@@ -11,11 +11,12 @@ from pdsync.catalog.rules import found
 from pdsync.model import Lifecycle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pdsync.catalog.mappings import Resource
-    from pdsync.errors import Diagnostic
+    from pdsync.errors import Diagnostic, Origin
     from pdsync.kinds import Window
+    from pdsync.model import Json
 
 FOREVER = "forever"
 
@@ -33,7 +34,8 @@ def make_lifecycle(resource: Resource) -> Lifecycle:
 
 def check_lifecycle(resource: Resource) -> Iterator[Diagnostic]:
     """What the shape does not say: paths that are not mapped, a retention that cannot be kept or changes nothing."""
-    yield from _check_ignored(resource)
+    if find(resource.node, "lifecycle", "ignore_changes") is not None:
+        yield from _check_ignored(resource)
     node = find(resource.node, "lifecycle", "retention")
     if isinstance(node, Scalar) and isinstance(node.value, str):
         place = resource.document.value((*resource.path, "lifecycle", "retention"))
@@ -45,16 +47,68 @@ def check_lifecycle(resource: Resource) -> Iterator[Diagnostic]:
 
 
 def _check_ignored(resource: Resource) -> Iterator[Diagnostic]:
+    from pdsync.leftalone import list_in
+
     paths = [part.role for part in resource.fields()]
+    for place, text in _ignored(resource):
+        if any(fnmatchcase(path, text) for path in paths) or _properties_at(text, resource):
+            continue
+        whole = next((path for path in paths if text.startswith((f"{path}.", f"{path}["))), "")
+        if whole.startswith("properties.") and (of := list_in(text)):
+            yield found("PD174", place, f'"{text}" leads into a list', _WHOLE.format(of))
+            continue
+        meant = whole or next((path for path in paths if path.rpartition(".")[2] == text), "")
+        hint = f'write "{meant}"' if meant else "name a path that is mapped here, such as title or properties.url"
+        yield found("PD172", place, f'nothing is mapped to "{text}"', hint)
+
+
+def check_places(resource: Resource, properties: Mapping[str, Mapping[str, Json]]) -> Iterator[Diagnostic]:
+    """Places inside values that are to be left alone, against what a blueprint says of its properties."""
+    for place, text in _ignored(resource):
+        known = [name for name in _properties_at(text, resource) if name in properties]
+        problems = [_unreachable(name, properties[name], text) for name in known]
+        if problems and all(problems) and (first := problems[0]):
+            yield found(first[0], place, *first[1:])
+
+
+_WHOLE = "a list is left alone as a whole: {}"
+
+
+def _ignored(resource: Resource) -> Iterator[tuple[Origin, str]]:
+    """Each path in `ignore_changes`, with where it stands."""
     for index, item in enumerate(_texts(find(resource.node, "lifecycle", "ignore_changes"))):
-        if not any(fnmatchcase(path, item.value) for path in paths):
-            place = resource.document.value((*resource.path, "lifecycle", "ignore_changes", index))
-            meant = next((path for path in paths if path.rpartition(".")[2] == item.value), "")
-            whole = next((path for path in paths if item.value.startswith(f"{path}.")), "")
-            hint = "name a path that is mapped here, such as title or properties.url"
-            if meant or whole:
-                hint = f'write "{meant or whole}"' + (": a value is left alone as a whole" if whole else "")
-            yield found("PD172", place, f'nothing is mapped to "{item.value}"', hint)
+        yield resource.document.value((*resource.path, "lifecycle", "ignore_changes", index)), item.value
+
+
+def _properties_at(text: str, resource: Resource) -> list[str]:
+    """The mapped properties inside which a path names a place."""
+    from pdsync.leftalone import place_of
+
+    place = place_of(text)
+    mapped = [part.role for part in resource.fields() if part.role.startswith("properties.")]
+    return [path.partition(".")[2] for path in mapped if place is not None and fnmatchcase(path, place.head)]
+
+
+def _unreachable(name: str, definition: Mapping[str, Json], text: str) -> tuple[str, str, str] | None:
+    """Why there is no such place in a property, as code, detail and hint; None where there may be."""
+    from pdsync.leftalone import place_of
+
+    place = place_of(text)
+    at, here = f"properties.{name}", definition
+    for key in place.keys if place else ():
+        kind = here.get("type", "object")
+        if kind == "array":
+            return "PD174", f'"{text}" leads into a list: {at} is one', _WHOLE.format(at)
+        if kind not in ("object", "string"):
+            return "PD172", f'"{text}" leads nowhere: {at} is a {kind}', f'write "{at}"'
+        known = here.get("properties") or {}
+        fitting = [each for each in known if key.fullmatch(each)]
+        if not fitting and here.get("additionalProperties") is False and not here.get("patternProperties"):
+            return "PD172", f'"{text}" leads nowhere: {at} takes {", ".join(known) or "nothing"}', ""
+        if len(fitting) != 1 or not isinstance(known[fitting[0]], dict):
+            return None
+        at, here = f"{at}.{fitting[0]}", known[fitting[0]]
+    return None
 
 
 def _check_retention(resource: Resource, node: Scalar) -> Iterator[Diagnostic]:

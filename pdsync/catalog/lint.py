@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pdsync.catalog.identifiers import entity_problem
 from pdsync.catalog.jqcheck import compile_errors
 from pdsync.catalog.jqtext import CLOSED, closed_names, constant, enrichments_read, fields_read, shape, tokens
-from pdsync.catalog.lifecycle import check_lifecycle
+from pdsync.catalog.lifecycle import check_lifecycle, check_places
 from pdsync.catalog.mappings import Search, Slot
 from pdsync.catalog.nodes import plain
 from pdsync.catalog.rules import found
@@ -216,6 +216,7 @@ def check_target(resource: Resource, drafts: Drafts, asked: Collection[str] = ()
     else:
         for part in resource.fields():
             yield from _check_field(part, drafts[name])
+        yield from (("", problem) for problem in check_places(resource, drafts[name].properties))
 
 
 def _check_field(part: Slot | Search, draft: Draft) -> Iterator[tuple[str, Diagnostic]]:

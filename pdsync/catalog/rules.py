@@ -115,6 +115,7 @@ _TABLE = (
         "retention without the age of a record",
         "A record that is not listed any more tells its age by what was mapped from it.",
     ),
+    Rule("PD174", _E, "members of a list left alone", "They have no names: which is which changes with every edit."),
 )
 
 RULES: Mapping[str, Rule] = MappingProxyType({rule.code: rule for rule in _TABLE})

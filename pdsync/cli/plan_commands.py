@@ -406,7 +406,7 @@ def drift(options: Options, *, detailed_exitcode: bool, form: str) -> int:
 
     async def work() -> tuple[Drift, ...]:
         async with session.reader() as reader:
-            return await commands.drift(reader, session.store, session.progress)
+            return await commands.drift(reader, session.store, session.progress, catalog=session.catalog)
 
     found = session.run(work())
     click.echo(render_drift(found, form, color=session.color), nl=False)

@@ -99,7 +99,7 @@ def _planned(schema: BlueprintPlan, facts: Facts, base: PlanBase, scope: Scope) 
     changes = with_seen(changes, before.existing)
     withheld = (*removals.withheld, *staying)
     foreign = facts.existing.entities.keys() - desired.keys() - facts.ledger.entities.keys()
-    ignored = decisions.ownership.ignored()
+    ignored = decisions.left_alone.ignored()
     return Plan(
         base=replace(base, scope=scope.told),
         changes=changes,
@@ -118,7 +118,13 @@ def _planned(schema: BlueprintPlan, facts: Facts, base: PlanBase, scope: Scope) 
         # What a limited plan leaves out still waits for its new expression.
         expressions=facts.ledger.expressions if scope.limited else facts.expressions,
         fingerprint=fingerprint(changes),
-        diagnostics=(*_known_before(facts), *dangling, *checked.diagnostics, *idle_options(facts, scope)),
+        diagnostics=(
+            *_known_before(facts),
+            *dangling,
+            *decisions.not_left_alone(),
+            *checked.diagnostics,
+            *idle_options(facts, scope),
+        ),
         ignored=ignored,
         blast=blast_radius(changes, withheld, facts, blueprints),
         unavailable=facts.lacking,

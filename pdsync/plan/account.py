@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from pdsync.diff import Place, inside
 from pdsync.model import Cause, EntityKey, EntityOrigin, FieldChange, Fields, Json, Removal, makers
 from pdsync.normal import desired_normaliser, same
+from pdsync.plan.alone import LeftAlone
 from pdsync.plan.blueprints import blueprints_after
 from pdsync.plan.guards import GUARD_OF, protected
 from pdsync.plan.order import relation_targets
@@ -81,11 +83,20 @@ class NextChange:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftInside:
+    """A place inside a value that is left alone: what is desired there, and what Port has; null for nothing."""
+
+    path: str
+    desired: Json
+    live: Json
+
+
+@dataclass(frozen=True, slots=True)
 class FieldAccount:
     """One field: what the mapping says, what we last wrote, what Port holds; null stands for absent, too.
 
     `unknown` is why it cannot be found out what it should be, empty when it can; `left_alone` says that Port's value
-    is another one and stays, because `ignore_changes` covers it.
+    is another one and stays, because `ignore_changes` covers it; of `left_inside` that is true inside the value.
     """
 
     path: str
@@ -94,6 +105,7 @@ class FieldAccount:
     live: Json
     unknown: str = ""
     left_alone: bool = False
+    left_inside: tuple[LeftInside, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,12 +301,15 @@ def _fields(key: EntityKey, facts: Facts, live: Live | None) -> dict[str, FieldA
     applied = entry.fields if entry else {}
     held = (live.fields or {}) if live else {}
     paths = sorted({*desired, *unknown, *applied} or {path for path, value in held.items() if value is not None})
-    leaves_alone = Ownership(facts).leaves_alone
+    left_alone, rules = LeftAlone(facts.catalog.rules), want.rules if want else ()
 
     def account(path: str) -> FieldAccount:
         wanted, there = desired.get(path), held.get(path)
         differs = want is not None and path in held and not same(wanted, there)
-        left = differs and leaves_alone(want.rules if want else (), path)
-        return FieldAccount(path, wanted, applied.get(path), there, unknown.get(path, ""), left)
+        left = differs and left_alone.covers(rules, path)
+        kept = left_alone.inside(rules, path, wanted, there) if differs else None
+        places = inside(wanted, kept.value) or [Place("", wanted, kept.value)] if kept and kept.differing else ()
+        told = tuple(LeftInside(place.path, place.before, place.after) for place in places)
+        return FieldAccount(path, wanted, applied.get(path), there, unknown.get(path, ""), left, told)
 
     return {path: account(path) for path in paths}

@@ -28,6 +28,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pdsync.leftalone import place_of
 from pdsync.model import (
     Catalog,
     DesiredEntities,
@@ -39,6 +40,7 @@ from pdsync.model import (
     sources_of,
 )
 from pdsync.normal import same
+from pdsync.plan.alone import LeftAlone
 from pdsync.plan.blueprints import blueprints_after, plan_blueprints
 from pdsync.plan.decide import CAUSES, Scope, all_causes, main_cause
 from pdsync.plan.entities import EntityDecisions, with_stubs
@@ -48,7 +50,7 @@ from pdsync.plan.portions import GIVEN_NO_MORE, failed_of, with_missing
 from pdsync.plan.saved import names_before
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from pdsync.model import Blueprint, Cause, Change, FieldChange, Json, LedgerEntry, MappingRule, Plan
@@ -161,6 +163,7 @@ class _Corner:
         """What a field is to be, None when there is no such entity; of one that is `new`, what it begins with."""
         last, want = self._facts.ledger.entities.get(key), self._desired.get(key)
         path = self._names.get((key.blueprint, path), path)
+        last = last and self._decisions.left_alone.as_left(last, self._facts.existing.entities.get(key))
         applied = last.fields.get(path) if last else None
         if want is None:
             return applied if self._left(key) else None
@@ -189,9 +192,11 @@ class _Attribution:
         self._old_rules = {rule.id: rule for rule in past.catalog.rules}
         self._tool = facts.ledger.tool != facts.tool
         self.guessed: set[EntityKey] = set()
-        self._applied = after.ledger.entities
+        self._left_alone = LeftAlone(_leaving_alone(facts.catalog.rules, past.catalog.rules))
+        self._applied, self._there = after.ledger.entities, after.existing.entities
         self._anew = {name: each.dropped for name, each in schema.migrations.items()}
-        old = replace(facts, catalog=past.catalog, expressions=past.expressions)
+        then_alone = replace(past.catalog, rules=_leaving_alone(past.catalog.rules, facts.catalog.rules))
+        old = replace(facts, catalog=then_alone, expressions=past.expressions)
         before, names = blueprints_after(old), names_before(plan.changes)
 
         def then(desired: DesiredEntities) -> _Corner:
@@ -207,7 +212,7 @@ class _Attribution:
         """The change with its causes; one of a blueprint knows them already."""
         if change.target == "blueprint" or change.reason == "carried":
             return change
-        last = self._applied.get(change.key)
+        last = self._last(change)
         moves = (change.action in REMOVALS) is (last is not None)
         being = self._being(change) if moves else ()
         fields = tuple(self._field(change, field, being) for field in change.fields)
@@ -268,8 +273,10 @@ class _Attribution:
             return field  # what a blueprint's change asks for
         if change.action in REMOVALS:
             return replace(field, cause=being[0], causes=being) if being else field
-        last = self._applied.get(change.key)
+        last = self._last(change)
+        rules = (*(change.ledger.rules if change.ledger else ()), *(last.rules if last else ()))
         applied = last.fields.get(field.path) if last else None
+        applied = self._left_alone.inside(rules, field.path, applied, field.before).value if last else None
         found: tuple[Cause, ...] = ()
         if not same(applied, field.after):
             found = self._value(change.key, field.path, applied, field.after, new=change.action == "create")
@@ -279,6 +286,11 @@ class _Attribution:
         found = (*found, *(("drift",) if field.drift else ())) or field.causes
         origin = field.origin or (self._gone_from(last, field.path) if "catalog" in found else "")
         return replace(field, cause=found[0], causes=found, origin=origin)
+
+    def _last(self, change: Change) -> LedgerEntry | None:
+        """What was applied; what is left alone inside a value was never ours, and counts as Port has it."""
+        last, rules = self._applied.get(change.key), change.ledger.rules if change.ledger else ()
+        return last and self._left_alone.as_left(last, self._there.get(change.key), rules)
 
     def _value(
         self, key: EntityKey, path: str, applied: Json, planned: Json, *, new: bool = False
@@ -327,6 +339,16 @@ class _Attribution:
     def _then_at(self, place: str) -> str:
         commit = self._facts.ledger.commit
         return f"{place}@{commit[:10]}" if commit else place
+
+
+def _leaving_alone(rules: Sequence[MappingRule], others: Iterable[MappingRule]) -> tuple[MappingRule, ...]:
+    """The rules, with the places inside values that their namesakes among others leave alone left alone as well."""
+    also = {rule.id: tuple(filter(place_of, rule.lifecycle.ignore_changes)) for rule in others}
+    left = [(*rule.lifecycle.ignore_changes, *also.get(rule.id, ())) for rule in rules]
+    return tuple(
+        replace(rule, lifecycle=replace(rule.lifecycle, ignore_changes=tuple(dict.fromkeys(paths))))
+        for rule, paths in zip(rules, left, strict=True)
+    )
 
 
 def _first_other(now: MappingRule, then: MappingRule) -> str:

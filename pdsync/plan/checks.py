@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pdsync.errors import Diagnostic, Origin, error, warning
 from pdsync.model import Change, Expression, FieldChanges, Held, Json
+from pdsync.plan.alone import LeftAlone
 from pdsync.plan.circles import required_circles
 from pdsync.plan.decide import is_system
 from pdsync.plan.order import Pointers
@@ -250,6 +251,7 @@ class _Problems:
     def __init__(self, facts: Facts, blueprints: Mapping[str, Blueprint]) -> None:
         self._rules = {rule.id: rule for rule in facts.catalog.rules}
         self._blueprints = blueprints
+        self._left_alone = LeftAlone(facts.catalog.rules)
         self._found: defaultdict[tuple[str, str, bool, str], list[tuple[Change, Refusal]]] = defaultdict(list)
         self._circles: defaultdict[tuple[tuple[str, str], ...], list[list[tuple[Change, str]]]] = defaultdict(list)
 
@@ -336,7 +338,10 @@ class _Problems:
             return f'give it a value where the record has none: {expression.text} // "..."'
         definition = _definition(self._blueprints[change.blueprint], refusal.path)
         meant = correction(definition, refusal.value, expression.text)
-        return f"try: {meant}" if meant else "change the expression, or the blueprint if the value is right"
+        hint = f"try: {meant}" if meant else "change the expression, or the blueprint if the value is right"
+        left = self._left_alone.names(change.ledger.rules, refusal.path) if change.ledger else ()
+        kept = f"; {', '.join(left)} is left alone (ignore_changes), and so is as Port has it" if left else ""
+        return hint + (kept if change.action == "update" else "")
 
 
 def _records(change: Change, refusal: Refusal) -> tuple[str, ...]:

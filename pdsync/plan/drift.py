@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pdsync.diff import Difference, diff_fields
 from pdsync.model import EntityKey, Existing, Ledger
 from pdsync.normal import blueprint_fields
+from pdsync.plan.alone import LeftAlone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pdsync.model import MappingRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +31,12 @@ class Drift:
     updated_at: str = ""
 
 
-def find_drift(ledger: Ledger, existing: Existing) -> tuple[Drift, ...]:
-    """Everything owned that is gone from Port or differs from what we last wrote, sorted."""
+def find_drift(ledger: Ledger, existing: Existing, rules: Iterable[MappingRule] = ()) -> tuple[Drift, ...]:
+    """Everything owned that is gone from Port or differs from what we last wrote, sorted.
+
+    What these rules leave alone inside a value is nobody's drift.
+    """
+    left = LeftAlone(rules)
     found = []
     for name, entry in sorted(ledger.blueprints.items()):
         have = existing.blueprints.get(name)
@@ -35,7 +45,7 @@ def find_drift(ledger: Ledger, existing: Existing) -> tuple[Drift, ...]:
             found.append(Drift("blueprint", EntityKey(name, name), str(entry.fields.get("title") or name), fields))
     for key, entry in sorted(ledger.entities.items()):
         entity = existing.entities.get(key)
-        fields = _moved(entity.fields, entry.fields) if entity else ()
+        fields = _moved(entity.fields, left.as_left(entry, entity).fields) if entity else ()
         title = str(entry.fields.get("title") or key.identifier)
         if entity is None:
             found.append(Drift("entity", key, title, ()))

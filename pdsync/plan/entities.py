@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pdsync.diff import Difference, diff_fields
-from pdsync.errors import error
+from pdsync.errors import error, warning
 from pdsync.model import (
     Change,
     DesiredEntity,
@@ -22,6 +22,7 @@ from pdsync.model import (
     sources_of,
 )
 from pdsync.normal import defaults_of, desired_normaliser, same
+from pdsync.plan.alone import LeftAlone
 from pdsync.plan.decide import CAUSES, all_causes, decide, main_cause, wanted_reason, writers
 from pdsync.plan.guards import protected
 from pdsync.plan.order import relation_targets, targeting
@@ -182,9 +183,11 @@ class EntityDecisions:
         self._plain: dict[tuple[tuple[str, ...], str, tuple[str, ...], Removal | None], bool] = {}
         self.writers = writers(facts.catalog.rules)
         self.ownership = Ownership(facts)
+        self.left_alone = LeftAlone(facts.catalog.rules)
         self.retention = Retention(facts.catalog.rules, facts.taken_at)
         self.retained = 0
         self.successors = successors(facts)
+        self._in_the_way: dict[tuple[str, str, str], list[DesiredEntity]] = {}
         self.managed_paths = {
             name: frozenset(
                 [f"properties.{p}" for p in blueprint.properties]
@@ -207,6 +210,7 @@ class EntityDecisions:
             if key.blueprint not in self.blueprints:
                 held.append(Held(*key, f"there is no blueprint {key.blueprint}, neither in the catalog nor in Port"))
                 continue
+            self._note_in_the_way(want)
             have, last = self.facts.existing.entities.get(key), self.facts.ledger.entities.get(key)
             settled = have is not None and last is not None and self._is_settled(want, have, last)
             if settled and note:
@@ -222,6 +226,28 @@ class EntityDecisions:
         colliding = self.facts.desired.held.items()
         held += [Held(*key, reason) for key, reason in colliding if self.scope.covers_key(key)]
         return changes, held, unchanged
+
+    def _note_in_the_way(self, want: DesiredEntity) -> None:
+        if self.left_alone.looks_inside:
+            for path, name, stands in self.left_alone.in_the_way(want.rules, want.fields):
+                self._in_the_way.setdefault((path, name, stands), []).append(want)
+
+    def not_left_alone(self) -> list[Diagnostic]:
+        """Places inside values that are to be left alone, and that cannot be, once for all entities."""
+        return [self._not_left_alone(*where, wants) for where, wants in sorted(self._in_the_way.items())]
+
+    def _not_left_alone(self, path: str, name: str, stands: str, wants: Sequence[DesiredEntity]) -> Diagnostic:
+        first = wants[0]
+        written = (self.rules[rule].fields.get(path) for rule in first.rules if rule in self.rules)
+        more = f" (first of {len(wants):,})" if len(wants) > 1 else ""
+        return warning(
+            "PD618",
+            "`ignore_changes` leads where no object is",
+            detail=f"{name} of {first.key}: a {stands} stands in the way{more}, and is written as mapped",
+            origin=next((expression.origin for expression in written if expression is not None), None),
+            hint=f"leave {path} alone as a whole, or map an object to it",
+            records=tuple(dict.fromkeys(n for want in wants for n in givers(want, path)))[:5],
+        )
 
     def removals(self) -> tuple[list[Change], list[Held]]:
         """Deletes, releases and forgets, before any guard; what is held because its record could not be mapped."""
@@ -319,14 +345,15 @@ class EntityDecisions:
             managed = self.managed_paths.get(want.key.blueprint, frozenset())
             whole = set() if self._merges(want.rules) else defaults_of(self.blueprints[want.key.blueprint]).keys()
             paths = tuple(sorted(managed.intersection(want.fields) | (whole - want.unknown.keys())))
-            left_alone = frozenset(path for path in paths if self.ownership.leaves_alone(want.rules, path))
+            left_alone = frozenset(path for path in paths if self.left_alone.covers(want.rules, path))
             shape = self._shapes[key] = _Shape(paths, left_alone, self.ownership.on_remove(want.rules))
         return shape
 
     def wanted(self, want: DesiredEntity, have: ExistingEntity | None, last: LedgerEntry | None) -> Change | None:
         """The change that a desired entity needs; None where nothing is to be done."""
+        last = last and self.left_alone.as_left(last, have, want.rules)
         target, kept = self._target(want, last)
-        target, ours = self.ownership.without_ignored(want.key, want.rules, target, have)
+        target, ours = self.left_alone.without_ignored(want.key, want.rules, target, have)
         differences = diff_fields(have.fields if have else {}, target)
         written = {path: value for path, value in ours.items() if value is not None}
         entry = self._entry(want, have, last, kept, written)
@@ -354,9 +381,10 @@ class EntityDecisions:
 
     def would_be(self, want: DesiredEntity, last: LedgerEntry | None, *, new: bool) -> Fields:
         """What an entity would be, as the ledger tells it; one that is `new` with what is left alone later."""
+        have = None if new else self.facts.existing.entities.get(want.key)
+        last = last and self.left_alone.as_left(last, have, want.rules)
         target, kept = self._target(want, last)
-        ours = target if new else self.ownership.without_ignored(want.key, want.rules, target, None)[1]
-        return kept | ours
+        return kept | (target if new else self.left_alone.without_ignored(want.key, want.rules, target, have)[1])
 
     def _entry(
         self, want: DesiredEntity, have: ExistingEntity | None, last: LedgerEntry | None, kept: Fields, written: Fields
@@ -397,13 +425,17 @@ class EntityDecisions:
         mapping goes; what nobody maps stays, unless a mapping replaces whole entities.
         """
         want, last = self.desired[new], self.facts.ledger.entities[old]
-        if path in want.unknown or self.ownership.leaves_alone(want.rules, path):
+        if path in want.unknown or self.left_alone.covers(want.rules, path):
             return True
         if path in want.fields:
             return False
         if "." in path and not self._merges(want.rules):
             return False
         return path not in last.fields or was_there(last, path) or not self._leaves(path, want, last)
+
+    def inside(self, new: EntityKey, path: str, value: Json, held: Json) -> Json:
+        """A value of the new one, with what the old one holds at places inside it that are left alone."""
+        return self.left_alone.inside(self.desired[new].rules, path, value, held).value
 
     def remembers(self, new: EntityKey, old: EntityKey) -> Collection[str]:
         """The paths that nothing maps at the moment, and that are ours all the same, as if it kept its identifier."""
@@ -461,7 +493,7 @@ class EntityDecisions:
 
     def _field(self, difference: Difference, want: DesiredEntity, last: LedgerEntry | None) -> FieldChange:
         path, before, after = difference
-        applied = last.fields.get(path) if last else None
+        applied = self.left_alone.inside(want.rules, path, last.fields.get(path), before).value if last else None
         drift = last is not None and not same(before, applied)
         replacing = None if path in want.fields else self._replacing(want.rules)
         if replacing is not None and applied is None and after is None:
@@ -564,10 +596,15 @@ class EntityDecisions:
         # Without a title nobody would know what is left.
         ours = {p for p in last.fields if p != "title" and not was_there(last, p)} if action == "release" else set()
         going = {"release": ours - needed, "delete": held.keys()}.get(action, set())
-        cleared = sorted(path for path in going if held.get(path) is not None)
-        fields = tuple(FieldChange(path, held[path], None, absence, causes=causes) for path in cleared)
+        kept: Fields = self._left_inside(last, held) if action == "release" else {}
+        cleared = sorted(path for path in going if held.get(path) is not None and not same(held[path], kept.get(path)))
+        fields = tuple(FieldChange(path, held[path], kept.get(path), absence, causes=causes) for path in cleared)
         title = str(held.get("title") or last.fields.get("title") or key.identifier)
         return Change(0, "entity", action, *key, title, fields, reason, causes[0], source=last.source, causes=causes)
+
+    def _left_inside(self, last: LedgerEntry, held: Fields) -> Fields:
+        """What stays of values that are cleared, because it is left alone."""
+        return {path: self.left_alone.inside(last.rules, path, None, held.get(path)).value for path in last.fields}
 
 
 def _given_no_more(path: str, want: DesiredEntity, last: LedgerEntry | None) -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pdsync.model import EntityKey
 from pdsync.normal import defaults_of, desired_normaliser, same
-from pdsync.plan.ownership import Ownership
+from pdsync.plan.alone import LeftAlone
 from pdsync.plan.parts import was_there
 from pdsync.plan.rename import successors
 from pdsync.searching import MOST, UNTOLD, Answer, holds, names_in, refusal, single
@@ -66,7 +66,7 @@ class Findings:
     def __init__(self, facts: Facts, blueprints: Mapping[str, Blueprint]) -> None:
         self._facts = facts
         self._blueprints = blueprints
-        self._leaves_alone = Ownership(facts).leaves_alone
+        self._left_alone = LeftAlone(facts.catalog.rules)
         self._normalisers = {name: desired_normaliser(blueprint) for name, blueprint in blueprints.items()}
         self._defaults = {name: defaults_of(blueprint) for name, blueprint in blueprints.items()}
         self._superseded = successors(facts).keys()
@@ -191,7 +191,8 @@ class Findings:
         paths = {
             path
             for path, value in normalise(want.fields).items()
-            if not same(have.fields.get(path), value) and not self._leaves_alone(want.rules, path)
+            if not self._left_alone.covers(want.rules, path)
+            and not same(held := have.fields.get(path), self._left_alone.inside(want.rules, path, value, held).value)
         }
         return _Moving(want, have, paths) if paths else None
 

@@ -1,4 +1,4 @@
-"""Whose an entity is, what becomes of it once nothing makes it, and what of it is left alone.
+"""Whose an entity is, and what becomes of it once nothing makes it.
 
 What exists and is desired is adopted; nothing is written for that.  What Port's own PagerDuty integration had made from
 the same records is ours to delete once its record is gone, as if we had made it; anything else that was there before us
@@ -9,18 +9,14 @@ What a lifecycle says of the end of an entity is kept in the ledger: it holds on
 
 from __future__ import annotations
 
-from collections import Counter
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from pdsync.model import Ignored
-from pdsync.normal import same
 from pdsync.plan.decide import is_system
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from pdsync.model import EntityKey, EntityOrigin, ExistingEntity, Fields, LedgerEntry, Removal
+    from pdsync.model import EntityKey, EntityOrigin, ExistingEntity, LedgerEntry, Removal
     from pdsync.plan.decide import Facts
 
 _MILDEST: tuple[Removal, ...] = ("forget", "release", "delete")
@@ -33,14 +29,12 @@ def to_adopt(facts: Facts) -> list[EntityKey]:
 
 
 class Ownership:
-    """What a plan's facts say about whose entities are; counts the differences that are left alone."""
+    """What a plan's facts say about whose entities are."""
 
     def __init__(self, facts: Facts) -> None:
         self._by_integration = facts.around.by_integration
         self._adopted: Removal = facts.catalog.project.policy.on_remove
         self._lifecycles = {rule.id: rule.lifecycle for rule in facts.catalog.rules}
-        self._globs: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self._left_alone: Counter[tuple[str, str]] = Counter()
 
     def origin(self, key: EntityKey, have: ExistingEntity | None, last: LedgerEntry | None) -> EntityOrigin:
         """What the ledger says of where an entity comes from, once it is written or adopted."""
@@ -63,42 +57,3 @@ class Ownership:
         said = self.on_remove(last.rules) if still else last.on_remove
         removal = said or (self._adopted if last.origin == "adopted" else "delete")
         return "release" if removal == "delete" and is_system(key.blueprint) else removal
-
-    # --- what is left alone
-
-    def without_ignored(
-        self, key: EntityKey, rules: tuple[str, ...], target: Fields, have: ExistingEntity | None
-    ) -> tuple[Fields, Fields]:
-        """The fields to write and those to remember as ours, of what is to be; both without what is left alone.
-
-        A new entity gets every field once.
-        """
-        globs = self._globs_of(rules)
-        if not globs:
-            return target, target
-        ours = {path: value for path, value in target.items() if not _covered(path, globs)}
-        if have is None:
-            return target, ours
-        for path in target.keys() - ours.keys():
-            if not same(have.fields.get(path), target[path]):
-                self._left_alone[key.blueprint, path] += 1
-        return ours, ours
-
-    def leaves_alone(self, rules: Sequence[str], path: str) -> bool:
-        """Whether the lifecycles of these rules leave a path alone once the entity is there."""
-        return _covered(path, self._globs_of(tuple(rules)))
-
-    def ignored(self) -> tuple[Ignored, ...]:
-        """What was left alone although it differs, counted by blueprint and path."""
-        return tuple(Ignored(*where, count) for where, count in sorted(self._left_alone.items()))
-
-    def _globs_of(self, rules: tuple[str, ...]) -> tuple[str, ...]:
-        globs = self._globs.get(rules)
-        if globs is None:
-            written = (self._lifecycles[rule].ignore_changes for rule in rules if rule in self._lifecycles)
-            globs = self._globs[rules] = tuple(dict.fromkeys(glob for some in written for glob in some))
-        return globs
-
-
-def _covered(path: str, globs: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(path, glob) for glob in globs)

@@ -27,10 +27,10 @@ from pdsync.plan.decide import main_cause
 from pdsync.plan.order import relation_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
-    from pdsync.model import Blueprint, DesiredEntity, Fields, Json, LedgerEntry
+    from pdsync.model import Blueprint, Cause, DesiredEntity, Fields, Json, LedgerEntry
     from pdsync.plan.decide import Facts
 
     Moves = Mapping[EntityKey, EntityKey]
@@ -46,6 +46,10 @@ class Inheritance(Protocol):
 
     def keeps(self, new: EntityKey, old: EntityKey, path: str) -> bool:
         """Whether what the old one holds under a path stays as it is on the new one."""
+        ...
+
+    def inside(self, new: EntityKey, path: str, value: Json, held: Json) -> Json:
+        """A value of the new one, with what the old one holds at places inside it that are left alone."""
         ...
 
     def remembers(self, new: EntityKey, old: EntityKey) -> Collection[str]:
@@ -203,9 +207,11 @@ class _Renames:
             for path, value in sorted(holds.items())
             if path not in spoken and value is not None and self.inheritance.keeps(new, old, path)
         ]
-        fields += carried
+        fields += [*carried, *self._left_inside(new, holds, spoken | {each.path for each in carried}, going.cause)]
         remembered = self.inheritance.remembers(new, old)
         ours = {each.path: each.after for each in carried if each.path in remembered and each.after is not None}
+        owned = change.ledger.fields if change.ledger else {}
+        ours |= {each.path: each.after for each in fields if each.path in owned and each.path.startswith("properties.")}
         entry = change.ledger and replace(change.ledger, fields=dict(sorted({**change.ledger.fields, **ours}.items())))
         twin = old.identifier if going.action == "delete" else ""
         return replace(change, fields=tuple(fields), reason=RENAMED, cause=going.cause, ledger=entry, twin=twin)
@@ -213,7 +219,16 @@ class _Renames:
     def _after(self, each: FieldChange, before: Json, new: EntityKey, old: EntityKey) -> FieldChange:
         if before is not None and self.inheritance.keeps(new, old, each.path):
             return self._kept(replace(each, before=before, after=before, note="left alone"), new)
-        return replace(each, before=before)
+        return replace(each, before=before, after=self.inheritance.inside(new, each.path, each.after, before))
+
+    def _left_inside(
+        self, new: EntityKey, holds: Fields, spoken: Container[str], cause: Cause
+    ) -> Iterator[FieldChange]:
+        """Of values that are not carried over the places that are left alone."""
+        for path, value in sorted(holds.items()):
+            left = None if path in spoken else self.inheritance.inside(new, path, None, value)
+            if left is not None:
+                yield FieldChange(path, value, left, cause, note="left alone")
 
     def _kept(self, field: FieldChange, key: EntityKey) -> FieldChange:
         """A field that stays as it is, but for a relation to nothing: Port may hold one, and takes none."""

@@ -153,6 +153,9 @@ def _held(field: FieldAccount, *, asked: bool) -> Iterator[str]:
     if field.left_alone:
         yield f"in Port, left alone by `ignore_changes`: {value_text(field.live)}"
         return
+    for place in field.left_inside:
+        where = f"{visible(place.path)} " if place.path else ""
+        yield f"in Port, left alone by `ignore_changes`: {where}{value_text(place.live)}"
     if asked and same(field.applied, field.live):
         yield f"in Port, as we wrote it: {value_text(field.live)}"
         return

@@ -228,6 +228,25 @@ def test_what_is_left_alone_and_what_is_merged(applied: Workspace) -> None:
     assert '      in Port, left alone by `ignore_changes`: "by hand"\n' in out
 
 
+def test_a_place_inside_an_object_that_is_left_alone(applied: Workspace) -> None:
+    """Explained by its path, counted by the plan, kept by the apply, and no drift."""
+    service = services(applied)[0]
+    blueprint = (applied.folder / BLUEPRINTS).read_text("utf-8")
+    applied.write(BLUEPRINTS, blueprint.replace("  properties:\n", "  properties:\n    meta: {type: object}\n", 1))
+    mapped = MAPPING.replace("status: .status", "meta: '{tier: .status, owner: .id}'", 1)
+    mapped = mapped.replace("    port:", "    lifecycle: {ignore_changes: [properties.meta.owner]}\n    port:", 1)
+    applied.write(PLACE, mapped)
+    applied.ok("apply", "--auto-approve")
+    edit = {"identifier": service, "properties": {"meta": {"tier": "gold", "owner": "them"}}}
+    applied.box.store.put_entity("service", edit)
+    out = applied.ok("explain", f"service/{service}").out
+    assert '      in Port, left alone by `ignore_changes`: .owner "them"\n' in out
+    out = applied.ok("apply", "--auto-approve").out
+    assert "service properties.meta.owner: 1 entity differs" in out
+    assert applied.box.store.entities("service")[service]["properties"]["meta"]["owner"] == "them"
+    applied.ok("drift", "--detailed-exitcode", code=0)
+
+
 def test_a_stub_and_what_a_record_that_is_gone_had_made(applied: Workspace) -> None:
     """What no record makes says who needs it; a record that is no longer listed is still known by what is ours."""
     gone, kept = services(applied)[:2]

@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pdsync.commands import expressions
+from pdsync.leftalone import place_of
 from pdsync.model import (
     DesiredEntities,
     DesiredEntity,
@@ -28,6 +29,7 @@ from pdsync.model import (
 )
 from pdsync.normal import same
 from pdsync.plan import Facts
+from pdsync.plan.alone import LeftAlone
 from pdsync.plan.decide import matches
 from pdsync.plan.document import parse_plan, plan_document
 from pdsync.plan.entities import EntityDecisions
@@ -43,14 +45,32 @@ if TYPE_CHECKING:
 
     from pdsync.model import Blueprint, Catalog, Fields, LedgerEntry, OutcomeStatus
 
+
+def with_object(of: Blueprint) -> Blueprint:
+    """The blueprint with a property `meta`, which is an object."""
+    schema = of.definition["schema"]
+    properties = {**schema["properties"], "meta": {"type": "object"}}
+    return replace(of, definition={**of.definition, "schema": {**schema, "properties": properties}})
+
+
 TEAM = blueprint("team")
-SERVICE = blueprint("service", team=relation("team"), next=relation("service"), users=relation("team", many=True))
+SERVICE = with_object(
+    blueprint("service", team=relation("team"), next=relation("service"), users=relation("team", many=True))
+)
 INCIDENT = blueprint("incident", service=relation("service", required=True))
 ALL = (TEAM, SERVICE, INCIDENT)
 BY_NAME = {of.identifier: of for of in ALL}
 PATHS = {
     "team": ("title", "properties.tier"),
-    "service": ("title", "properties.tier", "properties.tags", "relations.team", "relations.next", "relations.users"),
+    "service": (
+        "title",
+        "properties.tier",
+        "properties.tags",
+        "properties.meta",
+        "relations.team",
+        "relations.next",
+        "relations.users",
+    ),
     "incident": ("properties.url", "properties.size", "relations.service"),
 }
 IDS = st.sampled_from("abcde")
@@ -65,6 +85,9 @@ def value_of(path: str) -> st.SearchStrategy[Any]:
         return st.none() | TARGETS
     if path == "properties.size":
         return st.none() | st.integers(0, 3)
+    if path == "properties.meta":
+        owner = st.fixed_dictionaries({}, optional={"name": st.integers(0, 1), "id": st.integers(0, 1)})
+        return st.none() | st.fixed_dictionaries({}, optional={"tier": st.integers(0, 1), "owner": owner})
     if path == "properties.tags":
         return st.none() | st.lists(st.sampled_from("xyz"), max_size=2)
     return st.none() | st.sampled_from(["one", "two", "`three`"])
@@ -93,6 +116,7 @@ def catalogs(draw: st.DrawFn) -> Catalog:
 def lifecycles(name: str) -> st.SearchStrategy[Lifecycle]:
     """Any end, and some paths left alone (never a required relation: without it Port takes no entity)."""
     paths = [path for path in PATHS[name] if name != "incident" or path != "relations.service"]
+    paths += ["properties.meta.owner.name", "properties.meta.owner", "properties.*.*"] if name == "service" else []
     return st.builds(
         Lifecycle,
         st.sampled_from([None, "delete", "release", "forget"]),
@@ -270,6 +294,9 @@ def test_a_rename_loses_nothing(
             # A mapping that replaces whole entities speaks of every property.
             if kept and not path.startswith("relations.") and old.blueprint != "team":
                 assert same(after[new].fields.get(path), value)
+            elif path in wanted.fields and path not in wanted.unknown and path == "properties.meta":
+                now = LeftAlone(of.rules).inside(wanted.rules, path, wanted.fields[path], value).value
+                assert after[new].fields.get(path) == now
     assert all(come in changes[go].after for come, go in made.renames.items())
     # A successor may also be there already, and what was renamed may be kept from going.
     asked = {c.key for c in made.changes if c.target == "entity"} | {w.key for w in made.withheld}
@@ -378,9 +405,18 @@ def test_what_is_left_alone_is_never_written_again(
             # But for relations to what is deleted, which Port empties.
             was, now = (_pointing(ExistingEntity({path: e[key].fields.get(path)}), key, after) for e in (port, after))
             assert was == now
+            if place_of(path):
+                continue
             # A relation to nobody is none.
             shall = wanted.fields.get(path) or (None if path.startswith("relations.") else wanted.fields.get(path))
             differ += path in wanted.fields and not same(port[key].fields.get(path), shall)
+    left, held = LeftAlone(of.rules), {each.key for each in made.held}
+    for key, wanted in world.entities.items():
+        for path, value in wanted.fields.items() if key in port else ():
+            if path == "properties.meta" and not left.covers(wanted.rules, path) and key not in held:
+                kept = left.inside(wanted.rules, path, value, port[key].fields.get(path))
+                assert after[key].fields.get(path) == kept.value
+                differ += len(kept.differing)
     assert made.summary.ignored >= differ
     assert made.summary.ignored == sum(item.count for item in made.ignored)
 
