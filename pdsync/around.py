@@ -21,15 +21,17 @@ if TYPE_CHECKING:
     from pdsync.errors import Diagnostic
     from pdsync.model import Blueprint, Change, FieldChange, Plan
     from pdsync.plan import Facts
-    from pdsync.targets import TargetReader, ValidatingReader
+    from pdsync.targets import Progress, TargetReader, ValidatingReader
 
 
-async def look_around(facts: Facts, reader: TargetReader) -> Facts:
+async def look_around(facts: Facts, reader: TargetReader, progress: Progress | None = None) -> Facts:
     """The facts with what a plan needs to know besides.  Raises `TargetError`."""
     facts = replace(facts, existing=await _with_renamed_whole(facts, reader))
     adopted, going = to_adopt(facts), leaving(facts)
-    by_integration = await reader.by_integration(adopted) if adopted else frozenset()
+    by_integration = await reader.by_integration(adopted, progress) if adopted else frozenset()
     notes = (_not_told(len(adopted)),) if by_integration is None else ()
+    if progress and going:
+        progress("what is around deletes", 0, len(going))
     around = await ask_around(going, blueprint_drafts(facts), facts, reader)
     around = replace(around, by_integration=by_integration or frozenset(), diagnostics=notes)
     return replace(facts, around=around)

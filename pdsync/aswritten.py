@@ -78,7 +78,9 @@ class AsWritten:
         """They are not told."""
         return None
 
-    async def by_integration(self, _keys: Collection[EntityKey]) -> frozenset[EntityKey] | None:
+    async def by_integration(
+        self, _keys: Collection[EntityKey], _progress: Progress | None = None
+    ) -> frozenset[EntityKey] | None:
         """It is not told."""
         return None
 

@@ -368,7 +368,7 @@ async def _facts(
     if (certain := circumstances(facts, edition())) is not None:
         facts = replace(facts, unchanged=Unchanged.recalled(facts, store.load_unchanged(), certain))
     known = await reader.known(_outside_targets(facts))
-    return await look_around(replace(facts, existing=replace(facts.existing, known_targets=known)), reader)
+    return await look_around(replace(facts, existing=replace(facts.existing, known_targets=known)), reader, progress)
 
 
 def _base(sides: Sides, facts: Facts) -> PlanBase:

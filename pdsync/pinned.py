@@ -161,10 +161,12 @@ class PinnedReader:
             self._edits |= {key: found.get(key) for key in fresh}
         return {key: edit for key in keys if (edit := self._edits[key]) is not None}
 
-    async def by_integration(self, keys: Collection[EntityKey]) -> frozenset[EntityKey] | None:
+    async def by_integration(
+        self, keys: Collection[EntityKey], progress: Progress | None = None
+    ) -> frozenset[EntityKey] | None:
         """See `TargetReader`; each entity is asked for once."""
         if fresh := _unknown(keys, self._integration):
-            found = await self._reader.by_integration(fresh)
+            found = await self._reader.by_integration(fresh, progress)
             self._integration |= {key: None if found is None else key in found for key in fresh}
         if any(self._integration[key] is None for key in keys):
             return None

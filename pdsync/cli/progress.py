@@ -73,6 +73,7 @@ class _Lines(_Nothing):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._state: dict[str, tuple[int, int | None, float]] = {}
+        self._moved: set[str] = set()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._talk, daemon=True)
@@ -89,6 +90,7 @@ class _Lines(_Nothing):
         with self._lock:
             _, _, began = self._state.pop(what, (0, None, time.monotonic()))
             self._state[what] = (done, total, began)
+            self._moved.add(what)
 
     def note(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
@@ -96,11 +98,15 @@ class _Lines(_Nothing):
     def _talk(self) -> None:
         while not self._ended.wait(SILENCE):
             with self._lock:
-                open_work = [(w, *s) for w, s in reversed(self._state.items()) if s[1] is None or s[0] < s[1]]
-            text = ", ".join(_words(*each) for each in open_work[:NAMED]) or "working"
-            text += f", and {len(open_work) - NAMED} more" if len(open_work) > NAMED else ""
-            self.note(f"still at it: {text}" if text == self._said else text)
-            self._said = text
+                moved, self._moved = self._moved, set()
+                work = [(w, *s) for w, s in reversed(self._state.items()) if w in moved]
+            work = [each for each in work if each[2] is None or each[1] < each[2]]
+            if work or not self._said:
+                self._said = ", ".join(_words(*each) for each in work[:NAMED]) or "working"
+                self._said += f", and {len(work) - NAMED} more" if len(work) > NAMED else ""
+                self.note(self._said)
+            else:
+                self.note(f"still at it: {self._said}")
 
 
 def _words(what: str, done: int, total: int | None, began: float) -> str:

@@ -340,7 +340,10 @@ def _updates(
 def _folded(group: list[Change], paint: Paint) -> str:
     symbol = paint(COLORS[group[0].action], SYMBOLS[group[0].action])
     names = visible(first_few(c.identifier for c in group))
-    return f"{_number(group)} {symbol} {visible(group[0].blueprint)} x {len(group)}, the same change: {names}"
+    told = f"{_number(group)} {symbol} {visible(group[0].blueprint)} x {len(group)}, the same change: {names}"
+    cause = f"[{group[0].cause}]" if len({c.cause for c in group}) == 1 and group[0].action != "update" else ""
+    why = " ".join(part for part in (cause, "" if group[0].twin else spoken(group[0])) if part)
+    return f"{told}  {paint('dim', why)}".rstrip()
 
 
 def _number(group: list[Change]) -> str:

@@ -111,7 +111,9 @@ class TargetReader(Protocol):
         """The scorecards of a blueprint; None if not told."""
         ...
 
-    async def by_integration(self, keys: Collection[EntityKey]) -> frozenset[EntityKey] | None:
+    async def by_integration(
+        self, keys: Collection[EntityKey], progress: Progress | None = None
+    ) -> frozenset[EntityKey] | None:
         """Those of `keys` that the target's own integration with the source wrote last; None when it cannot be told."""
         ...
 

@@ -17,7 +17,7 @@ from pdsync.targets import Edit, EntityWrite
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from pdsync.targets import ValidatingReader
+    from pdsync.targets import Progress, ValidatingReader
 
 KEYS = tuple(EntityKey(blueprint, name) for blueprint in ("service", "team") for name in "abc")
 PATHS = ("title", "properties.tier", "relations.owner")
@@ -85,7 +85,9 @@ class Restless:
     async def edits(self, keys: Collection[EntityKey]) -> dict[EntityKey, Edit]:
         return {key: Edit(str(self.asked), "") for key in self._next().keys() & {*keys}}
 
-    async def by_integration(self, keys: Collection[EntityKey]) -> frozenset[EntityKey] | None:
+    async def by_integration(
+        self, keys: Collection[EntityKey], _progress: Progress | None = None
+    ) -> frozenset[EntityKey] | None:
         return frozenset(self._next().keys() & {*keys}) if self.asked % 3 else None
 
     async def pointing_at(

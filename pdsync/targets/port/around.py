@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from pdsync.model import Json
+    from pdsync.targets import Progress
     from pdsync.transport import ApiClient
 
 INTEGRATION: Final = "port-ocean/pagerduty/"
@@ -30,7 +31,9 @@ BYTES: Final = 512 * 1024
 _NOT_TAKEN: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY})
 
 
-async def by_integration(client: ApiClient, keys: Collection[EntityKey]) -> frozenset[EntityKey] | None:
+async def by_integration(
+    client: ApiClient, keys: Collection[EntityKey], progress: Progress | None = None
+) -> frozenset[EntityKey] | None:
     """Those of `keys` that Port's own PagerDuty integration wrote last; None when Port does not tell.
 
     The integration itself asks so, by a search over all blueprints, but no document of Port's speaks of `$datasource`.
@@ -38,9 +41,19 @@ async def by_integration(client: ApiClient, keys: Collection[EntityKey]) -> froz
     this datasource.
     """
     parts = [(name, part) for name, some in by_blueprint(keys).items() for part in in_parts(some)]
+    done = 0
+
+    async def written(name: str, part: tuple[str, ...]) -> set[str]:
+        nonlocal done
+        found = await _written(client, name, part, "contains")
+        done += len(part)
+        if progress:
+            progress("who wrote what is adopted", done, len(keys))
+        return found
+
     try:
         async with tasks() as group:
-            asked = [group.create_task(_written(client, name, part, "contains")) for name, part in parts]
+            asked = [group.create_task(written(name, part)) for name, part in parts]
         found = [task.result() for task in asked]
         first = next((n for n, some in enumerate(found) if some), None)
         if first is not None and await _written(client, parts[first][0], sorted(found[first]), "doesNotContains"):

@@ -231,9 +231,11 @@ class PortReader:
             ]
         return {key: edit for part in parts for key, edit in part.result().items() if key in keys}
 
-    async def by_integration(self, keys: Collection[EntityKey]) -> frozenset[EntityKey] | None:
+    async def by_integration(
+        self, keys: Collection[EntityKey], progress: Progress | None = None
+    ) -> frozenset[EntityKey] | None:
         """Those of `keys` that Port's own PagerDuty integration wrote last; None when Port does not tell."""
-        return await by_integration(self._client, keys)
+        return await by_integration(self._client, keys, progress)
 
     async def pointing_at(
         self, blueprint: str, relation: str, targets: Collection[str]
