@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pdsync.errors import Diagnostic, Origin, error, warning
@@ -19,7 +20,7 @@ from pdsync.plan.circles import required_circles
 from pdsync.plan.decide import is_system
 from pdsync.plan.order import Pointers
 from pdsync.plan.portions import givers
-from pdsync.plan.values import checks_of, correction, doubts_of, required_paths
+from pdsync.plan.values import checks_of, correction, doubts_of, json_type, required_paths
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ _IN_CIRCLE = "is required in a circle"
 OUT_OF_SCOPE = "is not in the scope of this plan"
 _NAMED = 5
 _SHOWN = 60
+_LOOKED_AT = 1000
+"""Of what an expression gives, so many values are looked at to see what it gives beside a wrong one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +255,7 @@ class _Problems:
         self._rules = {rule.id: rule for rule in facts.catalog.rules}
         self._blueprints = blueprints
         self._left_alone = LeftAlone(facts.catalog.rules)
+        self._desired = facts.desired.entities
         self._found: defaultdict[tuple[str, str, bool, str], list[tuple[Change, Refusal]]] = defaultdict(list)
         self._circles: defaultdict[tuple[tuple[str, str], ...], list[list[tuple[Change, str]]]] = defaultdict(list)
 
@@ -337,11 +341,18 @@ class _Problems:
         if not refusal.told:
             return f'give it a value where the record has none: {expression.text} // "..."'
         definition = _definition(self._blueprints[change.blueprint], refusal.path)
-        meant = correction(definition, refusal.value, expression.text)
+        meant = correction(definition, refusal.value, expression.text, self._beside(rule, change, refusal.path))
         hint = f"try: {meant}" if meant else "change the expression, or the blueprint if the value is right"
         left = self._left_alone.names(change.ledger.rules, refusal.path) if change.ledger else ()
         kept = f"; {', '.join(left)} is left alone (ignore_changes), and so is as Port has it" if left else ""
         return hint + (kept if change.action == "update" else "")
+
+    def _beside(self, rule: MappingRule | None, change: Change, path: str) -> set[str]:
+        """The JSON types of what a rule gives under a path for other records, as far as it is right."""
+        check = checks_of(self._blueprints[change.blueprint])[path]
+        made = (each for key, each in self._desired.items() if key.blueprint == change.blueprint)
+        values = (each.fields[path] for each in made if rule and rule.id in each.rules and path in each.fields)
+        return {json_type(value) for value in islice(values, _LOOKED_AT) if value is None or not check(value)}
 
 
 def _records(change: Change, refusal: Refusal) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ import regex  # type: ignore[import-untyped]
 from pdsync.plan.wording import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Set as AbstractSet
 
     from pdsync.model import Blueprint, Json
 
@@ -155,35 +156,58 @@ def relation_check(definition: Mapping[str, Json]) -> Check:
     return lambda value: "" if is_identifier(value) else "it must be one identifier"
 
 
-def correction(definition: Mapping[str, Json], value: Json, expression: str) -> str:
-    """The expression as it was probably meant; empty where that is not evident."""
+def correction(
+    definition: Mapping[str, Json], value: Json, expression: str, beside: AbstractSet[str] = frozenset()
+) -> str:
+    """The expression as it was probably meant; empty where that is not evident.
+
+    `beside` are the JSON types of what it gives for other records and is right there: that has to stay as it is.
+    """
     inner = f"({expression})" if "|" in expression or "," in expression else expression
     if definition.get("type") == "string" and definition.get("enum"):
-        return _other_case(definition["enum"], value, inner)
-    meant = next((text for fits, text in _CORRECTIONS if fits(definition, value)), "")
-    return meant.format(whole=expression, inner=inner)
+        return _other_case(definition["enum"], value, inner, beside)
+    plain, step = next((texts for fits, *texts in _CORRECTIONS if fits(definition, value)), ("", ""))
+    if not plain or beside <= _KEEPING.get(step, frozenset()):
+        return plain.format(whole=expression, inner=inner)
+    kind = json_type(value)
+    return "" if kind in beside else f'{inner} | if type == "{kind}" then {step} else . end'
 
 
-_AS_TEXT: Final = "{inner} | tostring"
+def json_type(value: Json) -> str:
+    """What jq's `type` says of a value."""
+    kinds = {type(None): "null", bool: "boolean", str: "string", list: "array", dict: "object"}
+    return kinds.get(type(value), "number")
+
+
+_AS_TEXT: Final = ("{inner} | tostring", "tostring")
+_KEEPING: Final = {"tostring": {"string"}, "tonumber": {"number"}}
+"""The JSON types that a step leaves as they are."""
+_AS_LIST: Final = ("[{whole}]", "[.]")
+_AS_FIRST: Final = ("{inner} | first", "first")
 _MOMENTS: Final = ("date-time", "timer")
 _LATEST: Final = 10**11
 """Seconds since 1970 are less, milliseconds are more."""
 
-_CORRECTIONS: Final[tuple[tuple[Callable[[Mapping[str, Json], Json], bool], str], ...]] = (
-    (lambda d, v: "target" in d and not d.get("many") and _is_reference(v), "{inner}.id"),
-    (lambda d, v: bool("target" in d and d.get("many") and _are_references(v)), "[{inner}[].id]"),
-    (lambda d, v: bool("target" in d and d.get("many") and isinstance(v, str)), "[{whole}]"),
-    (lambda d, v: "target" in d and not d.get("many") and _is_single(v), "{inner} | first"),
-    (lambda d, v: d.get("format") in _MOMENTS and _is_seconds(v), "{inner} | todate"),
-    (lambda d, v: d.get("format") in _MOMENTS and _is_day(v), '{inner} + "T00:00:00Z"'),
-    (lambda d, v: d.get("type") == "string" and d.get("format") not in _FORMATS and not isinstance(v, str), _AS_TEXT),
-    (lambda d, v: d.get("type") == "number" and isinstance(v, str) and _is_numeric(v), "{inner} | tonumber"),
-    (lambda d, v: d.get("type") == "boolean" and v in ("true", "false"), '{inner} == "true"'),
-    (lambda d, v: d.get("type") in ("array", "object") and _holds(v, str(d["type"])), "{inner} | fromjson"),
-    (lambda d, v: d.get("type") == "array" and not isinstance(v, list), "[{whole}]"),
-    (lambda d, v: d.get("type") in ("number", "boolean", "object") and _is_single(v), "{inner} | first"),
+_CORRECTIONS: Final[tuple[tuple[Callable[[Mapping[str, Json], Json], bool], str, str], ...]] = (
+    (lambda d, v: "target" in d and not d.get("many") and _is_reference(v), "{inner}.id", ".id"),
+    (lambda d, v: bool("target" in d and d.get("many") and _are_references(v)), "[{inner}[].id]", "[.[].id]"),
+    (lambda d, v: bool("target" in d and d.get("many") and isinstance(v, str)), *_AS_LIST),
+    (lambda d, v: "target" in d and not d.get("many") and _is_single(v), *_AS_FIRST),
+    (lambda d, v: d.get("format") in _MOMENTS and _is_seconds(v), "{inner} | todate", "todate"),
+    (lambda d, v: d.get("format") in _MOMENTS and _is_day(v), '{inner} + "T00:00:00Z"', '. + "T00:00:00Z"'),
+    (lambda d, v: d.get("type") == "string" and d.get("format") not in _FORMATS and not isinstance(v, str), *_AS_TEXT),
+    (
+        lambda d, v: d.get("type") == "number" and isinstance(v, str) and _is_numeric(v),
+        "{inner} | tonumber",
+        "tonumber",
+    ),
+    (lambda d, v: d.get("type") == "boolean" and v in ("true", "false"), '{inner} == "true"', '. == "true"'),
+    (lambda d, v: d.get("type") in ("array", "object") and _holds(v, str(d["type"])), "{inner} | fromjson", "fromjson"),
+    (lambda d, v: d.get("type") == "array" and not isinstance(v, list), *_AS_LIST),
+    (lambda d, v: d.get("type") in ("number", "boolean", "object") and _is_single(v), *_AS_FIRST),
 )
-"""When a definition and a value that it does not take speak for one mistake: the expression without it."""
+"""When a definition and a value that it does not take speak for one mistake: the expression without it, and the step
+that would undo it."""
 
 
 def _is_reference(value: Json) -> bool:
@@ -218,16 +242,16 @@ def _is_single(value: Json) -> bool:
     return isinstance(value, list) and len(value) == 1
 
 
-def _other_case(allowed: Json, value: Json, inner: str) -> str:
+def _other_case(allowed: Json, value: Json, inner: str, beside: Collection[str]) -> str:
     """An allowed value that only differs in case is what was meant."""
     if not isinstance(value, str):
         return ""
-    if value.lower() in allowed:
+    if value.lower() in allowed and not beside:
         return f"{inner} | ascii_downcase"
-    if value.upper() in allowed:
+    if value.upper() in allowed and not beside:
         return f"{inner} | ascii_upcase"
     meant = next((one for one in allowed if isinstance(one, str) and one.lower() == value.lower()), None)
-    return f"if {inner} == {json.dumps(value)} then {json.dumps(meant)} else {inner} end" if meant else ""
+    return f"{inner} | if . == {json.dumps(value)} then {json.dumps(meant)} else . end" if meant else ""
 
 
 def _is_numeric(text: str) -> bool:

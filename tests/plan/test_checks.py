@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
+import jq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from pdsync.catalog.models import Format
 from pdsync.errors import Severity
 from pdsync.model import Blueprint, Plan
 from pdsync.plan import Facts
-from pdsync.plan.values import PLAIN_URL, correction, is_any_url, property_check, relation_check
+from pdsync.plan.values import PLAIN_URL, correction, is_any_url, json_type, property_check, relation_check
 from pdsync.sandbox.port_schema import Compiler
 from tests.apply.running import running
 from tests.builders import HERE, blueprint, catalog, desired, entry, existing, have, ledger, plan, relation, rule, want
@@ -24,7 +25,7 @@ WRONG: list[tuple[dict[str, Any], Any, str]] = [
     ({"type": "string"}, {"a": 1}, ".x | tostring"),
     ({"type": "string", "enum": ["high", "low"]}, "HIGH", ".x | ascii_downcase"),
     ({"type": "string", "enum": ["HIGH"]}, "High", ".x | ascii_upcase"),
-    ({"type": "string", "enum": ["High"]}, "hIGH", 'if .x == "hIGH" then "High" else .x end'),
+    ({"type": "string", "enum": ["High"]}, "hIGH", '.x | if . == "hIGH" then "High" else . end'),
     ({"type": "string", "enum": ["High"]}, "other", ""),
     ({"type": "string", "pattern": "^[a-z]+$"}, "A1", ""),
     ({"type": "string", "pattern": "^a$"}, "a\n", ""),
@@ -99,6 +100,23 @@ def test_a_wrong_value_is_found_and_corrected_where_that_is_evident(
     """Every keyword, each with the expression that was probably meant."""
     assert property_check(definition)(value) != ""
     assert correction(definition, value, ".x") == meant
+
+
+@pytest.mark.parametrize(("definition", "value", "meant"), [each for each in WRONG if each[2]])
+@pytest.mark.parametrize("spare", [None, "high", "2026-01-01T00:00:00Z", 7, True, {"a": 1}, ["a"], {"id": "x"}])
+def test_a_correction_lets_be_what_is_right_beside_it(
+    definition: dict[str, Any], value: Any, meant: str, spare: Any
+) -> None:
+    """Tried by jq on the wrong value and on one that another record has, null included, as far as that is right."""
+    check = property_check(definition)
+    if spare is not None and check(spare):
+        return
+    told = correction(definition, value, ".x", {json_type(spare)})
+    if not told:
+        assert json_type(spare) == json_type(value), meant
+        return
+    assert check(jq.compile(told).input_value({"x": value}).first()) == ""
+    assert jq.compile(told).input_value({"x": spare}).first() == spare
 
 
 @pytest.mark.parametrize(("definition", "value"), RIGHT)
