@@ -44,7 +44,7 @@ STOPPED = (TargetError, Interrupted)
 IN_FLIGHT = 8  # batches; the client slows itself further when the API asks for it
 DELETE_BATCH = 100  # Port API: identifiers in one bulk delete
 STAGES = (
-    ("readers that go, or are made anew",),
+    ("what is computed and goes, or is made anew",),
     ("title", "description", "icon", "schema", "changelogDestination"),
     ("properties made anew",),
     ("relations",),
@@ -52,8 +52,8 @@ STAGES = (
 )
 """What is written of blueprints one after the other."""
 CLEAR, BARE, ANEW = range(3)
-READERS = ("mirrorProperties", "ownership")
-"""Parts that read others along a path: they go before those, and come after them."""
+COMPUTED = STAGES[-1]
+"""Parts that read others: they go before those, and before what takes their name, and come after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -548,7 +548,7 @@ def _part(change: Change, stage: int) -> Fields:
 def _writes(change: Change) -> Iterator[tuple[int, str, Json]]:
     """The stage, path and value of each write that the fields take; a part that is made anew goes before it comes."""
     for each in (each for each in change.fields if not each.stays):
-        gone = CLEAR if each.path.split(".", 1)[0] in READERS and change.action != "create" else BARE
+        gone = CLEAR if each.path.split(".", 1)[0] in COMPUTED and change.action != "create" else BARE
         if each.replace:
             yield gone, each.path, None
         come = max(_stage_of(each.path), ANEW if each.replace else BARE)

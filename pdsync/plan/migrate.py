@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from pdsync.model import Change, EntityKey, FieldChange, Guard
-from pdsync.normal import defaults_of, entity_normaliser, same
+from pdsync.normal import blueprint_fields, defaults_of, entity_normaliser, same
 from pdsync.plan.decide import all_causes, is_system, main_cause, writers
 from pdsync.plan.parts import was_there, with_names
 from pdsync.plan.readers import Part, in_the_way
@@ -38,6 +38,13 @@ if TYPE_CHECKING:
 PARTS = {"schema.properties.": "properties.", "relations.": "relations."}
 """The parts of a blueprint that entities hold values of: prefix of its path, prefix of the entities' path."""
 REQUIRED = "schema.required"
+ONE_NAME = {
+    "schema.properties": "a property",
+    "mirrorProperties": "a mirror property",
+    "calculationProperties": "a calculation property",
+    "aggregationProperties": "an aggregation property",
+}
+"""Kinds of parts of which a blueprint has only one of a name: entities hold all their values as properties."""
 NAMED = 5
 """What reads a part is named, up to so many."""
 
@@ -102,7 +109,9 @@ def migrated(
             continue
         change = told.get(each.path) or _weighed(each, holders, moved)
         lost, why = _loss(change, holders)
-        if reading := _reading(change, blueprint, facts, scope, leaving):
+        if other := _other_kind(change, fields, facts.existing.blueprints[blueprint]):
+            guards.append(Guard("breaking-change", blueprint, other))
+        elif reading := _reading(change, blueprint, facts, scope, leaving):
             guards.append(_read_guard(blueprint, change, reading, facts))
         elif change.replace and is_system(blueprint):
             guards.append(Guard("breaking-change", blueprint, f"{_said(change)}: {_LOCKED}"))
@@ -281,6 +290,21 @@ def _reading(change: FieldChange, blueprint: str, facts: Facts, scope: Scope, le
     if change.before is None or change.moved_from or not (change.replace or change.after is None):
         return []
     return in_the_way(Part(blueprint, change.path), facts, scope, leaving, for_good=change.after is None)
+
+
+def _other_kind(change: FieldChange, fields: Iterable[FieldChange], there: Blueprint) -> str:
+    """Why a part cannot come: one of another kind has its name and stays; the empty text where it can."""
+    kind, _, name = change.path.rpartition(".")
+    if kind not in ONE_NAME or change.before is not None:
+        return ""
+    going = {each.moved_from or each.path for each in fields if each.moved_from or each.after is None}
+    kept = blueprint_fields(there.definition).keys() - going
+    other = next((what for of, what in ONE_NAME.items() if of != kind and f"{of}.{name}" in kept), "")
+    return (
+        f"{name} cannot be {ONE_NAME[kind]}: Port has {other} of that name, which stays; take another name"
+        if other
+        else ""
+    )
 
 
 _LOCKED = "Port does not promise that a part of its own blueprints can be taken away; use a new one"

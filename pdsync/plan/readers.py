@@ -92,9 +92,11 @@ def with_readers(changes: Iterable[Change], facts: Facts) -> list[Change]:
         found = [(reader, read) for reader, read in ours if reader not in going and going.keys() & set(read.values())]
         if not found:
             return [by_name[name] for name in sorted(by_name)]
+        taken = _coming(by_name.values())
         for reader, read in found:
             change = by_name.get(reader.blueprint) or _beside(reader.blueprint, facts)
-            by_name[reader.blueprint] = _anew(change, reader, _along(read, going), blueprints)
+            names = _along(read, going, taken if _is_as_wanted(reader, facts) else frozenset())
+            by_name[reader.blueprint] = _anew(change, reader, names, blueprints)
 
 
 def _going(changes: Iterable[Change]) -> dict[Part, str]:
@@ -109,9 +111,28 @@ def _going(changes: Iterable[Change]) -> dict[Part, str]:
     return going
 
 
-def _along(read: Mapping[int, Part], going: Mapping[Part, str]) -> dict[int, str]:
-    """Step of a path -> its name afterwards, for those that get another one."""
-    return {step: going[part] for step, part in read.items() if going.get(part)}
+def _coming(changes: Iterable[Change]) -> frozenset[str]:
+    """Parts that come, by the names that paths have for them."""
+    fields = ((change.blueprint, each) for change in changes if change.action == "update" for each in change.fields)
+    return frozenset(_step(Part(name, each.path)) for name, each in fields if each.before is None or each.moved_from)
+
+
+def _step(part: Part) -> str:
+    """What a path calls a part, with its blueprint: relations have names of their own, all else shares them."""
+    return (
+        f"{part.blueprint}.{'relations.' if part.path.startswith('relations.') else ''}{part.path.rsplit('.', 1)[-1]}"
+    )
+
+
+def _is_as_wanted(reader: Part, facts: Facts) -> bool:
+    """Whether the catalog names a reader just as it is."""
+    wanted, there = facts.catalog.blueprints.get(reader.blueprint), facts.existing.blueprints[reader.blueprint]
+    return wanted is not None and _value(reader, wanted) == _value(reader, there)
+
+
+def _along(read: Mapping[int, Part], going: Mapping[Part, str], taken: AbstractSet[str]) -> dict[int, str]:
+    """Step of a path -> its name afterwards, for those that get another one; not where the name is `taken` anew."""
+    return {step: going[part] for step, part in read.items() if going.get(part) and _step(part) not in taken}
 
 
 def _anew(change: Change, reader: Part, names: Mapping[int, str], blueprints: Mapping[str, Blueprint]) -> Change:

@@ -17,7 +17,7 @@ from tests.builders import HERE, blueprint, catalog, desired, key, relation, rul
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pdsync.model import Catalog, DesiredEntities, MappingRule
+    from pdsync.model import Catalog, DesiredEntities, DesiredEntity, MappingRule
 
 ALL = DeleteLimit(empty="allow")
 NAMES = ("one", "three", "two")
@@ -201,12 +201,15 @@ def _without_tier(*others: Blueprint, **policy: Any) -> Catalog:
     return _mapped([Blueprint("one", {**plain.definition, "schema": schema}), *others], **policy)
 
 
-def _mapped(blueprints: list[Blueprint], **policy: Any) -> Catalog:
-    rules = [
-        rule(b.identifier, ("title", *(f"relations.{to}" for to in b.relations)), id=_id(b.identifier))
-        for b in blueprints
-    ]
-    return catalog(blueprints, rules, deletes={"*": ALL}, **policy)
+def _mapped(blueprints: list[Blueprint], *properties: str, **policy: Any) -> Catalog:
+    return catalog(blueprints, [_mapping(each, properties) for each in blueprints], deletes={"*": ALL}, **policy)
+
+
+def _mapping(of: Blueprint, properties: tuple[str, ...]) -> MappingRule:
+    """Properties as far as it has them, all of one expression: another name for one is a rename."""
+    values = {f"properties.{name}": Expression(".value", HERE) for name in properties if of.identifier == "one"}
+    plain = rule(of.identifier, ("title", *(f"relations.{to}" for to in of.relations)), id=_id(of.identifier))
+    return replace(plain, fields={**plain.fields, **values})
 
 
 def _reports(*names: str) -> DesiredEntities:
@@ -295,3 +298,28 @@ def test_killed_while_a_circle_is_deleted_it_is_resumed(tmp_path: Path) -> None:
             result = here.resume()
             assert result.whole, (n, moments.names[n - 1], result.outcomes)
             assert _left(here) == []
+
+
+def test_a_name_goes_from_one_kind_of_part_to_another(tmp_path: Path) -> None:
+    """Renamed into the name of what was computed, whose own name another part takes; what reads it reads the new one."""
+    reads = made("two", {"to": relation("one")}, mirrors={"read": "to.tier"})
+    plain = made("one", {"to": relation("two")})
+    computed = {"calculationProperties": {"level": {"calculation": ".title", "type": "string"}}}
+    before = _mapped([Blueprint("one", {**plain.definition, **computed}), reads], "tier")
+    schema = {"properties": {"level": {"type": "string"}}, "required": []}
+    turned = {"calculationProperties": {}, "mirrorProperties": {"tier": {"path": "to.$title"}}, "schema": schema}
+    after = _mapped([Blueprint("one", {**plain.definition, **turned}), reads], "level")
+    first = desired(want("a", "one", title="A", tier="x", to_to="a", rules=(_id("one"),)), _two())
+    then = desired(want("a", "one", title="A", level="x", to_to="a", rules=(_id("one"),)), _two())
+    with running(tmp_path) as here:
+        _done(here, before, first)
+        _done(here, after, then)
+        assert here.port.find_blueprint("two").definition["mirrorProperties"]["read"]["path"] == "to.tier"
+        _done(here, before, first)
+        back = here.revert()
+        assert (back.guards, here.apply(back).whole) == ((), True)
+        assert here.plan(after, then).changes == ()
+
+
+def _two() -> DesiredEntity:
+    return want("a", "two", title="A", to_to="a", rules=(_id("two"),))

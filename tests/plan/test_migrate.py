@@ -102,3 +102,24 @@ def test_what_reads_a_part_in_a_blueprint_that_goes_goes_first() -> None:
         ("update", "service", ["schema.properties.tier"]),
         ("delete", "old", ["mirrorProperties.tier"]),
     ]
+
+
+def test_a_part_that_has_the_name_of_a_foreign_one_of_another_kind_does_not_come() -> None:
+    """Port would refuse the blueprint as a whole; so the guard says it before, and the rest goes on."""
+    theirs = service(properties={"tier": {"type": "string"}, "theirs": {"type": "string"}})
+    computed = {"calculation": ".title", "type": "string"}
+    after = service(
+        properties={"tier": {"type": "string"}}, calculationProperties={"theirs": computed, "ours": computed}
+    )
+    owned = blueprint_fields(service(properties={"tier": {"type": "string"}}).definition)
+    facts = Facts(
+        catalog([after], []),
+        desired(),
+        Existing("org", "Org", {"service": theirs}, {}),
+        replace(ledger({}), blueprints={"service": LedgerEntry(owned, "created")}),
+    )
+    made = plan(facts)
+    assert [[f.path for f in c.fields] for c in made.changes] == [["calculationProperties.ours"]]
+    assert [guard.detail for guard in made.guards] == [
+        "theirs cannot be a calculation property: Port has a property of that name, which stays; take another name"
+    ]
