@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 _SKEW = timedelta(minutes=5)
 
 
+def is_relative(text: str) -> bool:
+    """Whether what a parameter means depends on the time it is asked."""
+    return text == "now" or RELATIVE_MOMENT.fullmatch(text) is not None
+
+
 def moment(text: str, now: datetime) -> datetime:
     """The moment that a parameter means: ISO 8601 (UTC unless it says otherwise) or relative, such as `-90d`.
 

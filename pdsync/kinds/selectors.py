@@ -8,9 +8,11 @@ in the query under `parents.` and their name.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pdsync.errors import Severity
+from pdsync.kinds.moments import is_relative, moment
 from pdsync.kinds.names import KINDS, hint_for, suggest
 from pdsync.kinds.shape import PARENT_PREFIX, Param
 from pdsync.kinds.values import READERS, Finding, name_of, read_count
@@ -71,6 +73,7 @@ def _read_list(row: Kind, selector: Mapping[str, Json]) -> tuple[_Pairs, list[Se
     params, problems = _read_params(row, written)
     problems += _check_required(row, written)
     problems += _ignored_bounds(row, params)
+    problems += _empty_stretch(row, params)
     above = selector.get(_PARENTS)
     if (parent := _parent_of(row)) is None or above is None:
         return params, problems
@@ -167,6 +170,20 @@ def _ignored_bounds(row: Kind, params: _Pairs) -> Iterator[SelectorProblem]:
         if any(wire == bound for wire, _ in params):
             detail, hint = f'"{bound}" is ignored by PagerDuty when {name} is "{value}"', f"remove {bound} or {name}"
             yield _without_effect((_PARAMS, bound), detail, hint)
+
+
+def _empty_stretch(row: Kind, params: _Pairs) -> Iterator[SelectorProblem]:
+    """A stretch of time that ends before it begins, as far as that is the same whenever it is asked."""
+    found = {param.type: (param.name, text) for param in row.params for wire, text in params if wire == param.wire}
+    if not {"since", "until"} <= found.keys():
+        return
+    (_, since), (name, until) = found["since"], found["until"]
+    if is_relative(since) == is_relative(until) and moment(since, _WHENEVER) > moment(until, _WHENEVER):
+        detail = f"nothing lies between {since} and {until}"
+        yield _problem((_PARAMS, name), Finding((), detail, f"{name} must be after since", Severity.WARNING))
+
+
+_WHENEVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def _without_effect(path: _Path, detail: str, hint: str) -> SelectorProblem:

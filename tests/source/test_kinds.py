@@ -184,6 +184,15 @@ PROBLEMS: list[tuple[str, dict[str, Any], list[tuple[str, tuple[str | int, ...]]
     ("notifications", {}, [("PD149", ())], False),
     ("schedules.overrides", {"apiQueryParams": {"since": "3d"}}, [("PD149", ("apiQueryParams",))], False),
     ("incidents", {"apiQueryParams": {"until": "3d"}}, [("PD145", ("apiQueryParams", "until"))], True),
+    ("incidents", {"apiQueryParams": {"since": "2w", "until": "-3w"}}, [("PD145", ("apiQueryParams", "until"))], True),
+    (
+        "audit.records",
+        {"apiQueryParams": {"since": "2026-02-01T01:00:00+02:00", "until": "2026-01-31T22:59:59"}},
+        [("PD145", ("apiQueryParams", "until"))],
+        True,
+    ),
+    ("audit.records", {"apiQueryParams": {"since": "2026-02-01", "until": "-1d"}}, [], True),
+    ("schedules", {"apiQueryParams": {"since": 1, "until": 1}}, [], True),
     ("oncalls", {"apiQueryParams": {"until": "13w"}}, [("PD145", ("apiQueryParams", "until"))], True),
     ("analytics.raw.incidents", {"apiQueryParams": {"since": "2y"}}, [("PD145", ("apiQueryParams", "since"))], True),
     (

@@ -2,6 +2,9 @@
 
 A schedule that was upgraded leaves `/schedules` and is only listed under `/v3/schedules`, as a reference (PagerDuty
 developer documentation, upgrade of schedules).  It keeps its id, so that to a mapping it is the schedule it was.
+
+Their list is asked for in every snapshot, one request where there are none: nothing else tells of a schedule that no
+escalation policy leads to, and one that was upgraded would look as if it were gone.
 """
 
 from __future__ import annotations
