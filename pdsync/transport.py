@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import random
+import socket
+import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,12 +25,13 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 import msgspec
 
 from pdsync.errors import Diagnostic, Interrupted, PdsyncError, UsageError, error
-from pdsync.trust import HINT, is_untrusted, trusted_certificates, why_untrusted
+from pdsync.trust import HINT, is_untrusted, links, trusted_certificates, why_untrusted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -739,12 +742,13 @@ class ApiClient:
         return Interrupted(error(f"{self._codes}9", "stopped", detail=f"no more requests are sent to {self.name}"))
 
     def _unreachable(self, call: _Call, what: str, *, sent: bool, hopeless: bool = False) -> Unreachable:
-        host = urlsplit(self.base_url).netloc.rpartition("@")[2]
+        host, proxy = urlsplit(self.base_url).netloc.rpartition("@")[2], proxy_for(self.base_url)
+        way = f" by way of the proxy {proxy}" if proxy else ""
         diagnostic = error(
             f"{self._codes}1",
             f"{self.name} did not answer" if sent else f"{self.name} cannot be reached",
-            detail=f"{call.method} {call.path} at {host}: {what}",
-            hint=HINT if hopeless else "check base URL and network",
+            detail=f"{call.method} {call.path} at {host}{way}: {what}",
+            hint=HINT if hopeless else f"check base URL and network{', and what HTTPS_PROXY says' if proxy else ''}",
         )
         return Unreachable(diagnostic, sent=sent, hopeless=hopeless)
 
@@ -833,10 +837,29 @@ _WORDS: tuple[tuple[type[httpx.RequestError], str], ...] = (
 )
 
 
+_CAUSES: tuple[tuple[type[OSError], str], ...] = (
+    (ssl.SSLError, "it does not speak TLS"),
+    (socket.gaierror, "the name of the host is not known"),
+    (ConnectionRefusedError, "nothing listens there"),
+)
+
+
 def in_words(problem: httpx.RequestError) -> str:
     """What went wrong, without the library's text: it may quote what was sent."""
     known = (words for kind, words in _WORDS if isinstance(problem, kind))
-    return why_untrusted(problem) or next(known, type(problem).__name__)
+    told = why_untrusted(problem) or next(known, type(problem).__name__)
+    behind = (words for kind, words in _CAUSES for each in links(problem) if isinstance(each, kind))
+    why = next(behind, "") if type(problem) is httpx.ConnectError else ""
+    return f"{told}: {why}" if why and not is_untrusted(problem) else told
+
+
+def proxy_for(url: str) -> str:
+    """The host and port of the proxy that the environment names for a URL; empty where requests go straight."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    named = getproxies()
+    found = "" if is_loopback(host) or proxy_bypass(host) else named.get(parts.scheme) or named.get("all") or ""
+    return urlsplit(found if "://" in found else f"//{found}").netloc.rpartition("@")[2]
 
 
 def _phrase(status: int) -> str:

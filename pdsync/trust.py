@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pdsync.errors import UsageError, error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 """Where OpenSSL looks for certificates; here they count on every system."""
@@ -82,9 +82,14 @@ def why_untrusted(problem: BaseException) -> str:
 
 
 def _refusal(problem: BaseException) -> ssl.SSLCertVerificationError | None:
-    link: BaseException | None = problem
-    while link is not None:
-        if isinstance(link, ssl.SSLCertVerificationError):
-            return link
-        link = link.__cause__ or link.__context__
-    return None
+    return next((link for link in links(problem) if isinstance(link, ssl.SSLCertVerificationError)), None)
+
+
+def links(problem: BaseException) -> Iterator[BaseException]:
+    """An exception and what is behind it; of several that were tried at once, all."""
+    if isinstance(problem, BaseExceptionGroup):
+        for each in problem.exceptions:
+            yield from links(each)
+    yield problem
+    if behind := problem.__cause__ or problem.__context__:
+        yield from links(behind)

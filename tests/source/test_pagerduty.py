@@ -945,6 +945,17 @@ def test_tokens_are_sent_in_their_own_way(token: str, header: str) -> None:
     assert asyncio.run(main()) == {"authorization": header}
 
 
+@pytest.mark.parametrize(
+    "token", ["hun ter", "hun\nter", "hunt\xe9r", "Bearer ", "Token token=hun ter", "\u200bhunter"]
+)
+def test_what_no_token_has_is_said_before_anything_is_sent(token: str) -> None:
+    """And not repeated, for it may hold a token."""
+    with pytest.raises(UsageError) as caught:
+        token_auth(token)
+    told = caught.value.diagnostics[0]
+    assert (told.code, "PAGERDUTY_TOKEN" in told.detail, "hun" in repr(told)) == ("PD312", True, False)
+
+
 class Identity:
     """A login that hands out the token of the sandbox, or refuses."""
 

@@ -10,6 +10,7 @@ import tracemalloc
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -508,6 +509,35 @@ def test_a_silence_that_ends_in_no_connection_stays_doubtful() -> None:
     with pytest.raises(Unreachable) as caught:
         run(body)
     assert (caught.value.sent, "cannot be reached" in str(caught.value)) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "proxy", "why"),
+    [
+        ("http", "", "at 127.0.0.1:1: no connection: nothing listens there"),
+        ("https", "", " no connection: it does not speak TLS"),
+        ("https", "http://me:hunter2@127.0.0.1:1", "at api.test by way of the proxy 127.0.0.1:1: no connection: noth"),
+    ],
+)
+def test_why_there_is_no_connection_is_told(scheme: str, proxy: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found there, and the proxy that was to lead there, without its password."""
+    for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(Script([])) as url:
+        host = "127.0.0.1:1" if scheme == "http" else urlsplit(url).netloc
+        if proxy:
+            monkeypatch.setenv("HTTPS_PROXY", proxy)
+            host = "api.test"
+
+        async def body() -> None:
+            async with client(f"{scheme}://{host}", FakeTime(), patience=0.1) as api:
+                await api.send("GET", "/things")
+
+        with pytest.raises(Unreachable) as caught:
+            run(body)
+    told = caught.value.diagnostics[0]
+    assert why in told.detail
+    assert ("hunter2" in str(caught.value), "HTTPS_PROXY" in told.hint) == (False, bool(proxy))
 
 
 def test_a_stop_while_waiting_for_another_try_stays_doubtful() -> None:

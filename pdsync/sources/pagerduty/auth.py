@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ TOKEN_URL = "https://identity.pagerduty.com/oauth/token"  # noqa: S105
 
 _BEARER, _API_KEY = "Bearer ", "Token token="
 _API_KEY_LENGTH = 20
+_SENDABLE = re.compile(r"[!-~]+")
 _REGIONS: Mapping[str, str] = MappingProxyType(
     {"us": "https://api.pagerduty.com", "eu": "https://api.eu.pagerduty.com"}
 )
@@ -41,8 +43,15 @@ def token_auth(token: str) -> Auth:
 
     OAuth tokens begin with `pd` and the region and are long; an API key has 20 characters.  A user's token of the older
     sort looks like neither: written as in the header, `Bearer TOKEN`, a token is what it says.
+
+    Raises:
+        UsageError: it is none, whatever it is: it has spaces or letters that a header cannot hold.
     """
     bare = token.removeprefix(_BEARER).removeprefix(_API_KEY)
+    if not _SENDABLE.fullmatch(bare):
+        hint = "paste the token alone; one is of letters, digits and a few signs"
+        detail = "PAGERDUTY_TOKEN has spaces, line breaks or other characters that no token has"
+        raise UsageError(error("PD312", "this is no token", detail=detail, hint=hint))
     return FixedHeaders("authorization", f"{_BEARER if _is_oauth(token) else _API_KEY}{bare}")
 
 
@@ -266,7 +275,7 @@ def make_auth(
     """Credentials from whatever there is; a token goes before an app.
 
     Raises:
-        UsageError: there are none, or an app's are not complete, or could not be sent safely.
+        UsageError: there are none, or they are none, or an app's are not complete, or could not be sent safely.
     """
     if token:
         return token_auth(token.strip())
