@@ -15,14 +15,14 @@ from pdsync import commands
 from pdsync.cli.making import Asking, base_of, make_again, make_plan
 from pdsync.cli.results import tell_result
 from pdsync.cli.run_commands import history_text, run_text
-from pdsync.cli.saved_plans import rebase, show_difference, show_unreviewed
+from pdsync.cli.saved_plans import rebase, show_difference, show_unreviewed, tell_edited
 from pdsync.cli.session import Session
 from pdsync.cli.together import FETCHING, SCOPE, refuse, refuse_clashes
 from pdsync.errors import UsageError, error
 from pdsync.plan import Scope
 from pdsync.plan.branch import parts
 from pdsync.plan.compare import to_review
-from pdsync.plan.document import parse_plan, plan_chunks, plan_document
+from pdsync.plan.document import parse_plan, plan_chunks, plan_document, read_plan
 from pdsync.plan.verdict import plan_exit_code, refusal
 from pdsync.render.escape import value_text
 from pdsync.render.markdown import render_plan_markdown
@@ -154,6 +154,8 @@ def snapshot(
             )
 
     session.catalog  # noqa: B018  a broken catalog is said before anything is fetched
+    if out is not None:
+        session.see_writable(out)
     taken = session.run(work())
     if out is None:
         kept = session.store.load_snapshot() if kinds else None
@@ -218,6 +220,8 @@ def plan(
     if words:
         return show_difference(session, words, form, detailed=detailed_exitcode)
     refuse_clashes()
+    if out is not None:
+        session.see_writable(out)
     asking = Asking(file, offline, how, validate)
     if old is not None:
         made = rebase(session, old, form, asking, ref)
@@ -369,8 +373,9 @@ def show(options: Options, *, what: str, form: str) -> int:
     """Show a saved plan, the state, the history of runs, one run, or one entity as we last wrote it."""
     session = Session(options)
     if Path(what).is_file():
-        made = parse_plan(session.read_file(Path(what)), what)
-        click.echo(plan_in(made, form, session), nl=False)
+        data = session.read_file(Path(what))
+        click.echo(plan_in(read_plan(data, what), form, session), nl=False)
+        tell_edited(session, data, what)
         return 0
     if what == "history":
         click.echo(history_text(session, form), nl=False)

@@ -39,6 +39,8 @@ def revert(
     anyone, is left as it is and named.  Nothing is written to Port.
     """
     session = Session(options)
+    if out is not None:
+        session.see_writable(out)
     made = make_revert(session, run, scope)
     click.echo(plan_in(made, form, session), nl=False)
     session.tell((*made.diagnostics, *refusal(made)))

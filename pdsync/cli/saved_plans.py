@@ -10,10 +10,10 @@ import click
 
 from pdsync.cli.making import make_again
 from pdsync.cli.together import RECORDS, SCOPE, refuse, refuse_others, refuse_page
-from pdsync.errors import UsageError, error
+from pdsync.errors import Severity, UsageError, error
 from pdsync.plan.branch import without
 from pdsync.plan.compare import compare_files, rebased, to_review
-from pdsync.plan.document import parse_plan
+from pdsync.plan.document import edited, is_whole, parse_plan
 from pdsync.render.comparison_text import comparison_json, rebase_json, render_comparison, render_rebase
 from pdsync.render.plan_text import render_plan, render_stopped
 
@@ -33,10 +33,19 @@ def show_difference(session: Session, words: tuple[str, ...], form: str, *, deta
     refuse_others("diff", ("--format", "--detailed-exitcode"), "plan diff only compares what two files hold")
     refuse_page("diff", form)
     first, second = words[1:]
-    compared = compare_files((_bytes(session, first), first), (_bytes(session, second), second))
+    read = [(_bytes(session, name), name) for name in (first, second)]
+    compared = compare_files(*read)
     told = render_comparison(compared, (first, second), color=session.color)
     click.echo(comparison_json(compared) if form == "json" else told, nl=False)
+    for data, name in read:
+        tell_edited(session, data, name)
     return CHANGED if detailed and not compared.equal else 0
+
+
+def tell_edited(session: Session, data: bytes, name: str) -> None:
+    """Warn of a plan that is not as it was written: it can be looked at, and is not applied."""
+    if not is_whole(data):
+        session.tell([replace(edited(name), severity=Severity.WARNING)])
 
 
 def rebase(session: Session, file: Path, form: str, asking: Asking, ref: str | None) -> Plan:

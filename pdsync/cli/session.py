@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import secrets
@@ -230,6 +231,15 @@ class Session:
 
         data = path.read_bytes()
         return b"".join(unseal([data], self.keyring, str(path))) if is_sealed(data) else data
+
+    def see_writable(self, path: Path) -> None:
+        """See before any long work that a file can be written.  Raises `OSError`, as writing it would."""
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
     def write_file(self, path: Path, chunks: Iterable[bytes]) -> None:
         """Write a plan or snapshot: for its owner alone, and sealed when there is a key.  Raises `OSError`."""

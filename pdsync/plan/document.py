@@ -20,6 +20,7 @@ from pdsync.plan import fingerprint
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pdsync.errors import Diagnostic
     from pdsync.model import FieldChanges, Json
 
     Paths = tuple[str, ...]
@@ -127,13 +128,18 @@ _frames = _Frames()
 def parse_plan(data: bytes, name: str = "plan") -> Plan:
     """Read a plan document to be applied.  Raises `StateError` as `read_plan` does, and when it was edited."""
     plan = read_plan(data, name)
-    if not _is_whole(data) or fingerprint(plan.changes) != plan.fingerprint:
-        detail = f"{name} is not as pdsync wrote it: its checksum is of something else"
-        raise StateError(error("PD512", "the plan was edited", detail=detail, hint="plan again"))
+    if not is_whole(data) or fingerprint(plan.changes) != plan.fingerprint:
+        raise StateError(edited(name))
     return plan
 
 
-def _is_whole(data: bytes) -> bool:
+def edited(name: str) -> Diagnostic:
+    """That a document is not whole."""
+    detail = f"{name} is not as pdsync wrote it: its checksum is of something else"
+    return error("PD512", "the plan was edited", detail=detail, hint="plan again")
+
+
+def is_whole(data: bytes) -> bool:
     """Whether a document ends with the checksum of all that stands before that; format 1.0 had none."""
     document = data.removesuffix(b"\n")
     body, told, _ = document.rpartition(_CHECKSUM[:13])

@@ -166,3 +166,24 @@ def test_resume_saves_what_only_had_not_been_saved(here: Workspace) -> None:
     assert here.ok("resume").out.endswith("State saved, serial 1.\n")
     assert "0 cut short" in here.ok("state", "check").out
     assert here.run("resume").code == 1
+
+
+def test_an_edited_plan_is_shown_with_a_warning_and_not_applied(renamed: Workspace) -> None:
+    """It can be looked at, alone and beside another one; whoever looks is told."""
+    saved = (renamed.folder / "saved.pdplan").read_text(encoding="utf-8")
+    renamed.write("edited.pdplan", saved.replace('"title":"Renamed', '"title":"Edited', 1))
+    assert "PD512" not in renamed.ok("show", "saved.pdplan").err
+    for words in (["show", "edited.pdplan"], ["plan", "diff", "saved.pdplan", "edited.pdplan"]):
+        ran = renamed.ok(*words)
+        assert ("warning[PD512]" in ran.err, "edited.pdplan" in ran.err, bool(ran.out)) == (True, True, True)
+    assert "error[PD512]" in renamed.ok("apply", "edited.pdplan", code=1).err
+
+
+@pytest.mark.parametrize("command", [["plan"], ["snapshot"]])
+def test_a_file_that_cannot_be_written_is_said_before_any_work(renamed: Workspace, command: list[str]) -> None:
+    """Nothing is asked of anybody whose answer would be lost."""
+    renamed.box.log.clear()
+    for file in ("catalog", "nowhere/saved.pdplan"):
+        ran = renamed.run(*command, "--out", file)
+        assert (ran.code, ran.out, "PD813" in ran.err) == (1, "", True)
+    assert renamed.box.log.all() == []
