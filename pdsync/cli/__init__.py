@@ -176,6 +176,7 @@ class Terminated(KeyboardInterrupt):
 def main() -> None:
     """The console script: runs the command and ends the process with its exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    _open_closed_streams()
     # What is loaded and what is read lives until the end: collecting garbage every 700 objects finds nothing.
     gc.set_threshold(50_000, 20, 100)
     _spare_httpx()
@@ -192,6 +193,13 @@ def main() -> None:
                 stream.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Let what was closed by whoever started this lead nowhere: else the next file that is opened takes its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
 
 
 def _terminate(*_: object) -> None:

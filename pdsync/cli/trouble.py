@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pdsync.errors import Diagnostic
+
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def report(problem: BaseException, argv: list[str]) -> int:
@@ -64,6 +68,9 @@ def _unknown(problem: BaseException) -> Diagnostic:
     if isinstance(problem, OSError) and problem.filename is not None:
         hint = "check the path, and that you may read and write there"
         return error("PD813", "a file cannot be used", detail=f"{problem.filename}: {problem.strerror}", hint=hint)
+    if isinstance(problem, OSError) and problem.errno in _NO_ROOM:
+        hint = "see that there is room where the output goes; nothing that was applied is lost"
+        return error("PD819", "the output cannot be written", detail=str(problem.strerror), hint=hint)
     where = traceback.extract_tb(problem.__traceback__)[-1:] if problem.__traceback__ else []
     place = f" in {where[0].name}" if where else ""
     hint = "run again with --verbose and report what it prints; nothing that was applied is lost"

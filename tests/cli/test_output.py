@@ -7,6 +7,7 @@ import pty
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
@@ -239,3 +240,24 @@ def test_output_into_a_closed_pipe_ends_quietly(here: Workspace) -> None:
             process.stdout.close()
             assert (process.stderr.read(), process.wait()) == ("", 1)
     assert here.box.log.port_writes() == []
+
+
+def shell(here: Workspace, command: str) -> subprocess.CompletedProcess[str]:
+    """A command line with what a shell does to its streams."""
+    words = command.replace("pdsync", f"{sys.executable} -m pdsync", 1)
+    return subprocess.run(
+        words, shell=True, cwd=here.folder, env=here.environment({}), capture_output=True, encoding="utf-8", check=False
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_output_that_cannot_be_written_is_said(here: Workspace) -> None:
+    """A full disk is no riddle."""
+    ran = shell(here, "pdsync schema plan > /dev/full")
+    assert (ran.returncode, "error[PD819]" in ran.stderr, "No space left" in ran.stderr) == (1, True, True)
+
+
+def test_closed_streams_are_no_trouble(here: Workspace) -> None:
+    """Whoever wants to hear nothing closes what would be said."""
+    assert shell(here, "pdsync validate 2>&-").stdout == here.ok("validate").out
+    assert [shell(here, f"pdsync validate {closed}").returncode for closed in (">&-", "<&- >&- 2>&-")] == [0, 0]
