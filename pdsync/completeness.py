@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pdsync.errors import error
 from pdsync.kinds import KINDS, PARENT
-from pdsync.model import Collection, Leaned, Listed, makers
+from pdsync.model import Collection, Leaned, Listed, Query, makers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from collections.abc import Collection as AbstractCollection
 
     from pdsync.kinds import Enrichment
-    from pdsync.model import Ledger, Query, Snapshot
+    from pdsync.model import Ledger, Snapshot
 
 AnyList = TypeVar("AnyList", Collection, Leaned)
 
@@ -76,7 +76,7 @@ def _judged(listed: AnyList, last: Seen, at: str, least: timedelta) -> AnyList:
     if not listed.complete:
         return replace(listed, believed=last.believed)
     kind, count = listed.query.kind, _count(listed)
-    if not _shrank(kind, last.believed, count):
+    if not _shrank(kind, _expected(listed, last.believed), count):
         return _believed(listed)
     confirms = last.suspicious and not _shrank_again(last.count, count)
     since = last.since if confirms and last.since else at
@@ -93,6 +93,12 @@ def _judged(listed: AnyList, last: Seen, at: str, least: timedelta) -> AnyList:
 
 def _believed(listed: AnyList) -> AnyList:
     return replace(listed, believed=_count(listed))
+
+
+def _expected(listed: Collection | Leaned, believed: int) -> int:
+    """As many as there were; not more than there can be."""
+    asked = listed.asked if isinstance(listed, Leaned) else None
+    return believed if asked is None else min(believed, asked)
 
 
 def _count(listed: Collection | Leaned) -> int:
@@ -126,20 +132,32 @@ def doubts(snapshot: Snapshot) -> dict[Query, dict[str, Leaned]]:
 
     Whoever such a list left out would be missing from them, as if nobody were on call.
     """
-    short = {query.kind: each for query, each in snapshot.leaned.items() if _is_short(each)}
+    short = [each for each in snapshot.leaned.values() if _is_short(each)]
     found = {query: dict(_leaning(query, short)) for query in snapshot.collections} if short else {}
     return {query: reasons for query, reasons in found.items() if reasons}
 
 
-def _leaning(query: Query, short: Mapping[str, Leaned]) -> Iterator[tuple[str, Leaned]]:
+def _leaning(query: Query, short: Sequence[Leaned]) -> Iterator[tuple[str, Leaned]]:
     for each in _enrichments(query):
-        yield from ((each.name, short[kind]) for kind in each.kinds if kind in short)
+        own = _given_by(query, each)
+        yield from ((each.name, one) for one in short if one.query.kind in each.kinds and own in {None, one.query})
+
+
+def given_to_each(query: Query) -> dict[str, Query]:
+    """The enrichments of a query that are asked for about each record: what each gave, as if it were a list."""
+    found = ((each.name, _given_by(query, each)) for each in _enrichments(query))
+    return {name: own for name, own in found if own}
+
+
+def _given_by(query: Query, enrichment: Enrichment) -> Query | None:
+    (kind,) = enrichment.kinds
+    is_asked_for = KINDS[kind].parents and not enrichment.daily
+    return Query(kind, query.params, ((enrichment.name, enrichment.argument),)) if is_asked_for else None
 
 
 def leans_on(query: Query) -> frozenset[str]:
-    """The kinds that the enrichments of a query are taken from, whole: not asked for about each record."""
-    kinds = {kind for each in _enrichments(query) if not each.daily for kind in each.kinds}
-    return frozenset(kind for kind in kinds if not KINDS[kind].parents)
+    """The kinds that the enrichments of a query are taken from; analytics have no length."""
+    return frozenset(kind for each in _enrichments(query) if not each.daily for kind in each.kinds)
 
 
 def _enrichments(query: Query) -> list[Enrichment]:

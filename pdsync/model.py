@@ -407,7 +407,8 @@ class Collection:
 class Leaned:
     """A list that enrichments were taken from, of which nothing but its length is kept; see `Collection`.
 
-    `count` is 0 where it is not known, which `problem` then explains.
+    `count` is 0 where it is not known, which `problem` then explains.  Of what is asked for about each record, it is
+    how many of the records, of `asked`, have any of it.
     """
 
     query: Query
@@ -415,6 +416,7 @@ class Leaned:
     problem: Diagnostic | None = None
     believed: int = 0
     short_since: str = ""
+    asked: int | None = None
 
     @property
     def complete(self) -> bool:

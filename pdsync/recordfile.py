@@ -33,6 +33,7 @@ _DIGEST = 16
 _START, _BYTES, _END = b'{"id":', b',"r":', b"}\n"
 _NOTHING: Mapping[str, str] = {}
 _ABSENT = -1
+_NOTHING_GIVEN = frozenset(map(raw_digest, (b"[]", b"null")))
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -91,6 +92,10 @@ class Block:
     def digest(self, number: int) -> bytes:
         """Their digest."""
         return bytes(self._digests[number * _DIGEST : (number + 1) * _DIGEST])
+
+    def given(self) -> Iterator[str]:
+        """The ids of lines that hold more than null or an empty list; nothing is read for that."""
+        return (id_ for number, id_ in enumerate(self.ids) if self.digest(number) not in _NOTHING_GIVEN)
 
     @property
     def size(self) -> int:
@@ -221,6 +226,10 @@ class KeptRecords(Sequence[Record]):
         """The same, of which some enrichments are not to be believed: why, by name."""
         unavailable = {id_: {**reasons, **self._unavailable.get(id_, _NOTHING)} for id_ in self.rows.ids}
         return KeptRecords(self.rows, self._values, unavailable)
+
+    def lacking(self, name: str) -> frozenset[str]:
+        """The records of which an enrichment is not known, or not believed."""
+        return frozenset(id_ for id_, reasons in self._unavailable.items() if name in reasons)
 
     def values(self, name: str) -> Block:
         """What an enrichment has, by record id."""

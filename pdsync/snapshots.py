@@ -8,13 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pdsync.completeness import doubts, judged, leans_on, noted, remembered, seen_in
+from pdsync.completeness import doubts, given_to_each, judged, leans_on, noted, remembered, seen_in
 from pdsync.errors import SourceError, StateError, error, warning
 from pdsync.kinds import KINDS, suggest
 from pdsync.lacking import NO_ENRICHMENT
-from pdsync.model import PagesRead
+from pdsync.model import Leaned, PagesRead
 from pdsync.privacy import Cleaner, still_whole
-from pdsync.recordfile import doubted
+from pdsync.recordfile import KeptRecords, doubted
 from pdsync.sources import Reuse
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from pdsync.completeness import Seen
     from pdsync.errors import Diagnostic
-    from pdsync.model import Catalog, Collection, Leaned, Ledger, Listed, Query, Snapshot
+    from pdsync.model import Catalog, Collection, Ledger, Listed, Query, Snapshot
+    from pdsync.recordfile import Block
     from pdsync.sources import Source
     from pdsync.state.store import StateStore
 
@@ -63,8 +64,29 @@ async def take_snapshot(
     kept, notes = await asyncio.to_thread(_kept, store, {query.kind for query in wanted})
     fetched = await source.fetch(wanted, progress, _reuse(catalog, kept, how), Cleaner(catalog.rules))
     fetched = replace(fetched, notes=(*notes, *fetched.notes))
+    fetched = _with_given(fetched)
     least = catalog.project.policy.believe_shrink_after
     return _with_doubts(judged(fetched, _last_seen(catalog, store, fetched), least, accepted))
+
+
+def _with_given(snapshot: Snapshot) -> Snapshot:
+    """The snapshot with how much was given by enrichments that are asked for about each record."""
+    wanted = [
+        (each, name, own) for query, each in snapshot.collections.items() for name, own in given_to_each(query).items()
+    ]
+    more = {
+        own: _given(own, each.problem, each.records, each.records.values(name))
+        for each, name, own in wanted
+        if isinstance(each.records, KeptRecords)
+    }
+    return replace(snapshot, leaned={**snapshot.leaned, **more}) if more else snapshot
+
+
+def _given(own: Query, problem: Diagnostic | None, records: KeptRecords, values: Block) -> Leaned:
+    unread = len(records) - len(values)
+    if unread and not problem:
+        problem = warning(NO_ENRICHMENT, "an enrichment could not be read", detail=f"{own.kind} of {unread} records")
+    return Leaned(own, 0 if problem else sum(1 for _ in values.given()), problem, asked=len(records))
 
 
 def _with_doubts(snapshot: Snapshot) -> Snapshot:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdsync.completeness import SUSPICIOUS, Seen, doubts, judged, noted, remembered, seen_in, taken_over
+from pdsync.completeness import SUSPICIOUS, Seen, doubts, given_to_each, judged, noted, remembered, seen_in, taken_over
 from pdsync.errors import Diagnostic, error
 from pdsync.model import Collection, Leaned, Listed, Query, Record, Snapshot
 from tests.builders import entry, ledger, rule
@@ -124,6 +124,24 @@ def test_a_list_that_only_enrichments_read_is_believed_as_any_other() -> None:
             seen = Seen(count, leaned.believed, suspicious=not leaned.complete, since=leaned.short_since)
     assert told == [(True, 100), (False, 100), (True, 100), (False, 3), (False, 3)]
     assert not doubts(judged(leaning(0), {USERS: Seen(8, 8, suspicious=False)}, HOUR, ("users",)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "some", "doubted"),
+    [(20, 20, False), (20, 11, False), (20, 10, True), (8, 8, False), (8, 0, True), (0, 0, False)],
+)
+def test_what_is_given_to_each_record_shrinks_with_the_records(asked: int, some: int, *, doubted: bool) -> None:
+    """Custom fields of fewer incidents are fewer; only queries whose own have become fewer are in doubt."""
+    mine = Query("incidents", (("statuses[]", "triggered"),), (("__custom_fields", ""),))
+    other = Query("incidents", (), (("__custom_fields", ""),))
+    read = {query: Collection(query, (Record("P1", b"{}"),)) for query in (mine, other)}
+    own, others = given_to_each(mine)["__custom_fields"], given_to_each(other)["__custom_fields"]
+    leaned = {own: Leaned(own, some, asked=asked), others: Leaned(others, 500, asked=500)}
+    seen = {each: Seen(20, 20, suspicious=False) for each in leaned}
+    found = doubts(judged(Snapshot("pd", moment(0), read, leaned=leaned), seen, HOUR))
+    assert [(query, list(reasons)) for query, reasons in found.items()] == (
+        [(mine, ["__custom_fields"])] if doubted else []
+    )
 
 
 @given(counts=st.lists(st.integers(0, 60) | st.none(), min_size=1, max_size=12), anew=st.booleans())

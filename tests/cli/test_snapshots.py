@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pdsync.sandbox.http import Fault
 from pdsync.sandbox.server import Sandbox
 from pdsync.sources.pagerduty import open_pagerduty
 from pdsync.state.snapshot_file import parse_snapshot
@@ -302,6 +303,48 @@ def test_what_leans_on_a_list_that_shrank_keeps_its_value(
             assert (unknown["enrichment"], "shrank suspiciously" in unknown["reason"]) == ("__email", True)
         allowed = planned("--accept-shrink", "users", "--no-delete", code=0 if listed else 3)
         assert (allowed["summary"]["update"], allowed["unavailable"]) == (1, [])
+
+
+FIELDS = """\
+  - kind: services
+    selector: {query: 'true', includeCustomFields: true, apiQueryParams: {sort_by: name}}
+    port:
+      entity:
+        mappings:
+          identifier: .id
+          blueprint: '"person"'
+          properties:
+            role: .__custom_fields[0].name
+"""
+
+
+@pytest.mark.parametrize("kept", ["snapshot", "ledger"])
+def test_custom_fields_that_come_empty_keep_their_value(
+    kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A property is not erased because PagerDuty has no custom fields for a while, until that lasts or is accepted."""
+    with Sandbox(small_world()) as box:
+        here = make_workspace(tmp_path, box, monkeypatch)
+        here.write("catalog/mappings/pagerduty.yaml", "resources:\n" + FIELDS)
+        here.ok("-q", "apply", "--auto-approve")
+        assert all(each["properties"]["role"] for each in box.store.entities("person").values())
+        box.faults.add(Fault("answer", path="custom_fields/values", count=None, status=200, body={"custom_fields": []}))
+
+        def planned(*options: str) -> Any:
+            if kept == "ledger":
+                (here.folder / "state" / "snapshot.jsonl").unlink()
+            return here.ok("-q", "plan", "--format", "json", *options).json
+
+        for _ in range(2):
+            made = planned()
+            assert made["summary"]["update"] == 0
+            (unknown,) = made["unavailable"]
+            assert (unknown["enrichment"], "4 records before, 0 now" in unknown["reason"]) == ("__custom_fields", True)
+        made = planned("--accept-shrink", "services.custom_fields.values")
+        assert (made["summary"]["update"], made["unavailable"]) == (4, [])
+        box.faults.clear()
+        made = planned()
+        assert (made["summary"]["update"], made["unavailable"]) == (0, [])
 
 
 def test_without_a_snapshot_the_ledger_tells_what_there_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pdsync.model import Query, Snapshot
-    from tests.source.loopback import Asgi, Stage
+    from tests.source.loopback import Asgi, Request, Stage
 
 METRICS = "/analytics/metrics/incidents/services"
 RAW = "/analytics/raw/incidents"
@@ -360,6 +360,32 @@ def test_what_was_put_into_settled_incidents_is_kept_with_them(stage: Stage) -> 
         id_: r["__custom_fields"] for id_, r in before.items()
     }
     assert all("__analytics" in record for record in after.values())
+
+
+def test_custom_fields_are_asked_for_once_more_before_they_are_gone(stage: Stage) -> None:
+    """One empty answer loses nothing, neither does one to each; where there were none, nobody asks again."""
+    wanted = query("services", includeCustomFields=True)
+    first = kept(fetch(stage, wanted))
+    told = {id_: record["__custom_fields"] for id_, record in parsed(only(first)).items()}
+    assert all(told.values())
+    empty = set(told)
+
+    def once(request: Request) -> Asgi | None:
+        id_ = request.path.removeprefix("/services/").partition("/")[0]
+        if not request.path.endswith("/values") or id_ not in empty:
+            return None
+        empty.discard(id_)
+        return Script([(200, {}, b'{"custom_fields": [ ]}')])
+
+    stage.tape.before = once
+    second = only(fetch(stage, wanted, previous=first))
+    assert {id_: record["__custom_fields"] for id_, record in parsed(second).items()} == told
+    stage.tape.before = lambda r: Script([(200, {}, b'{"custom_fields":[]}')]) if r.path.endswith("/values") else None
+    third = fetch(stage, wanted, previous=first)
+    assert all(record["__custom_fields"] == [] for record in parsed(only(third)).values())
+    stage.tape.requests.clear()
+    fetch(stage, wanted, previous=kept(third))
+    assert sum(request.path.endswith("/values") for request in stage.tape.requests) == len(told)
 
 
 def _is_fresh(record: dict[str, Any]) -> bool:

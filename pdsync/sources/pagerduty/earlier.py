@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 from pdsync.errors import StateError, warning
 from pdsync.kinds import KINDS, Kind, Settled, Window, window_start
 from pdsync.model import PagesRead
-from pdsync.recordfile import Block, KeptRecords
+from pdsync.recordfile import KeptRecords
 from pdsync.sources.pagerduty.listing import Lister, Listing, Tally, counted
 from pdsync.sources.pagerduty.moments import Params, Span, moment, span_of, unbounded
 from pdsync.sources.pagerduty.records import FieldReader, taken_apart
 from pdsync.sources.pagerduty.shares import box_of, local_filters, without_local
 from pdsync.sources.pagerduty.shelf import Rows, Shelf, rows_of
 from pdsync.sources.pagerduty.tasks import together
-from pdsync.spool import Held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -137,9 +136,16 @@ class Earlier:
 
     def _values(self, collection: Collection, name: str, ids: AbstractCollection[str], shelf: Shelf) -> Rows:
         records = collection.records
-        block = records.values(name) if isinstance(records, KeptRecords) else Block(Held(b""))
+        if not isinstance(records, KeptRecords):
+            return shelf.rows()
+        block, doubted = records.values(name), records.lacking(name)
         found = rows_of(block, shelf if block.source is self.file else Shelf(block.source))
-        return self.sound(collection.query.kind, found.only(id_ for id_ in found if id_ in ids))
+        return self.sound(collection.query.kind, found.only(id_ for id_ in found if id_ in ids and id_ not in doubted))
+
+    def given(self, kind: str, name: str) -> frozenset[str]:
+        """The records of a kind for which an enrichment had something."""
+        kept = [each.records for each in self._collections(kind) if isinstance(each.records, KeptRecords)]
+        return frozenset(id_ for records in kept for id_ in records.values(name).given())
 
     def whole(self, query: Query) -> Collection | None:
         """The collection of a query about analytics that was read whole less than a day ago."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -55,7 +56,7 @@ class Setting:
 
     `listing` reads a list, each only once however often it is asked for; `params` are those the records were
     listed with, `argument` is the enrichment's own; `tally` counts records as they are enriched; `shelf` is where what
-    is large is put.
+    is large is put; `given` tells the records for which it had something before.
     """
 
     asker: Asker
@@ -66,6 +67,7 @@ class Setting:
     argument: str
     tally: Tally
     shelf: Shelf
+    given: Callable[[], AbstractSet[str]] = frozenset
 
 
 @dataclass(slots=True)
@@ -273,19 +275,29 @@ async def _emails(setting: Setting, raws: Raws) -> Extra:
 # --- custom fields ---------------------------------------------------------------------------------------------
 
 
+_NOTHING = (b"[]", b"null")
+
+
 class _CustomFields(msgspec.Struct):
     custom_fields: msgspec.Raw
 
 
 async def _custom_fields(setting: Setting, raws: Raws) -> Extra:
     """The custom fields of every record, each with a request of its own."""
-    extra, attempts = Extra(setting.shelf.rows()), _Attempts()
+    extra, attempts, given = Extra(setting.shelf.rows()), _Attempts(), setting.given()
     decoder = msgspec.json.Decoder(_CustomFields)
 
-    async def fetch(id_: str) -> None:
+    async def answer(id_: str) -> bytes:
         path = f"/{setting.kind}/{quote(id_, safe='')}/custom_fields/values"
         reply = await setting.asker.send("GET", path)
-        extra.values[id_] = bytes(decoder.decode(reply.content).custom_fields)
+        found = bytes(decoder.decode(reply.content).custom_fields)
+        return found if found.strip(b"[] \t\r\n") else b"[]"
+
+    async def fetch(id_: str) -> None:
+        found = await answer(id_)
+        if found in _NOTHING and id_ in given:
+            found = await answer(id_)  # that all of them are gone is not believed at once
+        extra.values[id_] = found
 
     async def work(id_: str) -> None:
         if (outcome := await attempts.to(partial(fetch, id_))) is not None:

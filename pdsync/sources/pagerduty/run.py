@@ -263,6 +263,7 @@ class Run:
             argument=argument,
             tally=Tally(f"{kind} {name}", self._progress),
             shelf=self._shelf,
+            given=partial(self._earlier.given, kind, name),
         )
         extra = await read_extra(setting, name, raws.only(id_ for id_ in raws if id_ not in values))
         reasons = self._reasons(kind, name, extra.unavailable)
