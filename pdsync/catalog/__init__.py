@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pdsync.catalog.tree import Revision
     from pdsync.errors import Diagnostic
     from pdsync.model import Catalog
 
@@ -37,8 +38,8 @@ def check_catalog(
     return check(root, ref=ref, environment=environment)
 
 
-def catalog_revision(root: Path) -> tuple[str | None, bool]:
-    """The git commit that `root` stands on (None outside git) and whether files in it differ from that commit."""
+def catalog_revision(root: Path) -> Revision:
+    """What git says of the catalog's folder as it is now."""
     from pdsync.catalog.tree import revision
 
     return revision(root)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pdsync.catalog.rules import found
 from pdsync.errors import CatalogError, Origin
@@ -156,21 +156,36 @@ def _items(tree: Tree, prefix: str) -> Iterator[tuple[str, Blob]]:
             yield f"{prefix}{blob.name}", blob
 
 
-def revision(root: Path) -> tuple[str | None, bool]:
-    """The commit checked out where `root` is, and whether a file under `root` differs from it or is new."""
-    if not any((folder / ".git").exists() for folder in (root.resolve(), *root.resolve().parents)):
-        return None, False  # without asking git, which takes longer than all else about a catalog
+class Revision(NamedTuple):
+    """The commit that a folder stands on (None outside git), and whether files in it differ from it or are new.
 
-    from git.exc import GitError
+    `problem` is why git could not tell; else it is empty.
+    """
+
+    commit: str | None
+    dirty: bool
+    problem: str = ""
+
+
+def revision(root: Path) -> Revision:
+    """What git says of the folder `root` as it is now."""
+    if not any((folder / ".git").exists() for folder in (root.resolve(), *root.resolve().parents)):
+        return Revision(None, dirty=False)  # without asking git, which takes longer than all else about a catalog
+
+    from git.exc import GitCommandError, GitError
 
     try:
         with open_repository(root) as repo:
             if not repo.head.is_valid():
-                return None, True
+                repo.git.rev_parse("--git-dir")  # no commit yet, or git does not let itself be asked
+                return Revision(None, dirty=True)
             dirty = repo.is_dirty(path=str(root.resolve()), untracked_files=True)
-            return repo.head.commit.hexsha, dirty
-    except (GitError, OSError):
-        return None, False
+            return Revision(repo.head.commit.hexsha, dirty)
+    except GitCommandError as problem:
+        said = str(problem.stderr).strip().removeprefix("stderr:").strip(" '\n")
+        return Revision(None, dirty=False, problem=" ".join(said.split()) or f"git ended with {problem.status}")
+    except (GitError, OSError) as problem:
+        return Revision(None, dirty=False, problem=f"{type(problem).__name__} {problem}".strip())
 
 
 def _unreadable(root: Path, detail: str, hint: str) -> CatalogError:

@@ -254,5 +254,6 @@ def run(argv: list[str]) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    click.echo(text, err=True)
+    """Say a last word: below what a terminal shows of the keys that were pressed."""
+    click.echo(f"\n{text}" if sys.stderr.isatty() else text, err=True)
     return code

@@ -23,7 +23,7 @@ import orjson
 from pdsync import __version__
 from pdsync.cli.progress import Progress
 from pdsync.cli.trouble import color_wanted
-from pdsync.errors import CatalogError, Interrupted, Severity, UsageError, error
+from pdsync.errors import CatalogError, Interrupted, Severity, UsageError, error, warning
 from pdsync.render.diagnostics import render_diagnostics
 
 if TYPE_CHECKING:
@@ -80,8 +80,10 @@ class Session:
         from pdsync.catalog import catalog_revision, load_catalog
 
         catalog = load_catalog(self.options.catalog, environment=self.options.environment)
-        commit, dirty = catalog_revision(self.options.catalog)
-        return replace(catalog, commit=commit, dirty=dirty)
+        found = catalog_revision(self.options.catalog)
+        unasked = (_without_git(found.problem),) if found.problem else ()
+        diagnostics = (*catalog.diagnostics, *unasked)
+        return replace(catalog, commit=found.commit, dirty=found.dirty, diagnostics=diagnostics)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -393,6 +395,11 @@ def _signal_main(number: int) -> None:
 def now() -> str:
     """The time, RFC 3339 UTC, in seconds."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _without_git(problem: str) -> Diagnostic:
+    hint = "do what git says; until then no commit is named, and causes may not be exact"
+    return warning("PD870", "git does not tell what commit the catalog is of", detail=problem, hint=hint)
 
 
 def new_id() -> str:

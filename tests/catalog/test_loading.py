@@ -308,16 +308,23 @@ def test_outside_git_a_commit_is_a_diagnostic(tmp_path: Path) -> None:
     shutil.copytree(STARTER, tmp_path / "catalog")
     _, diagnostics = check_catalog(tmp_path / "catalog", ref="HEAD")
     assert codes(list(diagnostics)) == ["PD100"]
-    assert catalog_revision(tmp_path / "catalog") == (None, False)
+    assert catalog_revision(tmp_path / "catalog") == (None, False, "")
 
 
 def test_the_revision_is_dirty_when_a_catalog_file_differs(repository: git.Repo) -> None:
     """New files count, files outside the catalog do not."""
     root, commit = _root(repository), repository.head.commit.hexsha
     (root.parent / "other.txt").write_text("x")
-    assert catalog_revision(root) == (commit, False)
+    assert catalog_revision(root) == (commit, False, "")
     (root / "blueprints" / "new.yaml").write_text("x")
-    assert catalog_revision(root) == (commit, True)
+    assert catalog_revision(root) == (commit, True, "")
+
+
+def test_what_git_refuses_is_told(repository: git.Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container the folder is often somebody else's: then git tells nothing, and says what to do."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    found = catalog_revision(_root(repository))
+    assert (found.commit, "safe.directory" in found.problem) == (None, True)
 
 
 def _root(repository: git.Repo) -> Path:

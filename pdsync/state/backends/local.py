@@ -160,7 +160,7 @@ class LocalBackend:
         path = self._path(LOCK)
         if not path.exists():
             return None
-        with self._open(LOCK) as file:
+        with self._open(LOCK) if os.access(path, os.W_OK) else path.open("rb", buffering=0) as file:
             if _try_lock(file.fileno()):
                 return None
         return _said(path) or LockInfo("", "at work", "another process", "a moment ago")
@@ -253,4 +253,6 @@ def _said(path: Path) -> LockInfo | None:
 
 
 def _failed(verb: str, path: Path, cause: OSError) -> StateError:
-    return StateError(error("PD503", f"cannot {verb} the state", detail=f"{path}: {cause.strerror or cause}"))
+    hint = "see that the folder is there, that you may write in it, and that it has room"
+    detail = f"{path}: {cause.strerror or cause}"
+    return StateError(error("PD503", f"cannot {verb} the state", detail=detail, hint=hint))
