@@ -214,7 +214,7 @@ def as_release(change: Change) -> Change:
 def _blueprint_field(difference: Difference, blueprint: Blueprint, last: LedgerEntry | None) -> FieldChange:
     path, before, after = difference
     applied = last.fields.get(path) if last else None
-    drift = last is not None and not same(before, applied)
+    drift = last is not None and path in last.fields and not same(before, applied)
     causes: tuple[Cause, ...] = ("catalog", "drift") if drift else ("catalog",)
     if drift and same(applied, after):
         causes = ("drift",)

@@ -43,6 +43,7 @@ from pdsync.normal import same
 from pdsync.plan.alone import LeftAlone
 from pdsync.plan.blueprints import blueprints_after, plan_blueprints
 from pdsync.plan.decide import CAUSES, Scope, all_causes, main_cause
+from pdsync.plan.drift import spoke_of
 from pdsync.plan.entities import EntityDecisions, with_stubs
 from pdsync.plan.migrate import between
 from pdsync.plan.order import relation_targets
@@ -310,7 +311,8 @@ class _Attribution:
             if not same(applied, planned):
                 found |= {*self._value(change.key, path, applied, planned)}
                 # What the plan itself does to a blueprint may be what brings Port there: then it is nobody's edit.
-                found |= {"drift"} if have is None or not same(have.fields.get(path), applied) else set()
+                edited = have is None or not same(have.fields.get(path), applied)
+                found |= {"drift"} if edited and spoke_of(self._facts.ledger, last, path) else set()
         one, other = makers(last), makers(now)
         if one != other:
             found |= {*self._ask(change.key, lambda corner: corner.made_by(change.key), one, other)}

@@ -13,7 +13,7 @@ from pdsync.plan.alone import LeftAlone
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pdsync.model import MappingRule
+    from pdsync.model import LedgerEntry, MappingRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,15 @@ def find_drift(ledger: Ledger, existing: Existing, rules: Iterable[MappingRule] 
         elif fields:
             found.append(Drift("entity", key, title, fields, entity.updated_by, entity.updated_at))
     return tuple(found)
+
+
+def spoke_of(ledger: Ledger, entry: LedgerEntry, path: str) -> bool:
+    """Whether the last apply said what an entity has under a path: else what is there is nobody's edit of ours.
+
+    A ledger that knows no expressions does not tell; then it did.
+    """
+    mapped = (ledger.expressions.get(rule, {}) for rule in entry.rules)
+    return path in entry.fields or not ledger.expressions or any(path in of or "$merge" in of for of in mapped)
 
 
 def _moved(have: dict[str, object], applied: dict[str, object]) -> tuple[Difference, ...]:

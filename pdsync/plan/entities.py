@@ -24,6 +24,7 @@ from pdsync.model import (
 from pdsync.normal import defaults_of, desired_normaliser, same
 from pdsync.plan.alone import LeftAlone
 from pdsync.plan.decide import CAUSES, all_causes, decide, main_cause, wanted_reason, writers
+from pdsync.plan.drift import spoke_of
 from pdsync.plan.guards import protected
 from pdsync.plan.order import relation_targets, targeting
 from pdsync.plan.ownership import Ownership
@@ -494,7 +495,7 @@ class EntityDecisions:
     def _field(self, difference: Difference, want: DesiredEntity, last: LedgerEntry | None) -> FieldChange:
         path, before, after = difference
         applied = self.left_alone.inside(want.rules, path, last.fields.get(path), before).value if last else None
-        drift = last is not None and not same(before, applied)
+        drift = last is not None and not same(before, applied) and spoke_of(self.facts.ledger, last, path)
         replacing = None if path in want.fields else self._replacing(want.rules)
         if replacing is not None and applied is None and after is None:
             return self._replaced(difference, replacing, drift=drift)
@@ -574,7 +575,8 @@ class EntityDecisions:
         paths = entry.fields.keys() | last.fields.keys()
         moved = [path for path in paths if not same(entry.fields.get(path), last.fields.get(path))]
         found: set[Cause] = {"catalog" if self._written_by(entry.rules, path)[1] else "source" for path in moved}
-        if any(path in entry.fields or not was_there(last, path) for path in moved):
+        spoken = [path for path in moved if spoke_of(self.facts.ledger, last, path)]
+        if any(path in entry.fields or not was_there(last, path) for path in spoken):
             found.add("drift")
         if makers(entry) != makers(last):
             found.add(anew)

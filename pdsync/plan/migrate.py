@@ -217,6 +217,10 @@ class _Holders:
         kept = {key: value for key, value in self.of(path).items() if not self._wants(key, path)}
         return {key: kept[key] for key in kept.keys() - self.leaving(path)}
 
+    def emptied(self, path: str) -> list[EntityKey]:
+        """The entities whose value goes because their mapping gives none any more."""
+        return [key for key in self.of(path) if self._wants(key, path) and self._wanted(key, path) is None]
+
     def leaving(self, path: str) -> frozenset[EntityKey]:
         """The entities whose value is ours, and that nothing in the catalog writes any more."""
         written = self._written(self.blueprint, path)
@@ -329,7 +333,7 @@ def _guard(blueprint: str, change: FieldChange, lost: int, why: str) -> Guard:
 def _said(change: FieldChange) -> str:
     name = _name(change.path)
     if change.path == REQUIRED:
-        return f"{', '.join(_added(change))} becomes required"
+        return f"{', '.join(_added(change))} {'become' if _added(change)[1:] else 'becomes'} required"
     if change.replace:
         return f"{name} changes from {_described(change.before)} to {_described(change.after)}"
     return f"{name} is removed" if change.after is None else f"{name} becomes required"
@@ -370,9 +374,10 @@ def _what_happens(change: FieldChange, held: int, holders: _Holders) -> str:
     if not change.replace:
         return f"{_values(held)} lost with it"
     path = entity_path(change.path)
-    carried, going = len(holders.unwritten(path)), len(holders.leaving(path))
-    told = [f"{_values(held - carried - going)} written again"]
+    carried, going, emptied = len(holders.unwritten(path)), len(holders.leaving(path)), len(holders.emptied(path))
+    told = [f"{_values(held - carried - going - emptied)} written again"]
     told += [f"{carried} carried over"] if carried else []
+    told += [f"{emptied} emptied, as mapped"] if emptied else []
     return ", ".join([*told, f"{going} of ours gone with their mapping"] if going else told)
 
 

@@ -61,6 +61,8 @@ PATHS = {
     "policies": ("icon", "properties.url"),
 }
 
+EDITED = st.sampled_from(["properties.tier", "properties.url"])
+
 VALUES: dict[str, Callable[[dict[str, Json]], Json]] = {
     ".name": lambda r: r["name"],
     ".note": lambda r: r["note"],
@@ -224,9 +226,7 @@ def stories(draw: st.DrawFn) -> Story:
     port, owned = applied(one, other, older=older)
     for key in draw(st.lists(st.sampled_from(sorted(port)), max_size=2, unique=True)) if port else ():
         if draw(st.booleans()):
-            port[key] = ExistingEntity(
-                {**port[key].fields, "properties.tier": draw(st.sampled_from(["one", "by hand"]))}
-            )
+            port[key] = ExistingEntity({**port[key].fields, draw(EDITED): draw(st.sampled_from(["one", "by hand"]))})
         else:
             del port[key]
     return Story((one, two), (other, another), older, port, owned)
@@ -295,7 +295,12 @@ class Judge:
         was = last.fields.get(path) if last else None
         found = set() if was == after else self.told(lambda c: self.field(change.key, path, c), was, after)
         drift = last is not None and (have.fields.get(path) if have else None) != was
-        return found | ({"drift"} if drift else set())
+        return found | ({"drift"} if drift and last and self.spoken_of(last, path) else set())
+
+    def spoken_of(self, last: LedgerEntry, path: str) -> bool:
+        """Whether the catalog of then had anything to say of a field: else what Port holds is nobody's edit."""
+        mapped = (each.fields for each in self.story.catalogs[0].rules if each.id in last.rules)
+        return path in last.fields or any(path in fields for fields in mapped)
 
     def of_being(self, key: EntityKey, *, was: bool, shall: bool) -> set[str]:
         return self.told(lambda corner: self.there(key, corner), was, shall)
@@ -323,7 +328,7 @@ class Judge:
                 p for p in (*last.fields, *change.ledger.fields) if last.fields.get(p) != change.ledger.fields.get(p)
             }
             found = {c for p in paths for c in self.of_field(change, p, change.ledger.fields.get(p))}
-            found |= {"drift"} if paths else set()
+            found |= {"drift"} if any(self.spoken_of(last, path) for path in paths) else set()
             if (was := sources_of(last)) != (now := sources_of(change.ledger)):
                 found |= self.told(lambda c: self.sources(change.key, c), was, now)
             return found or {"catalog"}

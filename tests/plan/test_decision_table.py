@@ -94,6 +94,18 @@ def test_drift_is_named_per_field() -> None:
     assert causes == {"properties.tier": ("drift", True), "properties.url": ("source", False)}
 
 
+@pytest.mark.parametrize("held", ["theirs", "new"])
+def test_what_was_in_a_field_before_it_was_mapped_is_nobodys_drift(held: str) -> None:
+    """Nor is it when the mapping gives null, or just what is there."""
+    for wanted in ("new", None):
+        given = facts(want("a", tier="1", url=wanted), have(tier="1", url=held), entry(tier="1"))
+        both = catalog([SERVICE], [rule(paths=("properties.tier", "properties.url"))])
+        given = replace(given, catalog=both, expressions=expressions(both.rules))
+        change = only(plan(replace(given, ledger=replace(given.ledger, expressions=expressions([rule()])))))
+        assert change.causes == ("catalog",)
+        assert all(field.causes == ("catalog",) and not field.drift for field in change.fields)
+
+
 def test_a_new_expression_is_the_catalogs_doing() -> None:
     """A field whose expression is not the one last applied changed because of the catalog, and says where."""
     given = facts(want("a", tier="2"), have(tier="1"), entry(tier="1"))
