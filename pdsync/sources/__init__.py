@@ -11,11 +11,14 @@ from pdsync.model import Snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pdsync.model import Query
+    from pdsync.model import Query, Record
     from pdsync.privacy import Cleaner
 
     Progress = Callable[[str, int, int | None], None]
     """Called with (what, done so far, total if known): `("incidents", 300, 4812)`."""
+
+    Came = Callable[[Query, Sequence[Record]], None]
+    """Called with some records of a query as they will most likely be in the snapshot, while others are still read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,11 @@ class Source(Protocol):
         progress: Progress | None = None,
         reuse: Reuse | None = None,
         cleaner: Cleaner | None = None,
+        came: Came | None = None,
     ) -> Snapshot:
         """Read every query (each once) into one snapshot.
 
-        `cleaner` takes out of records what must not be stored, before they are put anywhere.
+        `cleaner` takes out of records what must not be stored, before they are put anywhere.  `came` may be told of
+        some records beforehand, so that there is less to do once all are there; it returns at once.
         """
         ...

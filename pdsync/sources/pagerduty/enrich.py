@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -22,7 +23,7 @@ import msgspec
 from pdsync.errors import Diagnostic, Interrupted, PdsyncError, warning
 from pdsync.kinds import DAYS_PER_MONTH
 from pdsync.recordfile import KeptRecords, splice
-from pdsync.sources.pagerduty.leaps import Leaps
+from pdsync.sources.pagerduty.leaps import PER_PAGE, Leaps
 from pdsync.sources.pagerduty.leaps import Rows as AnalyticsRows
 from pdsync.sources.pagerduty.listing import Asker, Listing, Tally
 from pdsync.sources.pagerduty.moments import Params, in_utc, moment
@@ -33,7 +34,7 @@ from pdsync.sources.pagerduty.tasks import each, together
 from pdsync.transport import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 _POLICIES_PER_REQUEST = 50
 _SERVICES_PER_REQUEST = 500
@@ -86,16 +87,22 @@ class Extra:
         self.unavailable.update(dict.fromkeys(ids, reason))
 
 
+Reading = Callable[[Setting, Raws], Awaitable[Extra]]
+"""Reads an enrichment of some records."""
+
+
 @dataclass(frozen=True, slots=True)
 class Enricher:
     """How an enrichment is read, under which key of the record its values go (empty: its own name), what it needs.
 
-    `needs` are lists, by kind and parameters, that it will ask for.
+    `needs` are lists, by kind and parameters, that it will ask for.  `early` reads the values of some records of a list
+    while others are still to come: of as many as takes no request more than reading all of them together.
     """
 
-    read: Callable[[Setting, Raws], Awaitable[Extra]]
+    read: Reading
     key: str = ""
     needs: tuple[tuple[str, Params], ...] = ()
+    early: Reading | None = None
 
 
 async def read_extra(setting: Setting, name: str, raws: Raws) -> Extra:
@@ -103,10 +110,26 @@ async def read_extra(setting: Setting, name: str, raws: Raws) -> Extra:
     enricher = ENRICHERS.get((setting.kind, name))
     if enricher is None:
         return Extra(unavailable=dict.fromkeys(raws, f"there is no {name} for {setting.kind}"))
+    return await _read_by(enricher.read, setting, raws)
+
+
+def can_be_early(kind: str, name: str) -> bool:
+    """Whether an enrichment can be read of some records while others are still to come."""
+    enricher = ENRICHERS.get((kind, name))
+    return enricher is not None and enricher.early is not None
+
+
+async def read_early(setting: Setting, name: str, raws: Raws) -> Extra:
+    """What an enrichment has for some of these records; of the others nothing is said."""
+    early = ENRICHERS[setting.kind, name].early
+    return await _read_by(early, setting, raws) if early else Extra()
+
+
+async def _read_by(read: Reading, setting: Setting, raws: Raws) -> Extra:
     if not raws:
         return Extra()
     try:
-        return await enricher.read(setting, raws)
+        return await read(setting, raws)
     except msgspec.DecodeError as failure:
         return Extra(unavailable=dict.fromkeys(raws, _reason(failure)))
 
@@ -343,16 +366,31 @@ async def _service_analytics(setting: Setting, raws: Raws) -> Extra:
 
 async def _incident_analytics(setting: Setting, raws: Raws) -> Extra:
     """The analytics row of each incident; null where PagerDuty has none (yet: they come a day late)."""
-    extra, attempts = Extra(setting.shelf.rows()), _Attempts()
+    return await _analytics_rows(setting, raws, _made(setting, raws))
+
+
+async def _full_answers(setting: Setting, raws: Raws) -> Extra:
+    """The same of the oldest incidents, as many as fill their answers: the others may share one with those to come."""
+    made = sorted(_made(setting, raws).items(), key=itemgetter(1))
+    oldest = dict(made[: len(made) // PER_PAGE * PER_PAGE])
+    return await _analytics_rows(setting, oldest, oldest)
+
+
+def _made(setting: Setting, raws: Raws) -> dict[str, datetime]:
+    """When each incident was made, of those that say so."""
     reader = FieldReader(["created_at"])
-    made = {id_: moment(at, setting.now) for id_, raw in raws.items() if (at := reader.read(raw)[0])}
+    return {id_: moment(at, setting.now) for id_, raw in raws.items() if (at := reader.read(raw)[0])}
+
+
+async def _analytics_rows(setting: Setting, ids: Collection[str], made: Mapping[str, datetime]) -> Extra:
+    extra, attempts = Extra(setting.shelf.rows()), _Attempts()
     filters: dict[str, Any] = {}
     for name in ("service_ids", "team_ids"):
-        if ids := [value for wire, value in setting.params if wire == f"{name}[]"]:
-            filters[name] = ids
+        if values := [value for wire, value in setting.params if wire == f"{name}[]"]:
+            filters[name] = values
     leaps = Leaps(setting.asker, made, filters, now=setting.now, found=extra.values, tally=setting.tally)
     outcome = await attempts.to(leaps.read)
-    missing = [id_ for id_ in raws if id_ not in extra.values]
+    missing = [id_ for id_ in ids if id_ not in extra.values]
     if outcome is not None:
         extra.without(missing, _said(outcome))
     else:
@@ -365,7 +403,7 @@ ENRICHERS: Mapping[tuple[str, str], Enricher] = MappingProxyType(
         ("services", "__analytics"): Enricher(_service_analytics),
         ("services", "__custom_fields"): Enricher(_custom_fields),
         ("services", "__oncall_user"): Enricher(partial(_on_calls, "escalation_policy.id"), needs=_ON_CALLS),
-        ("incidents", "__analytics"): Enricher(_incident_analytics),
+        ("incidents", "__analytics"): Enricher(_incident_analytics, early=_full_answers),
         ("incidents", "__custom_fields"): Enricher(_custom_fields),
         ("schedules", "__email"): Enricher(_emails, key="users", needs=(("users", ()),)),
         ("schedules_v3", "__email"): Enricher(_emails, key="users", needs=(("users", ()),)),

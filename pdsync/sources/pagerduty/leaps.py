@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from pdsync.sources.pagerduty.listing import Asker, Tally
 
 _KIND = KINDS["analytics.raw.incidents"]
-_PER_PAGE = 1000
+PER_PAGE = 1000
+"""How many rows an answer has at most."""
+
 _WIDEST = timedelta(days=365).total_seconds()
 """The widest window of analytics (PagerDuty REST API, Analytics)."""
 
@@ -117,7 +119,7 @@ class Leaps:
         window = {"created_at_start": _written(start), "created_at_end": _written(end)}
         body: dict[str, Any] = {
             "filters": {**self._filters, **window},
-            "limit": _PER_PAGE,
+            "limit": PER_PAGE,
             "order_by": "created_at",
             "order": "asc",
             "time_zone": "Etc/UTC",
@@ -144,7 +146,7 @@ def _parts(sought: list[Sought]) -> list[list[Sought]]:
 
     They are cut where nothing was made for a while, so that no row is listed with two of them.
     """
-    size = _PER_PAGE * -(-len(sought) // (_PER_PAGE * _AT_ONCE))
+    size = PER_PAGE * -(-len(sought) // (PER_PAGE * _AT_ONCE))
     parts, begin = [], 0
     while len(sought) - begin > size:
         gaps = (end for end in range(begin + size, begin, -1) if sought[end][0] - sought[end - 1][0] > _APART)

@@ -68,21 +68,39 @@ class Asker(Protocol):
 
 
 class Tally:
-    """Counts the rows of a list as they come in, and tells `progress`."""
+    """Counts the rows of a list, or of a part of one, as they come in, and tells `progress`."""
 
-    def __init__(self, what: str, progress: Progress | None) -> None:
+    def __init__(self, what: str, progress: Progress | None, whole: Tally | None = None) -> None:
         self._what = what
         self._progress = progress
+        self._whole = whole
         self._done = 0
         self._total: int | None = None
+        self._is_told = False
+
+    def part(self) -> Tally:
+        """What counts the rows of a part: they are rows of the whole."""
+        return Tally(self._what, None, self)
 
     def expect(self, total: int | None) -> None:
-        """So many rows are to come in all."""
-        self._total = total
+        """So many rows are to come in all; a whole that nobody told how many has as many as its parts."""
+        more = (total or 0) - (self._total or 0)
+        self._total, self._is_told = total, total is not None
+        if self._whole and more:
+            self._whole.expect_in_part(more)
+
+    def expect_in_part(self, more: int) -> None:
+        """So many rows more are to come in a part."""
+        if not self._is_told:
+            self._total = (self._total or 0) + more
+            if self._whole:
+                self._whole.expect_in_part(more)
 
     def add(self, rows: int) -> None:
         """So many rows came in."""
         self._done += rows
+        if self._whole:
+            self._whole.add(rows)
         if self._progress:
             self._progress(self._what, self._done, self._total)
 
@@ -132,7 +150,8 @@ class Beginning:
 class Lister:
     """Reads one list of one kind, with parameters as they are sent, onto a shelf.
 
-    `place` is for a kind with parts to fill in.
+    `place` is for a kind with parts to fill in; `came` is told of the parts of a list that is cut by time, each as
+    soon as it is whole.
     """
 
     def __init__(
@@ -144,11 +163,14 @@ class Lister:
         *,
         place: Place | None = None,
         shelf: Shelf = IN_MEMORY,
+        came: Callable[[Rows], None] | None = None,
     ) -> None:
         self._asker = asker
         self._kind = kind
         self._params = params
         self._tally = tally
+        self._came = came
+        self._is_cut = False
         self._place = place or Place(kind.path, PageReader(kind))
         self._shelf = shelf
 
@@ -413,18 +435,27 @@ class Lister:
     def _within(self, window: Window, span: Span) -> Lister:
         """The same list, bounded in time."""
         params = (*unbounded(window, self._params), *span.as_params(window))
-        return Lister(self._asker, self._kind, params, self._tally, place=self._place, shelf=self._shelf)
+        tally, place, shelf = self._tally.part(), self._place, self._shelf
+        return Lister(self._asker, self._kind, params, tally, place=place, shelf=shelf, came=self._came)
 
     async def _in_slices(self, window: Window, span: Span, first: Page | None, now: datetime) -> Listing:
         """A list cut by time into parts that are read on their own, cut again where needed."""
         if first and span.width < _SHORTEST_SLICE:
             return await self._out_of_reach(first)
         least = max(2, -(-(first.total or 0) // _A_PART)) if first else 2
+        self._is_cut = True
         parts = span.cut(timedelta(days=window.widest_days), least)
-        whole = self._joined(await together(self._within(window, part).read(now) for part in parts))
+        whole = self._joined(await together(self._within(window, part).as_part(now) for part in parts))
         if first and first.total and not whole.problem and not self._adds_up(len(whole.records), first.total):
             return replace(whole, problem=moved(self._kind, len(whole.records), first.total))
         return whole
+
+    async def as_part(self, now: datetime) -> Listing:
+        """The list as a part of another one."""
+        listing = await self.read(now)
+        if self._came and not (self._is_cut or listing.problem):
+            self._came(self._shelf.rows() | listing.records)
+        return listing
 
     def _joined(self, parts: Sequence[Listing]) -> Listing:
         """One listing from several; a record that is in two is taken once."""

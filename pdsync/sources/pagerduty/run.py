@@ -16,12 +16,22 @@ from pdsync.privacy import ANY
 from pdsync.sources.pagerduty import v3
 from pdsync.sources.pagerduty.details import read_details
 from pdsync.sources.pagerduty.earlier import Earlier, SettledReader, cut_off, may_be_settled
-from pdsync.sources.pagerduty.enrich import Extra, Setting, enriched, needed_lists, read_extra, shortcomings
+from pdsync.sources.pagerduty.early import Early, is_of_use
+from pdsync.sources.pagerduty.early import Hands as EarlyHands
+from pdsync.sources.pagerduty.enrich import (
+    Extra,
+    Setting,
+    enriched,
+    needed_lists,
+    read_early,
+    read_extra,
+    shortcomings,
+)
 from pdsync.sources.pagerduty.listing import Lister, Listing, Tally
 from pdsync.sources.pagerduty.moments import wire_params
 from pdsync.sources.pagerduty.nested import Nest, is_nested, lists_needed
 from pdsync.sources.pagerduty.pages import Pages
-from pdsync.sources.pagerduty.picking import picker
+from pdsync.sources.pagerduty.picking import cutter, picker
 from pdsync.sources.pagerduty.problems import not_again, not_granted
 from pdsync.sources.pagerduty.shares import shared_lists, without_local
 from pdsync.sources.pagerduty.shelf import Shelf
@@ -37,7 +47,7 @@ if TYPE_CHECKING:
     from pdsync.kinds import Kind
     from pdsync.model import Json, PagesRead
     from pdsync.privacy import Cleaner
-    from pdsync.sources import Progress
+    from pdsync.sources import Came, Progress
     from pdsync.sources.pagerduty.earlier import Known
     from pdsync.sources.pagerduty.listing import Asker, Beginning, ListKey
     from pdsync.sources.pagerduty.moments import Params
@@ -107,6 +117,7 @@ class Run:
         earlier: what need not be read again; its moment is that of the run.
         cleaner: takes private fields out of records.
         aside: where records are put aside.
+        came: told of records as soon as they have all they shall have, where that is before the end.
     """
 
     def __init__(
@@ -118,6 +129,7 @@ class Run:
         *,
         cleaner: Cleaner,
         aside: Aside = NOWHERE,
+        came: Came | None = None,
     ) -> None:
         self.now = earlier.now
         self._client = client
@@ -128,6 +140,9 @@ class Run:
         self._shelf = Shelf(aside.spool(earlier.file), partial(cleaner.clean, ANY), self._pages)
         self._listings: Once[ListKey, Listing] = Once()
         self._alone: Once[tuple[str, Params, Params], Listing] = Once()
+        self._came = came
+        self._early: dict[ListKey, Early] = {}
+        self._tallies: dict[str, Tally] = {}
         self._queried: list[ListKey] = []
         self._share(())
 
@@ -176,8 +191,10 @@ class Run:
         if all(old) and not self._earlier.refresh:
             return [(collection, None) for collection in old if collection]
         askers = [Counting(self._client) for _ in group]
-        listings = await together(self._wanted(asker, query) for asker, query in zip(askers, group, strict=True))
-        found, as_of = await self._extras(group, askers, listings)
+        reading = together(self._wanted(asker, query) for asker, query in zip(askers, group, strict=True))
+        early = self._reading_ahead(group, askers)
+        listings = await (early.beside(reading) if early else reading)
+        found, as_of = await self._extras(group, askers, listings, early.found if early else {})
         return [
             _or_of_today(
                 self._collection(query, listing, found, as_of, (asker.requests, asker.seconds)), listing.failure, known
@@ -226,10 +243,45 @@ class Run:
             | self._shelf.keep((id_, less) for id_, raw in rows.items() if (less := clean(raw)) is not raw)
         )
 
+    def _reading_ahead(self, group: Sequence[Query], askers: Sequence[Counting]) -> Early | None:
+        """What reads on from the parts of the list that some queries share; None where that would be of no use."""
+        root = self._shares.root((group[0].kind, group[0].params))
+        mine = {query: asker for query, asker in zip(group, askers, strict=True) if self._is_plain_part(query, root)}
+        if not (is_of_use([*mine]) or (mine and self._came)):
+            return None
+
+        def known(wish: tuple[str, str], rows: Rows) -> Rows:
+            return self._known(root[0], wish, [Listing(rows)])[0]
+
+        async def read(wish: tuple[str, str], rows: Rows) -> Extra:
+            wanting = [query for query in group if wish in query.enrich]
+            return await read_early(self._setting(mine[wanting[0]], wanting, wish), wish[0], rows)
+
+        takes = {query: picker((query.kind, query.params), root, self.now) for query in mine}
+        self._early[root] = Early(takes, EarlyHands(known, read, self._handed_on), self._shelf)
+        return self._early[root]
+
+    def _is_plain_part(self, query: Query, root: ListKey) -> bool:
+        """Whether the records of a list tell which of them are those of a query, and are as they are there."""
+        key = query.kind, query.params
+        share = self._shares.taken.get(key)
+        return (key == root or (share is not None and share.plain)) and cutter(key, root) is None
+
+    def _handed_on(self, query: Query, rows: Rows, found: Mapping[str, Extra]) -> None:
+        """Tell of records that have all they shall have."""
+        if self._came:
+            records = enriched(query.kind, rows, found, partial(self._cleaned, query.kind))
+            self._shelf.flush()
+            self._came(query, records)
+
     # --- enrichments
 
     async def _extras(
-        self, group: Sequence[Query], askers: Sequence[Counting], listings: Sequence[Listing]
+        self,
+        group: Sequence[Query],
+        askers: Sequence[Counting],
+        listings: Sequence[Listing],
+        early: Mapping[tuple[str, str], Rows],
     ) -> tuple[dict[tuple[str, str], Extra], dict[tuple[str, str], str]]:
         """What every enrichment that is wanted has for the records that want it, read once; and as of when."""
         wishes: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -237,7 +289,13 @@ class Run:
             for wish in query.enrich:
                 wishes[wish] += [index] if wish[0] != PARENT else []
         jobs = {
-            wish: self._extra(askers[who[0]], [group[index] for index in who], wish, [listings[index] for index in who])
+            wish: self._extra(
+                askers[who[0]],
+                [group[index] for index in who],
+                wish,
+                [listings[index] for index in who],
+                early.get(wish) or self._shelf.rows(),
+            )
             for wish, who in wishes.items()
             if who
         }
@@ -245,26 +303,22 @@ class Run:
         return {wish: extra for wish, (extra, _) in done.items()}, {wish: at for wish, (_, at) in done.items()}
 
     async def _extra(
-        self, asker: Counting, queries: Sequence[Query], wish: tuple[str, str], listings: Sequence[Listing]
+        self,
+        asker: Counting,
+        queries: Sequence[Query],
+        wish: tuple[str, str],
+        listings: Sequence[Listing],
+        early: Rows,
     ) -> tuple[Extra, str]:
-        """One enrichment: what is known already, and the rest from PagerDuty."""
-        name, argument = wish
+        """One enrichment: what is known already, what was read early, and the rest from PagerDuty."""
+        name, _ = wish
         kind = queries[0].kind
         raws = self._shelf.rows()
         for listing in listings:
             raws |= listing.records
-        values, read_at = self._known(kind, wish, listings)
-        setting = Setting(
-            asker=asker,
-            listing=partial(self._listing, asker),
-            now=self.now,
-            kind=kind,
-            params=_widest(queries),
-            argument=argument,
-            tally=Tally(f"{kind} {name}", self._progress),
-            shelf=self._shelf,
-            given=partial(self._earlier.given, kind, name),
-        )
+        known, read_at = self._known(kind, wish, listings)
+        values = early | known if early else known
+        setting = self._setting(asker, queries, wish)
         extra = await read_extra(setting, name, raws.only(id_ for id_ in raws if id_ not in values))
         reasons = self._reasons(kind, name, extra.unavailable)
         older = self._of_today(kind, wish, reasons)
@@ -272,6 +326,22 @@ class Run:
         left = {id_: reason for id_, reason in reasons.items() if id_ not in older.values}
         stale = {id_: (reasons[id_], older.read_at) for id_ in older.values}
         return Extra(found, left, stale), min(filter(None, (read_at, older.read_at)), default="")
+
+    def _setting(self, asker: Counting, queries: Sequence[Query], wish: tuple[str, str]) -> Setting:
+        """What an enrichment of the records of some queries has to work with."""
+        (name, argument), kind = wish, queries[0].kind
+        what = f"{kind} {name}"
+        return Setting(
+            asker=asker,
+            listing=partial(self._listing, asker),
+            now=self.now,
+            kind=kind,
+            params=_widest(queries),
+            argument=argument,
+            tally=self._tallies.setdefault(what, Tally(what, self._progress)),
+            shelf=self._shelf,
+            given=partial(self._earlier.given, kind, name),
+        )
 
     def _known(self, kind: str, wish: tuple[str, str], listings: Sequence[Listing]) -> tuple[Rows, str]:
         """Values that need not be read: of settled records, and of the day."""
@@ -364,8 +434,9 @@ class Run:
     def _lister(self, asker: Asker, key: ListKey) -> Lister:
         """Who reads a list that is not nested."""
         row = KINDS[key[0]]
-        tally = Tally(row.name, self._progress)
-        return Lister(asker, row, wire_params(row, key[1], self.now), tally, shelf=self._shelf)
+        tally, early = Tally(row.name, self._progress), self._early.get(key)
+        came = early.part if early else None
+        return Lister(asker, row, wire_params(row, key[1], self.now), tally, shelf=self._shelf, came=came)
 
     async def _read(self, asker: Asker, key: ListKey, begun: Beginning | None = None) -> Listing:
         """A list, whether it was read before or not, from where it was begun."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from pdsync.model import Collection, Query, Record
-    from pdsync.sources import Progress
+    from pdsync.sources import Came, Progress
     from pdsync.transport import Exchange
 
 ACCEPT = "application/vnd.pagerduty+json;version=2"
@@ -68,6 +68,7 @@ class PagerDuty:
         progress: Progress | None = None,
         reuse: Reuse | None = None,
         cleaner: Cleaner | None = None,
+        came: Came | None = None,
     ) -> Snapshot:
         """Read every query (each once) into one snapshot.
 
@@ -76,6 +77,7 @@ class PagerDuty:
             progress: told of records as they come in.
             reuse: what need not be read again; incidents that were resolved in that snapshot settle with age.
             cleaner: takes private fields out of records before they are put anywhere; by default all there are.
+            came: told of records of long lists while the rest is still read.
 
         Raises:
             SourceError: nothing at all could be read: the credentials were refused, or PagerDuty not reached.
@@ -93,6 +95,7 @@ class PagerDuty:
             earlier,
             cleaner=cleaner or Cleaner(()),
             aside=self._aside,
+            came=came,
         )
         outcomes = await run.collect(wanted)
         failures = [failure for _, failure in outcomes]

@@ -1,0 +1,113 @@
+"""What of a long list is made whole, and handed on, while the rest of it is still to come.
+
+A list that is cut by time comes in parts.  The values of a part's records are read while other parts are: neither has
+to wait for the other, and no more is asked than at the end.  Whatever is left, or fails, is read at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from pdsync.sources.pagerduty.enrich import Extra, can_be_early
+from pdsync.sources.pagerduty.tasks import together
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+
+    from pdsync.model import Query
+    from pdsync.sources.pagerduty.shelf import Rows, Shelf
+
+    Taking = Callable[[bytes], bool]
+    """Whether a record of the list belongs to a query."""
+
+Wish = tuple[str, str]
+"""An enrichment and its argument."""
+
+T = TypeVar("T")
+
+
+class Hands(NamedTuple):
+    """What it takes.
+
+    `known` gives the values that need not be read, `read` reads those of some records, `came` is given the records of a
+    query with what was found for each wish.
+    """
+
+    known: Callable[[Wish, Rows], Rows]
+    read: Callable[[Wish, Rows], Awaitable[Extra]]
+    came: Callable[[Query, Rows, Mapping[str, Extra]], None]
+
+
+class Early:
+    """Reads ahead for some queries that are taken from one list; `takes` says which of its records are whose."""
+
+    def __init__(self, takes: Mapping[Query, Taking], hands: Hands, shelf: Shelf) -> None:
+        self._takes = takes
+        self._hands = hands
+        self._shelf = shelf
+        self._parts: asyncio.Queue[Rows | None] = asyncio.Queue()
+        self._wishes = list(dict.fromkeys(wish for query in takes for wish in query.enrich if _is_early(query, wish)))
+        self._asked: dict[Wish, Rows] = {wish: shelf.rows() for wish in self._wishes}
+        self._open: dict[Query, Rows] = {query: shelf.rows() for query in takes}
+        self._failed: set[Wish] = set()
+        self.found: dict[Wish, Rows] = {wish: shelf.rows() for wish in self._wishes}
+
+    def part(self, rows: Rows) -> None:
+        """Some of the list's records are there."""
+        self._parts.put_nowait(rows)
+
+    async def beside(self, job: Coroutine[object, object, T]) -> T:
+        """What `job` gives, which reads the list; what comes of it meanwhile is read on."""
+        given: list[T] = []
+
+        async def whole() -> None:
+            try:
+                given.append(await job)
+            finally:
+                self._parts.put_nowait(None)
+
+        await together([whole(), self._work()])
+        return given[0]
+
+    async def _work(self) -> None:
+        while (part := await self._parts.get()) is not None:
+            for query, takes in self._takes.items():
+                self._open[query] |= part.only(id_ for id_, raw in part.items() if takes(raw))
+            for wish in self._wishes:
+                await self._read(wish)
+            for query in self._takes:
+                self._hand_on(query)
+
+    async def _read(self, wish: Wish) -> None:
+        """Read what can be read now of one enrichment."""
+        if wish in self._failed:
+            return
+        found, new = self.found[wish], self._shelf.rows()
+        for query, rows in self._open.items():
+            new |= rows.only(id_ for id_ in rows if wish in query.enrich and id_ not in found)
+        found |= self._hands.known(wish, new)
+        extra = await self._hands.read(wish, new.only(id_ for id_ in new if id_ not in found))
+        found |= extra.values
+        if extra.unavailable:
+            self._failed.add(wish)
+
+    def _hand_on(self, query: Query) -> None:
+        """Hand on the records of a query that have all they shall have."""
+        if not all(_is_early(query, wish) for wish in query.enrich):
+            return
+        rows = self._open[query]
+        whole = rows.only(id_ for id_ in rows if all(id_ in self.found[wish] for wish in query.enrich))
+        self._open[query] = rows.only(id_ for id_ in rows if id_ not in whole)
+        found = {wish[0]: Extra(self.found[wish].only(whole)) for wish in query.enrich}
+        if whole:
+            self._hands.came(query, whole, found)
+
+
+def _is_early(query: Query, wish: Wish) -> bool:
+    return can_be_early(query.kind, wish[0])
+
+
+def is_of_use(queries: Sequence[Query]) -> bool:
+    """Whether any of these queries has something that is read early."""
+    return any(_is_early(query, wish) for query in queries for wish in query.enrich)
