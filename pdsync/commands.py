@@ -19,7 +19,7 @@ from pdsync.edition import edition
 from pdsync.errors import StalePlan, StateError, error, warning
 from pdsync.lacking import NO_ENRICHMENT, unavailable_in
 from pdsync.lookups import Searches
-from pdsync.mapping import jq_version, map_entities
+from pdsync.mapping import jq_version, map_entities, mapping_ahead
 from pdsync.model import (
     Catalog,
     DeleteLimit,
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from pdsync.causes import History
     from pdsync.errors import Diagnostic
+    from pdsync.memo import Memo
     from pdsync.model import MappingRule
     from pdsync.sight import Watch
     from pdsync.sources import Source
@@ -102,10 +103,13 @@ async def plan_online(
     With a `history` of the catalog, causes are told as exactly as they can be; with `validating`, it is asked about
     every entity to create or to change.
     """
-    ledger = store.load()
-    async with asyncio.TaskGroup() as group:
-        fetching = group.create_task(take_snapshot(catalog, source, store, how=how, progress=progress))
-        reading = group.create_task(reader.read(wanted_paths(catalog, ledger), progress, ledger.entities))
+    ledger, memo = store.load(), store.load_memo()
+    with mapping_ahead(catalog.rules, memo) as ahead:
+        came = ahead.came if ahead.is_of_use else None
+        async with asyncio.TaskGroup() as group:
+            fetching = group.create_task(take_snapshot(catalog, source, store, how=how, progress=progress, came=came))
+            reading = group.create_task(reader.read(wanted_paths(catalog, ledger), progress, ledger.entities))
+        await asyncio.to_thread(ahead.finish)
     snapshot = fetching.result()
     async with asyncio.TaskGroup() as group:
         keeping = group.create_task(asyncio.to_thread(keep_snapshot, store, snapshot))
@@ -116,6 +120,7 @@ async def plan_online(
                 reader,
                 store,
                 ledger,
+                memo=memo,
                 scope=scope,
                 history=history,
                 progress=progress,
@@ -170,12 +175,16 @@ async def plan_read(
     store: StateStore,
     ledger: Ledger,
     *,
+    memo: Memo | None = None,
     scope: Scope | None = None,
     history: History | None = None,
     progress: Progress | None = None,
     validating: ValidatingReader | None = None,
 ) -> Decided:
-    """Plan from a snapshot and from what was read of Port under `wanted_paths`; what else is needed is asked."""
+    """Plan from a snapshot and from what was read of Port under `wanted_paths`; what else is needed is asked.
+
+    `memo` is what mapping remembers, if that is loaded already.
+    """
     catalog, snapshot = sides.catalog, sides.snapshot
     same_organisation(ledger, existing)
     now = expressions(catalog.rules)
@@ -183,7 +192,7 @@ async def plan_read(
     ledger = ledger_with(ledger, moved)
     before = Facts(catalog, DesiredEntities({}), existing, ledger, expressions=now, moved_rules=moved)
     searches = Searches(before, reader, asyncio.get_running_loop())
-    desired = await asyncio.to_thread(_mapped, sides, store, ledger, searches, progress)
+    desired = await asyncio.to_thread(_mapped, sides, store, ledger, searches, progress=progress, memo=memo)
     facts = await _facts(replace(before, desired=desired), snapshot, reader, store, progress)
     base = _base(sides, facts)
     plan = make_plan(facts, base, scope)
@@ -410,10 +419,16 @@ def snapshot_problems(snapshot: Snapshot) -> tuple[Diagnostic, ...]:
 
 
 def _mapped(
-    sides: Sides, store: StateStore, ledger: Ledger, searches: Searches, progress: Progress | None
+    sides: Sides,
+    store: StateStore,
+    ledger: Ledger,
+    searches: Searches,
+    *,
+    progress: Progress | None,
+    memo: Memo | None,
 ) -> DesiredEntities:
     """What mapping gives; records that have not changed since the last plan are not evaluated again."""
-    memo = store.load_memo()
+    memo = memo or store.load_memo()
     desired = map_entities(
         sides.catalog.rules,
         sides.snapshot,

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from pdsync import __version__
+from pdsync.jq.ahead import Ahead
 from pdsync.jq.evaluate import RULE, GivenUp, answers, blocked, faults_of, source_of
 from pdsync.jq.joining import Claims, problems_of
 from pdsync.jq.pool import JqLimits, Pool, default_workers
@@ -61,6 +62,7 @@ __all__ = [
     "expression_digest",
     "jq_version",
     "map_entities",
+    "mapping_ahead",
 ]
 
 _PROGRESS_EVERY = 500
@@ -98,6 +100,18 @@ def map_entities(
             outcomes.append(outcome)
     _settle(rules, outcomes, claims, lookup)
     return _result(rules, outcomes, claims)
+
+
+def mapping_ahead(
+    rules: Sequence[MappingRule], memo: Memo, *, limits: JqLimits | None = None, workers: int | None = None
+) -> Ahead:
+    """What maps records by these rules while others are still read, for `map_entities` to find them in the memo.
+
+    Left out are rules of which anything is remembered: there, hardly any record is new.
+    """
+    limits = limits or JqLimits()
+    named = {_fingerprint(rule, limits): rule for rule in rules}
+    return Ahead({name: rule for name, rule in named.items() if not memo.knows(name)}, memo, limits, workers)
 
 
 def _settle(rules: Sequence[MappingRule], outcomes: Sequence[_RuleOutcome], claims: Claims, lookup: Lookup) -> None:

@@ -120,6 +120,7 @@ class Memo:
         self._room = room or InMemory()
         self._remembered: dict[bytes, Index] = {rule: {**outcomes} for rule, outcomes in (remembered or {}).items()}
         self._used: dict[bytes, Index] = {}
+        self._foretold: dict[bytes, Index] = {}
         self._noted = False
 
     def remember(self, rule: bytes, outcomes: Iterable[tuple[bytes, bytes]]) -> None:
@@ -132,6 +133,9 @@ class Memo:
         It counts as used.
         """
         remembered = self._remembered.get(rule, {})
+        if foretold := self._foretold.pop(rule, None):
+            remembered = {**remembered, **foretold}
+            self._noted = True
         used = self._used.setdefault(rule, {})
         found = []
         for record in records:
@@ -148,9 +152,20 @@ class Memo:
     def note(self, rule: bytes, record: bytes, outcome: bytes) -> None:
         """Remember what came of a record under a rule; one that is far too large is left to jq again."""
         if len(outcome) <= _LARGEST:
-            kept = self._room.append(outcome) << _SIZE_BITS | len(outcome)
-            self._used.setdefault(rule, {})[record] = kept
+            self._used.setdefault(rule, {})[record] = self._put(outcome)
             self._noted = True
+
+    def foretell(self, rule: bytes, record: bytes, outcome: bytes) -> None:
+        """Have what came of a record be known when it is asked for: whether it ever is remains to be seen."""
+        if len(outcome) <= _LARGEST:
+            self._foretold.setdefault(rule, {})[record] = self._put(outcome)
+
+    def knows(self, rule: bytes) -> bool:
+        """Whether anything is remembered of a rule."""
+        return bool(self._remembered.get(rule))
+
+    def _put(self, outcome: bytes) -> int:
+        return self._room.append(outcome) << _SIZE_BITS | len(outcome)
 
     def forget(self, rule: bytes) -> None:
         """Remember nothing of a rule: what was remembered turned out to be unusable."""
@@ -223,16 +238,21 @@ class Recall(NoRecall):
 
     def note(self, position: int, rows: Iterable[Sequence[Json]]) -> None:
         """See `NoRecall.note`."""
-        try:
-            written = orjson.dumps(list(rows))
-        except TypeError:  # nested more deeply than orjson writes: left to jq again
-            return
-        self._memo.note(self._rule, self._records[position], written)
+        if (written := written_rows(rows)) is not None:
+            self._memo.note(self._rule, self._records[position], written)
 
     def forget(self) -> None:
         """See `NoRecall.forget`; the memo forgets as well."""
         super().forget()
         self._memo.forget(self._rule)
+
+
+def written_rows(rows: Iterable[Sequence[Json]]) -> bytes | None:
+    """An outcome; None for values that are nested more deeply than orjson writes: they are left to jq again."""
+    try:
+        return orjson.dumps(list(rows))
+    except TypeError:
+        return None
 
 
 def rows_of(outcome: bytes) -> list[list[Json]]:

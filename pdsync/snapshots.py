@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pdsync.errors import Diagnostic
     from pdsync.model import Catalog, Collection, Ledger, Listed, Query, Snapshot
     from pdsync.recordfile import Block
-    from pdsync.sources import Source
+    from pdsync.sources import Came, Source
     from pdsync.state.store import StateStore
 
     Progress = Callable[[str, int, int | None], None]
@@ -52,8 +52,11 @@ async def take_snapshot(
     *,
     how: Fetching | None = None,
     progress: Progress | None = None,
+    came: Came | None = None,
 ) -> Snapshot:
     """Fetch what the catalog's mappings read, without what is private, judged against the last snapshot.
+
+    `came` may be told of some records before all are there.
 
     Raises `SourceError`.
     """
@@ -62,7 +65,7 @@ async def take_snapshot(
     leaned = frozenset(kind for query in queries(catalog) for kind in leans_on(query))
     accepted = [kind_of(catalog, kind, leaned) for kind in how.accept_shrink]
     kept, notes = await asyncio.to_thread(_kept, store, {query.kind for query in wanted})
-    fetched = await source.fetch(wanted, progress, _reuse(catalog, kept, how), Cleaner(catalog.rules))
+    fetched = await source.fetch(wanted, progress, _reuse(catalog, kept, how), Cleaner(catalog.rules), came)
     fetched = replace(fetched, notes=(*notes, *fetched.notes))
     fetched = _with_given(fetched)
     least = catalog.project.policy.believe_shrink_after

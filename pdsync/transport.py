@@ -320,23 +320,27 @@ def _segment(path: str) -> str:
 
 
 class _Gate:
-    """Lets so many in at once; fewer after the server pushed back, more again as answers come in."""
+    """Lets so many in at once; fewer after the server pushed back, more again as answers come in.
+
+    Who waits, waits in a line with those who want the same part of the API, and each line has its turn: so a list whose
+    pages name the next one does not wait for all the pages of another one, each time.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self.limit = float(most)
         self.busy = 0
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._lines: dict[str, deque[asyncio.Future[None]]] = {}
 
-    async def enter(self) -> None:
+    async def enter(self, line: str) -> None:
         while self.busy >= int(self.limit):
             turn = asyncio.get_running_loop().create_future()
-            self._queue.append(turn)
+            self._lines.setdefault(line, deque()).append(turn)
             try:
                 await turn
             except asyncio.CancelledError:
                 if turn.cancelled():
-                    self._queue.remove(turn)
+                    self._lines[line].remove(turn)
                 else:
                     self._wake()
                 raise
@@ -347,10 +351,14 @@ class _Gate:
         self._wake()
 
     def _wake(self) -> None:
-        waiting = (turn for turn in self._queue if not turn.done())
-        if self.busy < int(self.limit) and (turn := next(waiting, None)):
-            self._queue.remove(turn)
-            turn.set_result(None)
+        if self.busy >= int(self.limit):
+            return
+        for name, line in self._lines.items():
+            if turn := next((turn for turn in line if not turn.done()), None):
+                line.remove(turn)
+                self._lines[name] = self._lines.pop(name)  # the last to have a turn again
+                turn.set_result(None)
+                return
 
     def eased(self) -> None:
         """A good answer: a whole round of them admits one more."""
@@ -554,7 +562,7 @@ class ApiClient:
     async def _exchange(self, call: _Call) -> Reply:
         """Send once, in turn, and learn from the answer's headers."""
         async with self._interruptible(grace=0.0):
-            await self._gate.enter()
+            await self._gate.enter(_segment(call.path))
         admitted_under = self._gate.limit
         try:
             async with self._interruptible(grace=0.0):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import orjson
 
@@ -29,9 +29,12 @@ from pdsync.model import Record
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pdsync.jq.pool import Pool, Stop
+    from pdsync.jq.pool import JqLimits, Stop
     from pdsync.jq.program import Layout, Slot
     from pdsync.model import Json
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 RULE = "rule"
 """Stands for all expressions of a rule together, when none alone is to blame."""
@@ -57,6 +60,24 @@ class Unreadable:
     reason: str
 
 
+class Runner(Protocol):
+    """Runs programs on records; `pdsync.jq.pool.Pool` does, in other processes."""
+
+    limits: JqLimits
+
+    def run(self, program: str, records: Sequence[Record]) -> tuple[list[bytes], Stop | None]:
+        """The answers to the records, in order; fewer, with the reason, when the next one had to be stopped."""
+        ...
+
+    def compile(self, programs: Sequence[str]) -> list[str | None]:
+        """The compiler's message for each program, None for one that compiles."""
+        ...
+
+    def in_order(self, work: Callable[[T], U], items: Iterable[T]) -> Iterator[tuple[T, U]]:
+        """Each item with what `work` makes of it."""
+        ...
+
+
 class Answered(NamedTuple):
     """A record and its answer; `freely` unless something had to be stopped on the way to it."""
 
@@ -74,7 +95,7 @@ class GivenUp(Exception):
         self.fault = fault
 
 
-def faults_of(pool: Pool, layout: Layout) -> dict[str, Fault]:
+def faults_of(pool: Runner, layout: Layout) -> dict[str, Fault]:
     """The expressions that cannot be evaluated at all, by slot name."""
     faults = {slot.name: fault for slot in layout.slots if (fault := _spelling_fault(slot.expression.text))}
     sound = [slot for slot in layout.slots if slot.name not in faults]
@@ -90,17 +111,15 @@ def active_of(layout: Layout, faults: Mapping[str, Fault]) -> frozenset[str]:
     return frozenset(slot.name for slot in layout.slots if slot.name not in faults)
 
 
-def answers(pool: Pool, layout: Layout, faults: Mapping[str, Fault], records: Iterable[Record]) -> Iterator[Answered]:
+def answers(pool: Runner, layout: Layout, faults: Mapping[str, Fault], records: Iterable[Record]) -> Iterator[Answered]:
     """Each record with its answer (see `pdsync.jq.program`, a `Cell` where a stop took its place) or `Unreadable`.
 
     Raises `GivenUp` when an expression had to be stopped too often.
     """
-    trial = _Trial(pool, layout, faults)
-    for batch, (replies, stop) in pool.in_order(trial.run, trial.batches(records)):
-        yield from trial.settle(batch, replies, stop)
+    return Trial(pool, layout, faults).answers(records)
 
 
-def isolate(pool: Pool, layout: Layout, faults: Mapping[str, Fault], record: Record) -> tuple[Json, dict[str, Cell]]:
+def isolate(pool: Runner, layout: Layout, faults: Mapping[str, Fault], record: Record) -> tuple[Json, dict[str, Cell]]:
     """The answer to one record, with one expression evaluated at a time; and those that had to be stopped."""
     base = frozenset({ITEMS}) if layout.items else frozenset()
     stops: dict[str, Cell] = {}
@@ -161,10 +180,10 @@ class _Batch(NamedTuple):
         return _Batch(self.way, self.records[count:], self.given[count:], self.values[count:])
 
 
-class _Trial:
+class Trial:
     """One run over a rule's records; counts which expressions had to be stopped."""
 
-    def __init__(self, pool: Pool, layout: Layout, faults: Mapping[str, Fault]) -> None:
+    def __init__(self, pool: Runner, layout: Layout, faults: Mapping[str, Fault]) -> None:
         self._pool = pool
         self._layout = layout
         self._faults = faults
@@ -173,7 +192,12 @@ class _Trial:
         self._ways: dict[tuple[str, ...], _Way] = {}
         self._stopped: dict[str, list[str]] = {}
 
-    def batches(self, records: Iterable[Record]) -> Iterator[_Batch]:
+    def answers(self, records: Iterable[Record]) -> Iterator[Answered]:
+        """Some of the records, in order; see the function `answers`."""
+        for batch, (replies, stop) in self._pool.in_order(self._run, self._batches(records)):
+            yield from self._settle(batch, replies, stop)
+
+    def _batches(self, records: Iterable[Record]) -> Iterator[_Batch]:
         """Records in order, in batches whose borders depend on nothing but the records."""
         batch, size = _Batch(self._way(()), [], [], []), 0
         for record in records:
@@ -192,13 +216,13 @@ class _Trial:
         if batch.records:
             yield batch
 
-    def run(self, batch: _Batch) -> tuple[list[bytes], Stop | None]:
+    def _run(self, batch: _Batch) -> tuple[list[bytes], Stop | None]:
         """The replies of jq; empty ones where it is not needed."""
         if not batch.way.program:
             return [b""] * len(batch.records), None
         return self._pool.run(batch.way.program, batch.given)
 
-    def settle(self, batch: _Batch, replies: list[bytes], stop: Stop | None) -> Iterator[Answered]:
+    def _settle(self, batch: _Batch, replies: list[bytes], stop: Stop | None) -> Iterator[Answered]:
         while True:
             for record, reply, values in zip(batch.records, replies, batch.values, strict=False):
                 yield Answered(record, self._decoded(record, reply, batch.way, values))
@@ -207,7 +231,7 @@ class _Trial:
             record = batch.records[len(replies)]
             yield Answered(record, self._isolated(record, stop), freely=False)
             batch = batch.after(len(replies) + 1)
-            replies, stop = self.run(batch) if batch.records else ([], None)
+            replies, stop = self._run(batch) if batch.records else ([], None)
 
     def _sorted(self, raw: bytes) -> tuple[_Way, Sequence[Json]]:
         """The way that a record goes, and the values that are found without jq."""
@@ -266,7 +290,7 @@ _NOT_TAKEN = _Way("", _whole, (0,), 1)
 class _Probe:
     """Asks for one record's answer again and again; notes which expressions had to be stopped."""
 
-    def __init__(self, pool: Pool, layout: Layout, record: Record, stops: dict[str, Cell]) -> None:
+    def __init__(self, pool: Runner, layout: Layout, record: Record, stops: dict[str, Cell]) -> None:
         self._pool = pool
         self._layout = layout
         self._record = record
@@ -302,7 +326,7 @@ def _spelling_fault(text: str) -> Fault | None:
     return Fault(DENIED, f"`{name}` is not available in mappings") if name else None
 
 
-def _compile_fault(pool: Pool, slot: Slot) -> Fault | None:
+def _compile_fault(pool: Runner, slot: Slot) -> Fault | None:
     text = slot.expression.text
     messages = pool.compile([prelude() + guarded(text), definitions((text,))])
     message = next((m for m in messages if m), None)

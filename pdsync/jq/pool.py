@@ -18,6 +18,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Self, TypeVar
 
 from pdsync.errors import MappingError, error
@@ -26,7 +27,7 @@ from pdsync.jq.frames import read_frame, write_frames
 from pdsync.jq.problems import CRASHED, NO_WORKER, OUT_OF_MEMORY, OUT_OF_TIME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from pdsync.model import Json, Record
@@ -38,7 +39,7 @@ U = TypeVar("U")
 _START = (
     "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     "import json, sys; sys.path[:] = json.loads(sys.stdin.buffer.readline())\n"
-    "from pdsync.jq.worker import main; main()"
+    "from {} import main; main()"
 )
 
 _LOADER_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
@@ -81,24 +82,35 @@ class Stop:
 
 
 class Worker:
-    """One worker process; started by the first request, again by the first after its death."""
+    """One worker process; started by the first request, again by the first after its death.
 
-    def __init__(self, limits: JqLimits) -> None:
+    `module` is what it runs, `settings` are what that is told beside the limits.
+    """
+
+    def __init__(
+        self, limits: JqLimits, module: str = "pdsync.jq.worker", settings: Mapping[str, Json] = MappingProxyType({})
+    ) -> None:
         self._limits = limits
+        self._module = module
+        self._settings = {**settings, "seconds": limits.seconds, "memory": limits.memory}
         self._process: subprocess.Popen[bytes] | None = None
         self._starting = threading.Lock()
         self._ended = False
 
     def run(self, program: str, records: Sequence[Record]) -> tuple[list[bytes], Stop | None]:
         """The answers to the records, in order; fewer, with the reason, when the worker died over the next one."""
-        process = self._started()
         header = json.dumps({"run": program, "count": len(records)}).encode()
+        return self.ask((header, *(record.raw for record in records)), len(records))
+
+    def ask(self, frames: Sequence[bytes], count: int) -> tuple[list[bytes], Stop | None]:
+        """So many answers to a request; fewer, with the reason, when the worker died before."""
+        process = self._started()
         answers: list[bytes] = []
         with contextlib.suppress(BrokenPipeError, OSError):  # seen below: no answer comes
-            write_frames(_pipe(process.stdin), (header, *(record.raw for record in records)))
-            while len(answers) < len(records) and (answer := read_frame(_pipe(process.stdout))) is not None:
+            write_frames(_pipe(process.stdin), frames)
+            while len(answers) < count and (answer := read_frame(_pipe(process.stdout))) is not None:
                 answers.append(answer)
-        return answers, None if len(answers) == len(records) else self._died()
+        return answers, None if len(answers) == count else self._died()
 
     def compile(self, programs: Sequence[str]) -> list[str | None]:
         """The compiler's message for each program, None for one that compiles."""
@@ -135,12 +147,11 @@ class Worker:
                 raise _cannot_start("it was ended")
             if self._process is not None:
                 return self._process
-            self._process = process = _spawn()
+            self._process = process = _spawn(self._module)
             _RUNNING.add(process)
-        settings = {"seconds": self._limits.seconds, "memory": self._limits.memory}
         with contextlib.suppress(BrokenPipeError, OSError):
             _pipe(process.stdin).write(json.dumps([str(Path(entry).absolute()) for entry in sys.path]).encode() + b"\n")
-            write_frames(_pipe(process.stdin), (json.dumps(settings).encode(),))
+            write_frames(_pipe(process.stdin), (json.dumps(self._settings).encode(),))
             if read_frame(_pipe(process.stdout)) == b"ready":
                 return process
         raise _cannot_start(self._died().reason)
@@ -227,11 +238,11 @@ def default_workers(records: int) -> int:
     return max(1, min(4, os.cpu_count() or 1, records // _WORTH_A_WORKER))
 
 
-def _spawn() -> subprocess.Popen[bytes]:
+def _spawn(module: str) -> subprocess.Popen[bytes]:
     environment = {name: os.environ[name] for name in _LOADER_VARIABLES if name in os.environ}
     try:
         return subprocess.Popen(  # noqa: S603  # our own interpreter, a constant program
-            [sys.executable, "-I", "-c", _START],
+            [sys.executable, "-I", "-c", _START.format(module)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

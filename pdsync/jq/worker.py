@@ -26,6 +26,7 @@ import orjson
 from pdsync.jq.frames import DEFECT, OUT_OF_MEMORY, read_frame, write_frames
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from typing import BinaryIO
 
 DEEPEST = 900
@@ -35,7 +36,12 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def main() -> None:
-    """Serve the parent on standard input and output until it goes."""
+    """Run programs for the parent."""
+    attend(_serve)
+
+
+def attend(serve: Callable[[BinaryIO, BinaryIO, Watchdog, Mapping[str, Any]], None]) -> None:
+    """Serve the parent on standard input and output until it goes; `serve` is given its settings, too."""
     source = sys.stdin.buffer
     sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing but answers may reach the parent
@@ -44,7 +50,7 @@ def main() -> None:
         os.environ.clear()
         _bound_memory(settings["memory"])
         write_frames(sink, (b"ready",))
-        _serve(source, sink, _Watchdog(settings["seconds"]))
+        serve(source, sink, Watchdog(settings["seconds"]), settings)
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
     except BrokenPipeError:
@@ -56,7 +62,7 @@ def main() -> None:
     os._exit(0)
 
 
-class _Watchdog:
+class Watchdog:
     """Ends the process when one record takes longer than `seconds`, at the latest after half as long again.
 
     It must work while libjq computes and holds Python's lock: so it is `faulthandler`'s own thread.  Starting that
@@ -68,33 +74,48 @@ class _Watchdog:
         self._armed = 0.0
 
     def watch(self) -> None:
+        """A record begins."""
         now = time.monotonic()
         if now - self._armed > self._seconds / 2:
             faulthandler.dump_traceback_later(self._seconds * 1.5, exit=True)
             self._armed = now
 
     def rest(self) -> None:
+        """Nothing is under way."""
         faulthandler.cancel_dump_traceback_later()
         self._armed = 0.0
 
 
-def _serve(source: BinaryIO, sink: BinaryIO, watchdog: _Watchdog) -> None:
-    programs: dict[str, Any] = {}
+class Programs:
+    """Programs by their text, each compiled once."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[str, Any] = {}
+
+    def answer(self, text: str, record: bytes) -> bytes:
+        """The answer of a program to a record; see the module's docstring."""
+        program = self._compiled.get(text)
+        if program is None:
+            program = self._compiled[text] = jq.compile(text)
+        return _answer(program, record)
+
+
+def _serve(source: BinaryIO, sink: BinaryIO, watchdog: Watchdog, _settings: Mapping[str, Any]) -> None:
+    programs = Programs()
     while (header := read_frame(source)) is not None:
         request = json.loads(header)
         if "compile" in request:
-            write_frames(sink, (json.dumps([_compile_error(text) for text in request["compile"]]).encode(),))
+            write_frames(sink, (json.dumps([compile_error(text) for text in request["compile"]]).encode(),))
             continue
-        text = request["run"]
-        program = programs.get(text) or programs.setdefault(text, jq.compile(text))
         records = [read_frame(source) or b"" for _ in range(request["count"])]
         for record in records:
             watchdog.watch()
-            write_frames(sink, (_answer(program, record),))
+            write_frames(sink, (programs.answer(request["run"], record),))
         watchdog.rest()
 
 
-def _compile_error(text: str) -> str | None:
+def compile_error(text: str) -> str | None:
+    """The compiler's message, None for a program that compiles."""
     try:
         jq.compile(text).input_text("0")
     except ValueError as error:

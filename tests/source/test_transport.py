@@ -466,14 +466,14 @@ def test_a_cancelled_waiter_does_not_keep_its_place() -> None:
 
     async def body() -> int:
         gate = _Gate(1)
-        await gate.enter()
-        first, second = asyncio.create_task(gate.enter()), asyncio.create_task(gate.enter())
+        await gate.enter("")
+        first, second = asyncio.create_task(gate.enter("")), asyncio.create_task(gate.enter(""))
         await asyncio.sleep(0)
         gate.leave()
         first.cancel()
         await second
         gate.leave()
-        await gate.enter()
+        await gate.enter("")
         return gate.busy
 
     assert run(body) == 1

@@ -13,7 +13,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -23,7 +22,7 @@ import msgspec
 from pdsync.errors import Diagnostic, Interrupted, PdsyncError, warning
 from pdsync.kinds import DAYS_PER_MONTH
 from pdsync.recordfile import KeptRecords, splice
-from pdsync.sources.pagerduty.leaps import PER_PAGE, Leaps
+from pdsync.sources.pagerduty.leaps import Leaps
 from pdsync.sources.pagerduty.leaps import Rows as AnalyticsRows
 from pdsync.sources.pagerduty.listing import Asker, Listing, Tally
 from pdsync.sources.pagerduty.moments import Params, in_utc, moment
@@ -34,7 +33,7 @@ from pdsync.sources.pagerduty.tasks import each, together
 from pdsync.transport import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
 _POLICIES_PER_REQUEST = 50
 _SERVICES_PER_REQUEST = 500
@@ -366,31 +365,36 @@ async def _service_analytics(setting: Setting, raws: Raws) -> Extra:
 
 async def _incident_analytics(setting: Setting, raws: Raws) -> Extra:
     """The analytics row of each incident; null where PagerDuty has none (yet: they come a day late)."""
-    return await _analytics_rows(setting, raws, _made(setting, raws))
+
+    async def all_of(leaps: Leaps) -> set[str]:
+        await leaps.read()
+        return set()
+
+    return await _analytics_rows(setting, raws, all_of)
 
 
 async def _full_answers(setting: Setting, raws: Raws) -> Extra:
     """The same of the oldest incidents, as many as fill their answers: the others may share one with those to come."""
-    made = sorted(_made(setting, raws).items(), key=itemgetter(1))
-    oldest = dict(made[: len(made) // PER_PAGE * PER_PAGE])
-    return await _analytics_rows(setting, oldest, oldest)
+    return await _analytics_rows(setting, raws, Leaps.read_full)
 
 
-def _made(setting: Setting, raws: Raws) -> dict[str, datetime]:
-    """When each incident was made, of those that say so."""
-    reader = FieldReader(["created_at"])
-    return {id_: moment(at, setting.now) for id_, raw in raws.items() if (at := reader.read(raw)[0])}
-
-
-async def _analytics_rows(setting: Setting, ids: Collection[str], made: Mapping[str, datetime]) -> Extra:
+async def _analytics_rows(setting: Setting, raws: Raws, read: Callable[[Leaps], Awaitable[set[str]]]) -> Extra:
+    """What `read` gives, which says of whom nothing is known yet."""
     extra, attempts = Extra(setting.shelf.rows()), _Attempts()
+    reader = FieldReader(["created_at"])
+    made = {id_: moment(at, setting.now) for id_, raw in raws.items() if (at := reader.read(raw)[0])}
     filters: dict[str, Any] = {}
     for name in ("service_ids", "team_ids"):
-        if values := [value for wire, value in setting.params if wire == f"{name}[]"]:
-            filters[name] = values
+        if ids := [value for wire, value in setting.params if wire == f"{name}[]"]:
+            filters[name] = ids
     leaps = Leaps(setting.asker, made, filters, now=setting.now, found=extra.values, tally=setting.tally)
-    outcome = await attempts.to(leaps.read)
-    missing = [id_ for id_ in ids if id_ not in extra.values]
+    left: set[str] = set()
+
+    async def note_left() -> None:
+        left.update(await read(leaps))
+
+    outcome = await attempts.to(note_left)
+    missing = [id_ for id_ in raws if id_ not in extra.values and id_ not in left]
     if outcome is not None:
         extra.without(missing, _said(outcome))
     else:

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from pdsync.sources.pagerduty.listing import Asker, Tally
 
 _KIND = KINDS["analytics.raw.incidents"]
-PER_PAGE = 1000
-"""How many rows an answer has at most."""
-
+_PER_PAGE = 1000
 _WIDEST = timedelta(days=365).total_seconds()
 """The widest window of analytics (PagerDuty REST API, Analytics)."""
 
@@ -86,13 +84,20 @@ class Leaps:
 
     async def read(self) -> None:
         """Read them all; who has no row is not found.  Raises what `send` raises, and `Malformed`."""
-        sought = sorted((at.timestamp(), id_) for id_, at in self._made.items())
-        await together(self._read(part) for part in _parts(sought))
+        await together(self._read(part) for part in _parts(self._sought()))
 
-    async def _read(self, sought: list[Sought]) -> None:
+    async def read_full(self) -> set[str]:
+        """Read as many as fill their pages, the oldest first; the others, which may share one with later incidents."""
+        return {id_ for _, id_ in await self._read(self._sought(), _PER_PAGE)}
+
+    def _sought(self) -> list[Sought]:
+        return sorted((at.timestamp(), id_) for id_, at in self._made.items())
+
+    async def _read(self, sought: list[Sought], least: int = 1) -> list[Sought]:
+        """Read for as long as there are so many; those that are left."""
         cursors = [""]
         start = 0.0
-        while sought:
+        while len(sought) >= least:
             start = start if cursors[-1] else sought[0][0] - _SLACK
             end = min(sought[-1][0] + 2 * _SLACK, start + _WIDEST)
             page = await self._page(start, end, cursors[-1])
@@ -108,6 +113,7 @@ class Leaps:
             sought = self._left(sought, reached)
             leap = bool(sought) and sought[0][0] - _SLACK > max(start, reached)
             cursors = [""] if leap else [*cursors, page.last]
+        return sought
 
     def _left(self, sought: list[Sought], reached: float) -> list[Sought]:
         """Of incidents in order, those whose rows may still come once all rows up to a moment have."""
@@ -119,7 +125,7 @@ class Leaps:
         window = {"created_at_start": _written(start), "created_at_end": _written(end)}
         body: dict[str, Any] = {
             "filters": {**self._filters, **window},
-            "limit": PER_PAGE,
+            "limit": _PER_PAGE,
             "order_by": "created_at",
             "order": "asc",
             "time_zone": "Etc/UTC",
@@ -146,7 +152,7 @@ def _parts(sought: list[Sought]) -> list[list[Sought]]:
 
     They are cut where nothing was made for a while, so that no row is listed with two of them.
     """
-    size = PER_PAGE * -(-len(sought) // (PER_PAGE * _AT_ONCE))
+    size = _PER_PAGE * -(-len(sought) // (_PER_PAGE * _AT_ONCE))
     parts, begin = [], 0
     while len(sought) - begin > size:
         gaps = (end for end in range(begin + size, begin, -1) if sought[end][0] - sought[end - 1][0] > _APART)

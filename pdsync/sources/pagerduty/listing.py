@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 _A_PART = REACH * 3 // 4
 """How many rows a slice shall have, about: those that have more than can be reached are cut once more."""
 
+_SLICES_AT_ONCE = 2
+"""So many slices are read at the same time: enough for there always to be something to ask, and few enough for the
+first ones to be done long before the last."""
+
 _SHORTEST_SLICE = timedelta(seconds=2)
 _LOOK_BACK = (30, 90, 365, 3 * 365)
 """Days within which the beginning of a list that cannot be sorted is looked for, before ten years are taken."""
@@ -445,14 +449,19 @@ class Lister:
         least = max(2, -(-(first.total or 0) // _A_PART)) if first else 2
         self._is_cut = True
         parts = span.cut(timedelta(days=window.widest_days), least)
-        whole = self._joined(await together(self._within(window, part).as_part(now) for part in parts))
+        turn = asyncio.Semaphore(_SLICES_AT_ONCE)
+        whole = self._joined(await together(self._within(window, part).as_part(now, turn) for part in parts))
         if first and first.total and not whole.problem and not self._adds_up(len(whole.records), first.total):
             return replace(whole, problem=moved(self._kind, len(whole.records), first.total))
         return whole
 
-    async def as_part(self, now: datetime) -> Listing:
-        """The list as a part of another one."""
-        listing = await self.read(now)
+    async def as_part(self, now: datetime, turn: asyncio.Semaphore) -> Listing:
+        """The list as a part of another one: how much it is is found out at once, the rest is read in `turn`."""
+        begun = await self.begin(now) if self._kind.paging == "classic" else None
+        if isinstance(begun, Listing):
+            return begun
+        async with turn:
+            listing = await self.read(now, begun)
         if self._came and not (self._is_cut or listing.problem):
             self._came(self._shelf.rows() | listing.records)
         return listing

@@ -1,0 +1,121 @@
+"""Mapping of records while others are still read: what comes of each is foretold to the memo.
+
+Whether a record is in the snapshot in the end, and just so, is found out by its digest: as with anything that a memo
+knows, that changes how long mapping takes, never what comes of it.  A worker that dies over a record, or cannot be
+started, ends it for good: mapping proper finds out what there is to be said.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+from pdsync.errors import MappingError
+from pdsync.jq.pool import Worker
+from pdsync.jq.rule_worker import Outcomes, told_of
+from pdsync.memo import record_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from pdsync.jq.pool import JqLimits
+    from pdsync.memo import Memo
+    from pdsync.model import MappingRule, Query, Record
+
+_MOST_WORKERS = 3
+_AT_A_TIME = 256
+
+_outcomes = msgspec.msgpack.Decoder(Outcomes)
+
+
+class Ahead:
+    """Maps the records that it is given, in other processes; use it as a context manager.
+
+    Args:
+        rules: what may be mapped, by the fingerprint under which a memo knows it.
+        memo: is told what comes of it.
+        limits: bounds on the evaluation of one record.
+        workers: processes; by default one for each processor but that which reads.
+    """
+
+    def __init__(
+        self, rules: Mapping[bytes, MappingRule], memo: Memo, limits: JqLimits, workers: int | None = None
+    ) -> None:
+        told = [(rule, name, spelled) for name, rule in rules.items() if (spelled := told_of(rule))]
+        self._memo = memo
+        self._names = [name for _, name, _ in told]
+        self._by_query: dict[Query, list[int]] = {}
+        for number, (rule, _, _) in enumerate(told):
+            self._by_query.setdefault(rule.query, []).append(number)
+        self._count = min(_MOST_WORKERS, (os.cpu_count() or 1) - 1) if workers is None else workers
+        settings = {"rules": [spelled for _, _, spelled in told]}
+        self._workers = [Worker(limits, "pdsync.jq.rule_worker", settings) for _ in range(self._count)]
+        self._idle: SimpleQueue[Worker] = SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._threads = ThreadPoolExecutor(max(1, self._count), thread_name_prefix="ahead")
+        self._turn = threading.Lock()
+        self._under_way: list[Future[None]] = []
+        self._over = False
+
+    @property
+    def is_of_use(self) -> bool:
+        """Whether there is anything to map, and anybody to do it."""
+        return bool(self._names and self._workers)
+
+    def came(self, query: Query, records: Sequence[Record]) -> None:
+        """Map these records of a query, some time."""
+        if numbers := self._by_query.get(query):
+            for start in range(0, len(records), _AT_A_TIME):
+                some = records[start : start + _AT_A_TIME]
+                self._under_way.append(self._threads.submit(self._map, numbers, some))
+
+    def finish(self) -> None:
+        """Wait until all is mapped that came."""
+        for each in self._under_way:
+            each.result()
+        self._under_way.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._over = True
+        for worker in self._workers:
+            worker.kill()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for worker in self._workers:
+            worker.close()
+
+    def _map(self, numbers: list[int], records: Sequence[Record]) -> None:
+        if self._over:
+            return
+        worker = self._idle.get()
+        try:
+            request = msgspec.msgpack.encode((numbers, [record.raw for record in records]))
+            answers, stop = worker.ask((request,), 1)
+        except MappingError:  # it cannot run: mapping proper says so
+            self._over = True
+            return
+        finally:
+            self._idle.put(worker)
+        if stop is None:
+            self._foretell(numbers, records, _outcomes.decode(answers[0]))
+        else:
+            self._over = True
+
+    def _foretell(self, numbers: Iterable[int], records: Sequence[Record], outcomes: Outcomes) -> None:
+        digests = [record_digest(record) for record in records]
+        with self._turn:
+            for number, found in zip(numbers, outcomes, strict=True):
+                for digest, outcome in zip(digests, found, strict=True):
+                    if outcome is not None:
+                        self._memo.foretell(self._names[number], digest, outcome)
