@@ -850,6 +850,12 @@ class Change:
         return self.fields.befores()
 
 
+def number(draft: Change, n: int, after: tuple[int, ...]) -> None:
+    """Make a change of a draft, which has no place among the others yet: there may be one for every entity there is."""
+    object.__setattr__(draft, "n", n)
+    object.__setattr__(draft, "after", after)
+
+
 @dataclass(frozen=True, slots=True)
 class Withheld:
     """A delete that is not planned, and the `reason`; `flag` is what would let it through, if anything.

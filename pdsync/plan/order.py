@@ -11,16 +11,16 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from pdsync.model import Change, EntityKey, FieldChange, FieldChanges
+from pdsync.model import EntityKey, FieldChange, FieldChanges, number
 from pdsync.normal import blueprint_fields
 from pdsync.plan.readers import read_along, readers_last
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from pdsync.model import Blueprint, ExistingEntity, Fields, Json
+    from pdsync.model import Blueprint, Change, ExistingEntity, Fields, Json
 
     _Wait = tuple[EntityKey, str, EntityKey]
     _Waits = tuple[tuple[EntityKey, frozenset[str]], ...]
@@ -106,7 +106,8 @@ def in_order(
 ) -> tuple[Change, ...]:
     """Number the changes in the order of doing, say what each waits for, and defer relations that close a cycle.
 
-    `blueprints` are those in force after the plan; `existing` what Port holds now.
+    The drafts become the changes: nobody else may go on with them as they were.  `blueprints` are those in force after
+    the plan; `existing` what Port holds now.
     """
     entity = _by_action(c for c in drafts if c.target == "entity")
     blueprint = _by_action(c for c in drafts if c.target == "blueprint")
@@ -133,26 +134,33 @@ def _by_action(changes: Iterable[Change]) -> defaultdict[str, list[Change]]:
 def _upserts(changes: list[Change], blueprints: Mapping[str, Blueprint]) -> tuple[list[Change], Edges]:
     """Creates and updates, targets of relations first; relations that close a cycle are marked deferred."""
     by_key = {change.key: change for change in changes}
+    created = {key for key, change in by_key.items() if change.action == "create"}
     pointers = Pointers(blueprints)
     edges = _edges(
-        (key, [each for each in pointers.of(change) if each[1] in by_key and by_key[each[1]].action == "create"])
-        for key, change in by_key.items()
+        (key, [each for each in pointers.of(change) if each[1] in created]) for key, change in by_key.items()
     )
     order, deferred = _waves(edges, lambda key, path, _: not _required(blueprints.get(key.blueprint), path))
     return [_defer(by_key[key], deferred.get(key, frozenset())) for key in order], edges
 
 
 def _edges(found: Iterable[tuple[EntityKey, Iterable[tuple[str, EntityKey]]]]) -> Edges:
-    """Who waits, each once, through which paths for whom."""
+    """Who waits, each once, through which paths for whom; equal waits are found out once."""
+    known: dict[tuple[tuple[str, EntityKey], ...], _Waits] = {}
     edges: Edges = {}
-    equal: dict[_Waits, _Waits] = {}
     for key, pointing in found:
-        paths: dict[EntityKey, frozenset[str]] = {}
-        for path, target in pointing:
-            paths[target] = paths[target] | {path} if target in paths else _alone(path)
-        waits = tuple(paths.items())
-        edges[key] = equal.setdefault(waits, waits)
+        told = tuple(pointing)
+        waits = known.get(told)
+        if waits is None:
+            waits = known[told] = _waits(told)
+        edges[key] = waits
     return edges
+
+
+def _waits(pointing: Iterable[tuple[str, EntityKey]]) -> _Waits:
+    paths: dict[EntityKey, frozenset[str]] = {}
+    for path, target in pointing:
+        paths[target] = paths[target] | {path} if target in paths else _alone(path)
+    return tuple(paths.items())
 
 
 @lru_cache(maxsize=4096)
@@ -178,44 +186,50 @@ def _waves(edges: Edges, may_defer: _MayDefer) -> tuple[list[EntityKey], dict[En
 
     Takes away from `edges` the waits that were deferred.
     """
-    waiting = {key: len(targets) for key, targets in edges.items()}
-    dependents: defaultdict[EntityKey, list[EntityKey]] = defaultdict(list)
-    for key, targets in edges.items():
-        for target, _ in targets:
-            dependents[target].append(key)
-    order: list[EntityKey] = []
+    keys = sorted(edges)
+    waiting = _Waiting(keys, edges)
+    order: list[int] = []
     deferred: dict[EntityKey, set[str]] = {}
-    ready = sorted(key for key, count in waiting.items() if not count)
-    while waiting:
+    ready = [n for n, count in enumerate(waiting.counts) if not count]
+    while len(order) < len(keys):
         if not ready:
-            key = _breakable(waiting, edges, may_defer)
+            left = {key: n for n, key in enumerate(keys) if waiting.counts[n]}
+            key = _breakable(left, edges, may_defer)
             for target, paths in edges[key]:
-                if target in waiting:
+                if target in left:
                     deferred.setdefault(key, set()).update(paths)
-            edges[key] = tuple(edge for edge in edges[key] if edge[0] not in waiting)
-            ready = [key]
+            edges[key] = tuple(edge for edge in edges[key] if edge[0] not in left)
+            waiting.counts[left[key]] = 0
+            ready = [left[key]]
         order += ready
-        ready = _release(ready, waiting, dependents)
-    return order, deferred
+        ready = waiting.freed(ready)
+    return [keys[n] for n in order], deferred
 
 
-def _release(
-    done: list[EntityKey], waiting: dict[EntityKey, int], dependents: Mapping[EntityKey, list[EntityKey]]
-) -> list[EntityKey]:
-    """Strike `done` from `waiting` (for how many each waits); the keys that wait for nothing now, sorted."""
-    freed = []
-    for key in done:
-        del waiting[key]
-    for key in done:
-        for dependent in dependents.get(key, ()):
-            if left := waiting.get(dependent, 0):
-                waiting[dependent] = left - 1
-                if left == 1:
-                    freed.append(dependent)
-    return sorted(freed)
+class _Waiting:
+    """For how many others each key waits, known by its place among all of them: there may be one for each entity."""
+
+    def __init__(self, keys: Sequence[EntityKey], edges: Edges) -> None:
+        place = {key: n for n, key in enumerate(keys)}
+        self.counts = [len(edges[key]) for key in keys]
+        self._dependents: defaultdict[int, list[int]] = defaultdict(list)
+        for n, key in enumerate(keys):
+            for target, _ in edges[key]:
+                self._dependents[place[target]].append(n)
+
+    def freed(self, done: Iterable[int]) -> list[int]:
+        """Those that wait for nothing any more once these are done, in order."""
+        freed = []
+        for n in done:
+            for dependent in self._dependents.get(n, ()):
+                if left := self.counts[dependent]:
+                    self.counts[dependent] = left - 1
+                    if left == 1:
+                        freed.append(dependent)
+        return sorted(freed)
 
 
-def _breakable(waiting: Mapping[EntityKey, int], edges: Edges, may_defer: _MayDefer) -> EntityKey:
+def _breakable(waiting: Collection[EntityKey], edges: Edges, may_defer: _MayDefer) -> EntityKey:
     """What to write first of what waits: in a cycle, the smallest whose relations to what waits are all optional.
 
     Where each member requires something that waits, it is the end of what they require: there is one, since what
@@ -303,15 +317,8 @@ def _numbered(
 ) -> tuple[Change, ...]:
     """The changes with their numbers and those that each waits for."""
     waited = _waited_for(changes, edges, moved)
-    upserts, deletes, schemas = {}, {}, {}
+    upserts, deletes, schemas = _places(changes, waited)
     equal: dict[tuple[int, ...], tuple[int, ...]] = {}
-    for n, change in enumerate(changes, start=1):
-        if change.key in waited and change.target == "entity" and change.action in ("create", "update"):
-            upserts[change.key] = n
-        elif change.target == "entity" and change.action == "delete":
-            deletes[change.key] = n
-        elif change.target == "blueprint" and change.action in ("create", "update"):
-            schemas[change.blueprint] = n
 
     def after(change: Change) -> set[int]:
         if change.target == "blueprint":
@@ -319,7 +326,7 @@ def _numbered(
             return {n for key, n in deletes.items() if key.blueprint == change.blueprint} if wanted else set()
         own = {schemas[change.blueprint]} if change.blueprint in schemas else set()
         if change.action in ("create", "update", "adopt"):
-            return own | {upserts[key] for key, _ in edges.get(change.key, ())}
+            return own.union([upserts[key] for key, _ in edges.get(change.key, ())])
         successor = EntityKey(change.blueprint, change.twin)
         comes = {upserts[successor]} if change.twin and successor in upserts else set()
         if change.action == "delete":
@@ -327,22 +334,26 @@ def _numbered(
             return gone | comes | {upserts[key] for key in moved.get(change.key, ()) if key in upserts}
         return comes
 
-    def numbered(n: int, change: Change) -> Change:
+    for n, change in enumerate(changes, start=1):
         waited_for = tuple(sorted(after(change)))
-        return _with_number(change, n, equal.setdefault(waited_for, waited_for))
-
-    return tuple(numbered(n, change) for n, change in enumerate(changes, start=1))
-
-
-def _with_number(change: Change, n: int, after: tuple[int, ...]) -> Change:
-    """`replace(change, n=n, after=after)`, in a third of the time: there may be one for every entity there is."""
-    values: tuple[Any, ...] = (n, *_told_before(change), after, *_told_after(change))
-    return Change(*values)
+        number(change, n, equal.setdefault(waited_for, waited_for))
+    return tuple(changes)
 
 
-_NAMES = list(Change.__dataclass_fields__)
-_told_before = attrgetter(*_NAMES[1 : _NAMES.index("after")])
-_told_after = attrgetter(*_NAMES[_NAMES.index("after") + 1 :])
+def _places(
+    changes: Iterable[Change], waited: Collection[EntityKey]
+) -> tuple[dict[EntityKey, int], dict[EntityKey, int], dict[str, int]]:
+    """The numbers of the upserts that are waited for, of deletes, and of blueprints that are written."""
+    upserts, deletes, schemas = {}, {}, {}
+    for n, change in enumerate(changes, start=1):
+        if change.target == "entity" and change.action in ("create", "update"):
+            if (key := change.key) in waited:
+                upserts[key] = n
+        elif change.target == "entity" and change.action == "delete":
+            deletes[change.key] = n
+        elif change.target == "blueprint" and change.action in ("create", "update"):
+            schemas[change.blueprint] = n
+    return upserts, deletes, schemas
 
 
 def _waited_for(changes: Iterable[Change], edges: Edges, moved: Mapping[EntityKey, list[EntityKey]]) -> set[EntityKey]:
