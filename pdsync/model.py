@@ -19,7 +19,7 @@ from datetime import timedelta
 from functools import lru_cache
 from hashlib import sha256
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, TypeVar, overload
 
 from pdsync.errors import Diagnostic, Origin
 
@@ -788,7 +788,6 @@ ALIKE = ("cause", "origin", "drift", "deferred", "moved_from", "replace", "note"
 """What of a field change is the same for many."""
 
 _told = attrgetter(*ALIKE)
-_tuple = tuple.__new__
 
 
 @lru_cache(maxsize=4096)
@@ -797,8 +796,31 @@ def _one_of_many(equal: tuple[Any, ...]) -> tuple[Any, ...]:
     return equal
 
 
+class _WithKey:
+    """What has a key that is asked for often; there may be one for every entity there is."""
+
+    __slots__ = ("_key",)
+    _key: EntityKey
+    blueprint: str
+    identifier: str
+
+    @property
+    def key(self) -> EntityKey:
+        """The entity's key; of a blueprint change its identifier twice."""
+        try:
+            return self._key
+        except AttributeError:
+            self._key = EntityKey(self.blueprint, self.identifier)
+            return self._key
+
+    def known_as(self, key: EntityKey) -> Self:
+        """The same; `key` is its key, which somebody else holds already."""
+        self._key = key
+        return self
+
+
 @many(frozen=True, slots=True)
-class Change:
+class Change(_WithKey):
     """One action on one entity or blueprint.
 
     `n` counts from 1 in the order of doing; `after` are the numbers of changes that must have succeeded before.
@@ -833,11 +855,6 @@ class Change:
     def __post_init__(self) -> None:
         if not isinstance(self.fields, FieldChanges):
             object.__setattr__(self, "fields", FieldChanges(self.fields))
-
-    @property
-    def key(self) -> EntityKey:
-        """The entity's key; of a blueprint change its identifier twice."""
-        return _tuple(EntityKey, (self.blueprint, self.identifier))  # a third of the time, and of these it is much
 
     def afters(self) -> Iterable[tuple[str, Json]]:
         """Path and value after of each field, which is told faster than by `fields`."""

@@ -324,7 +324,7 @@ class EntityDecisions:
             portions=want.portions,
         )
         fields, causes = self._told_new(want, entry, paths, tuple(map(values.__getitem__, paths)))
-        return Change(
+        made = Change(
             n=0,
             target="entity",
             action="create",
@@ -338,6 +338,7 @@ class EntityDecisions:
             ledger=entry,
             causes=causes,
         )
+        return made.known_as(want.key)
 
     def _shape(self, want: DesiredEntity) -> _Shape:
         """What is the same for all new entities with these rules and fields."""

@@ -477,6 +477,8 @@ def with_carried(
     Values that were dropped are shown as what Port still holds; those that no mapping writes are written back
     converted; an entity whose ledger entry only changes a path's name is adopted.  `facts` are those before.
     """
+    if not any(migration.touches_values for migration in migrations.values()):
+        return list(upserts), frozenset()
     changes = {change.key: change for change in upserts}
     settled = desired.keys() - changes.keys()
     written = writers(facts.catalog.rules)
