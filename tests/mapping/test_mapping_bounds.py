@@ -177,8 +177,8 @@ from tests.mapping.builders import rule, snapshot
 from pdsync.jq import pool
 from pdsync.mapping import JqLimits, map_entities
 spawn = pool._spawn
-def spawn_and_tell():
-    process = spawn()
+def spawn_and_tell(module):
+    process = spawn(module)
     print(process.pid, flush=True)
     return process
 pool._spawn = spawn_and_tell

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from pdsync.model import Query
+    from pdsync.sources.pagerduty.leaps import Enough
     from pdsync.sources.pagerduty.shelf import Rows, Shelf
 
     Taking = Callable[[bytes], bool]
@@ -30,12 +31,12 @@ T = TypeVar("T")
 class Hands(NamedTuple):
     """What it takes.
 
-    `known` gives the values that need not be read, `read` reads those of some records, `came` is given the records of a
-    query with what was found for each wish.
+    `known` gives the values that need not be read, `read` reads those of some records until it is enough, `came` is
+    given the records of a query with what was found for each wish.
     """
 
     known: Callable[[Wish, Rows], Rows]
-    read: Callable[[Wish, Rows], Awaitable[Extra]]
+    read: Callable[[Wish, Rows, Enough], Awaitable[Extra]]
     came: Callable[[Query, Rows, Mapping[str, Extra]], None]
 
 
@@ -51,6 +52,7 @@ class Early:
         self._asked: dict[Wish, Rows] = {wish: shelf.rows() for wish in self._wishes}
         self._open: dict[Query, Rows] = {query: shelf.rows() for query in takes}
         self._failed: set[Wish] = set()
+        self._ended = False
         self.found: dict[Wish, Rows] = {wish: shelf.rows() for wish in self._wishes}
 
     def part(self, rows: Rows) -> None:
@@ -65,10 +67,15 @@ class Early:
             try:
                 given.append(await job)
             finally:
+                self._ended = True
                 self._parts.put_nowait(None)
 
         await together([whole(), self._work()])
         return given[0]
+
+    def _is_over(self) -> bool:
+        """Whether all of the list is there: then the rest is read at once."""
+        return self._ended
 
     async def _work(self) -> None:
         while (part := await self._parts.get()) is not None:
@@ -87,7 +94,7 @@ class Early:
         for query, rows in self._open.items():
             new |= rows.only(id_ for id_ in rows if wish in query.enrich and id_ not in found)
         found |= self._hands.known(wish, new)
-        extra = await self._hands.read(wish, new.only(id_ for id_ in new if id_ not in found))
+        extra = await self._hands.read(wish, new.only(id_ for id_ in new if id_ not in found), self._is_over)
         found |= extra.values
         if extra.unavailable:
             self._failed.add(wish)

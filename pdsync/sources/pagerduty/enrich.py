@@ -22,7 +22,7 @@ import msgspec
 from pdsync.errors import Diagnostic, Interrupted, PdsyncError, warning
 from pdsync.kinds import DAYS_PER_MONTH
 from pdsync.recordfile import KeptRecords, splice
-from pdsync.sources.pagerduty.leaps import Leaps
+from pdsync.sources.pagerduty.leaps import Enough, Leaps
 from pdsync.sources.pagerduty.leaps import Rows as AnalyticsRows
 from pdsync.sources.pagerduty.listing import Asker, Listing, Tally
 from pdsync.sources.pagerduty.moments import Params, in_utc, moment
@@ -34,6 +34,7 @@ from pdsync.transport import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
 
 _POLICIES_PER_REQUEST = 50
 _SERVICES_PER_REQUEST = 500
@@ -56,7 +57,8 @@ class Setting:
 
     `listing` reads a list, each only once however often it is asked for; `params` are those the records were
     listed with, `argument` is the enrichment's own; `tally` counts records as they are enriched; `shelf` is where what
-    is large is put; `given` tells the records for which it had something before.
+    is large is put; `given` tells the records for which it had something before.  What is read early is read until it
+    is `enough`.
     """
 
     asker: Asker
@@ -68,6 +70,7 @@ class Setting:
     tally: Tally
     shelf: Shelf
     given: Callable[[], AbstractSet[str]] = frozenset
+    enough: Enough = lambda: False
 
 
 @dataclass(slots=True)
@@ -375,7 +378,7 @@ async def _incident_analytics(setting: Setting, raws: Raws) -> Extra:
 
 async def _full_answers(setting: Setting, raws: Raws) -> Extra:
     """The same of the oldest incidents, as many as fill their answers: the others may share one with those to come."""
-    return await _analytics_rows(setting, raws, Leaps.read_full)
+    return await _analytics_rows(setting, raws, lambda leaps: leaps.read_full(setting.enough))
 
 
 async def _analytics_rows(setting: Setting, raws: Raws, read: Callable[[Leaps], Awaitable[set[str]]]) -> Extra:

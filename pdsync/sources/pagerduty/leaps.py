@@ -9,6 +9,7 @@ are read in parts of a few pages, side by side.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,9 @@ _LATE = timedelta(days=2).total_seconds()
 
 _AT_ONCE = 4
 """So many parts are read at the same time; each may have a last page that is not full, and so cost a request more."""
+
+Enough = Callable[[], bool]
+"""Whether to read no further."""
 
 Sought = tuple[float, str]
 """When an incident was made, and its id."""
@@ -86,18 +90,18 @@ class Leaps:
         """Read them all; who has no row is not found.  Raises what `send` raises, and `Malformed`."""
         await together(self._read(part) for part in _parts(self._sought()))
 
-    async def read_full(self) -> set[str]:
+    async def read_full(self, enough: Enough) -> set[str]:
         """Read as many as fill their pages, the oldest first; the others, which may share one with later incidents."""
-        return {id_ for _, id_ in await self._read(self._sought(), _PER_PAGE)}
+        return {id_ for _, id_ in await self._read(self._sought(), _PER_PAGE, enough)}
 
     def _sought(self) -> list[Sought]:
         return sorted((at.timestamp(), id_) for id_, at in self._made.items())
 
-    async def _read(self, sought: list[Sought], least: int = 1) -> list[Sought]:
-        """Read for as long as there are so many; those that are left."""
+    async def _read(self, sought: list[Sought], least: int = 1, enough: Enough = lambda: False) -> list[Sought]:
+        """Read for as long as there are so many and it is not enough; those that are left."""
         cursors = [""]
         start = 0.0
-        while len(sought) >= least:
+        while len(sought) >= least and not enough():
             start = start if cursors[-1] else sought[0][0] - _SLACK
             end = min(sought[-1][0] + 2 * _SLACK, start + _WIDEST)
             page = await self._page(start, end, cursors[-1])

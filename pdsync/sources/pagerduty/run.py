@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from pdsync.privacy import Cleaner
     from pdsync.sources import Came, Progress
     from pdsync.sources.pagerduty.earlier import Known
+    from pdsync.sources.pagerduty.leaps import Enough
     from pdsync.sources.pagerduty.listing import Asker, Beginning, ListKey
     from pdsync.sources.pagerduty.moments import Params
     from pdsync.sources.pagerduty.shelf import Rows
@@ -253,9 +254,10 @@ class Run:
         def known(wish: tuple[str, str], rows: Rows) -> Rows:
             return self._known(root[0], wish, [Listing(rows)])[0]
 
-        async def read(wish: tuple[str, str], rows: Rows) -> Extra:
+        async def read(wish: tuple[str, str], rows: Rows, enough: Enough) -> Extra:
             wanting = [query for query in group if wish in query.enrich]
-            return await read_early(self._setting(mine[wanting[0]], wanting, wish), wish[0], rows)
+            setting = replace(self._setting(mine[wanting[0]], wanting, wish), enough=enough)
+            return await read_early(setting, wish[0], rows)
 
         takes = {query: picker((query.kind, query.params), root, self.now) for query in mine}
         self._early[root] = Early(takes, EarlyHands(known, read, self._handed_on), self._shelf)
