@@ -155,7 +155,7 @@ class Lister:
     """Reads one list of one kind, with parameters as they are sent, onto a shelf.
 
     `place` is for a kind with parts to fill in; `came` is told of the parts of a list that is cut by time, each as
-    soon as it is whole.
+    soon as it is whole; `turn` is what they wait for.
     """
 
     def __init__(
@@ -168,13 +168,14 @@ class Lister:
         place: Place | None = None,
         shelf: Shelf = IN_MEMORY,
         came: Callable[[Rows], None] | None = None,
+        turn: asyncio.Semaphore | None = None,
     ) -> None:
         self._asker = asker
         self._kind = kind
         self._params = params
         self._tally = tally
         self._came = came
-        self._is_cut = False
+        self._turn = turn or asyncio.Semaphore(_SLICES_AT_ONCE)
         self._place = place or Place(kind.path, PageReader(kind))
         self._shelf = shelf
 
@@ -439,30 +440,30 @@ class Lister:
     def _within(self, window: Window, span: Span) -> Lister:
         """The same list, bounded in time."""
         params = (*unbounded(window, self._params), *span.as_params(window))
-        tally, place, shelf = self._tally.part(), self._place, self._shelf
-        return Lister(self._asker, self._kind, params, tally, place=place, shelf=shelf, came=self._came)
+        tally, place, shelf, came, turn = self._tally.part(), self._place, self._shelf, self._came, self._turn
+        return Lister(self._asker, self._kind, params, tally, place=place, shelf=shelf, came=came, turn=turn)
 
     async def _in_slices(self, window: Window, span: Span, first: Page | None, now: datetime) -> Listing:
         """A list cut by time into parts that are read on their own, cut again where needed."""
         if first and span.width < _SHORTEST_SLICE:
             return await self._out_of_reach(first)
         least = max(2, -(-(first.total or 0) // _A_PART)) if first else 2
-        self._is_cut = True
         parts = span.cut(timedelta(days=window.widest_days), least)
-        turn = asyncio.Semaphore(_SLICES_AT_ONCE)
-        whole = self._joined(await together(self._within(window, part).as_part(now, turn) for part in parts))
+        whole = self._joined(await together(self._within(window, part).as_part(now) for part in parts))
         if first and first.total and not whole.problem and not self._adds_up(len(whole.records), first.total):
             return replace(whole, problem=moved(self._kind, len(whole.records), first.total))
         return whole
 
-    async def as_part(self, now: datetime, turn: asyncio.Semaphore) -> Listing:
-        """The list as a part of another one: how much it is is found out at once, the rest is read in `turn`."""
+    async def as_part(self, now: datetime) -> Listing:
+        """The list as a part of another one: how much it is is found out at once, the rest is read in turn."""
         begun = await self.begin(now) if self._kind.paging == "classic" else None
         if isinstance(begun, Listing):
             return begun
-        async with turn:
+        if begun and (begun.total or 0) > REACH:
+            return await self.read(now, begun)
+        async with self._turn:
             listing = await self.read(now, begun)
-        if self._came and not (self._is_cut or listing.problem):
+        if self._came and not listing.problem:
             self._came(self._shelf.rows() | listing.records)
         return listing
 
