@@ -66,7 +66,7 @@ _raw = st.builds(lambda content: json.dumps(content).encode(), _content) | st.sa
 
 
 @st.composite
-def _worlds(draw: st.DrawFn) -> tuple[list[MappingRule], Snapshot]:
+def worlds(draw: st.DrawFn) -> tuple[list[MappingRule], Snapshot]:
     rules = [replace(drawn, id=f"rule {n}") for n, drawn in enumerate(draw(st.lists(_rules, min_size=1, max_size=3)))]
     return rules, snapshot_of({Query(kind): draw(_some_records()) for kind in ("services", "users")})
 
@@ -80,7 +80,7 @@ def _some_records(draw: st.DrawFn) -> list[Record]:
 @st.composite
 def _later(draw: st.DrawFn, before: tuple[list[MappingRule], Snapshot]) -> tuple[list[MappingRule], Snapshot]:
     """The same world with some rules, records and failures exchanged for others."""
-    others, elsewhere = draw(_worlds())
+    others, elsewhere = draw(worlds())
     by_id = {other.id: other for other in others}
     rules = [by_id.get(own.id, own) if draw(st.booleans()) else own for own in before[0]]
     collections = {
@@ -137,7 +137,7 @@ def _count(memo: Memo) -> int:
 @given(st.data())
 def test_with_and_without(data: st.DataObject) -> None:
     """With a memo of this world, of an earlier one or of none at all the outcome is the very same."""
-    before = data.draw(_worlds())
+    before = data.draw(worlds())
     later = data.draw(_later(before))
     expected = _told(*later)
     memo = _learnt(*before)
