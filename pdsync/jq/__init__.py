@@ -7,6 +7,8 @@
     worker.py     the other process: compiles and runs programs on raw records, and nothing else
     frames.py     how the two processes talk
     pool.py       starts, feeds, bounds and replaces the workers
+    ahead.py      records are mapped while others are still read
+    rule_worker.py  the process that does it, whole rules at a time
     cells.py      what became of one expression
     evaluate.py   a rule and its records -> answers; finds the expression to blame when a worker had to be stopped
     reading.py    an answer -> entities, failures and problems
