@@ -22,6 +22,7 @@ from pdsync.mapping import RowTrace, evaluate_record
 from pdsync.model import Catalog, DesiredEntities, EntityKey, Expression, Plan, Record, Snapshot, sources_of
 from pdsync.plan import Facts
 from pdsync.plan.account import Account, Live, account_of, last_change
+from pdsync.plan.decide import constant_blueprint
 from pdsync.privacy import Cleaner
 from pdsync.render.explanation import Explanation, Reading
 from pdsync.state.store import StateStore
@@ -86,7 +87,7 @@ async def explain(asked: str, ground: Ground) -> Explanation:
         asked=asked,
         snapshot=ground.snapshot.taken_at,
         entities=accounts,
-        readings=tuple(_of_keys(readings, meant)),
+        readings=tuple(_of_keys(readings, meant, ground.catalog)),
         failed={source: desired.failed[source] for source in sources if source in desired.failed},
         notes=(*notes, *([f"causes not exact: {inexact}"] if inexact else [])),
     )
@@ -176,12 +177,18 @@ def _row_inputs(rule: MappingRule, record: Record) -> list[Json]:
     return [row.slots[0].value for row in evaluate_record(bare, record).rows if row.slots]
 
 
-def _of_keys(readings: Sequence[Reading], meant: Asked) -> Iterator[Reading]:
-    """The readings; of a record with many items only the rows that make what was asked for, if any does."""
+def _of_keys(readings: Sequence[Reading], meant: Asked, catalog: Catalog) -> Iterator[Reading]:
+    """The readings; of a record with many items only the rows that make what was asked for, if any does.
+
+    What a record makes of other blueprints is told of where the record is asked for.
+    """
+    names = {key.blueprint for key in meant.keys}
+    others = {rule.id for rule in catalog.rules if constant_blueprint(rule) not in {None, *names}}
     for reading in readings:
         wanted = [n for n, row in enumerate(reading.trace.rows) if _made_by(row.slots) in meant.keys]
         if not wanted or meant.records:
-            yield reading
+            if meant.records or reading.trace.rule not in others:
+                yield reading
             continue
         rows = tuple(reading.trace.rows[n] for n in wanted)
         entities = tuple(entity for entity in reading.trace.entities if entity.key in meant.keys)

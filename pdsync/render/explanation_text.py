@@ -81,7 +81,9 @@ def _as_mapped(account: Account) -> str:
         return "has it"
     fields = [field for field in account.fields.values() if not field.unknown]
     differing = sum(not same(field.desired, field.live) for field in fields)
-    return f"has it, {differing} of {len(fields)} fields not as mapped" if differing else "has it as mapped"
+    told = f"has it, {differing} of {len(fields)} fields not as mapped" if differing else "has it as mapped"
+    unknown = len(account.fields) - len(fields)
+    return f"{told}, {unknown} {'field' if unknown == 1 else 'fields'} kept" if unknown else told
 
 
 def _last(last: LastChange | None) -> Iterator[str]:
@@ -185,7 +187,10 @@ def _reads(reads: Mapping[str, Json], slot: SlotTrace) -> Iterator[str]:
 
 
 def _beside(field: FieldAccount, slot: SlotTrace, *, asked: bool) -> Iterator[str]:
-    """What we wrote and what Port holds, where that is not what the expression gives."""
+    """Why it is not known what a field should be; what we wrote and what Port holds, where it is not what is given."""
+    elsewhere = bool(field.unknown) and slot.state not in ("unknown", "error")  # else the expression itself says why
+    if elsewhere:
+        yield f"unknown: {visible(field.unknown)}"
     mapped = slot.value if field.desired is None else field.desired
-    if not same(field.applied, mapped) or (asked and not same(field.live, mapped)):
+    if elsewhere or not same(field.applied, mapped) or (asked and not same(field.live, mapped)):
         yield from _held(field, asked=asked)

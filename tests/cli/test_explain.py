@@ -275,3 +275,36 @@ def test_what_nobody_mapped_is_not_printed(applied: Workspace) -> None:
     for form in ("text", "json"):
         out = applied.ok("explain", "phone/one", "--format", form).out
         assert ("Red" in out, "foreign" in out, "555" in out) == (True, True, False)
+
+
+POLICIES = """\
+resources:
+  - kind: escalation_policies
+    selector: {query: '.services[0] != null'}
+    port:
+      entity:
+        mappings:
+          identifier: .services[0].id
+          blueprint: '"service"'
+          properties:
+            status: IT
+"""
+
+
+def test_a_field_of_a_record_that_failed(here: Workspace) -> None:
+    """The plan and the explanation say for what reason Port's value stays; of the record only what makes this entity."""
+    here.write(PLACE, MAPPING.replace("            status: .status\n", "", 1))
+    here.write("catalog/mappings/policies.yaml", POLICIES.replace("IT", ".name"))
+    here.ok("-q", "apply", "--auto-approve")
+    there = here.box.store.entities("service")
+    key = next(k for k, entity in sorted(there.items()) if entity["properties"].get("status"))
+    here.write("catalog/mappings/policies.yaml", POLICIES.replace("IT", ".name").replace(".services[0].id", "error(1)"))
+    planned = here.run("plan")
+    assert planned.code == 1
+    assert f"  service/{key}: its record escalation_policies/" in planned.out
+    assert "could not be mapped: identifier: 1; kept as in Port: properties.status" in planned.out
+    out = here.ok("explain", f"service/{key}").out
+    assert "has it as mapped, 1 field kept" in out
+    value = there[key]["properties"]["status"]
+    assert f'could not be mapped: identifier: 1\n      in Port, as we wrote it: "{value}"' in out
+    assert all(" under mappings/policies.yaml" in line for line in out.splitlines() if line.startswith("escalation_"))
