@@ -394,12 +394,15 @@ class _Call:
     credentials: dict[str, str] = field(default_factory=dict, repr=False)
 
 
+_ELSEWHERE = "check that the base URL is that of the API itself: credentials are not sent on to where an answer points"
 _HINTS: Mapping[int, str] = MappingProxyType(
     {
+        **dict.fromkeys((301, 302, 303, 307, 308), _ELSEWHERE),
         401: "check the credentials, and that the base URL is that of their region",
         402: "the account's plan does not include this",
         403: "give the credentials the permission or scope for this",
         404: "it is not there, or these credentials may not see it",
+        407: "the proxy asks who you are: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
         429: "try again later, or ask for a higher limit",
     }
 )

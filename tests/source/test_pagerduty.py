@@ -307,6 +307,18 @@ def test_rows_that_change_places_are_noticed_by_counting(moves: list[tuple[Any, 
     assert not trail.quiet or always <= set(trail.records)
 
 
+@pytest.mark.parametrize("size", [1, 2, 25, 100])
+@pytest.mark.parametrize("total", [None, 1, 500])
+def test_the_same_page_again_and_again_is_not_followed_for_long(size: int, total: int | None) -> None:
+    """A proxy that answers from its memory, whatever the offset: that is no list, and a few requests tell."""
+    trail, asked = Trail(KINDS["users"]), 0
+    while not trail.over:
+        page = [f"R{number}" for number in range(size)]
+        trail.follow(Page(page, [b"{}"] * size, more=True, total=total, following=""))
+        asked += 1
+    assert (asked, trail.problem is None) == (10, False)
+
+
 def test_rows_that_vanish_while_paging_cost_a_second_walk_and_nothing_else() -> None:
     """A service deleted from a page that was read already hides no other, and the list is complete."""
     with changing([None, None, ("delete_service", 3), ("delete_service", 5)]) as (stage, always):

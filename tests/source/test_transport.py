@@ -638,6 +638,15 @@ def test_errors_say_what_where_and_what_to_do() -> None:
     assert diagnostic.hint == "give the credentials the permission or scope for this"
 
 
+@pytest.mark.parametrize(
+    ("status", "named"), [(302, "base URL"), (308, "base URL"), (407, "HTTPS_PROXY"), (402, "plan")]
+)
+def test_what_to_do_about_a_status(status: int, named: str) -> None:
+    """A redirect is not followed: the credentials are for the one server."""
+    problem, sent = failing([plain(status, location="https://elsewhere.test/")])
+    assert (named in problem.diagnostics[0].hint, sent) == (True, 1)
+
+
 def test_no_secret_is_ever_said() -> None:
     """Not in errors (even when the server repeats it), not in what a reply or a client looks like."""
     body = f'{{"error":{{"message":"bad token {SECRET} or Token token={SECRET}"}}}}'.encode()

@@ -32,7 +32,8 @@ def too_long(kind: Kind, total: int | None) -> Diagnostic:
 
 def moved(kind: Kind, got: int, total: int | None) -> Diagnostic:
     """Its pages do not fit together or do not add up."""
-    detail = f"{kind.name}: {got} records read, PagerDuty counts {'no total' if total is None else total}"
+    counts = f"PagerDuty counts {'no total' if total is None else total}"
+    detail = f"{kind.name}: {got} records read, {'rows moved between pages' if got == total else counts}"
     return error("PD322", "a list kept changing while it was read", detail=detail, hint="try again")
 
 

@@ -17,6 +17,8 @@ OWN_ID = ("id",)
 
 _OVERLAP = 10
 _STEPS_BACK = 8
+_REPEATED = 8
+"""So often the same page in a row comes from a server, or what stands before it, that does not look at the offset."""
 
 
 class Trail:
@@ -38,6 +40,8 @@ class Trail:
         self._seen = 0
         self._vanished = 0
         self._steps_back = 0
+        self._last: list[str] = []
+        self._repeated = 0
         self._stirred = False
         self._lost = False
         self._beyond = False
@@ -57,6 +61,9 @@ class Trail:
             in_order = in_order and all(self.offset + at <= place for at, place in enumerate(known))
             self._vanished += max(0, shift)
             self._stirred = self._stirred or shift < 0 or not in_order
+        self._repeated = self._repeated + 1 if page.ids == self._last else 0
+        self._lost = self._repeated > _REPEATED
+        self._last = page.ids
         reached = self.offset + len(page.ids)
         self._promised = bool(page.more) and len(known) == len(page.ids) and reached == self._seen
         self._take(page)
