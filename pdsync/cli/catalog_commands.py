@@ -133,7 +133,7 @@ def eval_(options: Options, *, kind: str, identifier: str, file: Path | None) ->
     found = _records(session.catalog.rules, snapshot, kind, identifier)
     color = color_wanted(options.color, sys.stdout)
     for rule, record in found:
-        click.echo(render_trace(evaluate_record(rule, record), color=color))
+        click.echo(session.for_people(render_trace(evaluate_record(rule, record), color=color)))
     return 0
 
 

@@ -57,7 +57,7 @@ def explain(options: Options, *, key: str, file: Path | None, offline: bool, for
     if form == "json":
         click.echo(explanation_document(found), nl=False)
     else:
-        click.echo(render_explanation(found, color=session.color), nl=False)
+        click.echo(session.for_people(render_explanation(found, color=session.color)), nl=False)
     return 0
 
 

@@ -260,7 +260,7 @@ def plan_in(made: Plan, form: str, session: Session) -> str:
         from pdsync.render.html import render_plan_html
 
         return render_plan_html(made, title=session.catalog.project.name)
-    return render_plan(made, color=session.color, everything=session.options.verbose)
+    return session.for_people(render_plan(made, color=session.color, everything=session.options.verbose))
 
 
 @click.command()
@@ -380,11 +380,11 @@ def show(options: Options, *, what: str, form: str) -> int:
     if what == "history":
         click.echo(history_text(session, form), nl=False)
     elif RUN.fullmatch(what):
-        click.echo(run_text(session, what, form), nl=False)
+        click.echo(session.for_people(run_text(session, what, form), form), nl=False)
     elif what == "state":
         click.echo(render_ledger(session.store.load(), session.store.load_snapshot(), form), nl=False)
     else:
-        click.echo(_entry(session, what, form), nl=False)
+        click.echo(session.for_people(_entry(session, what, form), form), nl=False)
     return 0
 
 
@@ -414,7 +414,7 @@ def drift(options: Options, *, detailed_exitcode: bool, form: str) -> int:
             return await commands.drift(reader, session.store, session.progress, catalog=session.catalog)
 
     found = session.run(work())
-    click.echo(render_drift(found, form, color=session.color), nl=False)
+    click.echo(session.for_people(render_drift(found, form, color=session.color), form), nl=False)
     return 2 if detailed_exitcode and found else 0
 
 

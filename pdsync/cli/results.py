@@ -19,7 +19,8 @@ def tell_result(session: Session, result: ApplyResult) -> int:
     """Print what became of every change and what to do next; the exit code."""
     saved = result.ledger.serial if result.saved else None
     resumable = result.run if not (result.whole and result.saved) else ""
-    click.echo(render_result(result.plan, result.outcomes, serial=saved, run=resumable, color=session.color), nl=False)
+    told = render_result(result.plan, result.outcomes, serial=saved, run=resumable, color=session.color)
+    click.echo(session.for_people(told), nl=False)
     session.events([{"type": "outcome", "n": o.n, "status": o.status, "message": o.message} for o in result.outcomes])
     if result.problem is not None:
         session.tell(result.problem.diagnostics)

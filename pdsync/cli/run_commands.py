@@ -28,7 +28,8 @@ FORM = click.option("--format", "form", type=click.Choice(["text", "json"]), def
 def history(options: Options, *, run: str | None, form: str) -> int:
     """List the runs, the newest first: who, when, from where and how they went; or one RUN change by change."""
     session = Session(options)
-    click.echo(history_text(session, form) if run is None else run_text(session, run, form), nl=False)
+    told = history_text(session, form) if run is None else run_text(session, run, form)
+    click.echo(session.for_people(told, form), nl=False)
     return 0
 
 

@@ -35,7 +35,7 @@ def show_difference(session: Session, words: tuple[str, ...], form: str, *, deta
     first, second = words[1:]
     read = [(_bytes(session, name), name) for name in (first, second)]
     compared = compare_files(*read)
-    told = render_comparison(compared, (first, second), color=session.color)
+    told = session.for_people(render_comparison(compared, (first, second), color=session.color))
     click.echo(comparison_json(compared) if form == "json" else told, nl=False)
     for data, name in read:
         tell_edited(session, data, name)
@@ -67,13 +67,13 @@ def rebase(session: Session, file: Path, form: str, asking: Asking, ref: str | N
         click.echo(rebase_json(made, stopped), nl=False)
     else:
         told = render_stopped(stopped, color=session.color)
-        click.echo(told + render_rebase(made, color=session.color), nl=False)
+        click.echo(session.for_people(told + render_rebase(made, color=session.color)), nl=False)
     return made.plan
 
 
 def show_unreviewed(session: Session, made: Plan) -> None:
     """The changes of a rebased plan that nobody has looked at yet."""
-    click.echo(render_plan(to_review(made), color=session.color), nl=False)
+    click.echo(session.for_people(render_plan(to_review(made), color=session.color)), nl=False)
     if known := len(made.changes) - len(made.unreviewed):
         what = "1 more was looked at before, and is" if known == 1 else f"{known} more were looked at before, and are"
         click.echo(f"These are the changes that nobody has looked at yet; {what} done with them.")

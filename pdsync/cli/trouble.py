@@ -16,7 +16,7 @@ from pdsync.errors import PdsyncError, error
 from pdsync.render.diagnostics import render_diagnostics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pdsync.errors import Diagnostic
 
@@ -33,7 +33,8 @@ def report(problem: BaseException, argv: list[str]) -> int:
     diagnostics = [d for e in known for d in e.diagnostics] or [_unknown(problem)]
     unique = list(dict.fromkeys(diagnostics))
     color = color_wanted(_given("--color", argv) or "auto", sys.stderr)
-    click.echo(render_diagnostics(unique, "text", color=color), err=True, nl=False, color=color)
+    told = people_text(render_diagnostics(unique, "text", color=color), os.environ)
+    click.echo(told, err=True, nl=False, color=color)
     if events := _given("--json-into", argv):
         _into(Path(events), unique)
     return max((e.exit_code for e in known), default=1)
@@ -75,6 +76,15 @@ def _unknown(problem: BaseException) -> Diagnostic:
     place = f" in {where[0].name}" if where else ""
     hint = "run again with --verbose and report what it prints; nothing that was applied is lost"
     return error("PD900", "pdsync met something it does not know", detail=f"{type(problem).__name__}{place}", hint=hint)
+
+
+def people_text(text: str, env: Mapping[str, str]) -> str:
+    """Text for people; in GitHub's log, where the runner obeys what looks like a command, with all such broken."""
+    if env.get("GITHUB_ACTIONS") != "true":
+        return text
+    from pdsync.github.log import harmless
+
+    return harmless(text)
 
 
 def color_wanted(choice: str, stream: object) -> bool:

@@ -50,6 +50,11 @@ def safe(line: str) -> str:
     return re.sub(r"^(\s*):(?=:)", r"\1: ", line.replace("##[", "# #["))
 
 
+def harmless(text: str) -> str:
+    """`text` for people, each line of it `safe`."""
+    return "\n".join(map(safe, text.split("\n")))
+
+
 def guarded(text: str, token: str) -> list[str]:
     """The lines of `text` for people, with commands switched off meanwhile; `token` is random and used once."""
     lines = [safe(line) for line in re.split(r"\r\n|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]", text)]

@@ -21,6 +21,7 @@ from tests.render.html import seen
 if TYPE_CHECKING:
     from tests.cli.workspace import Workspace
 
+PLACE = "catalog/mappings/pagerduty.yaml"
 ESCAPE = "\x1b["
 
 
@@ -261,3 +262,18 @@ def test_closed_streams_are_no_trouble(here: Workspace) -> None:
     """Whoever wants to hear nothing closes what would be said."""
     assert shell(here, "pdsync validate 2>&-").stdout == here.ok("validate").out
     assert [shell(here, f"pdsync validate {closed}").returncode for closed in (">&-", "<&- >&- 2>&-")] == [0, 0]
+
+
+def test_nothing_in_a_plan_is_a_command_to_githubs_runner(applied: Workspace) -> None:
+    """Not even in a workflow that runs pdsync by itself: neither a line of a text nor a title that anybody may write."""
+    applied.write(PLACE, MAPPING.replace("status: .status", """status: '"kept\\n::error::x\\n##[error]y\\nlast"'""", 1))
+    applied.ok("-q", "apply", "--auto-approve")
+    key = min(applied.box.store.entities("service"))
+    edited = {"title": "##[add-mask]t", "properties": {"status": "kept\n::error::x\n##[error]y\nedited"}}
+    applied.box.store.put_entity("service", {"identifier": key, **edited})
+    command = re.compile(r"^\s*::[a-z]|##\[", re.MULTILINE)
+    assert command.findall(applied.ok("plan").out)[1:]
+    for words in (["plan"], ["drift"], ["explain", f"service/{key}"], ["apply", "--auto-approve"]):
+        ran = applied.ok(*words, GITHUB_ACTIONS="true", NO_COLOR="1")
+        assert command.findall(ran.out + ran.err) == []
+        assert key in ran.out
