@@ -57,6 +57,15 @@ def test_open_and_resolved_incidents_are_one_list(stage: Stage) -> None:
     assert parted == everything
 
 
+def test_all_there_are_hold_what_is_asked_for_otherwise() -> None:
+    """Open and resolved ones are all: with them come the urgent ones, and those of a shorter time, at a request more."""
+    wanted = [incidents(["triggered", "acknowledged"], None), incidents(["resolved"], None), incidents(None, ["high"])]
+    keys = [(each.kind, each.params) for each in wanted]
+    shares = shared_lists(keys, NOW)
+    assert {shares.root(key) for key in keys} == {("incidents", ())}
+    assert all(shares.taken[key].plain for key in keys)
+
+
 @settings(max_examples=200)
 @given(_WISHES, st.tuples(st.sampled_from(STATUSES), st.sampled_from(URGENCIES)))
 def test_a_whole_holds_its_parts_and_nothing_else(wishes: list[tuple[Any, Any]], record: tuple[str, str]) -> None:

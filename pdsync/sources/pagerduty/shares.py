@@ -137,22 +137,32 @@ def _wishes(key: ListKey, names: Iterable[str]) -> Box:
 
 
 def _in_boxes(group: list[ListKey]) -> dict[ListKey, ListKey]:
+    every = _every_value(group[0][0])
     boxes: dict[Box, list[ListKey]] = defaultdict(list)
     for key in group:
         boxes[box_of(key)].append(key)
-    while pair := next(((a, b) for a, b in combinations(boxes, 2) if _union(a, b) is not None), None):
-        whole = _union(*pair)
+    while pair := next(((a, b) for a, b in combinations(boxes, 2) if _union(a, b, every) is not None), None):
+        whole = _union(*pair, every)
         assert whole is not None
         members = [key for box in pair for key in boxes.pop(box)]
         boxes[whole] = [*members, *boxes.get(whole, [])]
     return {key: _key_of(box, members) for box, members in boxes.items() for key in members}
 
 
-def _union(a: Box, b: Box) -> Box | None:
-    """The box that holds just what two hold; None when there is none."""
+def _every_value(kind: str) -> tuple[frozenset[str], ...]:
+    """All values that there are of each local filter; empty where that is not known."""
+    return tuple(frozenset(param.allowed) for param in KINDS[kind].params if param.local)
+
+
+def _union(a: Box, b: Box, every: tuple[frozenset[str], ...]) -> Box | None:
+    """The box that holds just what two hold; None when there is none.
+
+    That of every value there is holds all: without the filter it holds other lists that ask without it.
+    """
     different = [index for index, (x, y) in enumerate(zip(a, b, strict=True)) if x != y]
     if len(different) <= 1 or _holds(a, b) or _holds(b, a):
-        union = tuple(None if x is None or y is None else x | y for x, y in zip(a, b, strict=True))
+        both = (None if x is None or y is None else x | y for x, y in zip(a, b, strict=True))
+        union = tuple(None if values == all_ else values for values, all_ in zip(both, every, strict=True))
         return union if all(len(values or ()) <= _MOST_VALUES for values in union) else None
     return None
 
