@@ -59,11 +59,12 @@ def test_open_and_resolved_incidents_are_one_list(stage: Stage) -> None:
 
 def test_all_there_are_hold_what_is_asked_for_otherwise() -> None:
     """Open and resolved ones are all: with them come the urgent ones, and those of a shorter time, at a request more."""
-    wanted = [incidents(["triggered", "acknowledged"], None), incidents(["resolved"], None), incidents(None, ["high"])]
-    keys = [(each.kind, each.params) for each in wanted]
-    shares = shared_lists(keys, NOW)
-    assert {shares.root(key) for key in keys} == {("incidents", ())}
-    assert all(shares.taken[key].plain for key in keys)
+    urgent = incidents(None, ["high"])
+    for others in ([incidents(STATUSES[:2], None), incidents(STATUSES[2:], None)], [incidents(STATUSES, None)]):
+        keys = [(each.kind, each.params) for each in (*others, urgent)]
+        shares = shared_lists(keys, NOW)
+        assert {shares.root(key) for key in keys} == {("incidents", ())}
+        assert all(shares.taken[key].plain for key in keys)
 
 
 @settings(max_examples=200)

@@ -140,7 +140,7 @@ def _in_boxes(group: list[ListKey]) -> dict[ListKey, ListKey]:
     every = _every_value(group[0][0])
     boxes: dict[Box, list[ListKey]] = defaultdict(list)
     for key in group:
-        boxes[box_of(key)].append(key)
+        boxes[_opened(box_of(key), every) if len(group) > 1 else box_of(key)].append(key)
     while pair := next(((a, b) for a, b in combinations(boxes, 2) if _union(a, b, every) is not None), None):
         whole = _union(*pair, every)
         assert whole is not None
@@ -161,10 +161,15 @@ def _union(a: Box, b: Box, every: tuple[frozenset[str], ...]) -> Box | None:
     """
     different = [index for index, (x, y) in enumerate(zip(a, b, strict=True)) if x != y]
     if len(different) <= 1 or _holds(a, b) or _holds(b, a):
-        both = (None if x is None or y is None else x | y for x, y in zip(a, b, strict=True))
-        union = tuple(None if values == all_ else values for values, all_ in zip(both, every, strict=True))
+        both = tuple(None if x is None or y is None else x | y for x, y in zip(a, b, strict=True))
+        union = _opened(both, every)
         return union if all(len(values or ()) <= _MOST_VALUES for values in union) else None
     return None
+
+
+def _opened(box: Box, every: tuple[frozenset[str], ...]) -> Box:
+    """The same without filters that take every value there is."""
+    return tuple(None if values == all_ else values for values, all_ in zip(box, every, strict=True))
 
 
 def _holds(a: Box, b: Box) -> bool:
