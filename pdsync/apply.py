@@ -532,7 +532,8 @@ def _with_fields(change: Change, *, deferred: bool) -> Change:
 
 def _first_write(change: Change) -> EntityWrite:
     create = change.action == "create"
-    fields = {f.path: f.after for f in change.fields if not f.deferred and not (create and f.after is None)}
+    wanted = (f for f in change.fields if not f.deferred and not (f.after is None if create else f.stays))
+    fields = {f.path: f.after for f in wanted}
     return EntityWrite(change.identifier, fields, create=create)
 
 

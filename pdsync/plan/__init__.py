@@ -50,6 +50,7 @@ from pdsync.plan.kept import kept_fields
 from pdsync.plan.migrate import between, with_carried
 from pdsync.plan.order import in_order
 from pdsync.plan.portions import with_missing
+from pdsync.plan.released import with_released
 from pdsync.plan.rename import FOLLOWS, Decided, unlinked, with_renames
 from pdsync.plan.saved import with_seen
 
@@ -96,7 +97,7 @@ def _planned(schema: BlueprintPlan, facts: Facts, base: PlanBase, scope: Scope) 
     upserts = unlinked(decided.upserts, removals.allowed)
     drafts, staying = blueprints_that_stay(schema.changes, removals.allowed, blueprints, facts, scope)
     changes = in_order([*drafts, *upserts, *removals.allowed], blueprints, facts.existing.entities)
-    changes = with_seen(changes, before.existing)
+    changes = with_seen(with_released(changes, decisions), before.existing)
     withheld = (*removals.withheld, *staying)
     foreign = facts.existing.entities.keys() - desired.keys() - facts.ledger.entities.keys()
     ignored = decisions.left_alone.ignored()

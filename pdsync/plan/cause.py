@@ -217,7 +217,8 @@ class _Attribution:
         moves = (change.action in REMOVALS) is (last is not None)
         being = self._being(change) if moves else ()
         fields = tuple(self._field(change, field, being) for field in change.fields)
-        found = being or _union(fields) or self._of_ledger(change, last) or change.causes
+        written = () if change.action == "adopt" else _union(fields)
+        found = being or written or self._of_ledger(change, last) or change.causes
         main = found[0] if moves else main_cause(fields, found[0])
         if change.reason == "gone-from-port" or (change.action == "create" and last is not None):
             main = "drift"
@@ -285,6 +286,14 @@ class _Attribution:
         elif not field.drift:
             found = being or field.causes
         found = (*found, *(("drift",) if field.drift else ())) or field.causes
+        origin = field.origin or (self._gone_from(last, field.path) if "catalog" in found else "")
+        return replace(field, cause=found[0], causes=found, origin=origin)
+
+    def _released(self, change: Change, field: FieldChange) -> FieldChange:
+        """A field that we cease to own, and that stays in Port."""
+        last = self._last(change)
+        found = self._value(change.key, field.path, last.fields.get(field.path) if last else None, None)
+        found = found or field.causes
         origin = field.origin or (self._gone_from(last, field.path) if "catalog" in found else "")
         return replace(field, cause=found[0], causes=found, origin=origin)
 

@@ -515,6 +515,12 @@ class EntityDecisions:
         causes: tuple[Cause, ...] = (cause, "drift") if drift else (cause,)
         return FieldChange(path, before, after, cause, origin, drift=drift, note=note, causes=causes)
 
+    def cause_of(self, difference: Difference, want: DesiredEntity, last: LedgerEntry) -> FieldChange:
+        """A field that we cease to own, with why; who edited it in Port has no part in that."""
+        field = self._field(difference, want, last)
+        causes = tuple(cause for cause in field.causes if cause != "drift") or ("catalog",)
+        return replace(field, drift=False, cause=causes[0], causes=causes)
+
     def _replaced(self, difference: Difference, rule: MappingRule, *, drift: bool) -> FieldChange:
         """What goes because a rule replaces whole entities: the catalog's doing if it did not when last applied."""
         path, before, after = difference

@@ -203,7 +203,7 @@ class _Renames:
         fields = [self._after(each, holds.get(each.path), new, old) for each in change.fields]
         spoken = {each.path for each in fields}
         carried = [
-            self._kept(FieldChange(path, value, value, going.cause, note="carried over"), new)
+            self._kept(FieldChange(path, value, value, going.cause, note="carried over", causes=(going.cause,)), new)
             for path, value in sorted(holds.items())
             if path not in spoken and value is not None and self.inheritance.keeps(new, old, path)
         ]
@@ -228,7 +228,7 @@ class _Renames:
         for path, value in sorted(holds.items()):
             left = None if path in spoken else self.inheritance.inside(new, path, None, value)
             if left is not None:
-                yield FieldChange(path, value, left, cause, note="left alone")
+                yield FieldChange(path, value, left, cause, note="left alone", causes=(cause,))
 
     def _kept(self, field: FieldChange, key: EntityKey) -> FieldChange:
         """A field that stays as it is, but for a relation to nothing: Port may hold one, and takes none."""
@@ -297,7 +297,8 @@ class _Renames:
             before = have.fields[path]
             moved = [each for _, each in relation_targets({path: before}, blueprint) if each in self.moves]
             after = self._there(key.blueprint, path, self._moved(before, target))
-            fields.append(FieldChange(path, before, after, self.going[moved[0]].cause))
+            cause = self.going[moved[0]].cause
+            fields.append(FieldChange(path, before, after, cause, causes=(cause,)))
         change = self.made.get(key)
         spoken = (*(change.fields if change else ()), *fields)
         entry = (change.ledger if change else None) or last

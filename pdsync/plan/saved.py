@@ -41,7 +41,8 @@ def with_seen(changes: Iterable[Change], existing: Existing) -> tuple[Change, ..
 
 def paths_seen(change: Change) -> frozenset[str]:
     """The paths that a change of an entity writes or that we own, by their names after the plan."""
-    return frozenset([f.path for f in change.fields] + list(change.ledger.fields if change.ledger else ()))
+    written = (f.path for f in change.fields if change.target == "blueprint" or not f.stays)
+    return frozenset([*written, *(change.ledger.fields if change.ledger else ())])
 
 
 def paths_to_read(plan: Plan) -> dict[str, set[str]]:
@@ -129,7 +130,7 @@ def _differing(
     """The paths that are not as planned, None when all is as planned."""
     if have is None or change.action in ("create", "forget"):
         return _amiss(change, there=have is not None)
-    before = {names.get((change.blueprint, f.path), f.path): f.before for f in change.fields}
+    before = {names.get((change.blueprint, f.path), f.path): f.before for f in change.fields if not f.stays}
     if differences := diff_fields(have.fields, before):
         return tuple(difference.path for difference in differences)
     return None if _digest(have, change, names, anew) == change.seen else ()

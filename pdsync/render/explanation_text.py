@@ -135,6 +135,8 @@ def _is_news(change: NextChange, field: FieldChange) -> bool:
 
 
 def _change(field: FieldChange) -> str:
+    if field.note and same(field.before, field.after):
+        return visible(field.note)
     return f"{value_text(field.before, _READ)} -> {value_text(field.after, _READ)}"
 
 

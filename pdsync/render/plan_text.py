@@ -272,7 +272,7 @@ def _entities(plan: Plan, paint: Paint, *, everything: bool) -> Iterator[str]:
         *_updates(
             [c for c in changes if c.action in ("update", "release")], plan.commits, paint, everything=everything
         ),
-        *_quiet([c for c in changes if c.action in ("adopt", "forget")], paint, everything=everything),
+        *_quiet([c for c in changes if c.action in ("adopt", "forget")], plan.commits, paint, everything=everything),
     ]
     for _, lines in sorted(blocks, key=lambda block: block[0]):
         yield from lines
@@ -353,19 +353,22 @@ def _number(group: list[Change]) -> str:
     return f"#{first}..#{last}".rjust(5) if whole else first_few(f"#{change.n}" for change in group)
 
 
-def _quiet(changes: list[Change], paint: Paint, *, everything: bool) -> Iterator[Block]:
+def _quiet(changes: list[Change], commits: Mapping[str, Commit], paint: Paint, *, everything: bool) -> Iterator[Block]:
     """What only moves the ledger: by name when few, else counted."""
     for action in ("adopt", "forget"):
         group = [c for c in changes if c.action == action]
         if everything or len(group) <= WHOLE_CREATES:
-            yield from ((c.n, [_line(c, paint)]) for c in group)
+            yield from ((c.n, [_line(c, paint), *_fields(c.fields, commits, paint)]) for c in group)
         else:
             counts = Counter(c.blueprint for c in group)
             listed = ", ".join(f"{visible(name)} x {n}" for name, n in sorted(counts.items()))
             symbol = paint(COLORS[action], SYMBOLS[action])
             made = sum(c.ledger is not None and c.ledger.origin == "integration" for c in group)
             ours = f"; {made} made by Port's integration, so ours to delete later" if made else ""
-            yield group[0].n, [f"{_number(group)} {symbol} {listed} (only the state moves{ours})"]
+            paths = Counter(field.path for c in group for field in c.fields)
+            left = "; released: " + ", ".join(f"{visible(path)} x {n}" for path, n in sorted(paths.items()))
+            told = f"{listed} (only the state moves{ours}{left if paths else ''})"
+            yield group[0].n, [f"{_number(group)} {symbol} {told}"]
 
 
 def _line(change: Change, paint: Paint, commits: Mapping[str, Commit] = MappingProxyType({})) -> str:

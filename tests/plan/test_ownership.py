@@ -15,6 +15,7 @@ from pdsync.commands import expressions
 from pdsync.model import DesiredEntity, ExistingEntity, Expression, Lifecycle, Query, Surroundings
 from pdsync.plan import Facts
 from pdsync.plan.ownership import to_adopt
+from pdsync.plan.saved import moved
 from pdsync.state.ledger_file import dump_ledger, parse_ledger
 from pdsync.state.runs import after_run
 from tests.builders import HERE, blueprint, catalog, desired, entry, existing, have, key, ledger, plan, rule, want
@@ -319,3 +320,46 @@ def test_forever_and_dates() -> None:
     assert outcome([for_ever], "1990-01-01T00:00:00Z") == "retained"
     assert outcome([incidents(365, "2026-03-01T00:00:00Z")], "2026-02-20T00:00:00Z") == "retained"
     assert outcome([incidents(365, "2026-02-01T00:00:00Z")], "2026-02-20T00:00:00Z") == "delete gone-from-source"
+
+
+# --- what was there before us and is mapped no more
+
+THERE = entry("adopted", title="A", tier="1", url="u", added=("properties.url",))
+
+
+@pytest.mark.parametrize("title", ["A", "B"])
+def test_a_field_that_others_had_set_is_named_when_it_is_mapped_no_more(title: str) -> None:
+    """It stays as it is, whoever has edited it since; nothing is written for it, and nobody's edit makes a plan stale."""
+    given = Facts(
+        catalog([SERVICE], [rule(paths=("title",))]),
+        desired(want("a", title=title)),
+        existing([SERVICE], {"a": have(title="A", tier="by hand")}),
+        ledger({"a": THERE}, [SERVICE]),
+    )
+    made = plan(given)
+    (change,) = made.changes
+    assert change.action == ("adopt" if title == "A" else "update")
+    (field,) = (field for field in change.fields if field.path == "properties.tier")
+    assert (field.before, field.after, field.stays, field.drift) == ("by hand", "by hand", True, False)
+    assert (field.note, field.causes) == ("released: it was in Port before pdsync, and stays", ("catalog",))
+    assert change.ledger is not None
+    assert "properties.tier" not in change.ledger.fields
+    edited = existing([SERVICE], {"a": have(title="A", tier="by others")})
+    assert moved(made, edited) == {}
+    after = replace(given, ledger=ledger({"a": change.ledger}, [SERVICE]), existing=edited)
+    assert [f.path for c in plan(after).changes for f in c.fields] == (["title"] if title == "B" else [])
+
+
+def test_what_is_released_is_not_checked() -> None:
+    """A value that Port would not take any more is not ours to mend."""
+    strict = blueprint("service")
+    properties = {**strict.properties, "tier": {"type": "number"}}
+    strict = replace(strict, definition={**strict.definition, "schema": {"properties": properties, "required": []}})
+    given = Facts(
+        catalog([strict], [rule(paths=("title",))]),
+        desired(want("a", title="A")),
+        existing([strict], {"a": have(title="A", tier="by hand")}),
+        ledger({"a": THERE}, [strict]),
+    )
+    made = plan(given)
+    assert ([change.action for change in made.changes], made.held) == (["adopt"], ())
