@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from pdsync.errors import Interrupted, StateError, TargetError
 from pdsync.model import Blueprint, Image, Ledger, Outcome, Plan
 from pdsync.normal import blueprint_definition
+from pdsync.plan.parts import RELEASED
 from pdsync.plan.settle import losses_of, print_of
 from pdsync.sight import look_at, look_up
 from pdsync.targets import EntityWrite
@@ -532,7 +533,7 @@ def _with_fields(change: Change, *, deferred: bool) -> Change:
 
 def _first_write(change: Change) -> EntityWrite:
     create = change.action == "create"
-    wanted = (f for f in change.fields if not f.deferred and not (f.after is None if create else f.stays))
+    wanted = (f for f in change.fields if not f.deferred and not (f.after is None if create else f.note == RELEASED))
     fields = {f.path: f.after for f in wanted}
     return EntityWrite(change.identifier, fields, create=create)
 

@@ -16,6 +16,7 @@ from pdsync.diff import diff_fields
 from pdsync.model import ExistingEntity
 from pdsync.normal import blueprint_fields
 from pdsync.plan.migrate import entity_path
+from pdsync.plan.parts import RELEASED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -41,7 +42,7 @@ def with_seen(changes: Iterable[Change], existing: Existing) -> tuple[Change, ..
 
 def paths_seen(change: Change) -> frozenset[str]:
     """The paths that a change of an entity writes or that we own, by their names after the plan."""
-    written = (f.path for f in change.fields if change.target == "blueprint" or not f.stays)
+    written = (f.path for f in change.fields if change.target == "blueprint" or f.note != RELEASED)
     return frozenset([*written, *(change.ledger.fields if change.ledger else ())])
 
 
@@ -130,7 +131,7 @@ def _differing(
     """The paths that are not as planned, None when all is as planned."""
     if have is None or change.action in ("create", "forget"):
         return _amiss(change, there=have is not None)
-    before = {names.get((change.blueprint, f.path), f.path): f.before for f in change.fields if not f.stays}
+    before = {names.get((change.blueprint, f.path), f.path): f.before for f in change.fields if f.note != RELEASED}
     if differences := diff_fields(have.fields, before):
         return tuple(difference.path for difference in differences)
     return None if _digest(have, change, names, anew) == change.seen else ()

@@ -122,8 +122,10 @@ def test_a_rebased_plan_approves_what_was_looked_at_alone(history: History, by: 
     made = found.plan
     assert made.changes == fresh.changes
     known = [_told(c) for c in old.changes] + [_told(c) for c in found.done]
-    for change in made.changes:
-        assert (change.n in made.unreviewed) == (_told(change) not in known)
+    new = {change.n for change in made.changes if _told(change) not in known}
+    pairs = [{*pair} for pair in made.renames.items()]
+    # A rename is looked at as a whole.
+    assert {*made.unreviewed} == new.union(*(pair for pair in pairs if pair & new))
     entries = {c.key: c.ledger for c in old.changes}
     assert [c for c in found.done if c.action != "adopt" or entries[c.key] != c.ledger] == []
     left = {w.key for w in made.withheld} | {h.key for h in made.held}
