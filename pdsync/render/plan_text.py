@@ -358,17 +358,22 @@ def _quiet(changes: list[Change], commits: Mapping[str, Commit], paint: Paint, *
     for action in ("adopt", "forget"):
         group = [c for c in changes if c.action == action]
         if everything or len(group) <= WHOLE_CREATES:
-            yield from ((c.n, [_line(c, paint), *_fields(c.fields, commits, paint)]) for c in group)
+            yield from ((c.n, [_line(c, paint), *_fields(_released(c), commits, paint)]) for c in group)
         else:
             counts = Counter(c.blueprint for c in group)
             listed = ", ".join(f"{visible(name)} x {n}" for name, n in sorted(counts.items()))
             symbol = paint(COLORS[action], SYMBOLS[action])
             made = sum(c.ledger is not None and c.ledger.origin == "integration" for c in group)
             ours = f"; {made} made by Port's integration, so ours to delete later" if made else ""
-            paths = Counter(field.path for c in group for field in c.fields)
+            paths = Counter(field.path for c in group for field in _released(c))
             left = "; released: " + ", ".join(f"{visible(path)} x {n}" for path, n in sorted(paths.items()))
             told = f"{listed} (only the state moves{ours}{left if paths else ''})"
             yield group[0].n, [f"{_number(group)} {symbol} {told}"]
+
+
+def _released(change: Change) -> list[FieldChange]:
+    """The fields that only cease to be ours."""
+    return [field for field in change.fields if field.stays]
 
 
 def _line(change: Change, paint: Paint, commits: Mapping[str, Commit] = MappingProxyType({})) -> str:
