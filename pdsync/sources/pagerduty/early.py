@@ -32,12 +32,12 @@ class Hands(NamedTuple):
     """What it takes.
 
     `known` gives the values that need not be read, `read` reads those of some records until it is enough, `came` is
-    given the records of a query with what was found for each wish.
+    given the records of a query with what was found for each wish (None: nobody waits for them).
     """
 
     known: Callable[[Wish, Rows], Rows]
     read: Callable[[Wish, Rows, Enough], Awaitable[Extra]]
-    came: Callable[[Query, Rows, Mapping[str, Extra]], None]
+    came: Callable[[Query, Rows, Mapping[str, Extra]], None] | None
 
 
 class Early:
@@ -79,12 +79,19 @@ class Early:
 
     async def _work(self) -> None:
         while (part := await self._parts.get()) is not None:
+            part = part if self._hands.came else self._unknown(part)
             for query, takes in self._takes.items():
                 self._open[query] |= part.only(id_ for id_, raw in part.items() if takes(raw))
             for wish in self._wishes:
                 await self._read(wish)
             for query in self._takes:
                 self._hand_on(query)
+
+    def _unknown(self, part: Rows) -> Rows:
+        """Those of some records of which something is to be read."""
+        for wish in self._wishes:
+            self.found[wish] |= self._hands.known(wish, part)
+        return part.only(id_ for id_ in part if any(id_ not in found for found in self.found.values()))
 
     async def _read(self, wish: Wish) -> None:
         """Read what can be read now of one enrichment."""
@@ -101,7 +108,7 @@ class Early:
 
     def _hand_on(self, query: Query) -> None:
         """Hand on the records of a query that have all they shall have."""
-        if not all(_is_early(query, wish) for wish in query.enrich):
+        if self._hands.came is None or not all(_is_early(query, wish) for wish in query.enrich):
             return
         rows = self._open[query]
         whole = rows.only(id_ for id_ in rows if all(id_ in self.found[wish] for wish in query.enrich))

@@ -260,7 +260,7 @@ class Run:
             return await read_early(setting, wish[0], rows)
 
         takes = {query: picker((query.kind, query.params), root, self.now) for query in mine}
-        self._early[root] = Early(takes, EarlyHands(known, read, self._handed_on), self._shelf)
+        self._early[root] = Early(takes, EarlyHands(known, read, self._handed_on if self._came else None), self._shelf)
         return self._early[root]
 
     def _is_plain_part(self, query: Query, root: ListKey) -> bool:
