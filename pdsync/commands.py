@@ -37,7 +37,7 @@ from pdsync.plan import Facts, Scope, make_plan
 from pdsync.plan.blueprints import blueprint_drafts, blueprints_after
 from pdsync.plan.decide import constant_blueprint
 from pdsync.plan.drift import Drift, find_drift
-from pdsync.plan.entities import targets_of
+from pdsync.plan.entities import targets_of, unlike
 from pdsync.plan.migrate import paths_at_stake
 from pdsync.plan.moved import ledger_with, moved_rules
 from pdsync.plan.portions import lost_of, with_missing
@@ -486,9 +486,8 @@ def _outside_targets(facts: Facts) -> frozenset[EntityKey]:
     """Relation targets that are neither desired nor among what was read."""
     targets = targets_of(facts, blueprints_after(facts))
     have = facts.desired.entities.keys() | facts.existing.entities.keys()
-    return frozenset(
-        target for entity in facts.desired.entities.values() for _, target in targets(entity) if target not in have
-    )
+    pointing = unlike(facts, facts.desired.entities.values())
+    return frozenset(target for entity in pointing for _, target in targets(entity) if target not in have)
 
 
 def unproven(rules: Sequence[MappingRule], snapshot: Snapshot) -> Mapping[str, str]:

@@ -36,7 +36,7 @@ from pdsync.plan.values import is_identifier
 from pdsync.sharing import filled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 
     from pdsync.errors import Diagnostic
     from pdsync.model import Action, Blueprint, Cause, EntityOrigin, ExistingEntity, Fields, Json, MappingRule, Removal
@@ -64,6 +64,34 @@ def targets_of(
     return targets
 
 
+def unlike(facts: Facts, entities: Iterable[DesiredEntity]) -> Iterator[DesiredEntity]:
+    """Those of some entities that differ in what they point at, as far as that is known at once.
+
+    Of what is unchanged, very many point at the same few.
+    """
+    known = facts.unchanged.among(facts)
+    seen: set[int] = set()
+    for entity in entities:
+        if (told := known.get(entity.key)) is not None:
+            if id(told) in seen:  # one object for all that are equal, held for as long as the facts are
+                continue
+            seen.add(id(told))
+        yield entity
+
+
+def _pointing_beyond(facts: Facts) -> Iterator[DesiredEntity]:
+    """The desired entities, sorted, without those that are known to point at nothing but others of them."""
+    known, desired = facts.unchanged.among(facts), facts.desired.entities
+    within: dict[int, bool] = {}
+    for key in sorted(desired):
+        if (told := known.get(key)) is not None:
+            if id(told) not in within:
+                within[id(told)] = all(target in desired for _, target in told)
+            if within[id(told)]:
+                continue
+        yield desired[key]
+
+
 def with_stubs(
     facts: Facts, blueprints: Mapping[str, Blueprint], unproven: Mapping[str, str]
 ) -> tuple[Mapping[EntityKey, DesiredEntity], list[Diagnostic]]:
@@ -79,7 +107,7 @@ def with_stubs(
     needed: dict[EntityKey, DesiredEntity] = {}
     missing: dict[tuple[str, str], list[tuple[DesiredEntity, EntityKey]]] = {}
     targets = targets_of(facts, blueprints)
-    for entity in (desired[key] for key in sorted(desired)):
+    for entity in _pointing_beyond(facts):
         makes = makes_stubs.issuperset(entity.rules)
         for path, target in targets(entity):
             if target in desired or target in facts.desired.held or (target in there and target not in owned):

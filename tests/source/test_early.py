@@ -61,7 +61,6 @@ def test_what_comes_early_is_what_comes_in_the_end(
         assert [record.id for record in records] == list(dict.fromkeys(record.id for record in records))
         assert all((record, record.digest) == (whole[record.id], whole[record.id].digest) for record in records)
     monkeypatch.setattr(early, "can_be_early", lambda *_: False)
-    monkeypatch.setattr("pdsync.sources.pagerduty.run.is_of_use", lambda _: False)
     stage.tape.requests.clear()
     late, _ = read(stage, *queries)
     assert (late.digest, late.collections.keys()) == (snapshot.digest, snapshot.collections.keys())

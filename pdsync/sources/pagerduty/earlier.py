@@ -126,6 +126,13 @@ class Earlier:
                 oldest = min(filter(None, (oldest, read_at)))
         return Known(values, oldest if values else "")
 
+    def has_today(self, kind: str, name: str, argument: str) -> bool:
+        """Whether a daily enrichment was read less than a day ago, with the same argument, for whichever records."""
+        return any(
+            (name, argument) in collection.query.enrich and self._is_of_today(self._read_at(collection, name))
+            for collection in self._collections(kind)
+        )
+
     def ever(self, kind: str, name: str, argument: str, ids: AbstractCollection[str], shelf: Shelf) -> Rows:
         """What is known of an enrichment with the same argument, however old: for records that no longer change."""
         values = shelf.rows()

@@ -13,7 +13,7 @@ from pdsync.sources.pagerduty.enrich import Extra, can_be_early
 from pdsync.sources.pagerduty.tasks import together
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 
     from pdsync.model import Query
     from pdsync.sources.pagerduty.leaps import Enough
@@ -48,7 +48,7 @@ class Early:
         self._hands = hands
         self._shelf = shelf
         self._parts: asyncio.Queue[Rows | None] = asyncio.Queue()
-        self._wishes = list(dict.fromkeys(wish for query in takes for wish in query.enrich if _is_early(query, wish)))
+        self._wishes = early_wishes(takes)
         self._asked: dict[Wish, Rows] = {wish: shelf.rows() for wish in self._wishes}
         self._open: dict[Query, Rows] = {query: shelf.rows() for query in takes}
         self._failed: set[Wish] = set()
@@ -79,19 +79,12 @@ class Early:
 
     async def _work(self) -> None:
         while (part := await self._parts.get()) is not None:
-            part = part if self._hands.came else self._unknown(part)
             for query, takes in self._takes.items():
                 self._open[query] |= part.only(id_ for id_, raw in part.items() if takes(raw))
             for wish in self._wishes:
                 await self._read(wish)
             for query in self._takes:
                 self._hand_on(query)
-
-    def _unknown(self, part: Rows) -> Rows:
-        """Those of some records of which something is to be read."""
-        for wish in self._wishes:
-            self.found[wish] |= self._hands.known(wish, part)
-        return part.only(id_ for id_ in part if any(id_ not in found for found in self.found.values()))
 
     async def _read(self, wish: Wish) -> None:
         """Read what can be read now of one enrichment."""
@@ -122,6 +115,6 @@ def _is_early(query: Query, wish: Wish) -> bool:
     return can_be_early(query.kind, wish[0])
 
 
-def is_of_use(queries: Sequence[Query]) -> bool:
-    """Whether any of these queries has something that is read early."""
-    return any(_is_early(query, wish) for query in queries for wish in query.enrich)
+def early_wishes(queries: Iterable[Query]) -> list[Wish]:
+    """What of these queries is read early, each once."""
+    return list(dict.fromkeys(wish for query in queries for wish in query.enrich if _is_early(query, wish)))

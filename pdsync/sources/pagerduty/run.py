@@ -16,7 +16,7 @@ from pdsync.privacy import ANY
 from pdsync.sources.pagerduty import v3
 from pdsync.sources.pagerduty.details import read_details
 from pdsync.sources.pagerduty.earlier import Earlier, SettledReader, cut_off, may_be_settled
-from pdsync.sources.pagerduty.early import Early, is_of_use
+from pdsync.sources.pagerduty.early import Early, early_wishes
 from pdsync.sources.pagerduty.early import Hands as EarlyHands
 from pdsync.sources.pagerduty.enrich import (
     Extra,
@@ -248,7 +248,10 @@ class Run:
         """What reads on from the parts of the list that some queries share; None where that would be of no use."""
         root = self._shares.root((group[0].kind, group[0].params))
         mine = {query: asker for query, asker in zip(group, askers, strict=True) if self._is_plain_part(query, root)}
-        if not (is_of_use([*mine]) or (mine and self._came)):
+        unread = [
+            wish for wish in early_wishes(mine) if self._earlier.refresh or not self._earlier.has_today(root[0], *wish)
+        ]
+        if not (unread or (mine and self._came)):
             return None
 
         def known(wish: tuple[str, str], rows: Rows) -> Rows:
