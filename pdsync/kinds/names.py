@@ -66,6 +66,7 @@ _SPELLINGS = MappingProxyType({re.sub(r"[^a-z0-9]", "", name.lower()): name for 
 NOT_LISTED: Mapping[str, str] = MappingProxyType(
     {
         "alerts": "alerts are listed by incident: incidents.alerts",
+        "auditlogs": "audit logs are the kind audit.records",
         "contactmethods": "contact methods are listed by user: users.contact_methods, or users with include: "
         "[contact_methods]",
         "customfields": "services.custom_fields, incidents.types.custom_fields, or includeCustomFields: true",
@@ -73,11 +74,13 @@ NOT_LISTED: Mapping[str, str] = MappingProxyType(
         "members": "members are listed by team: teams.members",
         "notes": "notes are listed by incident: incidents.notes",
         "notificationrules": "notification rules are listed by user: users.notification_rules",
+        "orchestrations": "orchestrations are the kind event_orchestrations",
         "overrides": "overrides are listed by schedule: schedules.overrides",
         "servicedependencies": "service_dependencies.technical_services or service_dependencies.business_services",
         "usersidtags": "tags of users, teams and escalation policies are the kind entity_tags",
         "userstags": "tags of users, teams and escalation policies are the kind entity_tags",
         "teamstags": "tags of users, teams and escalation policies are the kind entity_tags",
+        "webhooks": "webhooks are the kind webhook_subscriptions",
     }
 )
 """What people ask for that PagerDuty does not list so, letters and digits only, with what to do instead."""

@@ -246,6 +246,7 @@ def test_a_selector_that_is_wrong_is_told_where_and_why(
         ("integrations", {}, "integrations are listed by service: services.integrations"),
         ("services/{id}/integration", {}, 'did you mean "services.integrations"?'),
         ("alerts", {}, "alerts are listed by incident: incidents.alerts"),
+        ("web-hooks", {}, "webhooks are the kind webhook_subscriptions"),
         ("rulesets", {}, "use event_orchestrations"),
         ("notifications", {"apiQueryParams": {"until": "now"}}, "apiQueryParams: {since: 30d}"),
         ("incidents", {"apiQueryParams": {"until": "3d"}}, 'write "-3d" for a moment ago'),
