@@ -200,14 +200,15 @@ def _standings(
 ) -> Iterator[tuple[Standing, str]]:
     """Everything that holds of an entity, what matters most first."""
     entry, change = facts.ledger.entities.get(key), _change(key, plan)
-    yield from (("held", held.reason) for held in plan.held if held.key == key)
+    held = [each.reason for each in plan.held if each.key == key]
+    yield from (("held", reason) for reason in held)
     yield from (("withheld", _withheld(each, plan)) for each in plan.withheld if each.key == key)
     if entry is not None:
         if protected(key, facts.catalog.project.policy):
             yield "protected", "`policy.protect` names it: it is never deleted"
         elif entry.protect:
             yield "protected", "an earlier `policy.protect` named it: it is never deleted"
-        if change is None and key not in facts.desired.entities:
+        if change is None and not held and key not in facts.desired.entities:
             yield from _kept(key, entry, facts)
         yield "managed", _owned(key, entry, facts)
     elif change is not None and change.action in _NEW:

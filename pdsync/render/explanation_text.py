@@ -142,6 +142,9 @@ def _change(field: FieldChange) -> str:
 
 def _field(field: FieldAccount, *, asked: bool) -> Iterator[str]:
     """A field that no expression speaks of; on one line where there is one thing to say."""
+    if field.desired is not None and asked and same(field.desired, field.live) and same(field.applied, field.live):
+        yield f"  {visible(field.path)}  as mapped: {value_text(field.live)}"
+        return
     said = [f"unknown: {visible(field.unknown)}"] if field.unknown else []
     said += [f"shall be: {value_text(field.desired)}"] if field.desired is not None else []
     said += _held(field, asked=asked)

@@ -11,7 +11,7 @@ from pdsync.errors import warning
 from pdsync.model import Change, RunNote, Surroundings
 from pdsync.plan import Facts
 from pdsync.plan.account import Account, LastChange, Live, account_of, last_change
-from tests.builders import blueprint, catalog, desired, entry, existing, have, key, ledger, plan, rule, want
+from tests.builders import blueprint, catalog, desired, entry, existing, have, key, ledger, plan, relation, rule, want
 
 NOTE = RunNote("20260601T120000Z-abcdef", "2026-06-01T12:00:00Z", "apply", 3, who="ana@laptop", commit="c0ffee")
 HELD = Live({"title": "A", "properties.tier": "1"})
@@ -102,3 +102,19 @@ def test_what_is_held_says_why() -> None:
     assert "properties.size" in told.why
     size = told.fields["properties.size"]
     assert (size.desired, size.applied, size.live) == ("many", None, None)
+
+
+def test_what_is_held_is_not_said_to_be_made_by_no_record() -> None:
+    """Records claim it; also where something points at it."""
+    incident = blueprint("incident", service=relation("service"))
+    pointing = want("i", "incident", title="I", service="a", rules=("mappings/test.yaml#incidents[0]",))
+    of = facts(owned="created")
+    of = replace(
+        of,
+        desired=desired(pointing, held={key("service/a"): "claimed by services/a, services/b"}),
+        catalog=catalog(
+            [blueprint(), incident], [rule(), rule("incident", ("title", "relations.service"), "incidents")]
+        ),
+    )
+    told = account(of)
+    assert (told.standing, [each.partition(":")[0] for each in told.also]) == ("held", ["managed"])
