@@ -161,6 +161,9 @@ def _has(repo: Repo, commit: str) -> bool:
 
 
 def _no_base(ref: str) -> Diagnostic:
+    if not ref.strip():  # as from a variable that is only set in a pull request
+        hint = "name a branch or a commit, such as origin/main, or leave --base out"
+        return error("PD650", "the base cannot be read", detail="--base is empty", hint=hint)
     hint = f"fetch it first: `git fetch origin {ref}`; in a workflow, actions/checkout with fetch-depth: 0"
     return error("PD650", "the base cannot be read", detail=f"git has no commit {ref} here", hint=hint)
 

@@ -196,7 +196,8 @@ def test_a_base_that_does_not_load(branched: Workspace, tmp_path: Any) -> None:
     branched.box.log.clear()
     for ref in ("nowhere", "HEAD~99", "--", ""):
         ran = branched.ok("plan", f"--base={ref}", code=1)
-        assert ("PD650" in ran.err, "git fetch origin" in ran.err, ran.out) == (True, True, "")
+        told = f"git fetch origin {ref}`" if ref else "--base is empty"
+        assert ("PD650" in ran.err, told in ran.err, ran.out) == (True, True, "")
     branched.write(PLACE, MAPPING.replace("identifier: .id", "identifier: '.id |'", 1))
     broken = commit(branched, "Broken")
     branched.write(PLACE, MAPPING)
