@@ -43,6 +43,7 @@ from pdsync.plan.moved import ledger_with, moved_rules
 from pdsync.plan.portions import lost_of, with_missing
 from pdsync.plan.saved import moved, paths_to_read
 from pdsync.plan.unchanged import Unchanged, circumstances
+from pdsync.plan.wording import moved_fields
 from pdsync.sight import watch
 from pdsync.snapshots import Fetching, merged, queries, query_digest, take_snapshot, to_remember
 from pdsync.state.ledger_file import paths_of
@@ -292,7 +293,7 @@ def _of_other_state(base: PlanBase, ledger: Ledger) -> str:
 
 def _moved_entities(plan: Plan, existing: Existing) -> str:
     found = moved(plan, existing)
-    named = [f"{name} ({', '.join(paths)})" if paths else name for name, paths in list(found.items())[:_NAMED]]
+    named = [f"{name} ({moved_fields(of)})" if of else name for name, of in list(found.items())[:_NAMED]]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return f"Port: {len(found)} of {len(plan.changes)} changed since: {', '.join(named)}{more}" if found else ""
 

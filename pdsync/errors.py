@@ -26,6 +26,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Severity(StrEnum):
@@ -60,7 +64,8 @@ class Diagnostic:
 
     `summary` is terse, without a full stop and without data from outside; `detail` may quote values (never
     secrets); `hint` is an instruction that can be followed as it stands; `related` are other places that take
-    part (the first of two duplicates); `records` are source records, as `services/PX1`.
+    part (the first of two duplicates); `records` are source records, as `services/PX1`, and `more_records` how many
+    there are besides.
     """
 
     severity: Severity
@@ -71,6 +76,16 @@ class Diagnostic:
     hint: str = ""
     related: tuple[Origin, ...] = ()
     records: tuple[str, ...] = ()
+    more_records: int = 0
+
+
+NAMED_RECORDS = 5
+
+
+def some_of(records: Iterable[str]) -> dict[str, object]:
+    """The first of many records, each once, and how many more there are, as parts of a Diagnostic."""
+    each = tuple(dict.fromkeys(records))
+    return {"records": each[:NAMED_RECORDS], "more_records": max(0, len(each) - NAMED_RECORDS)}
 
 
 def error(code: str, summary: str, **parts: object) -> Diagnostic:

@@ -327,7 +327,8 @@ def test_a_violated_plan_was_found_out_after_the_first_writes(site: Workspace) -
     site.box.log.clear()
     ran = site.ok("apply", "saved.pdplan", code=4)
     assert site.box.log.port_writes() == []
-    assert f"service/{services[-1]} (title)" in ran.err
+    assert f'service/{services[-1]} (title was "' in ran.err
+    assert '", is "edited meanwhile")' in ran.err
     assert "pdsync plan --rebase" in ran.err
 
 
@@ -475,7 +476,8 @@ def test_an_edit_after_the_check_was_overwritten(here: Here, name: str) -> None:
     assert {each: outcome.status for each, outcome in told.items()} == {
         each: "skipped" if each == name else "done" for each in ("a", "b", "gone", "new")
     }
-    assert told[name].message == ("it is there already" if name == "new" else "changed in Port since the plan")
+    moved = 'changed in Port since the plan: properties.tier was "1", is "meddled"'
+    assert told[name].message == ("it is there already" if name == "new" else moved)
     assert here.port.entities("service")[name]["properties"]["tier"] == "meddled"
     ours = {k.identifier for k in result.ledger.entities}
     assert ours == {"a", "b", *({"gone"} & {name}), *({"new"} - {name})}

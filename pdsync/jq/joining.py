@@ -173,7 +173,8 @@ def _differing(claims: Sequence[DesiredEntity]) -> str:
     one = claims[0]
     paths = dict.fromkeys(path for claim in claims for path in (*claim.fields, *claim.unknown))
     differing = [path for path in paths if any(not _equal(one.fields.get(path), c.fields.get(path)) for c in claims)]
-    return f"different {', '.join(differing[:_NAMED])}"
+    more = f" and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
+    return f"different {', '.join(differing[:_NAMED])}{more}"
 
 
 def _rules(claims: Iterable[DesiredEntity]) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pdsync.errors import Diagnostic, Origin, error, warning
+from pdsync.errors import Diagnostic, Origin, error, some_of, warning
 from pdsync.model import Change, Expression, FieldChanges, Held, Json
 from pdsync.plan.alone import LeftAlone
 from pdsync.plan.circles import required_circles
@@ -21,6 +21,7 @@ from pdsync.plan.decide import is_system
 from pdsync.plan.order import Pointers
 from pdsync.plan.portions import givers
 from pdsync.plan.values import checks_of, correction, doubts_of, json_type, required_paths
+from pdsync.plan.wording import shown
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +34,6 @@ REAL = "PD617"
 _IN_CIRCLE = "is required in a circle"
 OUT_OF_SCOPE = "is not in the scope of this plan"
 _NAMED = 5
-_SHOWN = 60
 _LOOKED_AT = 1000
 """Of what an expression gives, so many values are looked at to see what it gives beside a wrong one."""
 
@@ -287,17 +287,17 @@ class _Problems:
             origin=places[0] if places else None,
             related=tuple(places[1:]),
             hint="make one of these relations optional in its blueprint (required: false): it is then written last",
-            records=tuple(dict.fromkeys(c.source or str(c.key) for each in circles for c, _ in each))[:_NAMED],
+            **some_of(c.source or str(c.key) for each in circles for c, _ in each),
         )
 
     def _told(self, change: Change, refusal: Refusal, cases: list[tuple[Change, Refusal]]) -> Diagnostic:
         rule = self._rule(change, refusal.path)
         among = f" (first of {len(cases):,} entities)" if len(cases) > 1 else ""
-        records = tuple(dict.fromkeys(name for case in cases for name in _records(*case)))[:_NAMED]
+        records = some_of(name for case in cases for name in _records(*case))
         if not refusal.path:
             detail = f"{change.key}: {refusal.reason}{among}"
             hint = "change the mapping or the blueprint; the message is Port's own"
-            return error(ASKED, "Port says it would refuse this", detail=detail, hint=hint, records=records)
+            return error(ASKED, "Port says it would refuse this", detail=detail, hint=hint, **records)
         if refusal.reason is OUT_OF_SCOPE:
             return error(
                 BEYOND,
@@ -305,9 +305,9 @@ class _Problems:
                 detail=f"{refusal.path} of {change.key}: {refusal.value} {refusal.reason}{among}",
                 origin=_origin(rule, refusal.path),
                 hint=f"plan that, too: --only '{refusal.value}'",
-                records=records,
+                **records,
             )
-        value = f", it is {_shown(refusal.value)}" if refusal.told else ""
+        value = f", it is {shown(refusal.value)}" if refusal.told else ""
         if refusal.doubted:
             return warning(
                 DOUBTED,
@@ -315,7 +315,7 @@ class _Problems:
                 detail=f"{refusal.path} of {change.key}: {refusal.reason}{value}{among}",
                 origin=_origin(rule, refusal.path),
                 hint="characters such as emoji count as one or as two; `plan --validate-remote` asks Port",
-                records=records,
+                **records,
             )
         dropped = "; this value alone is left out" if refusal.dropped else ""
         return error(
@@ -324,7 +324,7 @@ class _Problems:
             detail=f"{refusal.path} of {change.key}: {refusal.reason}{value}{among}{dropped}",
             origin=_origin(rule, refusal.path),
             hint=self._hint(rule, change, refusal),
-            records=records,
+            **records,
         )
 
     def _rule(self, change: Change, path: str) -> MappingRule | None:
@@ -375,10 +375,3 @@ def _origin(rule: MappingRule | None, path: str) -> Origin | None:
         return None
     expression = rule.fields.get(path)
     return expression.origin if expression is not None else rule.origin
-
-
-def _shown(value: Json) -> str:
-    import orjson
-
-    text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

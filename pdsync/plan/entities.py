@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pdsync.diff import Difference, diff_fields
-from pdsync.errors import error, warning
+from pdsync.errors import error, some_of, warning
 from pdsync.model import (
     Change,
     DesiredEntity,
@@ -173,7 +173,7 @@ def _dangling(path: str, cases: list[tuple[DesiredEntity, EntityKey]], rules: Ma
         detail=f"{path} of {first.key}: {target}" + (f" (first of {len(cases):,})" if len(cases) > 1 else ""),
         origin=next((expression.origin for expression in written if expression is not None), None),
         hint="map the missing entities, or set createMissingRelatedEntities: true to have stubs created",
-        records=tuple(dict.fromkeys(n for entity, _ in cases for n in givers(entity, path) or [str(entity.key)]))[:5],
+        **some_of(n for entity, _ in cases for n in givers(entity, path) or [str(entity.key)]),
     )
 
 
@@ -275,7 +275,7 @@ class EntityDecisions:
             detail=f"{name} of {first.key}: a {stands} stands in the way{more}, and is written as mapped",
             origin=next((expression.origin for expression in written if expression is not None), None),
             hint=f"leave {path} alone as a whole, or map an object to it",
-            records=tuple(dict.fromkeys(n for want in wants for n in givers(want, path)))[:5],
+            **some_of(n for want in wants for n in givers(want, path)),
         )
 
     def removals(self) -> tuple[list[Change], list[Held]]:
@@ -427,7 +427,7 @@ class EntityDecisions:
         held = filled(paths, map(fields.__getitem__, paths))
         parts = added_to(last, have.fields if have else {}, paths) if origin == "adopted" else _NO_PARTS
         portions = noted_portions(want, last, kept)
-        return LedgerEntry(held, origin, want.rules, want.source, protect, end, parts, portions)
+        return _in_order_of(last, LedgerEntry(held, origin, want.rules, want.source, protect, end, parts, portions))
 
     def _target(self, want: DesiredEntity, last: LedgerEntry | None) -> tuple[Fields, Fields]:
         """What Port's fields shall be (None clears), and what the ledger keeps without it being compared."""
@@ -642,6 +642,17 @@ class EntityDecisions:
     def _left_inside(self, last: LedgerEntry, held: Fields) -> Fields:
         """What stays of values that are cleared, because it is left alone."""
         return {path: self.left_alone.inside(last.rules, path, None, held.get(path)).value for path in last.fields}
+
+
+def _in_order_of(last: LedgerEntry | None, entry: LedgerEntry) -> LedgerEntry:
+    """An entry with the same rules in another order, which means nothing, in the order that the ledger has them in."""
+    if last is None or entry.rules == last.rules or _unordered(entry) != _unordered(last):
+        return entry
+    return replace(entry, rules=last.rules, portions=last.portions)
+
+
+def _unordered(entry: LedgerEntry) -> Json:
+    return sorted(entry.rules), [(each.source, sorted(each.rules), each.paths) for each in entry.portions]
 
 
 def _given_no_more(path: str, want: DesiredEntity, last: LedgerEntry | None) -> str:

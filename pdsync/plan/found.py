@@ -27,13 +27,14 @@ from pdsync.plan.rename import successors
 from pdsync.searching import MOST, UNTOLD, Answer, holds, names_in, refusal, single
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from pdsync.model import Blueprint, DesiredEntity, ExistingEntity, Json
     from pdsync.plan.decide import Facts
     from pdsync.searching import Asked, Question
 
+_NAMED = 5
 _META = {"$title": "title", "$icon": "icon", "$team": "team"}
 
 
@@ -85,7 +86,7 @@ class Findings:
         if not identifiers:
             return Answer("none", [] if many else None, f"{question.query} finds no {question.blueprint}", later)
         if len(identifiers) > (MOST if many else 1):
-            told = f"{question.query} finds {_count(identifiers)} of {question.blueprint}: {', '.join(identifiers[:5])}"
+            told = f"{question.query} finds {_count(identifiers)} of {question.blueprint}: {_first(identifiers)}"
             return Answer("several", told=told, later=later or any(map(self._may_go(question.blueprint), identifiers)))
         return Answer("found", identifiers if many else identifiers[0], later=later)
 
@@ -217,6 +218,11 @@ class Findings:
 
 def _path(name: str) -> str:
     return _META.get(name, f"properties.{name}")
+
+
+def _first(identifiers: Sequence[str]) -> str:
+    more = f" and {len(identifiers) - _NAMED} more" if len(identifiers) > _NAMED else ""
+    return f"{', '.join(identifiers[:_NAMED])}{more}"
 
 
 def _count(identifiers: Collection[str]) -> str:

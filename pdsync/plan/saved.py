@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from pdsync.diff import diff_fields
+from pdsync.diff import Difference, diff_fields
 from pdsync.model import ExistingEntity
 from pdsync.normal import blueprint_fields
 from pdsync.plan.migrate import entity_path
 from pdsync.plan.parts import RELEASED
+from pdsync.plan.wording import moved_fields
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -57,10 +58,13 @@ def paths_to_read(plan: Plan) -> dict[str, set[str]]:
     return wanted
 
 
-def moved(plan: Plan, existing: Existing) -> dict[str, tuple[str, ...]]:
-    """What is no longer as the plan saw it: entities and blueprints by name, each with the paths that differ."""
+def moved(plan: Plan, existing: Existing) -> dict[str, tuple[Difference, ...]]:
+    """What is no longer as the plan saw it: entities and blueprints by name, each with what the plan saw and what is.
+
+    None where something moved of which it is not known what it was: of an entity that is gone, or is there already.
+    """
     names, anew = names_before(plan.changes), _made_anew(plan.changes)
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, tuple[Difference, ...]] = {}
     for change in plan.changes:
         if change.target == "blueprint":
             if (differing := _parts_differing(change, existing.blueprints.get(change.blueprint))) is not None:
@@ -72,6 +76,7 @@ def moved(plan: Plan, existing: Existing) -> dict[str, tuple[str, ...]]:
 
 def moved_since(plan: Plan, changes: Sequence[Change], now: Mapping[EntityKey, ExistingEntity]) -> dict[int, str]:
     """Number of a change -> why its entity, as it is right before the write, is not the one that the plan saw."""
+    names: Names = {}
     anew = _made_anew(plan.changes)
     gone = {c.identifier for c in plan.changes if c.target == "entity" and c.action == "delete"}
     told: dict[int, str] = {}
@@ -79,9 +84,17 @@ def moved_since(plan: Plan, changes: Sequence[Change], now: Mapping[EntityKey, E
         have = now.get(change.key)
         if (change.action == "create") != (have is None):
             told[change.n] = "it is there already" if have else "it is gone"
-        elif have is not None and _digest(_with_lost(have, change, gone), change, {}, anew) != change.seen:
-            told[change.n] = "changed in Port since the plan"
+        elif (
+            have is not None and _digest(now_has := _with_lost(have, change, gone), change, names, anew) != change.seen
+        ):
+            told[change.n] = since_the_plan(_differences(change, now_has, names, anew))
     return told
+
+
+def since_the_plan(differences: Sequence[Difference]) -> str:
+    """That something is not as the plan saw it, with what moved as far as that is known."""
+    moved = moved_fields(differences)
+    return f"changed in Port since the plan{f': {moved}' if moved else ''}"
 
 
 def _with_lost(have: ExistingEntity, change: Change, gone: Collection[str]) -> ExistingEntity:
@@ -116,7 +129,7 @@ def parts_moved_since(changes: Iterable[Change], now: Mapping[str, Blueprint]) -
         if (change.action == "create") == (have is not None):
             told[change.n] = "it is there already" if have else "it is gone"
         else:
-            told[change.n] = f"changed in Port since the plan: {', '.join(differing) or 'what of it is ours'}"
+            told[change.n] = since_the_plan(differing) if differing else f"{since_the_plan(())}: what of it is ours"
     return told
 
 
@@ -127,17 +140,44 @@ def saw(plan: Plan, change: Change, fields: Fields) -> bool:
 
 def _differing(
     change: Change, have: ExistingEntity | None, names: Names, anew: frozenset[tuple[str, str]]
-) -> tuple[str, ...] | None:
-    """The paths that are not as planned, None when all is as planned."""
+) -> tuple[Difference, ...] | None:
+    """What is not as planned, None when all is as planned."""
     if have is None or change.action in ("create", "forget"):
         return _amiss(change, there=have is not None)
+    if differences := _of_written(change, have, names):
+        return differences
+    return None if _digest(have, change, names, anew) == change.seen else _of_owned(change, have, names, anew)
+
+
+def _differences(
+    change: Change, have: ExistingEntity, names: Names, anew: frozenset[tuple[str, str]]
+) -> tuple[Difference, ...]:
+    return _of_written(change, have, names) or _of_owned(change, have, names, anew)
+
+
+def _of_written(change: Change, have: ExistingEntity, names: Names) -> tuple[Difference, ...]:
+    """Of the fields that a change writes, those that are not as the plan saw them."""
     before = {names.get((change.blueprint, f.path), f.path): f.before for f in change.fields if f.note != RELEASED}
-    if differences := diff_fields(have.fields, before):
-        return tuple(difference.path for difference in differences)
-    return None if _digest(have, change, names, anew) == change.seen else ()
+    return tuple(Difference(path, seen, now) for path, now, seen in diff_fields(have.fields, before))
 
 
-def _amiss(change: Change, *, there: bool) -> tuple[str, ...] | None:
+def _of_owned(
+    change: Change, have: ExistingEntity, names: Names, anew: frozenset[tuple[str, str]]
+) -> tuple[Difference, ...]:
+    """Of the fields that are ours and that a change does not write, those that are not as the plan saw them.
+
+    They were as they were last written, unless their values could not be found out: the digest of what the plan saw
+    tells which it was.
+    """
+    written = {field.path for field in change.fields}
+    owned = change.ledger.fields if change.ledger else {}
+    before = {names.get((change.blueprint, p), p): value for p, value in owned.items() if p not in written}
+    if _digest(ExistingEntity({**have.fields, **before}), change, names, anew) != change.seen:
+        return ()
+    return tuple(Difference(path, seen, now) for path, now, seen in diff_fields(have.fields, before))
+
+
+def _amiss(change: Change, *, there: bool) -> tuple[Difference, ...] | None:
     """None when what is there, or is not, is so as planned; what is only let go of may be there or not."""
     if change.action == "create":
         return () if there else None
@@ -146,13 +186,13 @@ def _amiss(change: Change, *, there: bool) -> tuple[str, ...] | None:
     return None if there else ()
 
 
-def _parts_differing(change: Change, have: Blueprint | None) -> tuple[str, ...] | None:
+def _parts_differing(change: Change, have: Blueprint | None) -> tuple[Difference, ...] | None:
     """The parts of a blueprint that are not as planned, None when all is as planned."""
     if have is None or change.action in ("create", "forget"):
         return _amiss(change, there=have is not None)
     before = {f.moved_from or f.path: f.before for f in change.fields}
     if differences := diff_fields(blueprint_fields(have.definition), before):
-        return tuple(difference.path for difference in differences)
+        return tuple(Difference(path, seen, now) for path, now, seen in differences)
     return None if _blueprint_digest(change, have) == change.seen else ()
 
 

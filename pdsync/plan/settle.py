@@ -17,6 +17,7 @@ import orjson
 from pdsync.diff import diff_fields
 from pdsync.model import ExistingEntity
 from pdsync.normal import blueprint_fields, same
+from pdsync.plan.parts import RELEASED
 from pdsync.plan.saved import saw
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _noted(change: Change, now: Image | None) -> Found:
 def _entity(plan: Plan, change: Change, now: Fields | None) -> Found:
     if now is None:
         return UNDONE if change.action == "create" else Found("other", "it is gone")
-    if not diff_fields(now, {f.path: f.after for f in change.fields}):
+    if not diff_fields(now, {f.path: f.after for f in change.fields if f.note != RELEASED}):
         return DONE
     if change.action == "create":
         first = {f.path: f.after for f in change.fields if not f.deferred and f.after is not None}

@@ -1,4 +1,4 @@
-"""What a JSON Schema validator says of a value, in words that people use."""
+"""Values, and what a JSON Schema validator says of them, in words that people use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from pdsync.diff import Difference
+    from pdsync.model import Json
 
 _NAMES: Final = {
     "string": "text",
@@ -35,6 +38,27 @@ def in_words(message: str) -> str:
         if found := pattern.fullmatch(message):
             return f"{found[1]} {told(found[2])}"
     return message
+
+
+LONGEST = 60
+"""Characters of a value that is quoted in a sentence."""
+
+_SEVERAL = 3
+
+
+def shown(value: Json) -> str:
+    """A value as it is quoted in a sentence, cut where it is long."""
+    import orjson
+
+    text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def moved_fields(differences: Sequence[Difference]) -> str:
+    """Fields of which a plan saw other values than there are now, in words; the first of many."""
+    told = [f"{path} was {shown(before)}, is {shown(after)}" for path, before, after in differences[:_SEVERAL]]
+    more = [f"{len(differences) - _SEVERAL} more fields"] if len(differences) > _SEVERAL else []
+    return "; ".join([*told, *more])
 
 
 def _items(least_or_most: str) -> Callable[[str], str]:

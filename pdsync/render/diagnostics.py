@@ -104,7 +104,7 @@ def _besides(diagnostic: Diagnostic) -> Iterator[str]:
     yield from shown
     if diagnostic.records:
         named = ", ".join(_safe(record) for record in diagnostic.records[:_MOST_PLACES])
-        left = len(diagnostic.records) - _MOST_PLACES
+        left = max(0, len(diagnostic.records) - _MOST_PLACES) + diagnostic.more_records
         yield f"records: {named}{f' and {left} more' if left > 0 else ''}"
 
 
@@ -169,6 +169,7 @@ def _json_one(diagnostic: Diagnostic) -> dict[str, Json]:
         "hint": diagnostic.hint,
         "related": [_json_place(place) for place in diagnostic.related],
         "records": list(diagnostic.records),
+        "more_records": diagnostic.more_records,
     }
 
 

@@ -198,7 +198,8 @@ def running(folder: Path, port: PortStore | None = None, **options: Any) -> Iter
 
 
 async def _moved(plan: Plan, reader: PortReader) -> dict[str, tuple[str, ...]]:
-    return moved(plan, await reader.read(paths_to_read(plan)))
+    found = moved(plan, await reader.read(paths_to_read(plan)))
+    return {name: tuple(each.path for each in of) for name, of in found.items()}
 
 
 def create_blueprints(here: Here, *blueprints: Blueprint) -> None:

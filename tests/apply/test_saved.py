@@ -143,7 +143,9 @@ def test_a_blueprint_that_moves_during_the_apply_is_left_alone(tmp_path: Path, e
 
         result = here.apply(made, watching=watch, progress=meddle)
         told = [(outcome.n, outcome.status, outcome.message) for outcome in result.outcomes]
-        assert told == [(1, "done", ""), (2, "skipped", f"changed in Port since the plan: {said}")]
+        (first, second) = told
+        assert (first, second[:2]) == ((1, "done", ""), (2, "skipped"))
+        assert second[2].startswith(f"changed in Port since the plan: {said} was ")
 
 
 def _with(plain: Blueprint, title: str, **properties: dict[str, str]) -> Blueprint:

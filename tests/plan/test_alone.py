@@ -177,7 +177,9 @@ def test_a_plan_is_stale_once_somebody_edits_the_place() -> None:
     made = plan(given)
     assert moved(made, given.existing) == {}
     edited = existing([SERVICE], {"a": have(title="A", meta={"tier": 1, "owner": "others"})})
-    assert moved(made, edited) == {"service/a": ("properties.meta",)}
+    ((difference,),) = moved(made, edited).values()
+    seen, now = ({"tier": 1, "owner": owner} for owner in ("they", "others"))
+    assert difference == ("properties.meta", seen, now)
 
 
 def test_the_causes_by_the_corners() -> None:

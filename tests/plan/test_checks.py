@@ -16,6 +16,7 @@ from pdsync.errors import Severity
 from pdsync.model import Blueprint, Plan
 from pdsync.plan import Facts
 from pdsync.plan.values import PLAIN_URL, correction, is_any_url, json_type, property_check, relation_check
+from pdsync.render.diagnostics import render_diagnostics
 from pdsync.sandbox.port_schema import Compiler
 from tests.apply.running import running
 from tests.builders import HERE, blueprint, catalog, desired, entry, existing, have, ledger, plan, relation, rule, want
@@ -243,7 +244,9 @@ def test_many_of_a_kind_are_one_error() -> None:
     """With the number of them."""
     made = planned(strict(), *(want(f"e{n:02}", tier=n) for n in range(20)))
     (problem,) = [d for d in made.diagnostics if d.code == "PD610"]
-    assert ("first of 20 entities" in problem.detail, len(problem.records)) == (True, 5)
+    told = "first of 20 entities" in problem.detail
+    assert (told, len(problem.records), problem.more_records) == (True, 5, 15)
+    assert " and 15 more" in render_diagnostics([problem], "text", color=False)
 
 
 def test_with_drop_field_only_the_value_is_left_out() -> None:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pdsync.plan.moved import moved_rules
+from pdsync.commands import expressions
+from pdsync.plan import Facts
+from pdsync.plan.moved import ledger_with, moved_rules
+from tests.builders import blueprint, catalog, desired, entry, existing, have, ledger, plan, rule, want
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,3 +59,23 @@ def test_what_is_edited_on_the_way_is_known_by_what_it_makes() -> None:
     assert moved_rules({"a#users[0]": one}, {"b#users[0]": other}) == {"a#users[0]": "b#users[0]"}
     assert moved_rules({"a#users[0]": one}, {"b#users[0]": other, "b#users[1]": {**one, "title": "v"}}) == {}
     assert moved_rules({"a#users[0]": one}, {"b#services[0]": one}) == {}
+
+
+def test_a_file_that_moves_and_has_its_mappings_in_another_order_changes_nothing() -> None:
+    """Of an entity that several of them make: which of them comes first means nothing."""
+    tier, url = ((path,) for path in ("properties.tier", "properties.url"))
+    before = [rule(paths=tier, id="a.yaml#services[0]"), rule(paths=url, id="a.yaml#services[1]")]
+    now = [rule(paths=url, id="b.yaml#services[0]"), rule(paths=tier, id="b.yaml#services[1]")]
+    last = entry(tier="1", url="u", rules=tuple(each.id for each in before))
+    moved = moved_rules(expressions(before), expressions(now))
+    assert moved == {before[0].id: now[1].id, before[1].id: now[0].id}
+    service = blueprint()
+    given = Facts(
+        catalog([service], now),
+        desired(want("a", tier="1", url="u", rules=tuple(each.id for each in now))),
+        existing([service], {"a": have(tier="1", url="u")}),
+        ledger_with(ledger({"a": last}, [service], expressions=expressions(before)), moved),
+        expressions=expressions(now),
+    )
+    made = plan(given)
+    assert (made.changes, made.summary.unchanged) == ((), 1)

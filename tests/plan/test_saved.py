@@ -104,12 +104,16 @@ def test_what_moved_is_named_exactly(history: History, by: dict[EntityKey, Field
     found = moved(made, held(after))
     assert found.keys() == {str(c.key) for c in made.changes if seen(c, port) != seen(c, after)}
     for change in made.changes:
-        for path in found.get(str(change.key), ()):
+        there = change.action != "create" and change.key in port and change.key in after
+        moving = found.get(str(change.key), ())
+        assert bool(moving) is (there and change.action != "forget" and str(change.key) in found)
+        for path, *values in moving:
             before, now = (world.get(change.key, ExistingEntity({})).fields.get(path) for world in (port, after))
-            assert before != now
+            assert (before != now, values) == (True, [before, now])
     for wave in waves(made):
         told = moved_since(made, wave, after)
         assert told.keys() == {c.n for c in wave if seen(c, port) != seen(c, after)}
+        assert "changed in Port since the plan" not in told.values(), "what moved is always known"
 
 
 @settings(max_examples=30, deadline=None)

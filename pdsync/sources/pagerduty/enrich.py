@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from pdsync.errors import Diagnostic, Interrupted, PdsyncError, warning
+from pdsync.errors import Diagnostic, Interrupted, PdsyncError, some_of, warning
 from pdsync.kinds import DAYS_PER_MONTH
 from pdsync.recordfile import KeptRecords, splice
 from pdsync.sources.pagerduty.leaps import Enough, Leaps
@@ -178,7 +178,7 @@ def _notes(kind: str, name: str, extra: Extra, raws: Raws) -> Iterable[Diagnosti
             "an enrichment could not be read",
             detail=f"{name} of {count} of {len(raws)} {kind}: {reason}",
             hint="what is mapped from it keeps the value it has in Port",
-            records=tuple(f"{kind}/{id_}" for id_ in ids[:5]),
+            **some_of(f"{kind}/{id_}" for id_ in ids),
         )
     older = Counter(why for id_, why in extra.stale.items() if id_ in raws)
     for (reason, read_at), count in sorted(older.items()):

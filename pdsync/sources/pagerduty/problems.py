@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pdsync.errors import Diagnostic, PdsyncError, error, warning
+from pdsync.errors import Diagnostic, PdsyncError, error, some_of, warning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 REACH = 10_000
 """Rows of one list that can be reached."""
-
-_NAMED = 5
 
 
 def unreadable(kind: Kind, failure: PdsyncError) -> Diagnostic:
@@ -48,8 +46,8 @@ def some_missing(kind: Kind, failed: Sequence[tuple[str, Diagnostic]], unasked: 
     others = len(failed) + unasked - 1
     more = f" (and {others} more of {count})" if others else ""
     detail = f"{kind.name} of {name}: {cause.detail.removeprefix(f'{kind.name}: ')}{more}"
-    names = tuple(name for name, _ in failed[:_NAMED])
-    return error("PD324", "some parts of a list could not be read", detail=detail, hint=cause.hint, records=names)
+    names = some_of(name for name, _ in failed)
+    return error("PD324", "some parts of a list could not be read", detail=detail, hint=cause.hint, **names)
 
 
 def not_granted(kind: Kind, scopes: Sequence[str]) -> Diagnostic:
