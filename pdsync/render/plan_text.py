@@ -57,7 +57,7 @@ PARTS = {
 }
 """What a new blueprint has, in words for one and for several."""
 NAMED = 40
-"""Creates of one blueprint that are named; the rest are counted."""
+"""Creates of one blueprint that are named, and notes of one sort; the rest are counted."""
 
 
 def render_plan(plan: Plan, *, color: bool = False, everything: bool = False) -> str:
@@ -81,11 +81,19 @@ def _changes(plan: Plan, paint: Paint, *, everything: bool) -> list[str]:
     return [
         _section("Blueprints", _blueprints(plan, paint)),
         _section("Entities", _entities(plan, paint, everything=everything)),
-        _section(
-            "Left as they are",
-            [f"  {visible(who)}: {visible(why)}" for who, why in held_lines(plan, everything=everything)],
-        ),
+        _section("Left as they are", _noted(_held(plan, everything=everything), everything=everything)),
     ]
+
+
+def _held(plan: Plan, *, everything: bool) -> list[str]:
+    return [f"{who}: {why}" for who, why in held_lines(plan, everything=everything)]
+
+
+def _noted(lines: Sequence[str], *, everything: bool) -> Iterator[str]:
+    """Lines of a section; of many the first ones, and how many more there are."""
+    yield from (f"  {visible(line)}" for line in (lines if everything else lines[:NAMED]))
+    if len(lines) > NAMED and not everything:
+        yield f"  and {len(lines) - NAMED:,} more"
 
 
 def render_stopped(plan: Plan, *, color: bool = False) -> str:
@@ -99,17 +107,9 @@ def render_stopped(plan: Plan, *, color: bool = False) -> str:
 def _left(plan: Plan, *, everything: bool) -> list[str]:
     """What a plan leaves as it is of entities that it may change otherwise."""
     return [
-        _section("Unknown", _unknown(plan, everything=everything)),
+        _section("Unknown", _noted(unknown_lines(plan, everything=everything), everything=everything)),
         _section("Ignored", [f"  {visible(line)}" for line in ignored_lines(plan)]),
     ]
-
-
-def _unknown(plan: Plan, *, everything: bool) -> Iterator[str]:
-    """What is not known, and what stays as it is for that; much of it is counted."""
-    lines = unknown_lines(plan, everything=everything)
-    yield from (f"  {visible(line)}" for line in (lines if everything else lines[:NAMED]))
-    if len(lines) > NAMED and not everything:
-        yield f"  and {len(lines) - NAMED} more"
 
 
 def _removals(plan: Plan, paint: Paint, of: str = "") -> list[str]:
