@@ -143,6 +143,7 @@ const filter = () => {
     (!cause || change[CAUSES].includes(cause)) && (!whose || change[WHOSE] === whose) &&
     wanted.every((word) => words(change).includes(word)));
   list.replaceChildren();
+  if (!found.length) list.append(make("p", plan.changes.length ? "Nothing matches." : "No changes.", "base"));
   drawn = 0;
   draw();
   document.getElementById("shown").textContent =
