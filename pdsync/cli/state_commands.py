@@ -19,6 +19,8 @@ from pdsync.state.ledger_file import dump_ledger, parse_ledger
 
 if TYPE_CHECKING:
     from pdsync.cli import Options
+    from pdsync.errors import Diagnostic
+    from pdsync.state.store import StateStore
 
 
 @click.group()
@@ -162,24 +164,36 @@ def push(options: Options, *, file: Path, allowed: tuple[str, ...]) -> int:
 def check(options: Options) -> int:
     """Read everything and say whether it is whole."""
     from pdsync.state.audit import audit
-    from pdsync.state.snapshot_file import read_through
 
     session = Session(options)
     store = session.store
     ledger = store.load()
-    if snapshot := store.load_snapshot():
-        read_through(snapshot)
+    snapshot, problems = _snapshot_as_kept(store)
     unfinished = store.unfinished()
     kept = f"serial {ledger.serial}, {len(ledger.entities)} entities, checksum matches" if ledger.serial else "none yet"
     click.echo(f"ledger    {kept}")
-    click.echo(f"snapshot  {'none' if snapshot is None else f'taken {snapshot.taken_at}, checksum matches'}")
+    click.echo(f"snapshot  {snapshot}")
     click.echo(f"journal   {len(store.history())} runs, {len(unfinished)} cut short")
     for record in unfinished:
         click.echo(f"          {record.run}: its outcome is entered by the next apply")
     holder = store.backend.holder()
     click.echo(f"lock      {f'{holder.operation} by {holder.who} since {holder.since}' if holder else 'free'}")
-    session.tell(audit(ledger))
-    return 0
+    session.tell([*audit(ledger), *problems])
+    return 1 if problems else 0
+
+
+def _snapshot_as_kept(store: StateStore) -> tuple[str, tuple[Diagnostic, ...]]:
+    """In words, what the kept snapshot is, and what is wrong with it."""
+    from pdsync.state.snapshot_file import read_through
+
+    try:
+        snapshot = store.load_snapshot()
+        if snapshot is None:
+            return "none", ()
+        read_through(snapshot)
+    except StateError as problem:
+        return "cannot be used", problem.diagnostics
+    return f"taken {snapshot.taken_at}, checksum matches", ()
 
 
 @state.command(short_help="Move the state from one URL to another.")
