@@ -51,7 +51,7 @@ from pdsync.plan.migrate import between, with_carried
 from pdsync.plan.order import in_order
 from pdsync.plan.portions import with_missing
 from pdsync.plan.released import with_released
-from pdsync.plan.rename import FOLLOWS, Decided, unlinked, with_renames
+from pdsync.plan.rename import FOLLOWS, Decided, splits, unlinked, with_renames
 from pdsync.plan.saved import with_seen
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ def _planned(schema: BlueprintPlan, facts: Facts, base: PlanBase, scope: Scope) 
             *_known_before(facts),
             *dangling,
             *decisions.not_left_alone(),
+            *splits(facts, scope.covers_key),
             *checked.diagnostics,
             *idle_options(facts, scope),
         ),

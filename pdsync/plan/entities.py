@@ -294,7 +294,8 @@ class EntityDecisions:
             elif age == "kept":
                 self.retained += 1
             else:
-                action = self.ownership.removal(key, last) if have else "forget"
+                removal = self.ownership.renaming if key in self.successors else self.ownership.removal
+                action = removal(key, last) if have else "forget"
                 changes.append(self._unwanted(key, action, last, have, left=age == "left"))
         return changes, held
 

@@ -57,3 +57,13 @@ class Ownership:
         said = self.on_remove(last.rules) if still else last.on_remove
         removal = said or (self._adopted if last.origin == "adopted" else "delete")
         return "release" if removal == "delete" and is_system(key.blueprint) else removal
+
+    def renaming(self, key: EntityKey, last: LedgerEntry) -> Removal:
+        """What becomes of the old one of an entity that has another identifier now.
+
+        That is no removal: what we made goes, whatever its lifecycle says of its end, for the new one is the same thing
+        with all that it held.  What others made has its end under the old identifier.
+        """
+        if last.origin == "adopted":
+            return self.removal(key, last)
+        return "release" if is_system(key.blueprint) else "delete"

@@ -15,13 +15,14 @@ not count against a limit.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import orjson
 
+from pdsync.errors import some_of, warning
 from pdsync.model import Change, EntityKey, FieldChange, Held, makers, sources_of
 from pdsync.plan.decide import main_cause
 from pdsync.plan.order import relation_targets
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
+    from pdsync.errors import Diagnostic
     from pdsync.model import Blueprint, Cause, DesiredEntity, Fields, Json, LedgerEntry
     from pdsync.plan.decide import Facts
 
@@ -67,8 +69,41 @@ def successors(facts: Facts) -> dict[EntityKey, EntityKey]:
     """Keys of ours that nothing makes any more -> the key that the same rule makes of the same record now.
 
     Of a rule with items several entities come from one record: there, only if the identifier's expression is another
-    one, an entity is taken for the one that has the same values, if there is only one on either side.
+    one, an entity is taken for the one that has the same values, if there is only one on either side.  Of several
+    records that make several entities now, the one that gave most of it counts.
     """
+    return {old: min(ways, key=lambda new: (-ways[new], new)) for old, ways in _ways(facts).items()}
+
+
+def splits(facts: Facts, covers: Callable[[EntityKey], bool]) -> list[Diagnostic]:
+    """Entities of several records that make several others now: which of these is taken for it, and what that means."""
+    parted = [
+        (old, ways)
+        for old, ways in sorted(_ways(facts).items())
+        if len(ways) > 1 and old in facts.existing.entities and covers(old)
+    ]
+    chosen = successors(facts) if parted else {}
+    return [_split(old, chosen[old], ways, facts.ledger.entities[old]) for old, ways in parted]
+
+
+def _split(old: EntityKey, new: EntityKey, ways: Collection[EntityKey], last: LedgerEntry) -> Diagnostic:
+    others = sorted({*ways} - {new})
+    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+    named = ", ".join(map(str, others[:_NAMED])) + more
+    return warning(
+        "PD619",
+        "the records of one entity make several now",
+        detail=f"{old} becomes {new}, which gets what people set on it and what points at it; besides it comes {named}",
+        hint="what should point at the others is for their mappings to say, or to be set in Port",
+        **some_of(sources_of(last)),
+    )
+
+
+_NAMED = 5
+
+
+def _ways(facts: Facts) -> dict[EntityKey, Mapping[EntityKey, int]]:
+    """Keys of ours that nothing makes any more -> what their records make now, each with how many fields those gave."""
     gone = facts.ledger.entities.keys() - facts.desired.entities.keys() - facts.desired.held.keys()
     old = _claims((key, facts.ledger.entities[key]) for key in gone)
     sources = {claim.source for claim in old}
@@ -79,13 +114,21 @@ def successors(facts: Facts) -> dict[EntityKey, EntityKey]:
     )
     new = _claims(came) if sources else {}
     many = {rule.id for rule in facts.catalog.rules if rule.items is not None}
-    found: dict[EntityKey, EntityKey] = {}
+    ways: defaultdict[EntityKey, Counter[EntityKey]] = defaultdict(Counter)
     for claim in sorted(old.keys() & new.keys()):
+        pairs: Moves = {}
         if claim.rule in many:
-            found |= _alike(old[claim], new[claim], facts) if _identifier_is_new(claim.rule, facts) else {}
+            pairs = _alike(old[claim], new[claim], facts) if _identifier_is_new(claim.rule, facts) else {}
         elif len(new[claim]) == 1:
-            found |= dict.fromkeys(old[claim], new[claim][0])
-    return found
+            pairs = dict.fromkeys(old[claim], new[claim][0])
+        for key, successor in pairs.items():
+            ways[key][successor] += _given(claim.source, facts.ledger.entities[key])
+    return dict(ways)
+
+
+def _given(source: str, last: LedgerEntry) -> int:
+    """How many fields of an entity a record gave."""
+    return next((len(portion.paths) for portion in last.portions if portion.source == source), len(last.fields))
 
 
 def _claims(entities: Iterable[tuple[EntityKey, LedgerEntry | DesiredEntity]]) -> dict[_Claim, list[EntityKey]]:

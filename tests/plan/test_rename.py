@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from pdsync.commands import expressions
-from pdsync.model import Expression, Lifecycle
+from pdsync.model import Expression, Lifecycle, Portion
 from pdsync.plan import Facts
 from pdsync.plan.rename import TO_NOTHING, successors
 from pdsync.plan.verdict import refusal
@@ -27,8 +29,9 @@ from tests.builders import (
 )
 
 if TYPE_CHECKING:
-    from pdsync.model import Change, Plan
+    from pdsync.model import Change, Plan, Removal
 
+MAIN = ("properties.tier", "title")
 SERVICE = blueprint()
 INCIDENT = blueprint("incident", service=relation("service"))
 
@@ -278,3 +281,64 @@ def test_another_record_rule_or_blueprint_is_no_successor() -> None:
 def test_a_record_in_trouble_has_no_successor() -> None:
     """What is held because records collide is not what anything becomes."""
     assert successors(renamed(desired=[], more={"held": {key("new"): "claimed by two"}})) == {}
+
+
+@pytest.mark.parametrize("end", ["release", "forget", "delete", None])
+@pytest.mark.parametrize("origin", ["created", "integration", "adopted"])
+def test_a_rename_is_no_removal(origin: str, end: Removal | None) -> None:
+    """What a lifecycle says of the end is about what no record makes any more; what others made is never deleted so."""
+    left = rule(lifecycle=Lifecycle(end))
+    made = plan(renamed(rules=[left], ledger={"old": entry(origin, tier="1", source="services/PX1", on_remove=end)}))
+    gone = changes(made)["service/old"].action
+    assert gone == ("delete" if origin != "adopted" else end or "release")
+    assert made.summary.rename == (gone == "delete")
+    if gone != "forget":
+        (url,) = (field for field in changes(made)["service/new"].fields if field.path == "properties.url")
+        assert url.after == "by hand"
+
+
+def test_of_records_that_part_the_one_that_gave_most_takes_the_old_one_along() -> None:
+    """What points at the old one points at that one; the plan says which it is, and what comes besides."""
+    one, other = rule(), rule(paths=("properties.url",), kind="policies")
+    portions = (Portion("policies/P", (other.id,), ("properties.url",)), Portion("services/S", (one.id,), MAIN))
+    last = entry(title="A", tier="1", url="u", source="policies/P", rules=(other.id, one.id), portions=portions)
+    points = entry(to_service="old", source="incidents/I", rules=("mappings/test.yaml#incidents[0]",), protect=True)
+    given = facts(
+        rules=[one, other],
+        desired=[
+            want("b", title="A", tier="1", source="services/S"),
+            want("c", url="u", source="policies/P", rules=(other.id,)),
+        ],
+        existing={"old": have(title="A", tier="1", url="u"), "incident/i": have(to_service="old")},
+        ledger={"old": last, "incident/i": points},
+    )
+    assert successors(given) == {key("old"): key("b")}
+    made = plan(given)
+    told = changes(made)
+    assert [(f.path, f.after) for f in told["incident/i"].fields] == [("relations.service", "b")]
+    assert (told["service/b"].twin, told["service/c"].twin, made.summary.rename) == ("old", "", 1)
+    (problem,) = (each for each in made.diagnostics if each.code == "PD619")
+    assert problem.detail == (
+        "service/old becomes service/b, which gets what people set on it and what points at it; "
+        "besides it comes service/c"
+    )
+    assert problem.records == ("policies/P", "services/S")
+
+
+def test_two_that_require_each_other_are_not_renamed() -> None:
+    """Neither of the new ones can be the first: all four stay as they are, and the error says what to change."""
+    pair = blueprint(other=relation("service", required=True))
+    mapped = rule(paths=("relations.other",))
+    given = Facts(
+        catalog([pair], [mapped]),
+        desired(*(want(f"{of}2", to_other=f"{to}2", source=f"services/{of}") for of, to in ("ab", "ba"))),
+        existing([pair], {"a": have(to_other="b"), "b": have(to_other="a")}),
+        ledger({of: entry(to_other=to, source=f"services/{of}") for of, to in ("ab", "ba")}, [pair]),
+    )
+    made = plan(given)
+    assert made.changes == ()
+    held = {str(each.key): each.reason for each in made.held}
+    assert held.keys() == {"service/a", "service/b", "service/a2", "service/b2"}
+    assert held["service/a"] == "its record makes service/a2 now, which is held"
+    (problem,) = made.diagnostics
+    assert (problem.code, "optional" in problem.hint) == ("PD615", True)
