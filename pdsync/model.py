@@ -224,6 +224,12 @@ class Blueprint:
         """The definition of each relation: target, many, required."""
         return self.definition.get("relations") or {}
 
+    @property
+    def meta(self) -> tuple[str, ...]:
+        """What its entities have beside properties and relations; a team that is inherited is not theirs."""
+        inherits = (self.definition.get("ownership") or {}).get("type") == "Inherited"
+        return ("title", "icon") if inherits else ("title", "icon", "team")
+
 
 @dataclass(frozen=True, slots=True)
 class DeleteLimit:

@@ -23,7 +23,7 @@ from pdsync.model import (
 )
 from pdsync.normal import defaults_of, desired_normaliser, same
 from pdsync.plan.alone import LeftAlone
-from pdsync.plan.decide import CAUSES, all_causes, decide, main_cause, wanted_reason, writers
+from pdsync.plan.decide import CAUSES, all_causes, decide, is_system, main_cause, wanted_reason, writers
 from pdsync.plan.drift import spoke_of
 from pdsync.plan.guards import protected
 from pdsync.plan.order import relation_targets, targeting
@@ -164,6 +164,10 @@ def _left_as_it_is(key: EntityKey, facts: Facts, unproven: Mapping[str, str], re
     return fields if stays else {}
 
 
+_STUBS = "map the missing entities, or set createMissingRelatedEntities: true to have stubs created"
+_REAL = "real users and teams are never made for a relation: let the expression give those that Port has, or null"
+
+
 def _dangling(path: str, cases: list[tuple[DesiredEntity, EntityKey]], rules: Mapping[str, MappingRule]) -> Diagnostic:
     first, target = cases[0]
     written = (rules[rule].fields.get(path) for rule in first.rules if rule in rules)
@@ -172,7 +176,7 @@ def _dangling(path: str, cases: list[tuple[DesiredEntity, EntityKey]], rules: Ma
         "relation points at an entity that does not exist",
         detail=f"{path} of {first.key}: {target}" + (f" (first of {len(cases):,})" if len(cases) > 1 else ""),
         origin=next((expression.origin for expression in written if expression is not None), None),
-        hint="map the missing entities, or set createMissingRelatedEntities: true to have stubs created",
+        hint=_REAL if is_system(target.blueprint) else _STUBS,
         **some_of(n for entity, _ in cases for n in givers(entity, path) or [str(entity.key)]),
     )
 
@@ -221,7 +225,7 @@ class EntityDecisions:
             name: frozenset(
                 [f"properties.{p}" for p in blueprint.properties]
                 + [f"relations.{r}" for r in blueprint.relations]
-                + ["title", "icon", "team"]
+                + [*blueprint.meta]
             )
             for name, blueprint in blueprints.items()
         }

@@ -360,12 +360,22 @@ def _noted(change: FieldChange, holders: _Holders) -> FieldChange:
     """The field with the number of entities that it concerns."""
     path = entity_path(change.path)
     held = len(holders.of(entity_path(change.moved_from) or path))
+    if change.path == "ownership" and (teams := _teams_lost(change, holders)):
+        return replace(
+            change, note=f"the teams of {'1 entity' if teams == 1 else f'{teams} entities'} are inherited then"
+        )
     if not (change.moved_from or change.replace or (path and change.after is None)):
         return change
     verb = "renamed" if change.moved_from else "made anew" if change.replace else "removed"
     return replace(
         change, note=f"{verb}, {_what_happens(change, held, holders) if held else 'no entity holds a value'}"
     )
+
+
+def _teams_lost(change: FieldChange, holders: _Holders) -> int:
+    """How many entities have a team of their own that counts no more."""
+    before, after = (isinstance(v, dict) and v.get("type") == "Inherited" for v in (change.before, change.after))
+    return len(holders.of("team")) if after and not before else 0
 
 
 def _what_happens(change: FieldChange, held: int, holders: _Holders) -> str:

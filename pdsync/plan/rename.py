@@ -296,9 +296,7 @@ class _Renames:
         """What Port holds of an entity, with relations as they will be: to what comes, and not to what goes."""
         blueprint = self.blueprints.get(old.blueprint)
         held = self.facts.existing.entities[old].fields
-        known = {"title", "icon"}
-        inherits = blueprint and (blueprint.definition.get("ownership") or {}).get("type") == "Inherited"
-        known |= set() if inherits else {"team"}
+        known = {*(blueprint.meta if blueprint else ())}
         known |= {f"properties.{name}" for name in (blueprint.properties if blueprint else ())}
         targets = {
             f"relations.{name}": str(r["target"]) for name, r in (blueprint.relations if blueprint else {}).items()

@@ -63,7 +63,6 @@ REVERTED, MADE = "reverted", "made-by-run"
 """The reasons of what is put back: as it was before, or not there."""
 
 _NOT_OURS_BEFORE = ("taken-over", "equal")
-_META = ("title", "icon", "team")
 _GONE, _NOT_OURS, _THERE = "it is gone", "it is not ours any more", "it is there again"
 _SHOWN = 60
 _NAMED = 5
@@ -357,7 +356,7 @@ def _shown(value: Json) -> str:
 
 def _paths_of(blueprint: Blueprint) -> frozenset[str]:
     properties = (f"properties.{name}" for name in blueprint.properties)
-    return frozenset([*_META, *properties, *(f"relations.{name}" for name in blueprint.relations)])
+    return frozenset([*blueprint.meta, *properties, *(f"relations.{name}" for name in blueprint.relations)])
 
 
 # --- the plan --------------------------------------------------------------------------------------------------

@@ -244,4 +244,9 @@ def _made_anew(changes: Iterable[Change]) -> frozenset[tuple[str, str]]:
         if change.target == "blueprint"
         for field in change.fields
         if field.replace
-    )
+    ) | frozenset((change.blueprint, "team") for change in changes if _moves_teams(change))
+
+
+def _moves_teams(change: Change) -> bool:
+    """Whether a blueprint's entities have their own team before it and not after, or the other way round."""
+    return change.target == "blueprint" and any(field.path == "ownership" for field in change.fields)

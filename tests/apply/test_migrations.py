@@ -198,3 +198,25 @@ def test_a_relation_that_becomes_a_list_wants_a_list(tmp_path: Path) -> None:
         _done(here, catalog([blueprint(owner=relation("service"))], rules), wanted)
         plan = here.plan(catalog([blueprint(owner=relation("service", many=True))], rules), wanted)
         assert [str(held.key) for held in plan.held] == ["service/a"]
+
+
+def test_teams_that_become_inherited_are_not_written(tmp_path: Path) -> None:
+    """Nor cleared, nor compared, nor in the way of a delete; and written again once entities have their own."""
+    own, none = {"type": "Direct"}, {"type": "Inherited", "path": "team"}
+
+    def of(ownership: Json) -> Catalog:
+        return says(
+            Blueprint("service", {**service("string").definition, "ownership": ownership}), "team", "relations.team"
+        )
+
+    both = desired(want("a", title="A", team=["x"], to_team="a"), want("b", title="B", team=["x"], to_team="a"))
+    one = desired(want("a", title="A", team=["x"], to_team="a"))
+    with running(tmp_path) as here:
+        _done(here, of(own), both)
+        made = here.plan(of(none), one)
+        assert [f.note for f in made.changes[0].fields] == ["the teams of 2 entities are inherited then"]
+        assert here.apply(made, watching=watch).whole
+        assert here.plan(of(none), one).changes == ()
+        assert "team" not in here.ledger().entities[EntityKey("service", "a")].fields
+        _done(here, of(own), one)
+        assert here.port.entities("service")["a"]["team"] == ["x"]

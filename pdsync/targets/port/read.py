@@ -37,8 +37,6 @@ PAGE_SIZE: Final = 1000
 
 READ_ATTEMPTS: Final = 3
 
-_META: Final = ("title", "icon", "team")
-
 
 class _Entity(msgspec.Struct, rename="camel"):
     identifier: str
@@ -417,7 +415,7 @@ class PortReader:
 
 def _all_paths(blueprint: Blueprint) -> list[str]:
     properties = [f"properties.{name}" for name in blueprint.properties]
-    return [*_META, *properties, *(f"relations.{name}" for name in blueprint.relations)]
+    return [*blueprint.meta, *properties, *(f"relations.{name}" for name in blueprint.relations)]
 
 
 def _named(identifiers: Collection[str]) -> dict[str, Json]:
@@ -433,6 +431,6 @@ def _columns(blueprint: Blueprint, paths: Collection[str]) -> _Columns:
     def of(part: str, names: Iterable[str]) -> tuple[tuple[str, str], ...]:
         return tuple((name, f"{part}.{name}") for name in sorted(names) if f"{part}.{name}" in wanted)
 
-    meta = tuple(path for path in _META if path in wanted)
+    meta = tuple(path for path in blueprint.meta if path in wanted)
     properties, relations = of("properties", blueprint.properties), of("relations", blueprint.relations)
     return _Columns(meta, properties, relations, (*meta, *(path for _, path in (*properties, *relations))))
