@@ -14,6 +14,7 @@ from pdsync.normal import blueprint_definition, blueprint_fields, same
 from pdsync.plan.decide import Scope, all_causes, decide, is_system, main_cause, wanted_reason
 from pdsync.plan.guards import NO_DELETE, PROTECTED_BEFORE, protected
 from pdsync.plan.migrate import Migration, migrated, renamed_by_name
+from pdsync.plan.missing import without_missing
 from pdsync.plan.order import targets_of
 from pdsync.plan.parts import (
     REQUIRED,
@@ -77,6 +78,8 @@ def plan_blueprints(
             guards += migration.guards
             change = settled_for(draft, migration, facts)
         changes.append(change)
+    changes, missing = without_missing(changes, facts.existing.blueprints, in_force)
+    guards += missing
     changes = [as_release(c) for c in with_readers(changes, facts) if c.fields or c.action != "update"]
     return BlueprintPlan(tuple(changes), tuple(guards), migrations, in_force(facts.existing.blueprints, changes))
 

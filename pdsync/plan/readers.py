@@ -78,7 +78,7 @@ def _is_helped(reader: Part, facts: Facts, scope: Scope, *, for_good: bool) -> b
     if wanted is None or is_system(reader.blueprint) or not scope.covers_blueprint(reader.blueprint):
         return False
     goes = last is not None and reader.path in last.fields and origin_of(last, reader.path) == "created"
-    return goes or _value(reader, wanted) is not None or not for_good
+    return goes or value_of(reader, wanted) is not None or not for_good
 
 
 def with_readers(changes: Iterable[Change], facts: Facts) -> list[Change]:
@@ -127,7 +127,7 @@ def _step(part: Part) -> str:
 def _is_as_wanted(reader: Part, facts: Facts) -> bool:
     """Whether the catalog names a reader just as it is."""
     wanted, there = facts.catalog.blueprints.get(reader.blueprint), facts.existing.blueprints[reader.blueprint]
-    return wanted is not None and _value(reader, wanted) == _value(reader, there)
+    return wanted is not None and value_of(reader, wanted) == value_of(reader, there)
 
 
 def _along(read: Mapping[int, Part], going: Mapping[Part, str], taken: AbstractSet[str]) -> dict[int, str]:
@@ -139,12 +139,12 @@ def _anew(change: Change, reader: Part, names: Mapping[int, str], blueprints: Ma
     """The change with a reader taken away first; one that it does not speak of comes back as it was, if it stays."""
     spoken = {each.path: each for each in change.fields}
     if change.action == "delete":
-        before = _value(reader, blueprints[reader.blueprint])
+        before = value_of(reader, blueprints[reader.blueprint])
         told = FieldChange(reader.path, before, None, change.cause, note=FIRST, causes=(change.cause,))
     elif reader.path in spoken:
         told = replace(spoken[reader.path], replace=True)
     else:
-        before = _value(reader, blueprints[reader.blueprint])
+        before = value_of(reader, blueprints[reader.blueprint])
         after = _renamed(before, names)
         told = FieldChange(reader.path, before, after, "catalog", replace=True, note=ANEW, causes=("catalog",))
     fields = {**spoken, reader.path: told}
@@ -188,11 +188,11 @@ def _read(start: str, steps: Sequence[str], last: str, blueprints: Mapping[str, 
         found[number] = Part(here.identifier, f"relations.{step}")
         here = blueprints.get(str(here.relations[step].get("target")))
     parts = (Part(here.identifier, prefix + last) for prefix in READ) if here and last else ()
-    end = next((part for part in parts if here and _value(part, here) is not None), None)
+    end = next((part for part in parts if here and value_of(part, here) is not None), None)
     return {**found, len(steps): end} if end else found
 
 
-def _value(part: Part, blueprint: Blueprint) -> Json:
+def value_of(part: Part, blueprint: Blueprint) -> Json:
     """What a blueprint says under a part; None where it has none."""
     value: Json = blueprint.definition
     for step in part.path.split("."):

@@ -1,0 +1,96 @@
+"""Parts of blueprints that cannot come, since what they name is neither in Port nor comes with the plan.
+
+Port takes no relation to a blueprint, no aggregation over one and no path along relations that it does not have, and
+refuses what comes in the same request with them.  So such a part is left out and named, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pdsync.model import Guard
+from pdsync.plan.decide import is_system
+from pdsync.plan.order import TARGETING
+from pdsync.plan.parts import origins_of, with_origins
+from pdsync.plan.readers import MIRRORS, OWNERSHIP, READ, Part, value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pdsync.model import Blueprint, Change, FieldChange
+
+    InForce = Callable[[Mapping[str, Blueprint], Sequence[Change]], Mapping[str, Blueprint]]
+
+MISSING = "missing-target"
+
+
+def without_missing(
+    changes: Sequence[Change], there: Mapping[str, Blueprint], in_force: InForce
+) -> tuple[list[Change], list[Guard]]:
+    """Changes of blueprints without the parts that cannot come, and what is said of those.
+
+    A path may lead through a part that is left out itself, so that is asked again until nothing more is found.
+    """
+    listed, guards = list(changes), list[Guard]()
+    while True:
+        after = in_force(there, listed)
+        found = {
+            (change.blueprint, each.path): why
+            for change in listed
+            if change.action in ("create", "update")
+            for each in change.fields
+            if each.after is not None and (why := _lack(Part(change.blueprint, each.path), each, after))
+        }
+        if not found:
+            return listed, sorted(guards, key=lambda guard: (guard.blueprint, guard.detail))
+        guards += [
+            Guard(MISSING, name, f"{path.rsplit('.', 1)[-1]} is left out: {why}") for (name, path), why in found.items()
+        ]
+        listed = [_less(change, {path for name, path in found if name == change.blueprint}) for change in listed]
+
+
+def _lack(part: Part, field: FieldChange, after: Mapping[str, Blueprint]) -> str:
+    """What a part names and nobody has; empty where it may come."""
+    if part.path.startswith(TARGETING):
+        target = str(field.after.get("target"))
+        return (
+            ""
+            if target in after or is_system(target)
+            else f"there is no blueprint {target}, neither in the catalog nor in Port"
+        )
+    if part.path.startswith(MIRRORS):
+        *steps, last = str(field.after.get("path", "")).split(".")
+        return _astray(part.blueprint, steps, last, after)
+    if part.path == OWNERSHIP and field.after.get("type") == "Inherited":
+        return _astray(part.blueprint, str(field.after.get("path", "")).split("."), "$team", after)
+    return ""
+
+
+def _astray(start: str, steps: Sequence[str], last: str, after: Mapping[str, Blueprint]) -> str:
+    """Where a path along relations leads nowhere, `last` being what is read at its end; empty where it does not."""
+    here = start
+    for step in steps:
+        relation = after[here].relations.get(step)
+        if relation is None:
+            return f"{here} has no relation {step}"
+        here = str(relation.get("target"))
+        if is_system(here):
+            return ""  # Port does not promise to list its own
+        if here not in after:
+            return f"there is no blueprint {here}, neither in the catalog nor in Port"
+    if last.startswith("$") or any(value_of(Part(here, kind + last), after[here]) is not None for kind in READ):
+        return ""
+    return f"{here} has no property {last}"
+
+
+def _less(change: Change, gone: set[str]) -> Change:
+    """The change without some of its fields: what Port has of them stays."""
+    if not gone:
+        return change
+    assert change.ledger is not None
+    left = {each.path: each.before for each in change.fields if each.path in gone}
+    fields = {path: left.get(path, value) for path, value in change.ledger.fields.items()}
+    kept = {path: value for path, value in fields.items() if value is not None}
+    ledger = with_origins(replace(change.ledger, fields=kept), origins_of(change.ledger))
+    return replace(change, fields=tuple(each for each in change.fields if each.path not in gone), ledger=ledger)
