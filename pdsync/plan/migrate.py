@@ -102,6 +102,7 @@ def migrated(
     gone = {rename.moved_from for rename in renames}
     told = {rename.path: rename for rename in renames}
     moved = {entity_path(each.moved_from): entity_path(each.path) for each in renames}
+    holders.renamed = {new: old for old, new in moved.items()}
     kept: list[FieldChange] = []
     guards: list[Guard] = []
     for each in fields:
@@ -198,6 +199,8 @@ class _Holders:
         self.blueprint = blueprint
         self.facts = facts
         existing = facts.existing.entities
+        self.renamed: Mapping[str, str] = {}
+        """New path of a part -> the one under which entities hold its values."""
         self._written = writers(facts.catalog.rules)
         wanted = facts.catalog.blueprints.get(blueprint)
         self._defaults = defaults_of(wanted) if wanted else {}
@@ -228,7 +231,7 @@ class _Holders:
 
     def lacking(self, path: str) -> list[EntityKey]:
         """The entities that would have no value under a path."""
-        held = self.of(path)
+        held = self.of(self.renamed.get(path, path))
         return [key for key in self.entities if key not in held and self._wanted(key, path) is None]
 
     def _wants(self, key: EntityKey, path: str) -> bool:

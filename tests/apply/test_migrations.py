@@ -70,6 +70,23 @@ def test_a_renamed_property_keeps_what_others_wrote(tmp_path: Path) -> None:
         assert here.ledger().entities[EntityKey("service", "a")].fields == {"title": "A", "properties.level": "gold"}
 
 
+def test_a_required_property_that_gets_another_name_is_required_under_that(tmp_path: Path) -> None:
+    """Nobody lacks it: what others wrote has the new name as well."""
+    with running(tmp_path) as here:
+        old = says(service("string", required=("tier",)), "properties.tier")
+        _done(here, old, desired(want("a", title="A", tier="gold")))
+        here.port.put_entity("service", {"identifier": "theirs", "properties": {"tier": "silver"}})
+        new = says(
+            service(None, level="string", required=("level",)),
+            "properties.level",
+            renames={"service": {"tier": "level"}},
+        )
+        wanted = desired(want("a", title="A", level="gold"))
+        assert here.plan(new, wanted).guards == ()
+        _done(here, new, wanted)
+        assert here.port.find_blueprint("service").required == {"level"}
+
+
 def test_what_is_mapped_alike_is_a_rename_without_being_told(tmp_path: Path) -> None:
     """The expression that wrote the old property writes the new one: nothing else it could be."""
     with running(tmp_path) as here:
