@@ -37,7 +37,9 @@ _VARYING = (
     (re.compile(r"\bwho +commit"), "who commit"),
     (re.compile(r"\bcommit [0-9a-f]{7,10}\b"), "commit <commit>"),
 )
-_PROGRESS = re.compile(r"(still at it: )?(working|[^\s,]+ [\d,]+(/[\d,]+)? \(\d+/s(, \d+ s left)?\)(, )?)+\n")
+_PROGRESS = re.compile(
+    r"(still at it: )?(working|([^,\n]+ [\d,]+(/[\d,]+)? \(\d+/s(, \d+ s left)?\)(, )?)+(and \d+ more)?)\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
