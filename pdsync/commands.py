@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pdsync.apply import ApplyResult, apply_plan
 from pdsync.around import look_around, not_asked, remote_refusals
@@ -19,7 +19,8 @@ from pdsync.edition import edition
 from pdsync.errors import StalePlan, StateError, error, warning
 from pdsync.lacking import NO_ENRICHMENT, unavailable_in
 from pdsync.lookups import Searches
-from pdsync.mapping import jq_version, map_entities, mapping_ahead
+from pdsync.mapping import all_remembered, jq_version, map_entities, mapping_ahead
+from pdsync.memo import Memo
 from pdsync.model import (
     Catalog,
     DeleteLimit,
@@ -41,6 +42,7 @@ from pdsync.plan.entities import targets_of, unlike
 from pdsync.plan.migrate import paths_at_stake
 from pdsync.plan.moved import ledger_with, moved_rules
 from pdsync.plan.portions import lost_of, with_missing
+from pdsync.plan.rest import idle, rest_key, rest_of
 from pdsync.plan.saved import moved, paths_to_read
 from pdsync.plan.unchanged import Unchanged, circumstances
 from pdsync.plan.wording import moved_fields
@@ -53,7 +55,6 @@ if TYPE_CHECKING:
 
     from pdsync.causes import History
     from pdsync.errors import Diagnostic
-    from pdsync.memo import Memo
     from pdsync.model import MappingRule
     from pdsync.sight import Watch
     from pdsync.sources import Source
@@ -104,20 +105,25 @@ async def plan_online(
     With a `history` of the catalog, causes are told as exactly as they can be; with `validating`, it is asked about
     every entity to create or to change.
     """
-    ledger, memo = store.load(), store.load_memo()
-    with mapping_ahead(catalog.rules, memo) as ahead:
+    ledger, rules = store.load(), catalog.rules
+    memo = None if all_remembered(rules, store.remembered_rules()) else store.load_memo()
+    with mapping_ahead(rules if memo else (), memo or Memo()) as ahead:
         came = ahead.came if ahead.is_of_use else None
         async with asyncio.TaskGroup() as group:
             fetching = group.create_task(take_snapshot(catalog, source, store, how=how, progress=progress, came=came))
             reading = group.create_task(reader.read(wanted_paths(catalog, ledger), progress, ledger.entities))
         await asyncio.to_thread(ahead.finish)
-    snapshot = fetching.result()
+    sides, existing = Sides(catalog, fetching.result(), target), reading.result()
+    plain = validating is None and (scope or Scope()) == Scope()
+    rest = _resting(sides, existing, ledger, store) if plain else None
     async with asyncio.TaskGroup() as group:
-        keeping = group.create_task(asyncio.to_thread(keep_snapshot, store, snapshot))
-        deciding = group.create_task(
-            plan_read(
-                Sides(catalog, snapshot, target),
-                reading.result(),
+        keeping = group.create_task(asyncio.to_thread(keep_snapshot, store, sides.snapshot))
+        if rest and rest.plan:
+            plan = rest.plan
+        else:
+            decided = await plan_read(
+                sides,
+                existing,
                 reader,
                 store,
                 ledger,
@@ -127,9 +133,53 @@ async def plan_online(
                 progress=progress,
                 validating=validating,
             )
-        )
-    plan = deciding.result().plan
-    return replace(plan, diagnostics=(*keeping.result(), *plan.diagnostics)), snapshot
+            plan = decided.plan
+            if (
+                rest
+                and decided.facts.existing.entities is existing.entities
+                and not decided.facts.existing.known_targets
+            ):
+                _remember(rest, plan, store)
+    return replace(plan, diagnostics=(*keeping.result(), *plan.diagnostics)), sides.snapshot
+
+
+class _Resting(NamedTuple):
+    """What a plan would say if there were no entities, under which key it is known, and the whole if that is known."""
+
+    key: str
+    idle: Plan
+    plan: Plan | None
+
+
+def _resting(sides: Sides, existing: Existing, ledger: Ledger, store: StateStore) -> _Resting | None:
+    """Whether all that decides a plan is as it was when one found nothing to do; None where that cannot be told."""
+    same_organisation(ledger, existing)
+    catalog, snapshot = sides.catalog, sides.snapshot
+    now = expressions(catalog.rules)
+    facts = Facts(
+        catalog,
+        DesiredEntities({}),
+        existing,
+        ledger,
+        unproven=unproven(catalog.rules, snapshot),
+        expressions=now,
+        tool=f"jq {jq_version()}",
+        taken_at=snapshot.taken_at,
+        lacking=unavailable_in(catalog.rules, snapshot),
+        moved_rules=moved_rules(ledger.expressions, now),
+    )
+    if not (key := rest_key(facts, snapshot.digest, edition())):
+        return None
+    plan = make_plan(idle(facts), _base(sides, facts))
+    listed = to_remember(catalog, snapshot, ledger, anew=False)
+    plan = replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics), listed=listed)
+    known = store.load_rest()
+    return _Resting(key, plan, known.of(plan) if known and known.key == key else None)
+
+
+def _remember(rest: _Resting, plan: Plan, store: StateStore) -> None:
+    if found := rest_of(rest.key, plan, rest.idle):
+        store.save_rest(found)
 
 
 def keep_snapshot(store: StateStore, snapshot: Snapshot) -> tuple[Diagnostic, ...]:

@@ -41,7 +41,7 @@ from pdsync.searching import unanswered
 from pdsync.sharing import share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from pdsync.errors import Diagnostic
     from pdsync.jq.evaluate import Fault
@@ -58,6 +58,7 @@ __all__ = [
     "RecordTrace",
     "RowTrace",
     "SlotTrace",
+    "all_remembered",
     "evaluate_record",
     "expression_digest",
     "jq_version",
@@ -112,6 +113,12 @@ def mapping_ahead(
     limits = limits or JqLimits()
     named = {_fingerprint(rule, limits): rule for rule in rules}
     return Ahead({name: rule for name, rule in named.items() if not memo.knows(name)}, memo, limits, workers)
+
+
+def all_remembered(rules: Sequence[MappingRule], known: Collection[bytes]) -> bool:
+    """Whether something is remembered of each rule; `known` are the fingerprints of those of which anything is."""
+    limits = JqLimits()
+    return all(_fingerprint(rule, limits) in known for rule in rules)
 
 
 def _settle(rules: Sequence[MappingRule], outcomes: Sequence[_RuleOutcome], claims: Claims, lookup: Lookup) -> None:

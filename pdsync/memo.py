@@ -322,6 +322,16 @@ def parse_memo(data: bytes) -> Memo:
     return read_memo(data.splitlines(keepends=True))
 
 
+def rules_in(head: bytes) -> frozenset[bytes]:
+    """The rules (fingerprints) that a memo remembers anything of, from the first line of its file."""
+    try:
+        header = orjson.loads(head)
+        known = (header["format"], header["version"]) == (FORMAT, VERSION)
+        return frozenset(unhexlify(rule) for rule, _ in header["rules"]) if known else frozenset()
+    except (ValueError, TypeError, LookupError):
+        return frozenset()
+
+
 def read_memo(lines: Iterable[bytes], room: Room | None = None) -> Memo:
     """A memo from the lines of its file; an empty one when that is not a whole one of this version."""
     memo, following = Memo(room=room), iter(lines)

@@ -675,7 +675,8 @@ class Ledger:
     `expressions` maps rule id to path to a digest of the jq expression that was last applied; `runs` are the last runs
     whose outcomes it holds, the newest last; `listed` are lists that are shorter than what is owned tells, by query, so
     that a second snapshot can say the same where none is kept.
-    Blueprints are kept under their identifier in `blueprints`, entities under their key.
+    Blueprints are kept under their identifier in `blueprints`, entities under their key.  `checksum` is that of the
+    file that it was read from.
     """
 
     lineage: str
@@ -691,6 +692,7 @@ class Ledger:
     blueprints: Mapping[str, LedgerEntry] = field(default_factory=dict)
     entities: Mapping[EntityKey, LedgerEntry] = field(default_factory=dict)
     listed: Mapping[str, Listed] = field(default_factory=dict)
+    checksum: str = field(default="", compare=False)
 
 
 # --- plan ------------------------------------------------------------------------------------------------------

@@ -93,8 +93,8 @@ def parse_ledger(data: bytes, name: str) -> Ledger:
     held = Held(data)
     head = next(lines(held), b"")
     header = read_header(head, name, form=FORMAT, versions=tuple(_CHECKSUMS))
-    told = header.pop("checksum", None)
-    if _CHECKSUMS[header["version"]](header, blocks(held, len(head))) != told:
+    whole = header.pop("checksum", None)
+    if _CHECKSUMS[header["version"]](header, blocks(held, len(head))) != whole:
         raise damaged(name, CUT)
     names = ("lineage", "serial", "parent", "org_id", "commit", "tool", "expressions")
     with damage(name):
@@ -102,6 +102,7 @@ def parse_ledger(data: bytes, name: str) -> Ledger:
         blueprints, entities = _entries(_lines_in(blocks(held, len(head))), name)
         told = {n: header[n] for n in names} | {n: header.get(n, "") for n in ("catalog", "snapshot")}
         listed = msgspec.convert(header.get("listed", {}), dict[str, Listed])
+        told |= {"checksum": whole}
         ledger = Ledger(**told, runs=runs, blueprints=blueprints, entities=entities, listed=listed)
     if header.get("count") != len(blueprints) + len(entities):
         raise damaged(name, f"it holds {len(blueprints) + len(entities)} entries, not {header.get('count')}")

@@ -11,7 +11,7 @@ from pdsync.state.carried import CarriedJournals
 from pdsync.state.journal import sealed_journal, unsealed_journal
 from pdsync.state.ledger_file import parse_ledger
 from pdsync.state.moved import split_marker
-from pdsync.state.store import APPLIED, LEDGER, MEMO, SNAPSHOT, UNCHANGED
+from pdsync.state.store import APPLIED, LEDGER, MEMO, REST, SNAPSHOT, UNCHANGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,7 +57,7 @@ def _kept(backend: Backend, names: Iterable[str], have: Keyring | None, want: Ke
 
 
 def _cached(local: LocalBackend, have: Keyring | None, want: Keyring | None) -> Iterator[str]:
-    for name in (SNAPSHOT, APPLIED, MEMO, UNCHANGED):
+    for name in (SNAPSHOT, APPLIED, MEMO, UNCHANGED, REST):
         stored = local.load(name)
         if stored is not None:
             plain = _plain(stored.data, have, f"{local.url}/{name}")

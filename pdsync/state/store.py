@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from pdsync import files
 from pdsync.errors import Diagnostic, Locked, Severity, StalePlan, StateError, error
-from pdsync.memo import Memo, dump_memo, read_memo
+from pdsync.memo import Memo, dump_memo, read_memo, rules_in
 from pdsync.model import Ledger, Plan, RunHead, RunNote, RunRecord, Snapshot
 from pdsync.plan import Scope
+from pdsync.plan.rest import dump_rest, parse_rest
 from pdsync.plan.unchanged import dump_unchanged, parse_unchanged
 from pdsync.sealing import new_veil, seal
 from pdsync.spool import Aside, lines
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
     from pdsync.completeness import Seen
     from pdsync.model import Query
+    from pdsync.plan.rest import Rest
     from pdsync.plan.unchanged import Remembered, Unchanged
     from pdsync.sealing import Keyring
     from pdsync.state.backends import Backend, Cache, LockInfo
@@ -61,6 +63,7 @@ SNAPSHOT = "snapshot.jsonl"
 APPLIED = "applied.jsonl"
 MEMO = "memo.jsonl"
 UNCHANGED = "unchanged.jsonl"
+REST = "rest.json"
 
 
 class Overtaken(StateError):
@@ -392,6 +395,14 @@ class StateStore:
         except StateError:  # the records are mapped again; that they cannot be remembered is told by save_memo
             return Memo()
 
+    def remembered_rules(self) -> frozenset[bytes]:
+        """The rules (fingerprints) of which mapping remembers anything, without reading what."""
+        try:
+            held = self.snapshots.open(MEMO)
+            return rules_in(next(lines(held), b"")) if held else frozenset()
+        except StateError:
+            return frozenset()
+
     def save_memo(self, memo: Memo) -> Diagnostic | None:
         """Keep what mapping remembers, unless it is kept already; a note when that cannot be: it only saves time."""
         if not memo.changed:
@@ -416,6 +427,19 @@ class StateStore:
         if unchanged.changed:
             with suppress(StateError):
                 self.snapshots.replace(UNCHANGED, [dump_unchanged(unchanged.kept)])
+
+    def load_rest(self) -> Rest | None:
+        """What is remembered of the last plan, if it found nothing to do; None when there is nothing to be used."""
+        try:
+            held = self.snapshots.open(REST)
+            return parse_rest(held.read(0, held.size)) if held else None
+        except StateError:  # then a plan is made as ever
+            return None
+
+    def save_rest(self, rest: Rest) -> None:
+        """Remember a plan that found nothing to do; where that cannot be, the next one is made as ever."""
+        with suppress(StateError):
+            self.snapshots.replace(REST, [dump_rest(rest)])
 
     @contextmanager
     def lock(self, operation: str, *, over: bool = False) -> Iterator[Holding]:
