@@ -7,10 +7,13 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
+import orjson
+
+from pdsync.diff import Difference, inside
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pdsync.diff import Difference
     from pdsync.model import Json
 
 _NAMES: Final = {
@@ -48,17 +51,39 @@ _SEVERAL = 3
 
 def shown(value: Json) -> str:
     """A value as it is quoted in a sentence, cut where it is long."""
-    import orjson
-
-    text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return _cut(_text(value), 0)
 
 
 def moved_fields(differences: Sequence[Difference]) -> str:
     """Fields of which a plan saw other values than there are now, in words; the first of many."""
-    told = [f"{path} was {shown(before)}, is {shown(after)}" for path, before, after in differences[:_SEVERAL]]
-    more = [f"{len(differences) - _SEVERAL} more fields"] if len(differences) > _SEVERAL else []
+    places = [place for difference in differences for place in _places(difference)]
+    told = [f"{path} was {before}, is {after}" for path, before, after in places[:_SEVERAL]]
+    more = [f"{len(places) - _SEVERAL} more"] if len(places) > _SEVERAL else []
     return "; ".join([*told, *more])
+
+
+def _places(difference: Difference) -> list[tuple[str, str, str]]:
+    """Where inside a value it differs, or the value itself, with what is on either side, quoted."""
+    path, before, after = difference
+    within = [Difference(path + place.path, place.before, place.after) for place in inside(before, after) if place.path]
+    return [(where, *_both_shown(one, other)) for where, one, other in within or [difference]]
+
+
+def _both_shown(one: Json, other: Json) -> tuple[str, str]:
+    """Two values that differ, so that it can be seen: long ones from a little before the first difference."""
+    texts = _text(one), _text(other)
+    pairs = enumerate(zip(*texts, strict=False))
+    alike = next((n for n, (a, b) in pairs if a != b), min(map(len, texts)))
+    start = max(0, alike - LONGEST // 3) if max(map(len, texts)) > LONGEST else 0
+    return _cut(texts[0], start), _cut(texts[1], start)
+
+
+def _cut(text: str, start: int) -> str:
+    return f"{'...' if start else ''}{text[start : start + LONGEST]}{'...' if len(text) > start + LONGEST else ''}"
+
+
+def _text(value: Json) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _items(least_or_most: str) -> Callable[[str], str]:

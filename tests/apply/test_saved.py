@@ -145,7 +145,8 @@ def test_a_blueprint_that_moves_during_the_apply_is_left_alone(tmp_path: Path, e
         told = [(outcome.n, outcome.status, outcome.message) for outcome in result.outcomes]
         (first, second) = told
         assert (first, second[:2]) == ((1, "done", ""), (2, "skipped"))
-        assert second[2].startswith(f"changed in Port since the plan: {said} was ")
+        assert second[2].endswith(' is "Theirs"')
+        assert second[2].startswith(f"changed in Port since the plan: {said}")
 
 
 def _with(plain: Blueprint, title: str, **properties: dict[str, str]) -> Blueprint:

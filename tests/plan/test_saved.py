@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pdsync.diff import Difference
 from pdsync.model import Catalog, DesiredEntities, EntityKey, Existing, ExistingEntity, Ledger
 from pdsync.plan.compare import compare, compare_files, rebased
 from pdsync.plan.document import plan_document, read_plan
 from pdsync.plan.saved import moved, moved_since, paths_seen
+from pdsync.plan.wording import moved_fields
 from tests.builders import plan
 from tests.plan.test_laws import BY_NAME, KEYS, PATHS, do, facts, fields_of, histories
 
@@ -114,6 +116,18 @@ def test_what_moved_is_named_exactly(history: History, by: dict[EntityKey, Field
         told = moved_since(made, wave, after)
         assert told.keys() == {c.n for c in wave if seen(c, port) != seen(c, after)}
         assert "changed in Port since the plan" not in told.values(), "what moved is always known"
+
+
+def test_what_moved_is_told_where_it_can_be_seen() -> None:
+    """Inside a nested value by its place, in a long text from a little before it differs, and never at any length."""
+    seen = {"owner": {"name": "a", "id": 1}, "more": ["x" * 500]}
+    now = {"owner": {"name": "b", "id": 1}, "more": ["x" * 500]}
+    assert moved_fields([Difference("meta", seen, now)]) == 'meta.owner.name was "a", is "b"'
+    told = moved_fields([Difference("note", "x" * 500 + "a", "x" * 500 + "b")])
+    assert told == f'note was ...{"x" * 20}a", is ...{"x" * 20}b"'
+    many = [Difference(f"f{n}", "y" * 500, None) for n in range(9)]
+    assert moved_fields(many).endswith("; 6 more")
+    assert len(moved_fields(many)) < 300
 
 
 @settings(max_examples=30, deadline=None)
