@@ -132,7 +132,8 @@ def test_what_people_had_set_stays_when_a_mapping_or_a_record_goes(applied: Work
     applied.write("catalog/mappings/theirs.yaml", THEIRS)
     made = applied.plan()["changes"]
     cleared = {c["identifier"]: [(f["path"], f["after"]) for f in c["fields"]] for c in made}
-    assert cleared == {services[0]: [], **{key: [("properties.tier", None)] for key in services[1:]}}
+    kept = [("properties.tier", "silver")]  # named with the reason, and not written
+    assert cleared == {services[0]: kept, **{key: [("properties.tier", None)] for key in services[1:]}}
     applied.ok("-q", "apply", "--auto-approve")
     applied.box.mutate({"action": "delete_service", "id": services[0]})
     assert f"release theirs/{services[0]}" in applied.changes()
