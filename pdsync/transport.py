@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from math import isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 from urllib.parse import urlsplit
@@ -52,6 +53,9 @@ _STOP_GRACE = 5.0
 
 _FIRST_CONTACT = 20.0
 """Seconds of patience, of all requests together, with a host that has never answered: most likely its name is wrong."""
+
+_LONGEST_TURN = 900.0
+"""Seconds that nobody waits for a turn: budgets are of a minute or five, what tells of more is wrong or lasts."""
 
 _REPORTED_WAIT = 2.0
 _MESSAGE_LENGTH = 600
@@ -569,7 +573,7 @@ class ApiClient:
         admitted_under = self._gate.limit
         try:
             async with self._interruptible(grace=0.0):
-                await self._turn(call.path)
+                await self._turn(call)
             if _area(call.path) in self._spent:
                 raise self._used_up(call)
             reply = await self._transfer(call)
@@ -611,11 +615,13 @@ class ApiClient:
                 seconds = self._timing.clock() - begun
                 self._on_exchange(Exchange(call.method, call.path, status, seconds, call.attempt, size))
 
-    async def _turn(self, path: str) -> None:
-        """Wait until the server's budget has room for one more."""
+    async def _turn(self, call: _Call) -> None:
+        """Wait until the server's budget has room for one more; not for hours, which no such budget lasts."""
         granted = False
         while not granted:
-            wait, granted = self._pacer.turn(path, self._timing.clock())
+            wait, granted = self._pacer.turn(call.path, self._timing.clock())
+            if wait > _LONGEST_TURN:
+                raise self._no_room(call, wait)
             if wait > 0:
                 self._report(wait, "to stay within the rate limit")
                 await self._timing.sleep(wait)
@@ -775,6 +781,15 @@ class ApiClient:
         )
         return Spent(diagnostic, status=int(HTTPStatus.TOO_MANY_REQUESTS), method=call.method, path=call.path)
 
+    def _no_room(self, call: _Call, wait: float) -> Spent:
+        diagnostic = error(
+            f"{self._codes}0",
+            f"the rate limit of {self.name} leaves no room",
+            detail=f"{call.method} {call.path}: it says that the next request has to wait {wait:.0f} s",
+            hint="try again later; if it never has such limits, something on the way answers in its place",
+        )
+        return Spent(diagnostic, status=int(HTTPStatus.TOO_MANY_REQUESTS), method=call.method, path=call.path)
+
     def _api_error(self, call: _Call, reply: Reply) -> ApiError:
         told = read_complaint(reply.content)
         message = _without(told.message, call.credentials)
@@ -891,6 +906,7 @@ def _without(text: str, secrets: Mapping[str, str]) -> str:
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text) if text else None
+        number = float(text) if text else None
     except ValueError:
         return None
+    return number if number is not None and isfinite(number) else None

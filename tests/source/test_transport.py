@@ -639,6 +639,39 @@ def test_errors_say_what_where_and_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
+    "answer",
+    [
+        plain(200, ratelimit_limit="960", ratelimit_remaining="0", ratelimit_reset="3600"),
+        plain(200, ratelimit_limit="960", ratelimit_remaining="1", ratelimit_reset="86400"),
+        plain(429, ratelimit_reset="3600"),
+        plain(429, retry_after="Wed, 21 Oct 2099 07:28:00 GMT"),
+        plain(200, ratelimit_limit="960", ratelimit_remaining="0", ratelimit_reset="inf"),
+        plain(429, retry_after="nan"),
+    ],
+)
+def test_nobody_waits_for_hours(answer: Answer) -> None:
+    """Whatever headers say: what cannot go for long is refused at once, what says nothing sensible is not listened to."""
+    time, tape = FakeTime(), Tape(Script([answer, OK, OK]))
+    begun = time.now
+
+    async def body() -> list[str]:
+        async with client(url, time) as api:
+            told = []
+            for _ in range(3):
+                try:
+                    await api.send("GET", "/things")
+                except ApiError as problem:
+                    told.append(problem.diagnostics[0].summary)
+            return told
+
+    with serving(tape) as url:
+        told = run(body)
+    assert time.now - begun < 60
+    sensible = not any(text in {"inf", "nan"} for text in answer[1].values())
+    assert ("the rate limit of PagerDuty leaves no room" in told) == sensible
+
+
+@pytest.mark.parametrize(
     ("status", "named"), [(302, "base URL"), (308, "base URL"), (407, "HTTPS_PROXY"), (402, "plan")]
 )
 def test_what_to_do_about_a_status(status: int, named: str) -> None:
