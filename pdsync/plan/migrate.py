@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 PARTS = {"schema.properties.": "properties.", "relations.": "relations."}
 """The parts of a blueprint that entities hold values of: prefix of its path, prefix of the entities' path."""
+BREAKING = "breaking-change"
 REQUIRED = "schema.required"
 ONE_NAME = {
     "schema.properties": "a property",
@@ -111,11 +112,11 @@ def migrated(
         change = told.get(each.path) or _weighed(each, holders, moved)
         lost, why = _loss(change, holders)
         if other := _other_kind(change, fields, facts.existing.blueprints[blueprint]):
-            guards.append(Guard("breaking-change", blueprint, other))
+            guards.append(Guard(BREAKING, blueprint, other))
         elif reading := _reading(change, blueprint, facts, scope, leaving):
             guards.append(_read_guard(blueprint, change, reading, facts))
         elif change.replace and is_system(blueprint):
-            guards.append(Guard("breaking-change", blueprint, f"{_said(change)}: {_LOCKED}"))
+            guards.append(Guard(BREAKING, blueprint, f"{_said(change)}: {_LOCKED}"))
         elif lost and scope.allow_breaking.get(f"{blueprint}.{_name(each.path)}") != lost:
             guards.append(_guard(blueprint, change, lost, why))
             kept += _without_loss(change)
@@ -323,14 +324,14 @@ def _read_guard(blueprint: str, change: FieldChange, reading: Sequence[Part], fa
     unwanted = facts.ledger.blueprints.keys() - facts.catalog.blueprints.keys()
     goes = {reader.blueprint for reader in reading} <= unwanted
     way_out = "plan again once that is deleted" if goes else "take that away in Port first"
-    return Guard("breaking-change", blueprint, f"{_said(change)}: {named} {verb} it; {way_out}")
+    return Guard(BREAKING, blueprint, f"{_said(change)}: {named} {verb} it; {way_out}")
 
 
 def _guard(blueprint: str, change: FieldChange, lost: int, why: str) -> Guard:
     name = _name(change.path)
     flag = f"--allow-breaking {blueprint}.{name}={lost}"
     who = "1 entity" if lost == 1 else f"{lost} entities"
-    return Guard("breaking-change", blueprint, f"{_said(change)}: {who} {why}; {_way_out(change)}", flag)
+    return Guard(BREAKING, blueprint, f"{_said(change)}: {who} {why}; {_way_out(change)}", flag)
 
 
 def _said(change: FieldChange) -> str:

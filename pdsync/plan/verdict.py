@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from pdsync.errors import GuardRefused, IncompleteSnapshot, Severity, error
 from pdsync.plan.guards import is_required
+from pdsync.plan.migrate import BREAKING
+from pdsync.plan.missing import MISSING
 
 if TYPE_CHECKING:
     from pdsync.errors import Diagnostic
@@ -38,10 +40,11 @@ def plan_exit_code(plan: Plan, *, detailed: bool) -> int:
 def refusal(plan: Plan) -> tuple[Diagnostic, ...]:
     """What guards kept from happening and would let through if told so, with the exact flags.
 
-    And what is required by others, which no flag lets through.  To be said after the plan itself, which names all that
+    And what no flag lets through: what others require, and parts of blueprints that cannot be made or changed.  To be
+    said after the plan itself, which names all that
     is withheld.
     """
-    return (*_flagged(plan), *_required(plan))
+    return (*_flagged(plan), *_required(plan), *_left_out(plan))
 
 
 def _flagged(plan: Plan) -> tuple[Diagnostic, ...]:
@@ -68,3 +71,14 @@ def _required(plan: Plan) -> tuple[Diagnostic, ...]:
     detail = "; ".join(needed[:_NAMED]) + more
     hint = "have what requires them go or point elsewhere, or make the relation optional (required: false)"
     return (error("PD632", "others require what would be deleted", detail=detail, hint=hint),)
+
+
+def _left_out(plan: Plan) -> tuple[Diagnostic, ...]:
+    told = [f"{g.blueprint}: {g.detail}" for g in plan.guards if not g.flag and g.name in (BREAKING, MISSING)]
+    if not told:
+        return ()
+    more = f"; and {len(told) - _NAMED:,} more" if len(told) > _NAMED else ""
+    hint = "change the part or what stands in its way; all else of the plan goes on"
+    return (
+        error("PD633", "parts of blueprints are left as they are", detail="; ".join(told[:_NAMED]) + more, hint=hint),
+    )

@@ -9,6 +9,7 @@ from pdsync.commands import expressions
 from pdsync.model import Blueprint, Existing, LedgerEntry
 from pdsync.normal import blueprint_fields
 from pdsync.plan import Facts
+from pdsync.plan.verdict import refusal
 from tests.builders import catalog, desired, entry, existing, have, ledger, plan, relation, rule, want
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ def test_a_part_that_has_the_name_of_a_foreign_one_of_another_kind_does_not_come
     )
     made = plan(facts)
     assert [[f.path for f in c.fields] for c in made.changes] == [["calculationProperties.ours"]]
+    (told,) = refusal(made)
+    assert (told.code, told.detail) == ("PD633", f"service: {made.guards[0].detail}")
     assert [guard.detail for guard in made.guards] == [
         "theirs cannot be a calculation property: Port has a property of that name, which stays; take another name"
     ]
