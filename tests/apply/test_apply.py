@@ -248,10 +248,13 @@ def test_a_refused_blueprint_skips_its_entities(here: Here) -> None:
 
 def test_a_blueprint_that_was_made_in_part_is_ours(here: Here) -> None:
     """Its relation is refused after it was created bare: it is told, and the next run goes on with it as created."""
-    half = staged("half", relations={"gone": relation("nowhere")})
+    half = staged("half", relations={"gone": relation("half")})
+    refusal = {"ok": False, "error": "invalid_request", "message": "not now"}
+    fault = Fault("answer", api="port", path="/blueprints/half$", method="PUT", count=1, status=422, body=refusal)
+    here.box.faults.add(fault)
     plan, result = do(here, catalog([half], []), desired())
     assert result.count("done") == 0
-    assert "nowhere" in messages(plan, result)["half"]
+    assert "not now" in messages(plan, result)["half"]
     assert here.port.blueprint("half") is not None
     assert ours(here) == {"half": "created"}
     whole = staged("half", relations={"self": relation("half")})
