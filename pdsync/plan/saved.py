@@ -138,14 +138,19 @@ def saw(plan: Plan, change: Change, fields: Fields) -> bool:
     return _digest(ExistingEntity(fields), change, {}, _made_anew(plan.changes)) == change.seen
 
 
+def differences(plan: Plan, change: Change, fields: Fields) -> tuple[Difference, ...]:
+    """Of an entity with these values, what is not as the plan saw it, as far as that is known."""
+    return _differences(change, ExistingEntity(fields), {}, _made_anew(plan.changes))
+
+
 def _differing(
     change: Change, have: ExistingEntity | None, names: Names, anew: frozenset[tuple[str, str]]
 ) -> tuple[Difference, ...] | None:
     """What is not as planned, None when all is as planned."""
     if have is None or change.action in ("create", "forget"):
         return _amiss(change, there=have is not None)
-    if differences := _of_written(change, have, names):
-        return differences
+    if written := _of_written(change, have, names):
+        return written
     return None if _digest(have, change, names, anew) == change.seen else _of_owned(change, have, names, anew)
 
 
@@ -191,8 +196,8 @@ def _parts_differing(change: Change, have: Blueprint | None) -> tuple[Difference
     if have is None or change.action in ("create", "forget"):
         return _amiss(change, there=have is not None)
     before = {f.moved_from or f.path: f.before for f in change.fields}
-    if differences := diff_fields(blueprint_fields(have.definition), before):
-        return tuple(Difference(path, seen, now) for path, now, seen in differences)
+    if moved := diff_fields(blueprint_fields(have.definition), before):
+        return tuple(Difference(path, seen, now) for path, now, seen in moved)
     return None if _blueprint_digest(change, have) == change.seen else ()
 
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Literal
 
 import orjson
 
-from pdsync.diff import diff_fields
+from pdsync.diff import Difference, diff_fields
 from pdsync.model import ExistingEntity
 from pdsync.normal import blueprint_fields, same
 from pdsync.plan.parts import RELEASED
-from pdsync.plan.saved import saw
+from pdsync.plan.saved import differences, saw, since_the_plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -122,7 +122,8 @@ def _noted(change: Change, now: Image | None) -> Found:
         return DONE if now is None or change.reason != "gone-from-port" else Found("other", "it is there again")
     if now is None:
         return Found("other", "it is gone")
-    return Found("other", "changed in Port since the plan") if diff_fields(_fields(now), change.ledger.fields) else DONE
+    moved = [Difference(path, seen, has) for path, has, seen in diff_fields(_fields(now), change.ledger.fields)]
+    return Found("other", since_the_plan(moved)) if moved else DONE
 
 
 def _entity(plan: Plan, change: Change, now: Fields | None) -> Found:
@@ -138,7 +139,14 @@ def _entity(plan: Plan, change: Change, now: Fields | None) -> Found:
     as_seen = {**now, **{f.path: f.before for f in change.fields}}
     if _half_way(change.fields, now) and saw(plan, change, as_seen):
         return BEGUN if diff_fields(now, {f.path: f.after for f in change.fields if not f.deferred}) else FIRST
-    return Found("other", "changed in Port since the plan")
+    return Found("other", since_the_plan(_moved(plan, change, now)))
+
+
+def _moved(plan: Plan, change: Change, now: Fields) -> list[Difference]:
+    """What is neither as the plan saw it nor as it makes it."""
+    made = dict(change.afters())
+    found = differences(plan, change, now)
+    return [each for each in found if each.path not in made or not same(each.after, made[each.path])]
 
 
 def _blueprint(change: Change, now: Fields | None) -> Found:
