@@ -155,7 +155,7 @@ def test_an_unexpected_error_has_no_traceback_unless_verbose(here: Workspace) ->
     def broken(*_: object) -> None:
         raise KeyError("what nobody should read")
 
-    here.monkeypatch.setattr("pdsync.plan.document.read_plan", broken)
+    here.monkeypatch.setattr("pdsync.cli.plan_commands.read_plan", broken)
     ran = here.ok("show", "saved.pdplan", code=1)
     assert ("PD900" in ran.err, "Traceback" in ran.err, "nobody" in ran.err) == (True, False, False)
     assert "Traceback" in here.ok("-v", "show", "saved.pdplan", code=1).err
