@@ -21,7 +21,7 @@ from pdsync.jq.rule_worker import Outcomes, told_of
 from pdsync.memo import record_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from pdsync.jq.pool import JqLimits
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _MOST_WORKERS = 3
 _AT_A_TIME = 256
+_BYTES_AT_A_TIME = 4 << 20
 
 _outcomes = msgspec.msgpack.Decoder(Outcomes)
 
@@ -72,8 +73,7 @@ class Ahead:
     def came(self, query: Query, records: Sequence[Record]) -> None:
         """Map these records of a query, some time."""
         if numbers := self._by_query.get(query):
-            for start in range(0, len(records), _AT_A_TIME):
-                some = records[start : start + _AT_A_TIME]
+            for some in _batches(records):
                 self._under_way.append(self._threads.submit(self._map, numbers, some))
 
     def finish(self) -> None:
@@ -119,3 +119,17 @@ class Ahead:
                 for digest, outcome in zip(digests, found, strict=True):
                     if outcome is not None:
                         self._memo.foretell(self._names[number], digest, outcome)
+
+
+def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """Records as they are sent to a worker: not many at a time, and not much."""
+    batch: list[Record] = []
+    size = 0
+    for record in records:
+        if batch and (len(batch) >= _AT_A_TIME or size + record.size > _BYTES_AT_A_TIME):
+            yield batch
+            batch, size = [], 0
+        batch.append(record)
+        size += record.size
+    if batch:
+        yield batch
