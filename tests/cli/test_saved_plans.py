@@ -34,7 +34,7 @@ def test_everything_that_moved_is_named_at_once(renamed: Workspace) -> None:
     renamed.box.store.put_entity("service", {"identifier": a_service(renamed), "title": "edited"})
     renamed.box.log.clear()
     told = renamed.ok("apply", "saved.pdplan", code=4).err
-    wanted = ("catalog: files", "PagerDuty: another snapshot", f"service/{a_service(renamed)} (title)", "--rebase")
+    wanted = ("catalog: files", "PagerDuty: another snapshot", f'service/{a_service(renamed)} (title was "', "--rebase")
     assert [part for part in wanted if part not in told] == []
     assert renamed.box.log.port_writes() == []
 
