@@ -39,7 +39,7 @@ FOREIGN = "properties.url"
 IDENTIFIERS = st.sampled_from("abcd")
 
 LAW = settings(
-    max_examples=12,
+    max_examples=9,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -213,7 +213,7 @@ def histories(draw: st.DrawFn) -> tuple[Catalog, DesiredEntities, dict[EntityKey
     return second, draw(worlds(second)), port, owned
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(histories())
 def test_apply_then_plan_is_empty(
     history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
@@ -264,7 +264,7 @@ THERE_ALREADY = history_of(
 """The new one is there before."""
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(histories())
 @example(NOT_MAPPED_AND_LEFT_ALONE)
 @example(PROTECTED_AND_NOT_LISTED)
@@ -350,7 +350,7 @@ def test_a_limited_plan_speaks_of_nothing_else(
         assert sum(getattr(part.summary, count) for part in (inside, outside)) == getattr(whole.summary, count)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(histories())
 def test_what_is_not_ours_never_changes(
     history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
@@ -372,7 +372,7 @@ def test_what_is_not_ours_never_changes(
             assert _pointing(_without(entity, ours), key, after) == _pointing(_without(after[key], ours), key, after)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(histories())
 def test_what_is_protected_is_neither_deleted_nor_released(
     history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
@@ -389,7 +389,7 @@ def test_what_is_protected_is_neither_deleted_nor_released(
     assert all(left.entities[key].protect for key in kept & left.entities.keys() & world.entities.keys())
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(histories())
 def test_what_is_left_alone_is_never_written_again(
     history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
@@ -421,7 +421,7 @@ def test_what_is_left_alone_is_never_written_again(
     assert made.summary.ignored == sum(item.count for item in made.ignored)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(histories())
 def test_what_people_made_is_only_ever_released(
     history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
@@ -527,7 +527,7 @@ def test_a_plan_survives_its_document(
     assert (made, document) == (again, plan_document(again))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(histories(), st.sets(st.integers(1, 30)))
 def test_failed_writes_then_another_run_converges(
     history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger], failing: set[int]
@@ -539,7 +539,7 @@ def test_failed_writes_then_another_run_converges(
     assert plan(facts(of, world, port, owned)).changes == ()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(histories())
 def test_every_wait_comes_before(
     history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
@@ -550,7 +550,7 @@ def test_every_wait_comes_before(
     assert all(n < c.n for c in made.changes for n in c.after)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(histories())
 def test_no_relation_points_at_what_is_not_there_yet(
     history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],

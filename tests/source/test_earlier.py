@@ -214,7 +214,7 @@ def _mappings(shape: str, params: dict[str, Any]) -> list[Query]:
     return [query("incidents", apiQueryParams={**params, **include})]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=14, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_STEPS, st.sampled_from(WINDOWS), st.sampled_from(SHAPES))
 def test_an_incremental_reading_is_what_a_full_one_would_be(
     steps: list[tuple[str, int]], params: dict[str, Any], shape: str

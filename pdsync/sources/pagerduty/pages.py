@@ -8,6 +8,7 @@ lists are about what no longer changes, and most of what it costs to read one is
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pdsync.model import PageRead, PagesRead, raw_digest
@@ -46,8 +47,8 @@ class Pages:
 
     @property
     def read(self) -> PagesRead:
-        """All answers that were read."""
-        return PagesRead(self._private, tuple(self._read.values()))
+        """All answers that were read, in an order that does not tell which of them came first."""
+        return PagesRead(self._private, tuple(sorted(self._read.values(), key=attrgetter("kind", "body"))))
 
     def page(self, reader: PageReader, content: bytes, shelf: Shelf) -> Page:
         """The page in an answer, its records on the shelf.  Raises `Malformed`."""
