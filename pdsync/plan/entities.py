@@ -99,8 +99,9 @@ def with_stubs(
 
     What is ours stays for as long as something desired points at it, as with Port's own integration; what is missing is
     made as a stub where the mapping says createMissingRelatedEntities.  Where absence is not proven (`unproven` says
-    why, by blueprint), or a record failed, what is there is left as it is.
+    why, by blueprint), a record failed, or it stays there in any case, what is there is left as it is.
     """
+    stays = _stays_anyway(facts)
     desired, owned = facts.desired.entities, facts.ledger.entities
     makes_stubs = {rule.id for rule in facts.catalog.rules if rule.create_missing_related}
     there = facts.existing.entities.keys() | facts.existing.known_targets
@@ -112,7 +113,7 @@ def with_stubs(
         for path, target in targets(entity):
             if target in desired or target in facts.desired.held or (target in there and target not in owned):
                 continue
-            if target in there and (target.blueprint in unproven or failed_of(owned[target], facts)):
+            if target in there and (target.blueprint in unproven or failed_of(owned[target], facts) or stays(target)):
                 continue
             if not is_identifier(target.identifier):
                 continue  # a wrong value, which is said of it where it stands
@@ -127,6 +128,22 @@ def with_stubs(
         whole = {key: whole[key] for key in keys}
     rules = {rule.id: rule for rule in facts.catalog.rules} if missing else {}
     return whole, [_dangling(path, cases, rules) for (_, path), cases in sorted(missing.items(), key=lambda of: of[0])]
+
+
+def _stays_anyway(facts: Facts) -> Callable[[EntityKey], bool]:
+    """Whether an entity of ours that a record gave is not deleted when the record is gone: no relation has to keep it.
+
+    Let go of, protected or kept for its age, it has what it has.
+    """
+    owned, ownership = facts.ledger.entities, Ownership(facts)
+    retention = Retention(facts.catalog.rules, facts.taken_at)
+
+    def stays(key: EntityKey) -> bool:
+        last = owned[key]
+        let_go = last.protect or ownership.removal(key, last) != "delete"
+        return bool(last.source) and (let_go or retention.age(key, last) in ("kept", "unknown"))
+
+    return stays
 
 
 def _still_needed(

@@ -445,6 +445,34 @@ def test_an_unreadable_kind_leaves_what_relations_need_as_it_is() -> None:
     assert (made.changes, [str(w.key) for w in made.withheld]) == ((), ["service/a"])
 
 
+@pytest.mark.parametrize(
+    ("last", "action"),
+    [
+        ({"on_remove": "forget"}, "forget"),
+        ({"on_remove": "release"}, "release"),
+        ({"origin": "adopted"}, "release"),
+        ({"protect": True}, None),
+        ({}, "update"),
+    ],
+    ids=["forgotten", "released", "adopted", "protected", "deleted otherwise"],
+)
+def test_what_stays_in_any_case_is_not_kept_as_a_stub(last: dict[str, Any], action: str | None) -> None:
+    """Something points at it, but it needs nobody to keep it: only what would be deleted becomes a stub instead."""
+    incident = blueprint("incident", service=relation("service"))
+    made_by = rule("incident", ("relations.service",), kind="incidents")
+    owned = {
+        "a": entry(tier="1", rules=("gone.yaml#services[0]",), **last),
+        "incident/i": entry(to_service="a", source="incidents/i", rules=(made_by.id,)),
+    }
+    given = Facts(
+        catalog([SERVICE, incident], [made_by]),
+        desired(want("i", "incident", to_service="a", source="incidents/i", rules=(made_by.id,))),
+        existing([SERVICE, incident], {"a": have(tier="1"), "incident/i": have(to_service="a")}),
+        ledger(owned, [SERVICE, incident]),
+    )
+    assert [(str(c.key), c.action) for c in plan(given).changes] == [("service/a", action)] * (action is not None)
+
+
 def test_a_scope_by_identifier_leaves_the_blueprint_alone() -> None:
     """`--only service/*` means entities; the blueprint is meant by its name."""
     given = Facts(catalog([], []), desired(), existing([SERVICE], {"a": have()}), ledger({"a": entry()}, [SERVICE]))
