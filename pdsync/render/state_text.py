@@ -50,7 +50,7 @@ def _reading(collection: Collection) -> str:
 def render_ledger(ledger: Ledger, snapshot: Snapshot | None, form: str) -> str:
     """What is owned, counted by blueprint, and how old the snapshot is."""
     counts = Counter(key.blueprint for key in ledger.entities)
-    adopted = Counter(key.blueprint for key, entry in ledger.entities.items() if entry.origin == "adopted")
+    adopted = Counter(key.blueprint for key, entry in ledger.entities.items() if entry.origin != "created")
     if form == "json":
         return as_json(
             {
