@@ -135,11 +135,13 @@ def _stays_anyway(facts: Facts) -> Callable[[EntityKey], bool]:
 
     Let go of, protected or kept for its age, it has what it has.
     """
-    owned, ownership = facts.ledger.entities, Ownership(facts)
+    owned, ownership, renamed = facts.ledger.entities, Ownership(facts), successors(facts)
     retention = Retention(facts.catalog.rules, facts.taken_at)
 
     def stays(key: EntityKey) -> bool:
         last = owned[key]
+        if key in renamed:
+            return False
         let_go = last.protect or ownership.removal(key, last) != "delete"
         return bool(last.source) and (let_go or retention.age(key, last) in ("kept", "unknown"))
 
