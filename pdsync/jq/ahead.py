@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Self
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _MOST_WORKERS = 3
 _AT_A_TIME = 256
 _BYTES_AT_A_TIME = 4 << 20
+
+_SILENCE = 1.0
+"""Seconds without an answer after which nobody waits for a worker any more: a full batch takes a tenth of that."""
 
 _outcomes = msgspec.msgpack.Decoder(Outcomes)
 
@@ -62,7 +65,7 @@ class Ahead:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(max(1, self._count), thread_name_prefix="ahead")
         self._turn = threading.Lock()
-        self._under_way: list[Future[None]] = []
+        self._under_way: set[Future[None]] = set()
         self._over = False
 
     @property
@@ -74,13 +77,23 @@ class Ahead:
         """Map these records of a query, some time."""
         if numbers := self._by_query.get(query):
             for some in _batches(records):
-                self._under_way.append(self._threads.submit(self._map, numbers, some))
+                self._under_way.add(self._threads.submit(self._map, numbers, some))
 
     def finish(self) -> None:
-        """Wait until all is mapped that came."""
-        for each in self._under_way:
-            each.result()
-        self._under_way.clear()
+        """Wait until all is mapped that came, or no worker says anything: mapping proper then does the rest."""
+        while self._under_way:
+            done, self._under_way = wait(self._under_way, _SILENCE, FIRST_COMPLETED)
+            for each in done:
+                each.result()
+            if not done:
+                self._abandon()
+                return
+
+    def _abandon(self) -> None:
+        """Map nothing any more."""
+        self._over = True
+        for worker in self._workers:
+            worker.kill()
 
     def __enter__(self) -> Self:
         return self
@@ -88,9 +101,7 @@ class Ahead:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._over = True
-        for worker in self._workers:
-            worker.kill()
+        self._abandon()
         self._threads.shutdown(wait=True, cancel_futures=True)
         for worker in self._workers:
             worker.close()

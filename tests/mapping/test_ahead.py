@@ -88,6 +88,15 @@ def test_a_worker_that_dies_is_the_end_of_it_and_of_nothing_else() -> None:
     assert sorted(map(str, found.entities)) == ["other/a", "service/a"]
 
 
+def test_nobody_waits_for_a_worker_that_is_stuck() -> None:
+    """Its bound is ten minutes, which this test would take, too."""
+    endless, world = rule({"title": "last(repeat(1))"}), snapshot({"id": "a"})
+    with mapping_ahead([endless], Memo(), limits=JqLimits(seconds=600), workers=1) as ahead:
+        for query, collection in world.collections.items():
+            ahead.came(query, collection.records)
+        ahead.finish()
+
+
 def test_there_is_nothing_to_do_where_something_is_remembered_or_has_to_be_searched() -> None:
     """Hardly any record is new then; and what a query finds is asked anew each time."""
     plain, world = rule({"title": ".id"}), snapshot({"id": "a"})
