@@ -176,7 +176,7 @@ class Lifecycle:
 class MappingRule:
     """One resource of a mapping file.
 
-    `id` is stable while the file keeps its name and the order of resources of one kind (see `pdsync.plan.moved`):
+    `id` is stable while the file keeps its name and the order of resources of one kind (else see `pdsync.plan.moved`):
     `mappings/pagerduty.yaml#incidents[1]`.  `fields` holds the expression of each mapped path.  Without `merge`,
     what is not mapped is cleared, as `merge_origin` says.
     """
