@@ -10,6 +10,7 @@ from pdsync.errors import warning
 from pdsync.model import EntityKey, Existing, ExistingEntity, Surroundings
 from pdsync.plan.blast import leaving, removed_parts, unread_relations
 from pdsync.plan.blueprints import blueprint_drafts
+from pdsync.plan.decide import Scope
 from pdsync.plan.ownership import to_adopt
 from pdsync.plan.rename import successors
 from pdsync.targets import EntityWrite
@@ -24,15 +25,19 @@ if TYPE_CHECKING:
     from pdsync.targets import Progress, TargetReader, ValidatingReader
 
 
-async def look_around(facts: Facts, reader: TargetReader, progress: Progress | None = None) -> Facts:
-    """The facts with what a plan needs to know besides.  Raises `TargetError`."""
-    facts = replace(facts, existing=await _with_renamed_whole(facts, reader))
-    adopted, going = to_adopt(facts), leaving(facts)
+async def look_around(
+    facts: Facts, reader: TargetReader, progress: Progress | None = None, scope: Scope | None = None
+) -> Facts:
+    """The facts with what a plan needs to know besides, of what is in its scope.  Raises `TargetError`."""
+    scope = scope or Scope()
+    facts = replace(facts, existing=await _with_renamed_whole(facts, reader, scope))
+    adopted = [key for key in to_adopt(facts) if scope.covers_key(key)]
+    going = [key for key in leaving(facts) if scope.covers_key(key)]
     by_integration = await reader.by_integration(adopted, progress) if adopted else frozenset()
     notes = (_not_told(len(adopted)),) if by_integration is None else ()
     if progress and going:
         progress("what is around deletes", 0, len(going))
-    around = await ask_around(going, blueprint_drafts(facts), facts, reader)
+    around = await ask_around(going, filter(scope.covers, blueprint_drafts(facts)), facts, reader)
     around = replace(around, by_integration=by_integration or frozenset(), diagnostics=notes)
     return replace(facts, around=around)
 
@@ -87,10 +92,11 @@ async def _dependents(
     return found, not_told
 
 
-async def _with_renamed_whole(facts: Facts, reader: TargetReader) -> Existing:
+async def _with_renamed_whole(facts: Facts, reader: TargetReader, scope: Scope) -> Existing:
     """What Port holds; of entities that get another identifier all of it, also what nobody maps."""
     blueprints, held = facts.existing.blueprints, facts.existing.entities
-    renamed = [key for key in successors(facts) if key in held and key.blueprint in blueprints]
+    ours = filter(scope.covers_key, successors(facts))
+    renamed = [key for key in ours if key in held and key.blueprint in blueprints]
     if not renamed:
         return facts.existing
     whole = await reader.look({key: _own_paths(blueprints[key.blueprint]) for key in renamed})

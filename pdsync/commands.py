@@ -244,7 +244,7 @@ async def plan_read(
     before = Facts(catalog, DesiredEntities({}), existing, ledger, expressions=now, moved_rules=moved)
     searches = Searches(before, reader, asyncio.get_running_loop())
     desired = await asyncio.to_thread(_mapped, sides, store, ledger, searches, progress=progress, memo=memo)
-    facts = await _facts(replace(before, desired=desired), snapshot, reader, store, progress)
+    facts = await _facts(replace(before, desired=desired), snapshot, reader, store, progress, scope or Scope())
     base = _base(sides, facts)
     plan = make_plan(facts, base, scope)
     store.save_unchanged(facts.unchanged)
@@ -410,7 +410,12 @@ def _text(value: object) -> str:
 
 
 async def _facts(
-    facts: Facts, snapshot: Snapshot, reader: TargetReader, store: StateStore, progress: Progress | None
+    facts: Facts,
+    snapshot: Snapshot,
+    reader: TargetReader,
+    store: StateStore,
+    progress: Progress | None,
+    scope: Scope,
 ) -> Facts:
     """All that decides, once it is known what is desired: what was not read of Port yet is asked."""
     catalog, desired = facts.catalog, facts.desired
@@ -424,11 +429,12 @@ async def _facts(
         lacking=unavailable_in(catalog.rules, snapshot),
         taken_at=snapshot.taken_at,
     )
-    facts = with_missing(replace(facts, existing=await with_values_at_stake(facts, reader, progress)))
+    facts = with_missing(replace(facts, existing=await with_values_at_stake(facts, reader, progress, scope)))
     if (certain := circumstances(facts, edition())) is not None:
         facts = replace(facts, unchanged=Unchanged.recalled(facts, store.load_unchanged(), certain))
-    known = await reader.known(_outside_targets(facts))
-    return await look_around(replace(facts, existing=replace(facts.existing, known_targets=known)), reader, progress)
+    known = await reader.known(_outside_targets(facts, scope))
+    facts = replace(facts, existing=replace(facts.existing, known_targets=known))
+    return await look_around(facts, reader, progress, scope)
 
 
 def _base(sides: Sides, facts: Facts) -> PlanBase:
@@ -519,10 +525,12 @@ async def _with_computed_blueprints(facts: Facts, reader: TargetReader, progress
     return replace(facts.existing, entities={**facts.existing.entities, **more.entities})
 
 
-async def with_values_at_stake(facts: Facts, reader: TargetReader, progress: Progress | None = None) -> Existing:
+async def with_values_at_stake(
+    facts: Facts, reader: TargetReader, progress: Progress | None = None, scope: Scope | None = None
+) -> Existing:
     """Read what decides whether a blueprint may change: values that no mapping writes are not read otherwise."""
     existing = facts.existing
-    stake = paths_at_stake(blueprint_drafts(facts))
+    stake = paths_at_stake(filter((scope or Scope()).covers, blueprint_drafts(facts)))
     if not stake:
         return existing
     more = await reader.read(stake, progress)
@@ -533,12 +541,17 @@ async def with_values_at_stake(facts: Facts, reader: TargetReader, progress: Pro
     return replace(existing, entities=entities)
 
 
-def _outside_targets(facts: Facts) -> frozenset[EntityKey]:
-    """Relation targets that are neither desired nor among what was read."""
+def _outside_targets(facts: Facts, scope: Scope) -> frozenset[EntityKey]:
+    """Relation targets that are neither desired nor among what was read, where either end is in scope."""
     targets = targets_of(facts, blueprints_after(facts))
     have = facts.desired.entities.keys() | facts.existing.entities.keys()
     pointing = unlike(facts, facts.desired.entities.values())
-    return frozenset(target for entity in pointing for _, target in targets(entity) if target not in have)
+    return frozenset(
+        target
+        for entity in pointing
+        for _, target in targets(entity)
+        if target not in have and (scope.covers_key(entity.key) or scope.covers_key(target))
+    )
 
 
 def unproven(rules: Sequence[MappingRule], snapshot: Snapshot) -> Mapping[str, str]:

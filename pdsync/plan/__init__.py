@@ -83,7 +83,7 @@ def _planned(schema: BlueprintPlan, facts: Facts, base: PlanBase, scope: Scope) 
     blueprints = schema.after
     before, facts = facts, with_missing(between(facts, schema.migrations))
     unproven = _unproven(facts, blueprints)
-    desired, dangling = with_stubs(facts, blueprints, unproven)
+    desired, dangling = with_stubs(facts, blueprints, unproven, scope)
     decisions = EntityDecisions(facts, blueprints, desired, scope)
     upserts, held, unchanged = decisions.upserts()
     upserts, carried = with_carried(upserts, before, schema.migrations, blueprints, desired)

@@ -144,7 +144,7 @@ class _Corner:
     def __init__(self, facts: Facts, blueprints: Mapping[str, Blueprint], names: Names) -> None:
         self._facts = facts = with_missing(facts)
         self._names = names
-        self._desired, _ = with_stubs(facts, blueprints, {})
+        self._desired, _ = with_stubs(facts, blueprints, {}, Scope())
         self._desired = {key: want for key, want in self._desired.items() if key.blueprint in blueprints}
         self._decisions = EntityDecisions(facts, blueprints, self._desired, Scope())
         self._values: dict[tuple[EntityKey, bool], Mapping[str, Json]] = {}

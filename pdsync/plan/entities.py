@@ -93,9 +93,9 @@ def _pointing_beyond(facts: Facts) -> Iterator[DesiredEntity]:
 
 
 def with_stubs(
-    facts: Facts, blueprints: Mapping[str, Blueprint], unproven: Mapping[str, str]
+    facts: Facts, blueprints: Mapping[str, Blueprint], unproven: Mapping[str, str], scope: Scope
 ) -> tuple[Mapping[EntityKey, DesiredEntity], list[Diagnostic]]:
-    """The desired entities, sorted, with those that only a relation needs; relations that point at nothing.
+    """The desired entities, sorted, with those that only a relation needs; relations in scope that point at nothing.
 
     What is ours stays for as long as something desired points at it, as with Port's own integration; what is missing is
     made as a stub where the mapping says createMissingRelatedEntities.  Where absence is not proven (`unproven` says
@@ -119,7 +119,7 @@ def with_stubs(
                 continue  # a wrong value, which is said of it where it stands
             if target in there or (makes and not target.blueprint.startswith("_")):
                 needed.setdefault(target, DesiredEntity(target, {}, entity.rules, ""))
-            else:
+            elif scope.covers_key(entity.key):
                 missing.setdefault((entity.key.blueprint, path), []).append((entity, target))
     needed |= _still_needed(facts, blueprints, unproven, needed)
     whole = {**desired, **needed} if needed else desired

@@ -54,8 +54,7 @@ def test_rules_that_only_change_places_are_all_known_again(before: Expressions, 
         now |= {place: before[rule] for place, rule in zip(places, old, strict=False)}
     more = data.draw(rules([rule for rule in IDS if rule not in now]))
     moved = moved_rules(before, now | more)
-    for old, parts in before.items():
-        assert (now | more)[moved.get(old, old)] == parts
+    assert all((now | more)[moved.get(rule, rule)] == parts for rule, parts in before.items())
 
 
 @settings(max_examples=200, deadline=None)
