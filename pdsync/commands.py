@@ -244,7 +244,8 @@ async def plan_read(
     before = Facts(catalog, DesiredEntities({}), existing, ledger, expressions=now, moved_rules=moved)
     searches = Searches(before, reader, asyncio.get_running_loop())
     desired = await asyncio.to_thread(_mapped, sides, store, ledger, searches, progress=progress, memo=memo)
-    facts = await _facts(replace(before, desired=desired), snapshot, reader, store, progress, scope or Scope())
+    before = replace(before, desired=desired)
+    facts = await _facts(before, snapshot, reader, store, progress=progress, scope=scope or Scope())
     base = _base(sides, facts)
     plan = make_plan(facts, base, scope)
     store.save_unchanged(facts.unchanged)
@@ -414,6 +415,7 @@ async def _facts(
     snapshot: Snapshot,
     reader: TargetReader,
     store: StateStore,
+    *,
     progress: Progress | None,
     scope: Scope,
 ) -> Facts:
