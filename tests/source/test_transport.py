@@ -397,6 +397,50 @@ def test_the_budget_is_never_overdrawn(budget: int, requests: int) -> None:
     assert sum(time.slept) <= 60 * (1 + requests // budget)
 
 
+def ample(left: int) -> Answer:
+    return plain(200, ratelimit_limit="960", ratelimit_remaining=str(left), ratelimit_reset="60")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"ratelimit_remaining": "0", "ratelimit_reset": "60"},
+        {"ratelimit_remaining": "10", "ratelimit_reset": "60"},
+        {"ratelimit_remaining": "0", "ratelimit_reset": "86400"},
+    ],
+)
+@pytest.mark.parametrize("before", [0, 3])
+def test_one_header_that_says_all_is_spent_is_not_believed(headers: dict[str, str], before: int) -> None:
+    """So much cannot be gone at once: one request finds out, soon; and it is known what the others said."""
+    time, odd = FakeTime(), plain(200, ratelimit_limit="960", **headers)
+    answers = [*(ample(959 - n) for n in range(before)), odd, *(ample(950 - n) for n in range(20))]
+
+    async def body() -> None:
+        async with client(url, time, concurrency=1) as api:
+            await asyncio.gather(*(api.send("GET", "/things") for _ in range(before + 21)))
+
+    with serving(Tape(Script(answers))) as url:
+        run(body)
+    assert sum(time.slept) <= 2
+
+
+@pytest.mark.parametrize("second", [ample(0), plain(429, ratelimit_reset="60")])
+def test_what_a_second_answer_says_too_is_believed(second: Answer) -> None:
+    """Somebody else spent it: one request finds that out, and everybody waits for the next window."""
+    time = FakeTime()
+    tape = Tape(Script([ample(900), ample(0), second, *([ample(900)] * 10)]))
+    sent_at: list[float] = []
+    tape.before = lambda _: sent_at.append(time.now)
+
+    async def body() -> None:
+        async with client(url, time, concurrency=1) as api:
+            await asyncio.gather(*(api.send("GET", "/things") for _ in range(8)))
+
+    with serving(tape) as url:
+        run(body)
+    assert [moment - sent_at[0] >= 60 for moment in sent_at] == [False] * 3 + [True] * (len(sent_at) - 3)
+
+
 def test_a_budget_that_suffices_is_spent_at_once() -> None:
     """Nobody is slowed down for requests that fit into the window."""
     time = FakeTime()
@@ -651,13 +695,13 @@ def test_errors_say_what_where_and_what_to_do() -> None:
 )
 def test_nobody_waits_for_hours(answer: Answer) -> None:
     """Whatever headers say: what cannot go for long is refused at once, what says nothing sensible is not listened to."""
-    time, tape = FakeTime(), Tape(Script([answer, OK, OK]))
+    time, tape = FakeTime(), Tape(Script([answer, answer, OK, OK]))
     begun = time.now
 
     async def body() -> list[str]:
         async with client(url, time) as api:
             told = []
-            for _ in range(3):
+            for _ in range(4):
                 try:
                     await api.send("GET", "/things")
                 except ApiError as problem:
