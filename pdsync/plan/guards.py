@@ -28,6 +28,7 @@ EMPTIED = 2
 """So many deletes that leave nothing of a blueprint are a guard's business; a single one is not told from chance."""
 NAMED = 5
 _REQUIRED = "required by"
+_POINTED_AT = "pointed at by"
 
 
 UNPROVEN = "absence is not proven"
@@ -71,15 +72,15 @@ def guard_removals(removals: Iterable[Change], situation: Situation) -> Removals
     """Sort removals into allowed and withheld."""
     asked = {change.key: change for change in removals}
     reasons = {key: why for key, change in asked.items() if (why := _objection(change, situation))}
-    requiring = _requiring(asked, reasons, situation)
-    reasons |= _required(asked, reasons, requiring)
+    needing = _needing(asked, reasons, situation)
+    reasons |= _required(asked, reasons, needing)
     if situation.scope.no_delete:
         deletes = (key for key, change in asked.items() if change.action == "delete")
         reasons = dict.fromkeys(deletes, NO_DELETE) | reasons
     guards = {guard.blueprint: guard for guard in _by_number(asked, reasons, situation)}
     stopped = {key for key in _losses(asked, reasons) if key.blueprint in guards}
     reasons |= {key: _NUMBERED[guards[key.blueprint].name] for key in stopped}
-    reasons |= _required(asked, reasons, requiring)
+    reasons |= _required(asked, reasons, needing)
     withheld = tuple(
         Withheld(
             *key,
@@ -160,35 +161,44 @@ def _unproven(withheld: Iterable[Withheld], unproven: Mapping[str, str]) -> list
 # --- what others require ---------------------------------------------------------------------------------------
 
 
+Needing = Mapping[EntityKey, Mapping[EntityKey, bool]]
+"""Key -> what needs that entity to stay -> whether it requires it, or only points at it."""
+
+
 def _required(
-    asked: Mapping[EntityKey, Change], reasons: Mapping[EntityKey, str], requiring: Mapping[EntityKey, list[EntityKey]]
+    asked: Mapping[EntityKey, Change], reasons: Mapping[EntityKey, str], needing: Needing
 ) -> dict[EntityKey, str]:
-    """Deletes that something which stays requires, with what that is; what stays for that keeps others in turn."""
+    """Deletes that something which stays needs, with what that is; what stays for that keeps others in turn."""
     found: dict[EntityKey, str] = {}
     while True:
         gone = {k for k, c in asked.items() if c.action == "delete" and k not in reasons and k not in found}
-        needed = {k: [by for by in requiring.get(k, ()) if by not in gone] for k in gone}
-        more = {key: _named(keys) for key, keys in needed.items() if keys}
+        staying = {k: {by: hard for by, hard in needing.get(k, {}).items() if by not in gone} for k in gone}
+        more = {key: _named(by) for key, by in staying.items() if by}
         if not more:
-            return found | _in_a_circle(gone, requiring)
+            return found | _in_a_circle(gone, needing)
         found |= more
 
 
-def _in_a_circle(gone: set[EntityKey], requiring: Mapping[EntityKey, list[EntityKey]]) -> dict[EntityKey, str]:
+def _in_a_circle(gone: set[EntityKey], needing: Needing) -> dict[EntityKey, str]:
     """Of what goes, what cannot go first: it and what requires it require each other."""
-    left = {key: {by for by in requiring[key] if by in gone} for key in sorted(gone & requiring.keys())}
+    left = {
+        key: {by for by, hard in needing[key].items() if hard and by in gone} for key in sorted(gone & needing.keys())
+    }
     while free := [key for key, by in left.items() if not by & left.keys()]:
         for key in free:
             del left[key]
     return {
-        key: f"{_named(sorted(by & left.keys()))} in a circle; make a relation of it optional first"
+        key: f"{_named(dict.fromkeys(by & left.keys(), True))} in a circle; make a relation of it optional first"
         for key, by in left.items()
     }
 
 
-def _named(keys: list[EntityKey]) -> str:
+def _named(by: Mapping[EntityKey, bool]) -> str:
+    required = any(by.values())
+    keys = sorted(key for key, hard in by.items() if hard == required)
     more = len(keys) - NAMED
-    return f"{_REQUIRED} {', '.join(map(str, keys[:NAMED]))}" + (f" and {more} more" if more > 0 else "")
+    named = ", ".join(map(str, keys[:NAMED])) + (f" and {more} more" if more > 0 else "")
+    return f"{_REQUIRED if required else _POINTED_AT} {named}"
 
 
 def is_required(withheld: Withheld) -> bool:
@@ -196,12 +206,15 @@ def is_required(withheld: Withheld) -> bool:
     return withheld.reason.startswith(_REQUIRED)
 
 
-def _requiring(
-    asked: Mapping[EntityKey, Change], reasons: Mapping[EntityKey, str], situation: Situation
-) -> dict[EntityKey, list[EntityKey]]:
-    """Key that is to be deleted -> the entities that require it once the plan's updates are done, sorted.
+def is_pointed_at(withheld: Withheld) -> bool:
+    """Whether something that a relation needed is withheld because others, which stay, point at it."""
+    return withheld.reason.startswith(_POINTED_AT)
 
-    What was only made because a relation needs it is required by whatever points at it and is ours then, too.
+
+def _needing(asked: Mapping[EntityKey, Change], reasons: Mapping[EntityKey, str], situation: Situation) -> Needing:
+    """Of what is to be deleted, what needs it once the plan's updates are done.
+
+    What was only made because a relation needs it is needed by whatever points at it and is ours then, too.
     """
     deletes = {key for key, change in asked.items() if change.action == "delete"}
     left = {key for key, change in asked.items() if change.action != "delete" and key not in reasons}
@@ -215,17 +228,19 @@ def _requiring(
         name: {f"relations.{relation}" for relation in situation.blueprints[name].relations} if stubs else paths
         for name, paths in required.items()
     }
-    found: dict[EntityKey, list[EntityKey]] = {}
+    found: dict[EntityKey, dict[EntityKey, bool]] = {}
     held = situation.facts.existing.entities
     besides = situation.facts.around.dependents
     for key, entity in chain(held.items(), besides.items()) if deletes else ():
         if paths := looked_at.get(key.blueprint):
             fields = _afterwards(key, entity, paths, situation)
             for path, target in relation_targets(fields, situation.blueprints[key.blueprint]):
-                needs = path in required[key.blueprint] or (target in stubs and key in owned and key not in left)
+                hard = path in required[key.blueprint]
+                needs = hard or (target in stubs and key in owned and key not in left)
                 if needs and target in deletes and target != key:
-                    found.setdefault(target, []).append(key)
-    return {target: sorted(set(keys)) for target, keys in found.items()}
+                    by = found.setdefault(target, {})
+                    by[key] = hard or by.get(key, False)
+    return found
 
 
 def _afterwards(key: EntityKey, entity: ExistingEntity, paths: AbstractSet[str], situation: Situation) -> Fields:

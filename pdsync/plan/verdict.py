@@ -6,11 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pdsync.errors import GuardRefused, IncompleteSnapshot, Severity, error
-from pdsync.plan.guards import is_required
+from pdsync.plan.guards import is_pointed_at, is_required
 from pdsync.plan.migrate import BREAKING
 from pdsync.plan.missing import MISSING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pdsync.errors import Diagnostic
     from pdsync.model import Plan
 
@@ -63,14 +65,24 @@ def _flagged(plan: Plan) -> tuple[Diagnostic, ...]:
     return (error("PD630", "guards keep a part of this plan from happening", detail="; ".join(told), hint=hint),)
 
 
-def _required(plan: Plan) -> tuple[Diagnostic, ...]:
-    needed = [f"{each.blueprint}/{each.identifier} is {each.reason}" for each in plan.withheld if is_required(each)]
-    if not needed:
-        return ()
-    more = f"; and {len(needed) - _NAMED:,} more" if len(needed) > _NAMED else ""
-    detail = "; ".join(needed[:_NAMED]) + more
-    hint = "have what requires them go or point elsewhere, or make the relation optional (required: false)"
-    return (error("PD632", "others require what would be deleted", detail=detail, hint=hint),)
+_WAY_OUT = "or make the relation optional (required: false)"
+_NEEDED = (
+    (is_required, "others require what would be deleted", f"have what requires them go or point elsewhere, {_WAY_OUT}"),
+    (
+        is_pointed_at,
+        "others point at what would be deleted",
+        "they go once what points at them goes or points elsewhere",
+    ),
+)
+"""Deletes that are withheld for the sake of others: which, what is said of them, and the way out."""
+
+
+def _required(plan: Plan) -> Iterator[Diagnostic]:
+    for is_so, summary, hint in _NEEDED:
+        needed = [f"{each.blueprint}/{each.identifier} is {each.reason}" for each in plan.withheld if is_so(each)]
+        if needed:
+            more = f"; and {len(needed) - _NAMED:,} more" if len(needed) > _NAMED else ""
+            yield error("PD632", summary, detail="; ".join(needed[:_NAMED]) + more, hint=hint)
 
 
 def _left_out(plan: Plan) -> tuple[Diagnostic, ...]:

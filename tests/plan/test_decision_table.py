@@ -10,6 +10,7 @@ import pytest
 from pdsync.commands import expressions
 from pdsync.model import Blueprint, Change, DesiredEntity, ExistingEntity, LedgerEntry, Plan
 from pdsync.plan import Facts
+from pdsync.plan.verdict import refusal
 from tests.builders import blueprint, catalog, desired, entry, existing, have, key, ledger, plan, relation, rule, want
 
 SERVICE = blueprint()
@@ -333,7 +334,10 @@ def test_a_stub_stays_while_the_delete_of_what_points_at_it_is_withheld() -> Non
         existing([SERVICE, incident], {"a": have(), **port}),
         ledger({"a": entry(source="", rules=(made_by.id,)), **named}, [SERVICE, incident]),
     )
-    assert plan(given).changes == ()
+    made = plan(given)
+    assert made.changes == ()
+    told = "service/a is pointed at by incident/0, incident/1, incident/10, incident/11, incident/12 and 15 more"
+    assert (told, "others point at what would be deleted") in {(d.detail, d.summary) for d in refusal(made)}
     assert len(plan(given, allow_deletes={"incident": 20}).changes) == 21
 
 

@@ -34,6 +34,7 @@ WITHHELD = (
     NOT_READ,
     PROTECTED_BEFORE,
     "required by ",
+    "pointed at by ",
     "in a circle",
     "still hold",
     "relates to it",
