@@ -227,9 +227,14 @@ class KeptRecords(Sequence[Record]):
         unavailable = {id_: {**reasons, **self._unavailable.get(id_, _NOTHING)} for id_ in self.rows.ids}
         return KeptRecords(self.rows, self._values, unavailable)
 
-    def lacking(self, name: str) -> frozenset[str]:
-        """The records of which an enrichment is not known, or not believed."""
-        return frozenset(id_ for id_, reasons in self._unavailable.items() if name in reasons)
+    def doubted_of(self, name: str, reasons: Mapping[str, str]) -> KeptRecords:
+        """The same, of which one enrichment of some records is not to be believed: why, by id."""
+        more = {id_: {name: why, **self._unavailable.get(id_, _NOTHING)} for id_, why in reasons.items()}
+        return KeptRecords(self.rows, self._values, {**self._unavailable, **more})
+
+    def lacking(self, name: str) -> Mapping[str, str]:
+        """The records of which an enrichment is not known, or not believed, and why."""
+        return {id_: reasons[name] for id_, reasons in self._unavailable.items() if name in reasons}
 
     def values(self, name: str) -> Block:
         """What an enrichment has, by record id."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pdsync.completeness import doubts, given_to_each, judged, leans_on, noted, remembered, seen_in
-from pdsync.errors import SourceError, StateError, error, warning
+from pdsync.emptied import emptied
+from pdsync.errors import SourceError, StateError, error, some_of, warning
 from pdsync.kinds import KINDS, suggest
 from pdsync.lacking import NO_ENRICHMENT
 from pdsync.model import Leaned, PagesRead
@@ -20,6 +22,7 @@ from pdsync.sources import Reuse
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from collections.abc import Collection as AbstractCollection
+    from datetime import timedelta
 
     from pdsync.completeness import Seen
     from pdsync.errors import Diagnostic
@@ -69,7 +72,8 @@ async def take_snapshot(
     fetched = replace(fetched, notes=(*notes, *fetched.notes))
     fetched = _with_given(fetched)
     least = catalog.project.policy.believe_shrink_after
-    return _with_doubts(judged(fetched, _last_seen(catalog, store, fetched), least, accepted))
+    found = _with_doubts(judged(fetched, _last_seen(catalog, store, fetched), least, accepted))
+    return _with_emptied(found, kept, least, accepted) if kept and kept.source == found.source else found
 
 
 def _with_given(snapshot: Snapshot) -> Snapshot:
@@ -116,6 +120,49 @@ def _doubted(collection: Collection, doubts: Mapping[str, Leaned]) -> Collection
     )
     records = doubted(collection.records, reasons)
     return replace(collection, records=records, notes=(*collection.notes, *notes))
+
+
+def _with_emptied(snapshot: Snapshot, kept: Snapshot, least: timedelta, accepted: AbstractCollection[str]) -> Snapshot:
+    """The snapshot with what is in doubt that came empty for records which had it in the one that is kept."""
+    found = dict(snapshot.collections)
+    for query in snapshot.collections:
+        for name, own in given_to_each(query).items():
+            records = found[query].records
+            before = [
+                each.records
+                for each in kept.collections.values()
+                if each.query.kind == query.kind and name in dict(each.query.enrich)
+            ]
+            if own.kind not in accepted and isinstance(records, KeptRecords):
+                was = [each for each in before if isinstance(each, KeptRecords)]
+                reasons = emptied(name, records, was, snapshot.taken_at, least)
+                found[query] = _partly_doubted(found[query], records, name, own.kind, reasons)
+    return replace(snapshot, collections=found)
+
+
+def _partly_doubted(
+    collection: Collection, records: KeptRecords, name: str, given_by: str, reasons: Mapping[str, str]
+) -> Collection:
+    kind, count = collection.query.kind, len(records)
+    hint = f"what is mapped from it keeps the value it has in Port until that lasts, or --accept-shrink {given_by}"
+    notes = tuple(
+        warning(
+            NO_ENRICHMENT,
+            "an enrichment could not be read",
+            detail=f"{name} of {len(ids)} of {count} {kind}: {reason}",
+            hint=hint,
+            **some_of(f"{kind}/{id_}" for id_ in ids),
+        )
+        for reason, ids in _by_reason(reasons).items()
+    )
+    return replace(collection, records=records.doubted_of(name, reasons), notes=(*collection.notes, *notes))
+
+
+def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for id_, reason in sorted(reasons.items()):
+        found[reason].append(id_)
+    return dict(sorted(found.items()))
 
 
 def merged(kept: Snapshot, taken: Snapshot) -> Snapshot:

@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.render",),
     ("pdsync.spool", "pdsync.files", "pdsync.trust"),
     ("pdsync.recordfile",),
-    ("pdsync.transport", "pdsync.init_files", "pdsync.sealing"),
+    ("pdsync.transport", "pdsync.init_files", "pdsync.sealing", "pdsync.emptied"),
     ("pdsync.catalog", "pdsync.sources", "pdsync.targets", "pdsync.state.backends"),
     ("pdsync.state",),
     (

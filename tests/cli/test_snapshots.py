@@ -350,6 +350,26 @@ def test_custom_fields_that_come_empty_keep_their_value(
         assert (made["summary"]["update"], made["unavailable"]) == (0, [])
 
 
+def test_custom_fields_of_one_record_that_come_empty_keep_their_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the others they are there, so that nothing shrank: it is unknown all the same, and said, until it is accepted."""
+    with Sandbox(small_world()) as box:
+        here = make_workspace(tmp_path, box, monkeypatch)
+        here.write("catalog/mappings/pagerduty.yaml", "resources:\n" + FIELDS)
+        here.ok("-q", "apply", "--auto-approve")
+        one = min(box.store.entities("person"))
+        path = f"/services/{one}/custom_fields/values"
+        box.faults.add(Fault("answer", path=path, count=None, status=200, body={"custom_fields": []}))
+        for _ in range(2):
+            made = here.ok("-q", "plan", "--format", "json").json
+            (unknown,) = made["unavailable"]
+            assert (made["summary"]["update"], unknown["records"]) == (0, 1)
+            assert unknown["reason"].startswith("PagerDuty gave some before, and none since ")
+        made = here.ok("-q", "plan", "--format", "json", "--accept-shrink", "services.custom_fields.values").json
+        assert (made["summary"]["update"], made["unavailable"]) == (1, [])
+
+
 def test_without_a_snapshot_the_ledger_tells_what_there_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in CI, where only the ledger is kept: a list that is suddenly empty is not believed, unless accepted."""
     with Sandbox(small_world(users=6)) as box:
