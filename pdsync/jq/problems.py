@@ -160,11 +160,11 @@ class Problems:
         if group is None:
             group = self._groups[code, place] = _Group(message, origin, related)
         for record in records:
-            if record == group.last:
+            if record == group.last or record in group.records:
                 continue
             group.last = record
             group.count += 1
-            if len(group.records) < _NAMED_RECORDS and record not in group.records:
+            if len(group.records) < _NAMED_RECORDS:
                 group.records.append(record)
 
     def diagnostics(self) -> tuple[Diagnostic, ...]:
@@ -183,6 +183,7 @@ class Problems:
             hint=sort.hint,
             related=group.related,
             records=tuple(group.records),
+            more_records=group.count - len(group.records),
         )
 
 

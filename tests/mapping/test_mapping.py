@@ -194,7 +194,7 @@ def test_equal_problems_are_one_message() -> None:
     desired = map_entities([rule({"title": ".t"})], snapshot(*contents))
     wrong, unusable = desired.diagnostics
     assert (wrong.code, unusable.code) == ("PD214", "PD212")
-    assert tuple(f"services/P{n}" for n in range(5)) == unusable.records
+    assert (tuple(f"services/P{n}" for n in range(5)), 1195) == (unusable.records, unusable.more_records)
     assert f'identifier of {FILE}#services[0]: "bad 0" holds " " (first of 1,200 records)' == unusable.detail
     assert len(desired.failed) == 1200
 
@@ -459,6 +459,7 @@ def test_same_clash_of_many_is_one_message() -> None:
     desired = map_entities(rules, snapshot(*({"id": f"s{n}", "t": "x"} for n in range(50))))
     [problem] = desired.diagnostics
     assert (len(desired.held), len(problem.records)) == (50, 5)
+    assert problem.more_records == 45
     assert "(first of 50 records)" in problem.detail
 
 
