@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pdsync.cli.trouble import color_wanted
+from pdsync.cli.trouble import color_wanted, printable
 from pdsync.errors import Severity, UsageError, error
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def validate(options: Options, *, form: str, ref: str | None) -> int:
     shown = [d for d in diagnostics if options.verbose or d.severity != Severity.NOTE]
     if shown or form != "text":
         color = color_wanted(options.color, sys.stdout)
-        click.echo(render_diagnostics(shown, form, color=color).rstrip("\n"))  # type: ignore[arg-type]
+        told = render_diagnostics(shown, form, color=color)  # type: ignore[arg-type]
+        click.echo(printable(told.rstrip("\n"), options.env, form))
     if form == "text" and catalog is not None:
         click.echo(f"{options.catalog}: {len(catalog.blueprints)} blueprints, {len(catalog.rules)} mappings, valid")
     return 0 if catalog is not None else 1
@@ -133,7 +134,7 @@ def eval_(options: Options, *, kind: str, identifier: str, file: Path | None) ->
     found = _records(session.catalog.rules, snapshot, kind, identifier)
     color = color_wanted(options.color, sys.stdout)
     for rule, record in found:
-        click.echo(session.for_people(render_trace(evaluate_record(rule, record), color=color)))
+        session.show(render_trace(evaluate_record(rule, record), color=color) + "\n")
     return 0
 
 

@@ -34,5 +34,5 @@ def doctor(options: Options, *, every_kind: bool, form: str) -> int:
             return await examine(session.catalog, source, reader, session.store, urls=urls, every_kind=every_kind)
 
     found = session.run(work())
-    click.echo(render_examination(found, form, color=session.color), nl=False)
+    session.show(render_examination(found, form, color=session.color), form)
     return 0 if found.well else 1

@@ -54,10 +54,8 @@ def explain(options: Options, *, key: str, file: Path | None, offline: bool, for
             return await explained(key, ground)
 
     found = session.run(work())
-    if form == "json":
-        click.echo(explanation_document(found), nl=False)
-    else:
-        click.echo(session.for_people(render_explanation(found, color=session.color)), nl=False)
+    told = explanation_document(found) if form == "json" else render_explanation(found, color=session.color)
+    session.show(told, form)
     return 0
 
 

@@ -164,7 +164,7 @@ def snapshot(
         from pdsync.state.snapshot_file import dump_snapshot
 
         session.write_file(out, dump_snapshot(taken))
-    click.echo(render_snapshot(taken), nl=False)
+    session.show(render_snapshot(taken))
     found = [d for c in taken.collections.values() for d in (c.problem, *c.notes) if d is not None]
     session.tell([*taken.notes, *found])
     return 0 if all(c.complete for c in taken.collections.values()) else 7
@@ -227,7 +227,7 @@ def plan(
         made = rebase(session, old, form, asking, ref)
     else:
         made = make_plan(session, scope, asking, base_of(session, ref) if ref is not None else None)
-        click.echo(plan_in(made, form, session), nl=False)
+        show_plan(session, made, form)
     tell_problems(session, made)
     session.events([{"type": "plan", "fingerprint": made.fingerprint, "changes": len(made.changes)}])
     keep_plan(session, made, out)
@@ -250,8 +250,12 @@ def keep_plan(session: Session, made: Plan, out: Path | None) -> None:
         session.progress.note(f"Saved to {out}; `pdsync apply {out}` does exactly this.")
 
 
-def plan_in(made: Plan, form: str, session: Session) -> str:
-    """The plan in one of the formats."""
+def show_plan(session: Session, made: Plan, form: str = "text") -> None:
+    """Print a plan in one of the formats."""
+    session.show(_plan_in(session, made, form), form)
+
+
+def _plan_in(session: Session, made: Plan, form: str) -> str:
     if form == "json":
         return plan_document(made).decode()
     if form == "markdown":
@@ -260,7 +264,7 @@ def plan_in(made: Plan, form: str, session: Session) -> str:
         from pdsync.render.html import render_plan_html
 
         return render_plan_html(made, title=session.catalog.project.name)
-    return session.for_people(render_plan(made, color=session.color, everything=session.options.verbose))
+    return render_plan(made, color=session.color, everything=session.options.verbose)
 
 
 @click.command()
@@ -288,7 +292,7 @@ def apply(
     with session.store.lock("apply"):
         if plan_file is None:
             made = make_plan(session, scope, Asking(how=how, validate=validate))
-            click.echo(plan_in(made, "text", session), nl=False)
+            show_plan(session, made)
             session.tell((*made.diagnostics, *refusal(made)))
             if not made.changes:
                 session.store.settle(made)
@@ -360,7 +364,7 @@ def _prove(session: Session, made: Plan) -> int:
     if not again.changes:
         click.echo("Proven: planning again finds nothing to do.")
         return 0
-    click.echo(plan_in(again, "text", session), nl=False)
+    show_plan(session, again)
     click.echo("Not proven: planning again finds the changes above.", err=True)
     return 1
 
@@ -374,17 +378,17 @@ def show(options: Options, *, what: str, form: str) -> int:
     session = Session(options)
     if Path(what).is_file():
         data = session.read_file(Path(what))
-        click.echo(plan_in(read_plan(data, what), form, session), nl=False)
+        show_plan(session, read_plan(data, what), form)
         tell_edited(session, data, what)
         return 0
     if what == "history":
-        click.echo(history_text(session, form), nl=False)
+        session.show(history_text(session, form), form)
     elif RUN.fullmatch(what):
-        click.echo(session.for_people(run_text(session, what, form), form), nl=False)
+        session.show(run_text(session, what, form), form)
     elif what == "state":
-        click.echo(render_ledger(session.store.load(), session.store.load_snapshot(), form), nl=False)
+        session.show(render_ledger(session.store.load(), session.store.load_snapshot(), form), form)
     else:
-        click.echo(session.for_people(_entry(session, what, form), form), nl=False)
+        session.show(_entry(session, what, form), form)
     return 0
 
 
@@ -414,7 +418,7 @@ def drift(options: Options, *, detailed_exitcode: bool, form: str) -> int:
             return await commands.drift(reader, session.store, session.progress, catalog=session.catalog)
 
     found = session.run(work())
-    click.echo(session.for_people(render_drift(found, form, color=session.color), form), nl=False)
+    session.show(render_drift(found, form, color=session.color), form)
     return 2 if detailed_exitcode and found else 0
 
 
@@ -436,7 +440,7 @@ def destroy(options: Options, *, auto_approve: bool, only: tuple[str, ...], excl
 
     with session.store.lock("destroy"):
         made = session.run(work())
-        click.echo(plan_in(made, "text", session), nl=False)
+        show_plan(session, made)
         if not made.changes:
             return plan_exit_code(made, detailed=False)
         _approve(made, auto=auto_approve)

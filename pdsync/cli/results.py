@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from pdsync.errors import Interrupted, PartlyApplied
 from pdsync.plan.verdict import plan_exit_code
 from pdsync.render.result_text import render_result
@@ -20,7 +18,7 @@ def tell_result(session: Session, result: ApplyResult) -> int:
     saved = result.ledger.serial if result.saved else None
     resumable = result.run if not (result.whole and result.saved) else ""
     told = render_result(result.plan, result.outcomes, serial=saved, run=resumable, color=session.color)
-    click.echo(session.for_people(told), nl=False)
+    session.show(told)
     session.events([{"type": "outcome", "n": o.n, "status": o.status, "message": o.message} for o in result.outcomes])
     if result.problem is not None:
         session.tell(result.problem.diagnostics)

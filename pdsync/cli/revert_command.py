@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pdsync.cli.making import make_revert
-from pdsync.cli.plan_commands import FORMATS, keep_plan, plan_in, scope_options
+from pdsync.cli.plan_commands import FORMATS, keep_plan, scope_options, show_plan
 from pdsync.cli.session import Session
 from pdsync.plan.verdict import plan_exit_code, refusal
 
@@ -42,7 +42,7 @@ def revert(
     if out is not None:
         session.see_writable(out)
     made = make_revert(session, run, scope)
-    click.echo(plan_in(made, form, session), nl=False)
+    show_plan(session, made, form)
     session.tell((*made.diagnostics, *refusal(made)))
     session.events([{"type": "plan", "fingerprint": made.fingerprint, "changes": len(made.changes)}])
     keep_plan(session, made, out)

@@ -29,7 +29,7 @@ def history(options: Options, *, run: str | None, form: str) -> int:
     """List the runs, the newest first: who, when, from where and how they went; or one RUN change by change."""
     session = Session(options)
     told = history_text(session, form) if run is None else run_text(session, run, form)
-    click.echo(session.for_people(told, form), nl=False)
+    session.show(told, form)
     return 0
 
 

@@ -35,8 +35,8 @@ def show_difference(session: Session, words: tuple[str, ...], form: str, *, deta
     first, second = words[1:]
     read = [(_bytes(session, name), name) for name in (first, second)]
     compared = compare_files(*read)
-    told = session.for_people(render_comparison(compared, (first, second), color=session.color))
-    click.echo(comparison_json(compared) if form == "json" else told, nl=False)
+    told = render_comparison(compared, (first, second), color=session.color)
+    session.show(comparison_json(compared) if form == "json" else told, form)
     for data, name in read:
         tell_edited(session, data, name)
     return CHANGED if detailed and not compared.equal else 0
@@ -64,16 +64,16 @@ def rebase(session: Session, file: Path, form: str, asking: Asking, ref: str | N
         guards=without(made.plan.guards, old.guards),
     )
     if form == "json":
-        click.echo(rebase_json(made, stopped), nl=False)
+        session.show(rebase_json(made, stopped), form)
     else:
         told = render_stopped(stopped, color=session.color)
-        click.echo(session.for_people(told + render_rebase(made, color=session.color)), nl=False)
+        session.show(told + render_rebase(made, color=session.color))
     return made.plan
 
 
 def show_unreviewed(session: Session, made: Plan) -> None:
     """The changes of a rebased plan that nobody has looked at yet."""
-    click.echo(session.for_people(render_plan(to_review(made), color=session.color)), nl=False)
+    session.show(render_plan(to_review(made), color=session.color))
     if known := len(made.changes) - len(made.unreviewed):
         what = "1 more was looked at before, and is" if known == 1 else f"{known} more were looked at before, and are"
         click.echo(f"These are the changes that nobody has looked at yet; {what} done with them.")

@@ -22,7 +22,7 @@ import orjson
 
 from pdsync import __version__
 from pdsync.cli.progress import Progress
-from pdsync.cli.trouble import color_wanted, people_text
+from pdsync.cli.trouble import color_wanted, printable
 from pdsync.errors import CatalogError, Interrupted, Severity, UsageError, error, warning
 from pdsync.render.diagnostics import render_diagnostics
 
@@ -234,13 +234,6 @@ class Session:
         data = path.read_bytes()
         return b"".join(unseal([data], self.keyring, str(path))) if is_sealed(data) else data
 
-    def for_people(self, text: str, form: str = "text") -> str:
-        """Text as it is printed: in GitHub's log nothing in it may pass for a command of the runner.
-
-        What is a document of any other `form` is left as it is.
-        """
-        return people_text(text, self.env) if form == "text" else text
-
     def see_writable(self, path: Path) -> None:
         """See before any long work that a file can be written.  Raises `OSError`, as writing it would."""
         if path.is_dir():
@@ -299,6 +292,10 @@ class Session:
 
     # -- what is said
 
+    def show(self, text: str, form: str = "text") -> None:
+        """Print a document, which ends its last line itself, to stdout."""
+        click.echo(printable(text, self.env, form), nl=False)
+
     def tell(self, diagnostics: Sequence[Diagnostic], title: str = "", **told: str) -> None:
         """Print diagnostics to stderr: all of them, or only errors when quiet; `told` goes into their events."""
         shown = [d for d in diagnostics if not self.options.quiet or d.severity == Severity.ERROR]
@@ -307,7 +304,7 @@ class Session:
         if shown:
             color = color_wanted(self.options.color, sys.stderr)
             head = f"{title}\n\n" if title else ""
-            click.echo(self.for_people(head + render_diagnostics(shown, "text", color=color)), err=True)
+            click.echo(printable(head + render_diagnostics(shown, "text", color=color), self.env), err=True)
         self.events([diagnostic_event(d) | told for d in diagnostics])
 
     def tell_apart(self, mine: Sequence[Diagnostic], rest: Sequence[Diagnostic]) -> None:

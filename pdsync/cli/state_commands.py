@@ -33,10 +33,10 @@ def state() -> None:
 @click.pass_obj
 def list_(options: Options, *, globs: tuple[str, ...]) -> int:
     """List what is owned, as blueprint/identifier; limited to GLOBs, if any."""
-    ledger = Session(options).store.load()
-    for name in [*sorted(ledger.blueprints), *map(str, sorted(ledger.entities))]:
-        if not globs or _means(globs, name):
-            click.echo(visible(name))
+    session = Session(options)
+    ledger = session.store.load()
+    names = (*sorted(ledger.blueprints), *map(str, sorted(ledger.entities)))
+    session.show("".join(f"{visible(name)}\n" for name in names if not globs or _means(globs, name)))
     return 0
 
 
@@ -46,12 +46,12 @@ def list_(options: Options, *, globs: tuple[str, ...]) -> int:
 @click.pass_obj
 def show(options: Options, *, key: str | None, form: str) -> int:
     """Show what is owned in numbers, or one KEY (blueprint/identifier) with its values."""
-    store = Session(options).store
-    ledger = store.load()
+    session = Session(options)
+    ledger = session.store.load()
     if key is None:
-        click.echo(render_ledger(ledger, store.load_snapshot(), form), nl=False)
+        session.show(render_ledger(ledger, session.store.load_snapshot(), form), form)
     else:
-        click.echo(render_entry(key, ledger.entities[_owned(ledger, key)], form), nl=False)
+        session.show(render_entry(key, ledger.entities[_owned(ledger, key)], form), form)
     return 0
 
 
@@ -86,7 +86,8 @@ def unprotect(options: Options, *, globs: tuple[str, ...]) -> int:
 
     What the policy still names stays protected, and is remembered anew by the next apply.
     """
-    store = Session(options).store
+    session = Session(options)
+    store = session.store
     with store.lock("state unprotect"):
         ledger = store.load()
         entities = {k: e for k, e in ledger.entities.items() if e.protect and _means(globs, str(k))}
@@ -104,8 +105,7 @@ def unprotect(options: Options, *, globs: tuple[str, ...]) -> int:
             blueprints={**ledger.blueprints, **{k: replace(e, protect=False) for k, e in blueprints.items()}},
         )
         saved = store.save(freed, deletes=0)
-    for name in (*sorted(blueprints), *map(str, sorted(entities))):
-        click.echo(visible(name))
+    session.show("".join(f"{visible(name)}\n" for name in (*sorted(blueprints), *map(str, sorted(entities)))))
     click.echo(f"{len(entities) + len(blueprints)} no longer protected.  State saved, serial {saved.serial}.")
     return 0
 
@@ -116,7 +116,8 @@ def unprotect(options: Options, *, globs: tuple[str, ...]) -> int:
 @click.pass_obj
 def move(options: Options, *, before: str, after: str) -> int:
     """Give an owned entity another key, as when it was renamed in Port by hand."""
-    store = Session(options).store
+    session = Session(options)
+    store = session.store
     with store.lock("state mv"):
         ledger = store.load()
         key, target = _owned(ledger, before), _key(after)
@@ -124,7 +125,7 @@ def move(options: Options, *, before: str, after: str) -> int:
             raise UsageError(error("PD811", "the other key is owned already", detail=after))
         entities = {target if k == key else k: entry for k, entry in ledger.entities.items()}
         saved = store.save(replace(ledger, entities=entities), deletes=0)
-    click.echo(f"{before} is now {after}.  State saved, serial {saved.serial}.")
+    session.show(f"{visible(before)} is now {visible(after)}.  State saved, serial {saved.serial}.\n")
     return 0
 
 

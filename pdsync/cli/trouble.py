@@ -33,7 +33,7 @@ def report(problem: BaseException, argv: list[str]) -> int:
     diagnostics = [d for e in known for d in e.diagnostics] or [_unknown(problem)]
     unique = list(dict.fromkeys(diagnostics))
     color = color_wanted(_given("--color", argv) or "auto", sys.stderr)
-    told = people_text(render_diagnostics(unique, "text", color=color), os.environ)
+    told = printable(render_diagnostics(unique, "text", color=color), os.environ)
     click.echo(told, err=True, nl=False, color=color)
     if events := _given("--json-into", argv):
         _into(Path(events), unique)
@@ -78,13 +78,13 @@ def _unknown(problem: BaseException) -> Diagnostic:
     return error("PD900", "pdsync met something it does not know", detail=f"{type(problem).__name__}{place}", hint=hint)
 
 
-def people_text(text: str, env: Mapping[str, str]) -> str:
-    """Text for people; in GitHub's log, where the runner obeys what looks like a command, with all such broken."""
+def printable(text: str, env: Mapping[str, str], form: str = "text") -> str:
+    """A document of some format; in GitHub's log, where the runner obeys what looks like a command, with none in it."""
     if env.get("GITHUB_ACTIONS") != "true":
         return text
     from pdsync.github.log import harmless
 
-    return harmless(text)
+    return harmless(text, form)
 
 
 def color_wanted(choice: str, stream: object) -> bool:

@@ -14,7 +14,7 @@ from pdsync.errors import Severity
 from pdsync.render.escape import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pdsync.errors import Diagnostic
 
@@ -50,9 +50,37 @@ def safe(line: str) -> str:
     return re.sub(r"^(\s*):(?=:)", r"\1: ", line.replace("##[", "# #["))
 
 
-def harmless(text: str) -> str:
-    """`text` for people, each line of it `safe`."""
+def harmless(text: str, form: str = "text") -> str:
+    """A document in one of the formats, no line of it a command to the runner.
+
+    JSON stays the same JSON, and Markdown what it is made of; of what it quotes, a character is shown as an escape.  A
+    page and workflow commands are made so from the start.
+    """
+    return _HARMLESS[form](text)
+
+
+def _safe_lines(text: str) -> str:
     return "\n".join(map(safe, text.split("\n")))
+
+
+def _same_json(text: str) -> str:
+    """In JSON a `#` stands in strings alone, and no line begins inside of one."""
+    return text.replace("##[", "#\\u0023[")
+
+
+def _same_markdown(text: str) -> str:
+    """In code, where all data is, nothing can be written otherwise: so it is shown as what cannot be seen is."""
+    return re.sub(r"^(\s*):(?=:)", r"\1\\x3a", text.replace("##[", "##\\x5b"), flags=re.MULTILINE)
+
+
+_HARMLESS: dict[str, Callable[[str], str]] = {
+    "text": _safe_lines,
+    "json": _same_json,
+    "sarif": _same_json,
+    "markdown": _same_markdown,
+    "html": str,
+    "github": str,
+}
 
 
 def guarded(text: str, token: str) -> list[str]:

@@ -41,8 +41,9 @@ def render_plan_html(plan: Plan, *, title: str) -> str:
         base=_text(_base(plan)),
         counts="".join(f"<li><b>{count:,}</b>{_text(name)}</li>" for name, count in _counts(plan)),
         notes="".join(_notes(plan)),
-        # In JSON a `<` may always be written so; then nothing in it can end the element or begin a comment.
-        data=msgspec.json.encode(data).decode().replace("<", "\\u003c"),
+        # In JSON a `<` may always be written so; then nothing in it can end the element or begin a comment.  And a `#`,
+        # for GitHub's runner, should the page be printed into its log.
+        data=msgspec.json.encode(data).decode().replace("<", "\\u003c").replace("##[", "#\\u0023["),
         style=STYLE,
         script=SCRIPT,
         style_digest=digest(STYLE),
@@ -130,7 +131,7 @@ def _on_the_base(field: FieldChange, commits: Mapping[str, Commit]) -> list[obje
 
 
 def _text(text: str) -> str:
-    return html.escape(visible(text))
+    return html.escape(visible(text)).replace("##[", "#&#35;[")
 
 
 def _base(plan: Plan) -> str:

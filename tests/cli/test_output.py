@@ -273,7 +273,10 @@ def test_nothing_in_a_plan_is_a_command_to_githubs_runner(applied: Workspace) ->
     applied.box.store.put_entity("service", {"identifier": key, **edited})
     command = re.compile(r"^\s*::[a-z]|##\[", re.MULTILINE)
     assert command.findall(applied.ok("plan").out)[1:]
-    for words in (["plan"], ["drift"], ["explain", f"service/{key}"], ["apply", "--auto-approve"]):
+    one = ["explain", f"service/{key}"]
+    documents = [["plan", "--format", form] for form in ("json", "markdown", "html")]
+    documents += [[*words, "--format", "json"] for words in (["drift"], one)]
+    for words in (["plan"], ["drift"], one, *documents, ["apply", "--auto-approve"]):
         ran = applied.ok(*words, GITHUB_ACTIONS="true", NO_COLOR="1")
         assert command.findall(ran.out + ran.err) == []
         assert key in ran.out

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
+import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdsync.errors import Diagnostic, Origin, Severity, error, warning
 from pdsync.github import log
+from pdsync.plan.document import plan_document
+from pdsync.render.html import render_plan_html
+from pdsync.render.markdown import render_plan_markdown
+from pdsync.render.plan_text import render_plan
 from tests.github.runner_log import RunnerLog
 from tests.github.strategies import hostile
+from tests.render.cases import case_files, load, plan_of
+from tests.render.html import seen
+from tests.render.strategies import hostile_plans
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pdsync.model import Plan
 
 
 def test_a_command_is_escaped() -> None:
@@ -97,3 +113,60 @@ def test_what_steers_a_terminal_is_told_and_not_done() -> None:
     """An annotation stands in the log as well, where escapes are obeyed; its own lines stay lines."""
     said = log.annotation(error("PD1", "a\x1b[2Jb", detail="one\r\ntwo\u202e", hint="three"), "")
     assert said == "::error title=pdsync PD1::a\\x1b[2Jb%0Aone\\r%0Atwo\\u202e%0AFix: three"
+
+
+PLAN_FORMS: dict[str, Callable[[Plan], str]] = {
+    "text": render_plan,
+    "json": lambda plan: plan_document(plan).decode(),
+    "markdown": lambda plan: render_plan_markdown(plan, budget=60_000, title="##[error]title"),
+    "html": lambda plan: render_plan_html(plan, title="##[error]title"),
+}
+
+
+def commanded(text: str) -> list[object]:
+    """What the runner obeys in a text that is printed."""
+    runner = RunnerLog()
+    for line in re.split(r"\r\n|\r|\n", text):
+        runner.read(line)
+    return [*runner.annotations, *runner.masks, *runner.others]
+
+
+@pytest.mark.parametrize("form", PLAN_FORMS)
+@pytest.mark.parametrize("name", ["hostile", "hostile-deletes", "hostile-nested"])
+def test_no_line_of_a_plan_is_a_command(form: str, name: str) -> None:
+    """The fixture of hostile names, in every format, as it is printed into the log."""
+    plan = plan_of(load(next(path for path in case_files() if path.stem == name)))
+    assert commanded(log.harmless(PLAN_FORMS[form](plan), form)) == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(hostile_plans(most=4))
+def test_no_line_of_any_plan_is_a_command(plan: Plan) -> None:
+    """Whatever things are called; and the document that is saved holds none to begin with."""
+    assert [form for form, render in PLAN_FORMS.items() if commanded(log.harmless(render(plan), form))] == []
+    assert commanded(plan_document(plan).decode()) == []
+
+
+@given(hostile)
+def test_json_without_commands_is_the_same_json(text: str) -> None:
+    """In every position of a document, indented or not."""
+    value = {text: [text, {"#": f"##[{text}"}]}
+    for option in (0, orjson.OPT_INDENT_2):
+        told = log.harmless(orjson.dumps(value, option=option).decode(), "json")
+        assert (orjson.loads(told), "##[" in told) == (value, False)
+
+
+@settings(max_examples=30, deadline=None)
+@given(hostile_plans(most=4))
+def test_markdown_without_commands_is_made_of_the_same(plan: Plan) -> None:
+    """To GitHub's parser: the same elements around the same text, but for what is shown as an escape inside code."""
+    told = PLAN_FORMS["markdown"](plan)
+    before, after = seen(told), seen(log.harmless(told, "markdown"))
+    assert (after.elements, after.attributes, after.stack, after.loose) == (
+        before.elements,
+        before.attributes,
+        before.stack,
+        before.loose,
+    )
+    shown = [text.replace("##\\x5b", "##[").replace("\\x3a:", "::") for text in after.code]
+    assert shown == [text.replace("##\\x5b", "##[").replace("\\x3a:", "::") for text in before.code]

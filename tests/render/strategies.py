@@ -46,13 +46,17 @@ TRAPS = (
     "",
     "\x00\x08\x7f\x85",
     "\u200b\ufeff\u2066",
+    "::error::owned",
+    " \t::add-mask::a",
+    "##[error]owned",
+    "###[set-env name=a]b",
     "x" * 10_000,
 )
 HOSTILE = st.one_of(
     st.sampled_from(TRAPS),
     st.lists(st.sampled_from(TRAPS[:-1]), max_size=3).map("".join),
     st.text(max_size=20),
-    st.text(alphabet="`~<>|\\\n[]()!*_@# \x1b", max_size=20),
+    st.text(alphabet="`~<>|\\\n[]()!*_@#: \x1b", max_size=20),
 )
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | HOSTILE,
