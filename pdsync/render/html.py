@@ -137,7 +137,7 @@ def _text(text: str) -> str:
 def _base(plan: Plan) -> str:
     base = plan.base
     source = f"{base.source}, snapshot of {base.taken_at}" if base.source else "no source"
-    commit = f"commit {base.commit[:10]}" if base.commit else "not in git"
+    commit = f"commit {base.commit[:10]}" if base.commit else "no commit"
     beside = f" - base {base_text(plan.branch)}" if plan.branch else ""
     told = f"{base.target} {base.org_name} {base.org_id} - {source} - catalog {commit}{beside}"
     return f"{told} - state serial {base.serial}"

@@ -224,7 +224,7 @@ def base_text(branch: Branch) -> str:
 def _head(plan: Plan) -> str:
     base = plan.base
     state = f"serial {base.serial}" if base.serial else "none yet"
-    commit = f"commit {visible(base.commit[:10])}" if base.commit else "not in git"
+    commit = f"commit {visible(base.commit[:10])}" if base.commit else "no commit"
     lines = [f"target   {visible(base.target)}  {visible(base.org_name)} {visible(base.org_id)}".rstrip()]
     if base.source:
         lines.append(f"source   {visible(base.source)}  snapshot of {visible(base.taken_at)}")
