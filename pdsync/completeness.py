@@ -37,6 +37,9 @@ SMALLEST_EMPTIED = 2
 SMALLEST_PASSED = 5
 """The same of what is listed by time: the last open incidents are resolved every day."""
 
+SMALLEST_UNCOUNTED = 1
+"""The same of a list that is not counted: nothing but an empty answer says that there is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -122,9 +125,17 @@ def _moment(text: str) -> datetime:
 
 
 def _shrank(kind: str, believed: int, count: int) -> bool:
-    by_time = kind in KINDS and KINDS[kind].window is not None
-    emptied = count == 0 and believed >= (SMALLEST_PASSED if by_time else SMALLEST_EMPTIED)
+    emptied = count == 0 and believed >= _smallest_emptied(kind)
     return emptied or (believed >= SMALLEST_HALVED and count * 2 <= believed)
+
+
+def _smallest_emptied(kind: str) -> int:
+    row = KINDS.get(kind)
+    if row is None:
+        return SMALLEST_EMPTIED
+    if row.window:
+        return SMALLEST_PASSED
+    return SMALLEST_EMPTIED if row.paging == "classic" and row.counted else SMALLEST_UNCOUNTED
 
 
 def doubts(snapshot: Snapshot) -> dict[Query, dict[str, Leaned]]:

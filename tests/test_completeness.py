@@ -42,13 +42,16 @@ def snapshot(count: int, query: Query = SERVICES, *, whole: bool = True, taken: 
         (SERVICES, 9, 3, False),
         (SERVICES, 2, 0, True),
         (SERVICES, 1, 0, False),
+        (Query("licenses"), 1, 0, True),
+        (Query("incident_workflows.actions"), 1, 0, True),
+        (Query("audit.records"), 4, 0, False),
         (INCIDENTS, 5, 0, True),
         (INCIDENTS, 4, 0, False),
         (SERVICES, 100, 500, False),
     ],
 )
 def test_a_shrink_to_nothing_or_by_half_is_suspicious(query: Query, before: int, now: int, *, suspicious: bool) -> None:
-    """From ten records up half is too few, from two (by time: five) up nothing is; what was believed is remembered."""
+    """From ten records up half is too few, from two (by time: five; uncounted: one) up nothing is; that is remembered."""
     found = judged(snapshot(now, query), {query: Seen(before, before, suspicious=False)}, HOUR).collections[query]
     assert (found.complete, found.believed) == (not suspicious, before if suspicious else now)
 

@@ -335,9 +335,10 @@ def test_a_full_page_that_denies_what_is_counted_is_no_end(url: str) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_that_there_is_nothing_is_not_believed_at_once_without_a_count(url: str, count: int) -> None:
+@pytest.mark.parametrize("paging", WAYS)
+def test_that_there_is_nothing_is_not_believed_at_once_without_a_count(url: str, paging: Paging, count: int) -> None:
     """A list that is not counted comes empty once; one that is empty costs a request more."""
-    app = Things("classic", count=count, changes={0: emptied}, counted=False)
+    app = Things(paging, count=count, changes={0: emptied}, counted=False)
     listing = read(url, app)
     assert (outcome(listing), len(listing.records), app.answers) == ("complete", count, 2)
 

@@ -242,9 +242,18 @@ class Lister:
 
     # --- in one answer, by cursor
 
+    def _may_hide(self, page: Page) -> bool:
+        """Whether a first page that is empty is not believed at once: no count says so, and asking again costs little.
+
+        It would where there is a page for every parent, and where there is a daily quota.
+        """
+        return not (page.ids or page.total is not None or self._kind.parents or self._kind.daily)
+
     async def in_one(self, _now: datetime) -> Listing:
         """A list that is not paged."""
         page = await self._page(*self._limit)
+        if self._may_hide(page):
+            page = await self._page(*self._limit)
         self._tally.add(len(page.ids))
         why = None
         if page.more or page.next or (page.total or 0) > len(page.ids):
@@ -271,11 +280,14 @@ class Lister:
             cursors.append(page.next)
 
     async def _after(self, cursor: Sequence[str]) -> Page:
-        """The page that a cursor leads to (none: the first); an empty one that was promised is asked for once more."""
+        """The page that a cursor leads to (none: the first); an empty one is asked for once more.
+
+        Not the only page of a list where that may cost too much.
+        """
         where = (*self._limit, *((_CURSOR[self._kind.paging], each) for each in cursor))
         page = await self._page(*where)
         promised = cursor or page.more or page.next
-        return page if page.ids or not promised else await self._page(*where)
+        return await self._page(*where) if not page.ids and (promised or self._may_hide(page)) else page
 
     def _goes_on(self, page: Page) -> bool:
         """Whether another page follows.
@@ -309,13 +321,9 @@ class Lister:
         return await self._onwards(await self.first_page(), now)
 
     async def first_page(self) -> Page:
-        """The first page of a list that is paged by offset.  Raises what `send` raises.
-
-        That there is nothing is asked once more where no count says so, unless that were for every parent.
-        """
+        """The first page of a list that is paged by offset.  Raises what `send` raises."""
         page = await self._at(0, self._kind.page_size, ("total", "true"))
-        sure = page.ids or page.total is not None or self._kind.parents
-        return page if sure else await self._at(0, self._kind.page_size, ("total", "true"))
+        return await self._at(0, self._kind.page_size, ("total", "true")) if self._may_hide(page) else page
 
     async def _begun(self, now: datetime) -> Beginning:
         wide = self._too_wide(now)
