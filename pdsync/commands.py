@@ -134,12 +134,7 @@ async def plan_online(
                 validating=validating,
             )
             plan = decided.plan
-            if (
-                rest
-                and decided.facts.existing.entities is existing.entities
-                and not decided.facts.existing.known_targets
-            ):
-                _remember(rest, plan, store)
+            _remember(rest, decided, existing, store)
     return replace(plan, diagnostics=(*keeping.result(), *plan.diagnostics)), sides.snapshot
 
 
@@ -177,8 +172,12 @@ def _resting(sides: Sides, existing: Existing, ledger: Ledger, store: StateStore
     return _Resting(key, plan, known.of(plan) if known and known.key == key else None)
 
 
-def _remember(rest: _Resting, plan: Plan, store: StateStore) -> None:
-    if found := rest_of(rest.key, plan, rest.idle):
+def _remember(rest: _Resting | None, decided: Decided, existing: Existing, store: StateStore) -> None:
+    """Keep a plan that finds nothing to do, if it was decided by what was `existing` alone."""
+    seen = decided.facts.existing
+    if rest is None or seen.entities is not existing.entities or seen.known_targets:
+        return
+    if found := rest_of(rest.key, decided.plan, rest.idle):
         store.save_rest(found)
 
 

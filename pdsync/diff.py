@@ -72,7 +72,7 @@ def inside(before: Json, after: Json, *, as_sets: bool = False) -> list[Place]:
     objects are compared by a key that is unique in both; a list that changed its order is `reordered`.  Texts that both
     hold JSON are looked into alike; they may differ in `spacing` only.
     """
-    parsed = _as_json(before), _as_json(after)
+    parsed = held_in(before), held_in(after)
     if None not in parsed:
         return inside(*parsed) if not same(*parsed) else [Place("", before, after, "spacing")]
     if type(before) is not type(after) or not isinstance(before, list | dict) or not before or not after:
@@ -181,8 +181,8 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 )
 
 
-def _as_json(text: Json) -> Json:
-    """A text's JSON, if it is that of a list or an object; else None."""
+def held_in(text: Json) -> Json:
+    """The list or object whose JSON a text is; None for any other value."""
     if not isinstance(text, str) or not text.lstrip().startswith(("{", "[")):
         return None
     try:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
-from pdsync.diff import kind_of
+from pdsync.diff import held_in, kind_of
 from pdsync.normal import same
 
 if TYPE_CHECKING:
@@ -141,13 +141,8 @@ def _in_the_way(value: Json, keys: Keys) -> Iterator[str]:
 
 def _read(value: Json) -> Json:
     """The object or list that a text holds; any other value as it is."""
-    if not isinstance(value, str):
-        return value
-    try:
-        read = orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return value
-    return read if isinstance(read, dict | list) else value
+    read = held_in(value)
+    return value if read is None else read
 
 
 def _alike(one: Json, other: Json) -> bool:

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from pdsync.errors import Diagnostic
     from pdsync.model import Blueprint, Change, EntityKey, PlanBase
     from pdsync.plan.blueprints import BlueprintPlan
+    from pdsync.plan.checks import Checked
 
 __all__ = ["Facts", "Scope", "fingerprint", "make_plan", "summary_of"]
 
@@ -119,14 +120,7 @@ def _planned(schema: BlueprintPlan, facts: Facts, base: PlanBase, scope: Scope) 
         # What a limited plan leaves out still waits for its new expression.
         expressions=facts.ledger.expressions if scope.limited else facts.expressions,
         fingerprint=fingerprint(changes),
-        diagnostics=(
-            *_known_before(facts),
-            *dangling,
-            *decisions.not_left_alone(),
-            *splits(facts, scope.covers_key),
-            *checked.diagnostics,
-            *idle_options(facts, scope),
-        ),
+        diagnostics=(*_known_before(facts), *dangling, *_found(facts, decisions, checked, scope)),
         ignored=ignored,
         blast=blast_radius(changes, withheld, facts, blueprints),
         unavailable=facts.lacking,
@@ -138,6 +132,12 @@ def _planned(schema: BlueprintPlan, facts: Facts, base: PlanBase, scope: Scope) 
 def _known_before(facts: Facts) -> tuple[Diagnostic, ...]:
     """What was found before there was a plan."""
     return (*facts.catalog.diagnostics, *facts.desired.diagnostics, *facts.around.diagnostics)
+
+
+def _found(facts: Facts, decisions: EntityDecisions, checked: Checked, scope: Scope) -> tuple[Diagnostic, ...]:
+    """What was found while deciding."""
+    told = (*decisions.not_left_alone(), *splits(facts, scope.covers_key), *checked.diagnostics)
+    return (*told, *idle_options(facts, scope))
 
 
 def _guarded(decided: Decided, decisions: EntityDecisions, situation: Situation) -> tuple[Decided, Removals]:

@@ -23,17 +23,23 @@ if TYPE_CHECKING:
     from tests.cli.workspace import Ran
 
 METRICS = "/analytics/metrics/incidents/services"
-SCHEDULES = """\
-  - kind: schedules
-    selector: {query: 'true'}
+ROLES = """\
+  - kind: %s
+    selector: {query: 'true'%s}
     port:
       entity:
         mappings:
           identifier: .id
           blueprint: '"person"'
           properties:
-            role: .users[0].__email
+            role: %s
 """
+SCHEDULES = ROLES % ("schedules", "", ".users[0].__email")
+FIELDS = ROLES % (
+    "services",
+    ", includeCustomFields: true, apiQueryParams: {sort_by: name}",
+    ".__custom_fields[0].name",
+)
 SETTLED = PROJECT + "pagerduty: {settled_after: 30d, full_every: 3}\n"
 
 
@@ -306,19 +312,6 @@ def test_what_leans_on_a_list_that_shrank_keeps_its_value(
             assert (unknown["enrichment"], "shrank suspiciously" in unknown["reason"]) == ("__email", True)
         allowed = planned("--accept-shrink", "users", "--no-delete", code=0 if listed else 3)
         assert (allowed["summary"]["update"], allowed["unavailable"]) == (1, [])
-
-
-FIELDS = """\
-  - kind: services
-    selector: {query: 'true', includeCustomFields: true, apiQueryParams: {sort_by: name}}
-    port:
-      entity:
-        mappings:
-          identifier: .id
-          blueprint: '"person"'
-          properties:
-            role: .__custom_fields[0].name
-"""
 
 
 @pytest.mark.parametrize("kept", ["snapshot", "ledger"])
