@@ -1,7 +1,8 @@
 """A plan as text for a terminal or a log.
 
 Changes are numbered so that a review can speak of them; equal field changes of many entities fold into one line with a
-count; deletes are listed by name right above the summary and never fold; unchanged things are counted.
+count, and so do the rest of very many that differ in their values alone; deletes are listed by name right above the
+summary and never fold; unchanged things are counted.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ PARTS = {
 """What a new blueprint has, in words for one and for several."""
 NAMED = 40
 """Creates of one blueprint that are named, and notes of one sort; the rest are counted."""
+EXAMPLES = 10
+"""Of more than `NAMED` updates that differ in their values alone, so many are shown; the rest are one line."""
 
 
 def render_plan(plan: Plan, *, color: bool = False, everything: bool = False) -> str:
@@ -332,15 +335,36 @@ def _same(changes: list[Change], *, everything: bool) -> list[list[Change]]:
 def _updates(
     changes: list[Change], commits: Mapping[str, Commit], paint: Paint, *, everything: bool
 ) -> Iterator[Block]:
-    for group in _same(changes, everything=everything):
-        head = _line(group[0], paint, commits) if len(group) == 1 else _folded(group, paint)
-        yield group[0].n, [head, *_fields(group[0].fields, commits, paint)]
+    for alike in _alike(_same(changes, everything=everything), everything=everything):
+        shown = alike if len(alike) <= NAMED else alike[:EXAMPLES]
+        for group in shown:
+            head = _line(group[0], paint, commits) if len(group) == 1 else _folded(group, "the same change", paint)
+            yield group[0].n, [head, *_fields(group[0].fields, commits, paint)]
+        if rest := sorted((change for group in alike[len(shown) :] for change in group), key=lambda change: change.n):
+            paths = ", ".join(_name(field) for field in rest[0].fields)
+            yield rest[0].n, [_folded(rest, f"other values of {paths}, all with --verbose", paint)]
 
 
-def _folded(group: list[Change], paint: Paint) -> str:
+def _alike(groups: list[list[Change]], *, everything: bool) -> Iterable[list[list[Change]]]:
+    """Those together that do the same to the same fields for the same cause, whatever the values.
+
+    What takes away what somebody set in Port, or leaves nothing in a field, is looked at by itself.
+    """
+    if everything:
+        return [[group] for group in groups]
+    found: defaultdict[object, list[list[Change]]] = defaultdict(list)
+    for group in groups:
+        first = group[0]
+        lost = first.action != "update" or any(field.drift or field.after is None for field in first.fields)
+        told = tuple((f.path, f.causes or f.cause, f.origin, f.note) for f in first.fields)
+        found[first.n if lost else (first.blueprint, first.reason, told)].append(group)
+    return found.values()
+
+
+def _folded(group: list[Change], how: str, paint: Paint) -> str:
     symbol = paint(COLORS[group[0].action], SYMBOLS[group[0].action])
     names = visible(first_few(c.identifier for c in group))
-    told = f"{_number(group)} {symbol} {visible(group[0].blueprint)} x {len(group)}, the same change: {names}"
+    told = f"{_number(group)} {symbol} {visible(group[0].blueprint)} x {len(group)}, {how}: {names}"
     cause = f"[{group[0].cause}]" if len({c.cause for c in group}) == 1 and group[0].action != "update" else ""
     why = " ".join(part for part in (cause, "" if group[0].twin else spoken(group[0])) if part)
     return f"{told}  {paint('dim', why)}".rstrip()
