@@ -117,7 +117,7 @@ def migrated(
             guards.append(_read_guard(blueprint, change, reading, facts))
         elif change.replace and is_system(blueprint):
             guards.append(Guard(BREAKING, blueprint, f"{_said(change)}: {_LOCKED}"))
-        elif lost and scope.allow_breaking.get(f"{blueprint}.{_name(each.path)}") != lost:
+        elif lost and scope.allow_breaking.get(f"{blueprint}.{part_name(each.path)}") != lost:
             guards.append(_guard(blueprint, change, lost, why))
             kept += _without_loss(change)
         else:
@@ -328,14 +328,14 @@ def _read_guard(blueprint: str, change: FieldChange, reading: Sequence[Part], fa
 
 
 def _guard(blueprint: str, change: FieldChange, lost: int, why: str) -> Guard:
-    name = _name(change.path)
+    name = part_name(change.path)
     flag = f"--allow-breaking {blueprint}.{name}={lost}"
     who = "1 entity" if lost == 1 else f"{lost} entities"
     return Guard(BREAKING, blueprint, f"{_said(change)}: {who} {why}; {_way_out(change)}", flag)
 
 
 def _said(change: FieldChange) -> str:
-    name = _name(change.path)
+    name = part_name(change.path)
     if change.path == REQUIRED:
         return f"{', '.join(_added(change))} {'become' if _added(change)[1:] else 'becomes'} required"
     if change.replace:
@@ -399,7 +399,8 @@ def _values(count: int) -> str:
     return f"{count} value" if count == 1 else f"{count} values"
 
 
-def _name(path: str) -> str:
+def part_name(path: str) -> str:
+    """A part of a blueprint as guards and `--allow-breaking` name it."""
     return "required" if path == REQUIRED else path.rsplit(".", 1)[-1]
 
 
@@ -417,7 +418,7 @@ def _renames(blueprint: str, fields: Sequence[FieldChange], facts: Facts) -> lis
         for new in came
         if old.rpartition(".")[0] == new.rpartition(".")[0]
         and _like(gone[old], came[new])
-        and (told.get(_name(old)) == _name(new) or _mapped_alike(entity_path(old), entity_path(new), facts))
+        and (told.get(part_name(old)) == part_name(new) or _mapped_alike(entity_path(old), entity_path(new), facts))
     ]
     return [
         replace(came[new], before=gone[old].before, moved_from=old)
@@ -428,7 +429,11 @@ def _renames(blueprint: str, fields: Sequence[FieldChange], facts: Facts) -> lis
 
 def renamed_by_name(existing: Fields, wanted: Fields, renames: Mapping[str, str]) -> set[str]:
     """The paths of parts that Port has and that the policy's renames of their blueprint give another name."""
-    gone = {path: path.rpartition(".")[0] + "." + renames[_name(path)] for path in existing if _name(path) in renames}
+    gone = {
+        path: path.rpartition(".")[0] + "." + renames[part_name(path)]
+        for path in existing
+        if part_name(path) in renames
+    }
     return {
         old
         for old, new in gone.items()
