@@ -8,6 +8,7 @@ DeepDiff is asked about other lists alone: on every pair it would cost more than
 from __future__ import annotations
 
 import json
+import re
 from difflib import unified_diff
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -54,8 +55,8 @@ def diff_fields(before: Fields, after: Fields) -> list[Difference]:
 class Place(NamedTuple):
     """A place inside a nested value at which two sides differ (`.a[0].b`, or `.rules[id=P1].b` by key).
 
-    `only` says what there is to it: `reordered` or `spacing` where the values are equal but for that, `added` or
-    `removed` where one side has no such place at all, which is not the same as null.
+    `only` says what there is to it: `reordered`, or of texts `spacing` or `spelling`, where the values are equal but
+    for that; `added` or `removed` where one side has no such place at all, which is not the same as null.
     """
 
     path: str
@@ -70,11 +71,11 @@ def inside(before: Json, after: Json, *, as_sets: bool = False) -> list[Place]:
     Two lists that are `as_sets` differ in their members, which have no place.  Empty when either is not a list or an
     object, when the types differ, or when one of them is empty: then the whole value is the difference.  Lists of
     objects are compared by a key that is unique in both; a list that changed its order is `reordered`.  Texts that both
-    hold JSON are looked into alike; they may differ in `spacing` only.
+    hold JSON are looked into alike; they may differ in `spacing` only, or in `spelling` (the order of keys, escapes).
     """
     parsed = held_in(before), held_in(after)
     if None not in parsed:
-        return inside(*parsed) if not same(*parsed) else [Place("", before, after, "spacing")]
+        return inside(*parsed) if not same(*parsed) else [Place("", before, after, _only_written(before, after))]
     if type(before) is not type(after) or not isinstance(before, list | dict) or not before or not after:
         return []
     if as_sets and isinstance(before, list) and isinstance(after, list):
@@ -190,6 +191,16 @@ def held_in(text: Json) -> Json:
     except orjson.JSONDecodeError:
         return None
     return value if isinstance(value, list | dict) else None
+
+
+_SPACING = re.compile(r'("(?:[^"\\]|\\.)*")|\s+')
+"""White space of a JSON text outside of its strings, or one of these."""
+
+
+def _only_written(before: str, after: str) -> str:
+    """How two texts of the same JSON differ."""
+    bare = [_SPACING.sub(lambda match: match[1] or "", text) for text in (before, after)]
+    return "spacing" if bare[0] == bare[1] else "spelling"
 
 
 def _reordered(before: list[Json], after: list[Json]) -> bool:

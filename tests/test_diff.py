@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -88,3 +89,18 @@ def test_every_line_that_goes_or_comes_is_told(before: list[str], after: list[st
         lines = [line[1:] for line in told if line.startswith(sign)]
         assert Counter(lines) >= Counter(of) - Counter(other)
         assert Counter(lines) <= Counter(of)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "only"),
+    [
+        ('{"a": "x y"}', '{ "a":"x y" }\n', "spacing"),
+        ('{"a": 1, "b": 2}', '{"b": 2, "a": 1}', "spelling"),
+        ('{"a": 1.0}', '{"a": 1}', "spelling"),
+        ('["\\u00e9"]', '["\u00e9"]', "spelling"),
+        ('{"a": "x\\" : y"}', '{"a":"x\\" : y"}', "spacing"),
+    ],
+)
+def test_texts_of_the_same_json_differ_in_how_it_is_written(before: str, after: str, only: str) -> None:
+    """White space counts as such only outside of strings; all else is not said to be white space."""
+    assert inside(before, after) == [Place("", before, after, only)]

@@ -38,8 +38,14 @@ def value_text(value: Json, longest: int = LONGEST) -> str:
 
 
 def both_texts(before: Json, after: Json) -> tuple[str, str]:
-    """Two values in one line each; what is cut before they differ begins a little before the difference instead."""
+    """Two values in one line each; what is cut before they differ begins a little before the difference instead.
+
+    Where they would look alike (a letter with its accent in one character or in two, a space that does not break), all
+    that is not ASCII is escaped.
+    """
     one, other = _in_a_line(before), _in_a_line(after)
+    if one != other and unicodedata.normalize("NFKC", one) == unicodedata.normalize("NFKC", other):
+        one, other = _in_ascii(one), _in_ascii(other)
     alike = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     if max(len(one), len(other)) <= LONGEST or alike < LONGEST - _TOLD:
         return _cut(one, LONGEST), _cut(other, LONGEST)
@@ -59,6 +65,10 @@ def _from(text: str, start: int) -> str:
 
 def _in_a_line(value: Json) -> str:
     return visible(orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode())
+
+
+def _in_ascii(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode()
 
 
 def line_text(line: str) -> str:

@@ -489,7 +489,11 @@ def more_lines(lines: Sequence[str]) -> list[str]:
     return [f" ... and {len(lines) - MOST_LINES} more lines"] if len(lines) > MOST_LINES else []
 
 
-ONLY = {"reordered": "order only", "spacing": "white space only"}
+ONLY = {
+    "reordered": "order only",
+    "spacing": "white space only",
+    "spelling": "the same JSON, written otherwise (order of keys, numbers, escapes)",
+}
 """Differences that are none of any value inside."""
 
 
@@ -521,7 +525,12 @@ def _both(before: Json, after: Json) -> str:
 
 
 def _name(field: FieldChange) -> str:
-    return visible(field.path.removeprefix("properties."))
+    """A field as it is told: a property by its name alone, unless an entity has a field of its own by that name."""
+    name = field.path.removeprefix("properties.")
+    return visible(field.path if name in OWN_FIELDS else name)
+
+
+OWN_FIELDS = frozenset(("title", "icon", "team"))
 
 
 def _width(fields: Sequence[FieldChange]) -> int:

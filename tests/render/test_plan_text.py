@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 
-from pdsync.model import Branch
+from pdsync.model import Blueprint, Branch
 from pdsync.plan import Facts
 from pdsync.plan.branch import parts
 from pdsync.plan.decide import CAUSES
@@ -122,3 +123,13 @@ def test_what_differs_only_where_it_is_cut_does_not_fold() -> None:
         )
     )
     assert ["the same change" in render_plan(made), render_plan(made).count(" ~ service/")] == [False, 3]
+
+
+def test_a_property_by_the_name_of_an_own_field_is_told_from_it() -> None:
+    """An entity has a team, and its blueprint may have a property of that name."""
+    holder = Blueprint("service", {"identifier": "service", "schema": {"properties": {"team": {"type": "string"}}}})
+    wanted = want("a", team=["x"])
+    wanted = replace(wanted, fields={**wanted.fields, "properties.team": "y"})
+    made = plan(Facts(catalog([holder], [rule()]), desired(wanted), existing([holder], {}), ledger({}, [holder])))
+    told = [line.split() for line in render_plan(made).splitlines() if "team" in line]
+    assert told == [["properties.team", '"y"'], ["team", '["x"]']]
