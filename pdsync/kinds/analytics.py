@@ -48,7 +48,7 @@ _USERS: tuple[tuple[str, ParamType], ...] = (("team_ids[]", "texts"), ("user_ids
 
 _URGENCY = Param("urgency", "filters.urgency", "choice", ("high", "low"))
 _ORDER = Param("order", "order", "choice", ("asc", "desc"))
-_ZONE = Param("time_zone", "time_zone", "text")
+_ZONE = Param("time_zone", "time_zone", "zone")
 _UNIT = Param("aggregate_unit", "aggregate_unit", "choice", ("day", "week", "month"))
 _ANY_COLUMN = Param("order_by", "order_by", "text")
 

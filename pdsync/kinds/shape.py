@@ -20,7 +20,7 @@ PARENT = "__parent"
 PARENT_PREFIX = "parents."
 """Begins the names of parameters that are about the list of parents."""
 
-ParamType = Literal["text", "texts", "choice", "choices", "sorting", "since", "until", "flag", "number"]
+ParamType = Literal["text", "texts", "choice", "choices", "sorting", "since", "until", "zone", "flag", "number"]
 Paging = Literal["classic", "cursor", "after", "post", "none"]
 Stage = Literal["current", "early_access", "deprecated", "end_of_life"]
 

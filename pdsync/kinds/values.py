@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pdsync.errors import Severity
 from pdsync.kinds.names import suggest
 from pdsync.kinds.shape import DAYS_PER_MONTH, RELATIVE_MOMENT, Param
+from pdsync.kinds.zones import zones
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,6 +63,23 @@ def _text(value: Json, _param: Param) -> Values:
     if isinstance(value, int) and not isinstance(value, bool):
         return (str(value),), []
     return (), [Finding((), f"expected a text, not {name_of(value)}")]
+
+
+def _zone(value: Json, param: Param) -> Values:
+    """A time zone; one that is not known is sent all the same, as zones are made anew."""
+    texts, findings = _text(value, param)
+    if not texts or texts[0] in zones():
+        return texts, findings
+    return texts, [Finding((), f"{name_of(value)} is no known time zone", _zone_hint(texts[0]), Severity.WARNING)]
+
+
+def _zone_hint(text: str) -> str:
+    """The zone that was probably meant; a city without its area is one."""
+    city = text.rpartition("/")[2].replace(" ", "_").casefold()
+    same = sorted(name for name in zones() if name.rpartition("/")[2].casefold() == city)
+    if same:
+        return f'did you mean "{same[0]}"?'
+    return suggest(text, zones()) or 'use a name such as "Europe/Berlin" or "UTC"'
 
 
 def _choice(value: Json, param: Param) -> Values:
@@ -214,6 +232,7 @@ READERS: Mapping[ParamType, Callable[[Json, Param], Values]] = MappingProxyType(
         "sorting": _sorting,
         "since": _since,
         "until": _until,
+        "zone": _zone,
         "flag": _flag,
         "number": read_count,
     }

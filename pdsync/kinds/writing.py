@@ -17,9 +17,9 @@ def filters(*texts: str) -> tuple[Param, ...]:
     """Parameters from their short form.
 
     `name` takes a text, `name[]` several, `name=a|b` one of these, `name[]=a|b` some of these, `name:flag` and
-    `name:number` what they say.  `since` and `until` are moments; an `until` of what only lies in the past is
-    written `until<`.  A leading `!` marks what must be given.  `@field` ends a filter that is `local`, `~field`
-    one that is `near`.
+    `name:number` what they say.  `since` and `until` are moments, `time_zone` is a zone; an `until` of what only lies
+    in the past is written `until<`.  A leading `!` marks what must be given.  `@field` ends a filter that is `local`,
+    `~field` one that is `near`.
     """
     return tuple(map(_filter, texts))
 
@@ -48,6 +48,8 @@ def _type(name: str, written: str, *, several: bool, listed: bool) -> ParamType:
         return "since"
     if name == "until":
         return "until"
+    if name == "time_zone":
+        return "zone"
     if written:
         return "flag" if written == "flag" else "number"
     if several:

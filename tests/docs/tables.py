@@ -44,6 +44,7 @@ _TAKES = {
     "sorting": "up to two of {allowed}, each with `:asc` or `:desc`",
     "since": "a moment, or time back from now",
     "until": "a moment, or time ahead of now",
+    "zone": "a time zone, as `Europe/Berlin`",
     "flag": "true or false",
     "count": "months, a whole number",
     "number": "a whole number",

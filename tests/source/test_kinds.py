@@ -202,6 +202,8 @@ PROBLEMS: list[tuple[str, dict[str, Any], list[tuple[str, tuple[str | int, ...]]
         True,
     ),
     ("incidents", {"apiQueryParams": {"since": 20000}}, [("PD143", ("apiQueryParams", "since"))], False),
+    ("schedules", {"apiQueryParams": {"time_zone": "Berlin"}}, [("PD145", ("apiQueryParams", "time_zone"))], True),
+    ("schedules", {"apiQueryParams": {"time_zone": "Asia/Kolkata"}}, [], True),
     ("rulesets", {}, [("PD148", ())], True),
     ("users.sessions", {}, [("PD148", ())], True),
     ("teams", {"parents": {}}, [("PD141", ("parents",))], True),
@@ -250,6 +252,9 @@ def test_a_selector_that_is_wrong_is_told_where_and_why(
         ("rulesets", {}, "use event_orchestrations"),
         ("notifications", {"apiQueryParams": {"until": "now"}}, "apiQueryParams: {since: 30d}"),
         ("incidents", {"apiQueryParams": {"until": "3d"}}, 'write "-3d" for a moment ago'),
+        ("services", {"apiQueryParams": {"time_zone": "new york"}}, 'did you mean "America/New_York"?'),
+        ("oncalls", {"apiQueryParams": {"time_zone": "Europe/Berlim"}}, 'did you mean "Europe/Berlin"?'),
+        ("oncalls", {"apiQueryParams": {"time_zone": "PST"}}, 'use a name such as "Europe/Berlin" or "UTC"'),
     ],
 )
 def test_hints_name_what_was_probably_meant(kind: str, selector: dict[str, Any], hint: str) -> None:
@@ -348,6 +353,7 @@ def _values(param: Param) -> st.SearchStrategy[Any]:
         "sorting": words.map(lambda word: f"{word}:asc"),
         "since": st.integers(1, 80).map(lambda days: f"{days}d") | st.integers(max(1, param.minimum), 3),
         "until": st.sampled_from(["now", "-1d"]) | st.integers(max(1, param.minimum), 3),
+        "zone": st.sampled_from(["UTC", "Europe/Berlin", "US/Pacific"]),
         "number": st.integers(0, 9),
         "flag": st.booleans(),
     }

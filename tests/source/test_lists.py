@@ -36,8 +36,8 @@ def asked(kind: str, params: dict[str, Any] | None = None) -> Query:
 def _example(param: Param) -> Any:
     if param.type in {"texts", "choices"}:
         return [param.allowed[0] if param.allowed else "PX1"]
-    examples = {"since": "3d", "until": "-1d", "flag": True, "number": 2, "text": "x", "sorting": "created_at:desc"}
-    return param.allowed[0] if param.type == "choice" else examples[param.type]
+    examples = {"since": "3d", "until": "-1d", "zone": "UTC", "flag": True, "number": 2, "text": "x"}
+    return param.allowed[0] if param.type == "choice" else examples.get(param.type, "created_at:desc")
 
 
 def read(url: str, *queries: Query) -> Snapshot:
