@@ -229,7 +229,9 @@ class _Run:
         await self._waves([c for c in written if c.n not in self.first_done], _first_write)
         await self._waves([c for c in entity if _deferred(c)], _second_write)
         await self._waves([c for c in entity if c.action == "release"], _first_write)
-        await self._waves([c for c in entity if c.action == "delete"], None)
+        deletes = [c for c in entity if c.action == "delete"]
+        await self._waves(_before_deletes(deletes), _in_between)
+        await self._waves(deletes, None)
         await self._blueprint_deletes([c for c in blueprint if c.action == "delete"])
         await self._look_up_unknown()
 
@@ -421,7 +423,7 @@ class _Run:
             outcomes = [
                 _outcome_of(c, result, again)
                 for c, result in zip(changes, results, strict=True)
-                if result.error or write is _second_write or not _deferred(c)
+                if result.error or write is _second_write or not (_deferred(c) or write is _in_between)
             ]
             await self._end(outcomes)
 
@@ -531,11 +533,21 @@ def _with_fields(change: Change, *, deferred: bool) -> Change:
     return replace(change, fields=tuple(each for each in change.fields if each.deferred is deferred))
 
 
+def _before_deletes(deletes: Iterable[Change]) -> list[Change]:
+    """The deletes of which something is written before any is done, without waiting for one another."""
+    numbers = {change.n for change in deletes}
+    return [replace(c, after=tuple(n for n in c.after if n not in numbers)) for c in deletes if c.meanwhile]
+
+
 def _first_write(change: Change) -> EntityWrite:
     create = change.action == "create"
     wanted = (f for f in change.fields if not f.deferred and not (f.after is None if create else f.note == RELEASED))
-    fields = {f.path: f.after for f in wanted}
+    fields = {f.path: f.after for f in wanted} | dict(change.meanwhile)
     return EntityWrite(change.identifier, fields, create=create)
+
+
+def _in_between(change: Change) -> EntityWrite:
+    return EntityWrite(change.identifier, dict(change.meanwhile))
 
 
 def _second_write(change: Change) -> EntityWrite:

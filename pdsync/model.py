@@ -835,6 +835,8 @@ class Change(_WithKey):
     `reason` is one word for why the action is what it is (see `pdsync.plan`).  `ledger` is what the ledger will
     say once this is done (None: the entry goes).  `seen` is a digest of the entity as the plan saw it.  `twin` is the
     identifier of the other half of a rename: on what is created that of what goes, on what goes that of what comes.
+    `meanwhile` are paths and values of relations that stand in between: on what is created until the second pass, on
+    what goes from right before the deletes.
     `causes` are all of its causes; `origin` is the catalog line that makes or removes the whole of it, `source_at` when
     its record was last changed as far as the record tells, `edited_by` and `edited_at` who wrote it in Port last, when
     that was not us (all times RFC 3339).
@@ -859,6 +861,7 @@ class Change(_WithKey):
     source_at: str = ""
     edited_by: str = ""
     edited_at: str = ""
+    meanwhile: tuple[tuple[str, Json], ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.fields, FieldChanges):

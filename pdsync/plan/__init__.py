@@ -51,7 +51,7 @@ from pdsync.plan.migrate import between, with_carried
 from pdsync.plan.order import in_order
 from pdsync.plan.portions import with_missing
 from pdsync.plan.released import with_released
-from pdsync.plan.rename import FOLLOWS, Decided, splits, unlinked, with_renames
+from pdsync.plan.rename import FOLLOWS, Decided, splits, standing_in, unlinked, with_renames
 from pdsync.plan.saved import with_seen
 
 if TYPE_CHECKING:
@@ -90,14 +90,15 @@ def _planned(schema: BlueprintPlan, facts: Facts, base: PlanBase, scope: Scope) 
     upserts, carried = with_carried(upserts, before, schema.migrations, blueprints, desired)
     removed, left = decisions.removals()
     beyond = {key for key in desired if not scope.covers_key(key)} if scope.limited else frozenset()
-    checked = check_upserts(filter(scope.covers, upserts), facts, blueprints, beyond)
+    standing = standing_in(decisions.successors, facts.existing.entities)
+    checked = check_upserts(filter(scope.covers, upserts), facts, blueprints, beyond, standing)
     decided = Decided(checked.changes, tuple(removed), (*held, *left, *checked.held))
     needed = desired.keys() - facts.desired.entities.keys()
     situation = Situation(facts, scope, unproven, {}, needed, blueprints)
     decided, removals = _guarded(decided, decisions, situation)
     upserts = unlinked(decided.upserts, removals.allowed)
     drafts, staying = blueprints_that_stay(schema.changes, removals.allowed, blueprints, facts, scope)
-    changes = in_order([*drafts, *upserts, *removals.allowed], blueprints, facts.existing.entities)
+    changes = in_order([*drafts, *upserts, *removals.allowed], blueprints, facts.existing.entities, standing)
     changes = with_seen(with_released(changes, decisions), before.existing)
     withheld = (*removals.withheld, *staying)
     foreign = facts.existing.entities.keys() - desired.keys() - facts.ledger.entities.keys()

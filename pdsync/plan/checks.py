@@ -73,10 +73,12 @@ def check_upserts(
     facts: Facts,
     blueprints: Mapping[str, Blueprint],
     beyond: Container[EntityKey] = frozenset(),
+    standing: Container[EntityKey] = frozenset(),
 ) -> Checked:
     """Creates and updates of entities, without what would be refused; `blueprints` are those in force afterwards.
 
-    What is `beyond` is desired, too, but out of the scope of this plan.
+    What is `beyond` is desired, too, but out of the scope of this plan; what is `standing` comes in the place of
+    another one that is there.
     """
     listed = list(upserts)
     drop = facts.catalog.project.policy.invalid == "drop-field"
@@ -101,7 +103,7 @@ def check_upserts(
             kept |= {change.key: left} if left else {}
         else:
             held[change.key] = Held(*change.key, _said(refusals))
-    for circle in required_circles(kept, blueprints):
+    for circle in required_circles(kept, blueprints, standing):
         problems.add_circle([(kept[key], path) for key, path in circle])
         held |= {key: Held(*key, f"{path} {_IN_CIRCLE}: {_round(circle)}") for key, path in circle}
         for key, _ in circle:

@@ -3,6 +3,8 @@
 Port wants the target of a relation to be there, and a required relation with the entity itself.  What it would make on
 the way (`create_missing_related_entities`) is bare, and it does not promise to take a bare entity of a blueprint that
 requires something.  So what is in such a circle is held; what only leads into one waits with it.
+
+Where a member comes in the place of an entity that is still there, the others can point at that one until it is made.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 from pdsync.plan.order import relation_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from pdsync.model import Blueprint, Change, EntityKey
 
@@ -23,9 +25,14 @@ if TYPE_CHECKING:
     """What is to be made -> what of that it requires, and by which path."""
 
 
-def required_circles(changes: Mapping[EntityKey, Change], blueprints: Mapping[str, Blueprint]) -> list[Circle]:
-    """Circles that keep all of their members from being made; each entity is in one at most."""
-    waits = _waits(changes, blueprints)
+def required_circles(
+    changes: Mapping[EntityKey, Change], blueprints: Mapping[str, Blueprint], standing: Container[EntityKey] = ()
+) -> list[Circle]:
+    """Circles that keep all of their members from being made; each entity is in one at most.
+
+    `standing` are those of which the ones whose place they take are there until the end.
+    """
+    waits = _waits(changes, blueprints, standing)
     pointing: dict[EntityKey, list[EntityKey]] = {}
     for key, targets in waits.items():
         for target in targets:
@@ -39,7 +46,9 @@ def required_circles(changes: Mapping[EntityKey, Change], blueprints: Mapping[st
     return sorted(circles)
 
 
-def _waits(changes: Mapping[EntityKey, Change], blueprints: Mapping[str, Blueprint]) -> _Waits:
+def _waits(
+    changes: Mapping[EntityKey, Change], blueprints: Mapping[str, Blueprint], standing: Container[EntityKey]
+) -> _Waits:
     required = {
         name: {f"relations.{r}" for r, part in blueprint.relations.items() if part.get("required")}
         for name, blueprint in blueprints.items()
@@ -49,7 +58,7 @@ def _waits(changes: Mapping[EntityKey, Change], blueprints: Mapping[str, Bluepri
         key: {
             target: path
             for path, target in relation_targets(dict(change.afters()), blueprints[key.blueprint])
-            if path in required[key.blueprint] and target in new
+            if path in required[key.blueprint] and target in new and target not in standing
         }
         for key, change in new.items()
     }

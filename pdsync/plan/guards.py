@@ -175,12 +175,16 @@ def _required(
         staying = {k: {by: hard for by, hard in needing.get(k, {}).items() if by not in gone} for k in gone}
         more = {key: _named(by) for key, by in staying.items() if by}
         if not more:
-            return found | _in_a_circle(gone, needing)
+            renamed = {key for key in gone if asked[key].twin}
+            return found | _in_a_circle(gone - renamed, needing)
         found |= more
 
 
 def _in_a_circle(gone: set[EntityKey], needing: Needing) -> dict[EntityKey, str]:
-    """Of what goes, what cannot go first: it and what requires it require each other."""
+    """Of what goes, what cannot go first: it and what requires it require each other.
+
+    What is renamed can: what requires it can point at what came in its place before it goes itself.
+    """
     left = {
         key: {by for by, hard in needing[key].items() if hard and by in gone} for key in sorted(gone & needing.keys())
     }

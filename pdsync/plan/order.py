@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, TypeVar
@@ -18,7 +18,8 @@ from pdsync.normal import blueprint_fields
 from pdsync.plan.readers import read_along, readers_last
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from pdsync.model import Blueprint, Change, ExistingEntity, Fields, Json
 
@@ -102,16 +103,20 @@ def targets_of(blueprint: Blueprint) -> dict[str, str]:
 
 
 def in_order(
-    drafts: Sequence[Change], blueprints: Mapping[str, Blueprint], existing: Mapping[EntityKey, ExistingEntity]
+    drafts: Sequence[Change],
+    blueprints: Mapping[str, Blueprint],
+    existing: Mapping[EntityKey, ExistingEntity],
+    standing: Mapping[EntityKey, str] | None = None,
 ) -> tuple[Change, ...]:
     """Number the changes in the order of doing, say what each waits for, and defer relations that close a cycle.
 
     The drafts become the changes: nobody else may go on with them as they were.  `blueprints` are those in force after
-    the plan; `existing` what Port holds now.
+    the plan; `existing` what Port holds now; `standing` what comes in the place of another -> the identifier of that
+    one, which is there until the end.
     """
     entity = _by_action(c for c in drafts if c.target == "entity")
     blueprint = _by_action(c for c in drafts if c.target == "blueprint")
-    upserts, edges = _upserts(entity["create"] + entity["update"], blueprints)
+    upserts, edges = _upserts(entity["create"] + entity["update"], blueprints, standing or {})
     deletes, waits = _deletes(entity["delete"], blueprints, existing)
     listed = [
         *readers_last(blueprint["create"] + blueprint["update"], blueprints),
@@ -121,7 +126,7 @@ def in_order(
         *deletes,
         *_blueprint_deletes(blueprint["delete"], blueprints),
     ]
-    return _numbered(listed, edges, waits, _moved_away(entity["update"], blueprints))
+    return _numbered(listed, edges, waits, _looked_to(entity["update"], deletes, blueprints))
 
 
 def _by_action(changes: Iterable[Change]) -> defaultdict[str, list[Change]]:
@@ -131,16 +136,49 @@ def _by_action(changes: Iterable[Change]) -> defaultdict[str, list[Change]]:
     return actions
 
 
-def _upserts(changes: list[Change], blueprints: Mapping[str, Blueprint]) -> tuple[list[Change], Edges]:
-    """Creates and updates, targets of relations first; relations that close a cycle are marked deferred."""
+def _upserts(
+    changes: list[Change], blueprints: Mapping[str, Blueprint], standing: Mapping[EntityKey, str]
+) -> tuple[list[Change], Edges]:
+    """Creates and updates, targets of relations first; relations that close a cycle are marked deferred.
+
+    A required one that does points at what is `standing` meanwhile.
+    """
     by_key = {change.key: change for change in changes}
     created = {key for key, change in by_key.items() if change.action == "create"}
     pointers = Pointers(blueprints)
     edges = _edges(
         (key, [each for each in pointers.of(change) if each[1] in created]) for key, change in by_key.items()
     )
-    order, deferred = _waves(edges, lambda key, path, _: not _required(blueprints.get(key.blueprint), path))
-    return [_defer(by_key[key], deferred.get(key, frozenset())) for key in order], edges
+
+    def required(key: EntityKey, path: str) -> bool:
+        return _required(blueprints.get(key.blueprint), path)
+
+    order, deferred = _waves(
+        edges, lambda key, path, _: not required(key, path), lambda _, __, target: target in standing
+    )
+    for key, paths in deferred.items():
+        elsewhere = _pointing_elsewhere(by_key[key], filter(partial(required, key), paths), blueprints, standing)
+        by_key[key] = _defer(by_key[key], paths, elsewhere)
+    return [by_key[key] for key in order], edges
+
+
+def _pointing_elsewhere(
+    change: Change, paths: Iterable[str], blueprints: Mapping[str, Blueprint], standing: Mapping[EntityKey, str]
+) -> Iterator[tuple[str, Json]]:
+    """Relations of a change, with what is standing in place of what takes its place."""
+    values = dict(change.afters())
+    for path in sorted(paths):
+        target = str(blueprints[change.blueprint].relations[path.removeprefix("relations.")]["target"])
+        yield path, _in_place(values[path], partial(_standing, standing, target))
+
+
+def _standing(standing: Mapping[EntityKey, str], target: str, identifier: str) -> str:
+    return standing.get(EntityKey(target, identifier), identifier)
+
+
+def _in_place(value: Json, other: Callable[[str], str]) -> Json:
+    """A relation's value with other identifiers."""
+    return [other(each) for each in _identifiers(value)] if isinstance(value, list) else other(value)
 
 
 def _edges(found: Iterable[tuple[EntityKey, Iterable[tuple[str, EntityKey]]]]) -> Edges:
@@ -175,13 +213,14 @@ def _waiting(keys: Iterable[EntityKey], found: Iterable[_Wait]) -> Edges:
     return _edges((key, waits.get(key, ())) for key in keys)
 
 
-def _defer(change: Change, paths: frozenset[str] | set[str]) -> Change:
-    if not paths:
-        return change
-    return replace(change, fields=tuple(replace(f, deferred=f.path in paths) for f in change.fields))
+def _defer(change: Change, paths: AbstractSet[str], meanwhile: Iterable[tuple[str, Json]]) -> Change:
+    fields = tuple(replace(f, deferred=f.path in paths) for f in change.fields)
+    return replace(change, fields=fields, meanwhile=tuple(meanwhile))
 
 
-def _waves(edges: Edges, may_defer: _MayDefer) -> tuple[list[EntityKey], dict[EntityKey, set[str]]]:
+def _waves(
+    edges: Edges, may_defer: _MayDefer, may_bridge: _MayDefer = lambda *_: False
+) -> tuple[list[EntityKey], dict[EntityKey, set[str]]]:
     """Keys in an order in which each comes after those it waits for, and the paths that had to be deferred.
 
     Takes away from `edges` the waits that were deferred.
@@ -194,7 +233,7 @@ def _waves(edges: Edges, may_defer: _MayDefer) -> tuple[list[EntityKey], dict[En
     while len(order) < len(keys):
         if not ready:
             left = {key: n for n, key in enumerate(keys) if waiting.counts[n]}
-            key = _breakable(left, edges, may_defer)
+            key = _breakable(left, edges, may_defer, may_bridge)
             for target, paths in edges[key]:
                 if target in left:
                     deferred.setdefault(key, set()).update(paths)
@@ -229,20 +268,26 @@ class _Waiting:
         return sorted(freed)
 
 
-def _breakable(waiting: Collection[EntityKey], edges: Edges, may_defer: _MayDefer) -> EntityKey:
+def _breakable(waiting: Collection[EntityKey], edges: Edges, may_defer: _MayDefer, may_bridge: _MayDefer) -> EntityKey:
     """What to write first of what waits: in a cycle, the smallest whose relations to what waits are all optional.
 
-    Where each member requires something that waits, it is the end of what they require: there is one, since what
-    requires itself in a circle is not written at all (`pdsync.plan.circles`), or withheld.
+    Where each member requires something that waits, it is the end of what they require; if that is a circle, the end of
+    what nothing stands in for.  There is one, since what requires itself in a circle otherwise is not written at all
+    (`pdsync.plan.circles`), or withheld.
     """
 
-    def vital(key: EntityKey) -> list[EntityKey]:
+    def following(key: EntityKey, *may: _MayDefer) -> list[EntityKey]:
         waits = ((target, paths) for target, paths in edges[key] if target in waiting)
-        return [target for target, paths in waits if not all(may_defer(key, path, target) for path in paths)]
+        return [target for target, paths in waits if not all(any(of(key, p, target) for of in may) for p in paths)]
 
-    cycle = _end_of(min(waiting), lambda key: [target for target, _ in edges[key] if target in waiting])
-    optional = [key for key in cycle if not vital(key)]
-    return min(optional or _end_of(min(cycle), vital))
+    def vital(key: EntityKey) -> list[EntityKey]:
+        return following(key, may_defer)
+
+    cycle = _end_of(min(waiting), following)
+    last = [key for key in cycle if not vital(key)] or _end_of(min(cycle), vital)
+    if all(map(vital, last)):
+        last = _end_of(min(last), lambda key: following(key, may_defer, may_bridge))
+    return min(last)
 
 
 def _end_of(start: EntityKey, following: Callable[[EntityKey], list[EntityKey]]) -> list[EntityKey]:
@@ -264,18 +309,38 @@ def _required(blueprint: Blueprint | None, path: str) -> bool:
 def _deletes(
     changes: list[Change], blueprints: Mapping[str, Blueprint], existing: Mapping[EntityKey, ExistingEntity]
 ) -> tuple[list[Change], Edges]:
-    """Deletes, sources of relations before their targets."""
+    """Deletes, sources of relations before their targets.
+
+    Of what requires each other in a circle, what is renamed goes while the others point at what came in its place.
+    """
     by_key = {change.key: change for change in changes}
-    found = (
+    found = [
         (target, path, key)
         for key in by_key
         if key in existing
         for path, target in relation_targets(existing[key].fields, blueprints.get(key.blueprint))
         if target in by_key and target != key
-    )
+    ]
+
+    def required(path: str, source: EntityKey) -> bool:
+        return _required(blueprints.get(source.blueprint), path)
+
     edges = _waiting(by_key, found)
-    order, _ = _waves(edges, lambda _, path, source: not _required(blueprints.get(source.blueprint), path))
+    order, _ = _waves(
+        edges, lambda _, path, source: not required(path, source), lambda target, *_: bool(by_key[target].twin)
+    )
+    place = {key: n for n, key in enumerate(order)}
+    early = [(key, path, target) for target, path, key in found if place[target] < place[key] and required(path, key)]
+    for key, path, target in early:
+        by_key[key] = _pointing_on(by_key[key], path, by_key[target])
     return [by_key[key] for key in order], edges
+
+
+def _pointing_on(change: Change, path: str, gone: Change) -> Change:
+    """A delete that is preceded by its relation pointing at what came in the place of another that goes before it."""
+    values = {**dict(change.befores()), **dict(change.meanwhile)}
+    value = _in_place(values[path], lambda each: gone.twin if each == gone.identifier else each)
+    return replace(change, meanwhile=tuple(sorted({**dict(change.meanwhile), path: value}.items())))
 
 
 def _blueprint_deletes(changes: list[Change], blueprints: Mapping[str, Blueprint]) -> list[Change]:
@@ -303,13 +368,19 @@ def _bare(change: Change, blueprints: Mapping[str, Blueprint]) -> Change:
     return replace(change, fields=tuple(fields[path] for path in sorted(fields)))
 
 
-def _moved_away(updates: list[Change], blueprints: Mapping[str, Blueprint]) -> dict[EntityKey, list[EntityKey]]:
-    """Target of a relation before the plan -> the updates that point elsewhere after it."""
-    moved: dict[EntityKey, list[EntityKey]] = {}
+def _looked_to(
+    updates: list[Change], deletes: list[Change], blueprints: Mapping[str, Blueprint]
+) -> dict[EntityKey, list[EntityKey]]:
+    """What may be deleted -> the upserts before it: what points elsewhere after it, what it points at in between."""
+    found: dict[EntityKey, list[EntityKey]] = {}
     for change in updates:
         for _, target in relation_targets(dict(change.befores()), blueprints.get(change.blueprint)):
-            moved.setdefault(target, []).append(change.key)
-    return moved
+            found.setdefault(target, []).append(change.key)
+    for change in deletes:
+        targets = relation_targets(dict(change.meanwhile), blueprints.get(change.blueprint)) if change.meanwhile else ()
+        for _, target in targets:
+            found.setdefault(change.key, []).append(target)
+    return found
 
 
 def _numbered(

@@ -75,6 +75,11 @@ def successors(facts: Facts) -> dict[EntityKey, EntityKey]:
     return {old: min(ways, key=lambda new: (-ways[new], new)) for old, ways in _ways(facts).items()}
 
 
+def standing_in(moves: Moves, existing: Container[EntityKey]) -> dict[EntityKey, str]:
+    """What comes in the place of another -> the identifier of that one, where that is there until the end."""
+    return {new: old.identifier for old, new in sorted(moves.items(), reverse=True) if old in existing}
+
+
 def splits(facts: Facts, covers: Callable[[EntityKey], bool]) -> list[Diagnostic]:
     """Entities of several records that make several others now: which of these is taken for it, and what that means."""
     parted = [

@@ -45,7 +45,7 @@ from pdsync.plan.migrate import between, entity_path, migrated, with_carried
 from pdsync.plan.order import in_order, relation_targets
 from pdsync.plan.parts import origin_of, origins_of, with_names, with_origins
 from pdsync.plan.readers import with_readers
-from pdsync.plan.rename import RENAMED, unlinked
+from pdsync.plan.rename import RENAMED, standing_in, unlinked
 from pdsync.plan.saved import with_seen
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def _turned(draft: Change, change: Change) -> Change:
     reason = MADE if draft.action == "delete" else REVERTED
     if change.twin and draft.action in ("create", "delete"):
         reason = RENAMED
-    return replace(draft, n=0, after=(), reason=reason, seen="")
+    return replace(draft, n=0, after=(), reason=reason, seen="", meanwhile=())
 
 
 def _unmade(
@@ -391,13 +391,15 @@ def _planned(undoing: Undoing, schema: BlueprintPlan, facts: Facts, base: PlanBa
     upserts = [draft for draft in entities if draft.action not in ("delete", "forget")]
     upserts, _ = with_carried(upserts, facts, migrations, blueprints, facts.desired.entities)
     before, facts = facts, between(facts, migrations)
-    checked = check_upserts(upserts, facts, blueprints)
-    updates = {change.key: change for change in checked.changes if change.action == "update"}
     going = [draft for draft in entities if draft.action in ("delete", "forget")]
+    moves = {draft.key: EntityKey(draft.blueprint, draft.twin) for draft in going if draft.twin}
+    standing = standing_in(moves, facts.existing.entities)
+    checked = check_upserts(upserts, facts, blueprints, standing=standing)
+    updates = {change.key: change for change in checked.changes if change.action == "update"}
     removals = guard_removals(going, Situation(facts, scope, {}, updates, (), blueprints))
     drafts, staying = blueprints_that_stay(schema.changes, removals.allowed, blueprints, facts, scope)
     kept = unlinked(checked.changes, removals.allowed)
-    changes = in_order([*drafts, *kept, *removals.allowed], blueprints, facts.existing.entities)
+    changes = in_order([*drafts, *kept, *removals.allowed], blueprints, facts.existing.entities, standing)
     changes = tuple(map(_as_revert, with_seen(changes, before.existing)))
     withheld = (*removals.withheld, *staying)
     held = tuple(sorted([*_held(turned), *checked.held], key=lambda h: h.key))

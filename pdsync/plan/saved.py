@@ -98,13 +98,21 @@ def since_the_plan(differences: Sequence[Difference]) -> str:
 
 
 def _with_lost(have: ExistingEntity, change: Change, gone: Collection[str]) -> ExistingEntity:
-    """What goes, with what Port took from its relations when the plan deleted what they point at."""
+    """What goes, with what Port took from its relations when the plan deleted what they point at.
+
+    So are those that the plan lets point elsewhere before that.
+    """
     if change.action != "delete":
         return have
+    between, now = dict(change.meanwhile), have.fields
     lost = {
         path: before
         for path, before in change.befores()
-        if path.startswith("relations.") and _only_lost(_members(before), _members(have.fields.get(path)), gone)
+        if path.startswith("relations.")
+        and (
+            _only_lost(_members(before), _members(now.get(path)), gone)
+            or (path in between and _only_lost(_members(between[path]), _members(now.get(path)), gone))
+        )
     }
     return ExistingEntity({**have.fields, **lost})
 

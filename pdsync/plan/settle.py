@@ -54,9 +54,14 @@ class Losses:
 
 
 def losses_of(plan: Plan) -> Losses:
-    """The identifiers of what a plan deletes, and blueprint and path of the relations that it changes."""
+    """The identifiers of what a plan deletes, and blueprint and path of the relations that it changes.
+
+    What comes in the place of what is renamed counts as well: what is deleted may point at it before.
+    """
+    deletes = [c for c in plan.changes if c.target == "entity" and c.action == "delete"]
+    between = any(c.meanwhile for c in deletes)
     return Losses(
-        frozenset(c.identifier for c in plan.changes if c.target == "entity" and c.action == "delete"),
+        frozenset([c.identifier for c in deletes] + ([c.twin for c in deletes if c.twin] if between else [])),
         frozenset((c.blueprint, f.path) for c in plan.changes if c.target == "blueprint" for f in c.fields),
     )
 
@@ -133,6 +138,7 @@ def _entity(plan: Plan, change: Change, now: Fields | None) -> Found:
         return DONE
     if change.action == "create":
         first = {f.path: f.after for f in change.fields if not f.deferred and f.after is not None}
+        first |= dict(change.meanwhile)
         return Found("other", "it is there, but not as this run made it") if diff_fields(now, first) else FIRST
     if saw(plan, change, now):
         return UNDONE
