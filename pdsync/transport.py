@@ -596,7 +596,6 @@ class ApiClient:
         """One try: the reply if it is final, None after having waited for the next."""
         call.attempt += 1
         try:
-            call.credentials = await self._auth.headers(self._http)
             reply = await self._exchange(call)
         except Spent:
             raise
@@ -623,6 +622,7 @@ class ApiClient:
                 await self._turn(call)
             if _area(call.path) in self._spent:
                 raise self._used_up(call)
+            call.credentials = await self._auth.headers(self._http)  # now, as a token may run out while one waits
             reply = await self._transfer(call)
         finally:
             self._gate.leave()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pdsync.errors import SourceError
 from pdsync.sandbox.world import World
 from pdsync.state.snapshot_file import dump_snapshot, parse_snapshot
 from tests.source.asking import fetch, only, parsed, query
@@ -63,6 +64,16 @@ def test_metrics_are_read_once_a_day(stage: Stage) -> None:
     last = fetch(stage, query("services"), previous=previous)
     assert asked(stage, METRICS) == 1
     assert only(last).as_of == {}
+
+
+def test_credentials_that_are_refused_are_one_error_whatever_is_known_of_the_day(stage: Stage) -> None:
+    """Analytics of the day need no request: that they are there is no sign that anything could be read."""
+    wanted = [query("services"), query("analytics.raw.incidents")]
+    first = kept(fetch(stage, *wanted))
+    stage.tape.before = lambda _: Script([(401, {}, b"{}")])
+    with pytest.raises(SourceError) as caught:
+        fetch(stage, *wanted, previous=first)
+    assert len(caught.value.diagnostics) == 1
 
 
 def test_metrics_are_read_when_asked_for(stage: Stage) -> None:

@@ -355,6 +355,28 @@ def test_many_requests_with_one_dead_token_renew_it_once() -> None:
     assert auth.renewals == 1
 
 
+def test_a_token_that_runs_out_is_refused_to_those_in_flight_alone() -> None:
+    """Who waits for a turn meanwhile is sent with the new one at once: a long read has thousands who wait."""
+    auth, tape = Renewable(2), Tape(Script([OK] * 40))
+    used = 0
+
+    def worn(request: Request) -> Any:
+        nonlocal used
+        old = request.headers["authorization"] == "Bearer token-0"
+        used += old
+        return Script([plain(401) if old and used > 3 else OK])
+
+    tape.before = worn
+
+    async def body() -> None:
+        async with client(url, FakeTime(), auth=auth, concurrency=2) as api:
+            await asyncio.gather(*(api.send("GET", "/things") for _ in range(40)))
+
+    with serving(tape) as url:
+        run(body)
+    assert (len(tape.requests) <= 42, auth.renewals) == (True, 1)
+
+
 # --- pace and concurrency --------------------------------------------------------------------------------------
 
 
