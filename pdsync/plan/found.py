@@ -4,7 +4,7 @@ A query is answered as it would be after the writes, because that is what Port r
 
     new here            found when its values match
     changed here        found or not by its new values, where the query speaks of what changes
-    another identifier  the entity of the old one is not found any more
+    another identifier  the entity of the old one is not found any more, unless it is only let go of
     all else            as Port says
 
 An entity that is ours and that nothing makes any more counts as Port says: while something desired points at it, it
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pdsync.model import EntityKey
 from pdsync.normal import defaults_of, desired_normaliser, same
 from pdsync.plan.alone import LeftAlone
+from pdsync.plan.ownership import Ownership
 from pdsync.plan.parts import was_there
 from pdsync.plan.rename import successors
 from pdsync.searching import MOST, UNTOLD, Answer, holds, names_in, refusal, single
@@ -70,7 +71,8 @@ class Findings:
         self._left_alone = LeftAlone(facts.catalog.rules)
         self._normalisers = {name: desired_normaliser(blueprint) for name, blueprint in blueprints.items()}
         self._defaults = {name: defaults_of(blueprint) for name, blueprint in blueprints.items()}
-        self._superseded = successors(facts).keys()
+        owned, ownership = facts.ledger.entities, Ownership(facts)
+        self._superseded = {old for old in successors(facts) if ownership.renaming(old, owned[old]) == "delete"}
         self._by_target: defaultdict[str, dict[EntityKey, DesiredEntity]] = defaultdict(dict)
         for key, want in facts.desired.entities.items():
             self._by_target[key.blueprint][key] = want

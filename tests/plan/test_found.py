@@ -51,6 +51,8 @@ WORLDS = st.tuples(SERVICES, st.lists(st.tuples(QUERIES, QUERIES), max_size=2))
 MOST_ROUNDS = 3
 """What only Port works out is found by the second plan; if there are several then, the third finds which of them stay."""
 
+TIER_X = Searched.of({"combinator": "and", "rules": [{"property": "tier", "operator": "=", "value": "x"}]}).query
+
 World = tuple[dict[str, tuple[bool, Any]], list[tuple[str, str]]]
 
 
@@ -107,6 +109,7 @@ def facts(of: Catalog, world: DesiredEntities, port: Mapping[EntityKey, Existing
     st.sampled_from([OF, ALONE]),
 )
 @example({}, [({"a": (False, "x")}, []), ({"a": (True, "x")}, [])], OF)
+@example({"a": "x"}, [({"a": (False, "x")}, []), ({"a": (True, "x")}, [(TIER_X, TIER_X)])], OF)
 def test_apply_then_plan_is_empty(foreign: dict[str, Any], worlds: list[World], of: Catalog) -> None:
     """Whatever was there before; where the plan says that it cannot tell all yet, after the next one."""
     port = {EntityKey("service", i): ExistingEntity({"properties.tier": tier}) for i, tier in foreign.items()}
