@@ -938,12 +938,13 @@ def lacking(enrichment: str, reason: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A guard that fired: its name, the blueprint, what it counted and what it allows."""
+    """A guard that fired: its name, the blueprint, what it counted and what it allows; the place that it speaks of."""
 
     name: str
     blueprint: str
     detail: str
     flag: str = ""
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ def plan_blueprints(
             guards += migration.guards
             change = settled_for(draft, migration, facts)
         changes.append(change)
-    changes, missing = without_missing(changes, facts.existing.blueprints, in_force)
+    changes, missing = without_missing(changes, facts.existing.blueprints, in_force, facts.catalog.blueprints)
     guards += missing
     changes = [as_release(c) for c in with_readers(changes, facts) if c.fields or c.action != "update"]
     return BlueprintPlan(tuple(changes), tuple(guards), migrations, in_force(facts.existing.blueprints, changes))

@@ -2,22 +2,28 @@
 
 Port takes no relation to a blueprint, no aggregation over one and no path along relations that it does not have, and
 refuses what comes in the same request with them.  So such a part is left out and named, and the rest goes on.
+
+Port lists its own blueprints (`_user`, `_team`) with the others, and they are looked at like these; only where it lists
+none of them is nothing known of any.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from pdsync.model import Guard
+from pdsync.normal import blueprint_fields
 from pdsync.plan.decide import is_system
 from pdsync.plan.order import TARGETING
 from pdsync.plan.parts import origins_of, with_origins
 from pdsync.plan.readers import MIRRORS, OWNERSHIP, READ, Part, value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from pdsync.errors import Origin
     from pdsync.model import Blueprint, Change, FieldChange
 
     InForce = Callable[[Mapping[str, Blueprint], Sequence[Change]], Mapping[str, Blueprint]]
@@ -26,11 +32,12 @@ MISSING = "missing-target"
 
 
 def without_missing(
-    changes: Sequence[Change], there: Mapping[str, Blueprint], in_force: InForce
+    changes: Sequence[Change], there: Mapping[str, Blueprint], in_force: InForce, catalog: Mapping[str, Blueprint]
 ) -> tuple[list[Change], list[Guard]]:
     """Changes of blueprints without the parts that cannot come, and what is said of those.
 
-    A path may lead through a part that is left out itself, so that is asked again until nothing more is found.
+    `there` are the blueprints that Port lists, `catalog` tells where each part stands.  A path may lead through a part
+    that is left out itself, so that is asked again until nothing more is found.
     """
     listed, guards = list(changes), list[Guard]()
     while True:
@@ -45,20 +52,20 @@ def without_missing(
         if not found:
             return listed, sorted(guards, key=lambda guard: (guard.blueprint, guard.detail))
         guards += [
-            Guard(MISSING, name, f"{path.rsplit('.', 1)[-1]} is left out: {why}") for (name, path), why in found.items()
+            Guard(MISSING, name, f"{path.rsplit('.', 1)[-1]} is left out: {why}", origin=_place(name, path, catalog))
+            for (name, path), why in found.items()
         ]
         listed = [_less(change, {path for name, path in found if name == change.blueprint}) for change in listed]
+
+
+def _place(name: str, path: str, catalog: Mapping[str, Blueprint]) -> Origin | None:
+    return catalog[name].origins.get(path) if name in catalog else None
 
 
 def _lack(part: Part, field: FieldChange, after: Mapping[str, Blueprint]) -> str:
     """What a part names and nobody has; empty where it may come."""
     if part.path.startswith(TARGETING):
-        target = str(field.after.get("target"))
-        return (
-            ""
-            if target in after or is_system(target)
-            else f"there is no blueprint {target}, neither in the catalog nor in Port"
-        )
+        return _nowhere(str(field.after.get("target")), after)
     if part.path.startswith(MIRRORS):
         *steps, last = str(field.after.get("path", "")).split(".")
         return _astray(part.blueprint, steps, last, after)
@@ -67,21 +74,36 @@ def _lack(part: Part, field: FieldChange, after: Mapping[str, Blueprint]) -> str
     return ""
 
 
+def _nowhere(target: str, after: Mapping[str, Blueprint]) -> str:
+    """That there is no such blueprint; empty where there is, or where that is not known."""
+    if target in after or _is_unlisted(target, after):
+        return ""
+    return f"there is no blueprint {target}, neither in the catalog nor in Port{_meant(target, after)}"
+
+
+def _is_unlisted(name: str, after: Mapping[str, Blueprint]) -> bool:
+    return is_system(name) and not any(map(is_system, after))
+
+
 def _astray(start: str, steps: Sequence[str], last: str, after: Mapping[str, Blueprint]) -> str:
     """Where a path along relations leads nowhere, `last` being what is read at its end; empty where it does not."""
     here = start
     for step in steps:
         relation = after[here].relations.get(step)
         if relation is None:
-            return f"{here} has no relation {step}"
+            return f"{here} has no relation {step}{_meant(step, after[here].relations)}"
         here = str(relation.get("target"))
-        if is_system(here):
-            return ""  # Port does not promise to list its own
         if here not in after:
-            return f"there is no blueprint {here}, neither in the catalog nor in Port"
+            return _nowhere(here, after)
     if last.startswith("$") or any(value_of(Part(here, kind + last), after[here]) is not None for kind in READ):
         return ""
-    return f"{here} has no property {last}"
+    named = (path for path in blueprint_fields(after[here].definition) if path.startswith(READ))
+    return f"{here} has no property {last}{_meant(last, (path.rsplit('.', 1)[-1] for path in named))}"
+
+
+def _meant(word: str, names: Iterable[str]) -> str:
+    close = get_close_matches(word, sorted(names), n=1, cutoff=0.75)
+    return f'; did you mean "{close[0]}"?' if close else ""
 
 
 def _less(change: Change, gone: set[str]) -> Change:

@@ -85,12 +85,19 @@ def _required(plan: Plan) -> Iterator[Diagnostic]:
             yield error("PD632", summary, detail="; ".join(needed[:_NAMED]) + more, hint=hint)
 
 
-def _left_out(plan: Plan) -> tuple[Diagnostic, ...]:
-    told = [f"{g.blueprint}: {g.detail}" for g in plan.guards if not g.flag and g.name in (BREAKING, MISSING)]
-    if not told:
-        return ()
-    more = f"; and {len(told) - _NAMED:,} more" if len(told) > _NAMED else ""
-    hint = "change the part or what stands in its way; all else of the plan goes on"
-    return (
-        error("PD633", "parts of blueprints are left as they are", detail="; ".join(told[:_NAMED]) + more, hint=hint),
-    )
+_LEFT_OUT = "change the part or what stands in its way; all else of the plan goes on"
+
+
+def _left_out(plan: Plan) -> Iterator[Diagnostic]:
+    """Parts that have a place in the catalog each with that, all others as one."""
+    found = [guard for guard in plan.guards if not guard.flag and guard.name in (BREAKING, MISSING)]
+    summary = "parts of blueprints are left as they are"
+    if told := [f"{guard.blueprint}: {guard.detail}" for guard in found if guard.origin is None]:
+        more = f"; and {len(told) - _NAMED:,} more" if len(told) > _NAMED else ""
+        yield error("PD633", summary, detail="; ".join(told[:_NAMED]) + more, hint=_LEFT_OUT)
+    for guard in found:
+        if guard.origin is not None:
+            detail = f"{guard.blueprint}: {guard.detail}"
+            yield error(
+                "PD633", "a part of a blueprint cannot come", detail=detail, origin=guard.origin, hint=_LEFT_OUT
+            )

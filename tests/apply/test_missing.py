@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from pdsync.errors import Origin
 from pdsync.model import Blueprint
+from pdsync.plan import Facts
+from pdsync.plan.verdict import refusal
 from tests.apply.running import running
-from tests.builders import blueprint, catalog, desired, relation, rule, want
+from tests.builders import blueprint, catalog, desired, existing, ledger, plan, relation, rule, want
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +35,7 @@ def test_what_names_what_is_nowhere_is_left_out_until_it_is_there(tmp_path: Path
     wanted = desired(want("a", title="A", to_team="t", to_own="a"))
     with running(tmp_path) as here:
         plan = here.plan(of, wanted)
-        nowhere = "there is no blueprint team, neither in the catalog nor in Port"
+        nowhere = 'there is no blueprint team, neither in the catalog nor in Port; did you mean "_team"?'
         assert [(g.name, g.detail) for g in plan.guards] == [
             ("missing-target", f"all is left out: {nowhere}"),
             ("missing-target", f"far is left out: {nowhere}"),
@@ -49,3 +54,40 @@ def test_what_names_what_is_nowhere_is_left_out_until_it_is_there(tmp_path: Path
         assert here.plan(of, wanted).changes == ()
         held = here.port.entities("service")["a"]["relations"]
         assert held == {"team": "t", "own": "a"}
+
+
+PLACE = Origin("catalog/blueprints/own.yaml", 9, 3)
+PATHS = {
+    "on.status": "",
+    "on.teams.$title": "",
+    "on.teams.description": "",
+    "on.statsu": '_user has no property statsu; did you mean "status"?',
+    "on.team.description": '_user has no relation team; did you mean "teams"?',
+    "on.teams.nothing": "_team has no property nothing",
+    "off.status": 'there is no blueprint _usr, neither in the catalog nor in Port; did you mean "_user"?',
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_what_port_s_own_blueprints_lack_is_said_before_anything_is_written(tmp_path: Path, path: str) -> None:
+    """By the place that names it; what they have may be named, and the apply is whole either way."""
+    plain = blueprint("own", on=relation("_user"), **({"off": relation("_usr")} if path.startswith("off") else {}))
+    own = {**plain.definition, "mirrorProperties": {"far": {"path": path}}}
+    of = catalog([Blueprint("own", own, {"mirrorProperties.far": PLACE})], [rule("own", ("title",))])
+    with running(tmp_path) as here:
+        wanted = desired(want("a", "own", title="A"))
+        plan = here.plan(of, wanted)
+        why = PATHS[path]
+        assert [g.detail for g in plan.guards if "far" in g.detail] == ([f"far is left out: {why}"] if why else [])
+        told = [d.detail for d in refusal(plan) if d.origin == PLACE and d.code == "PD633"]
+        assert told == ([f"own: far is left out: {why}"] if why else [])
+        assert here.apply(plan).whole
+        assert here.plan(of, wanted).changes == ()
+
+
+def test_of_blueprints_that_port_does_not_list_nothing_is_said() -> None:
+    """A Port that lists none of its own may have any of them."""
+    plain = blueprint("own", on=relation("_user"))
+    own = Blueprint("own", {**plain.definition, "mirrorProperties": {"far": {"path": "on.whatever"}}})
+    given = Facts(catalog([own], []), desired(), existing([], {}), ledger({}))
+    assert plan(given).guards == ()
