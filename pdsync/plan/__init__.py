@@ -47,7 +47,7 @@ from pdsync.plan.entities import EntityDecisions, with_stubs
 from pdsync.plan.guards import Removals, Situation, guard_removals
 from pdsync.plan.idle import idle_options
 from pdsync.plan.kept import kept_fields
-from pdsync.plan.migrate import between, with_carried
+from pdsync.plan.migrate import between, unfilled_by, with_carried
 from pdsync.plan.order import in_order
 from pdsync.plan.portions import with_missing
 from pdsync.plan.released import with_released
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from pdsync.model import Blueprint, Change, EntityKey, PlanBase
     from pdsync.plan.blueprints import BlueprintPlan
     from pdsync.plan.checks import Checked
+    from pdsync.plan.migrate import Unfilled
 
 __all__ = ["Facts", "Scope", "fingerprint", "make_plan", "summary_of"]
 
@@ -70,13 +71,16 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
     scope = scope or Scope()
     used = {key.blueprint for key in facts.desired.entities if scope.covers_key(key)}
     staying: frozenset[str] = frozenset()
+    unfilled: Unfilled = frozenset()
     while True:
-        schema = plan_blueprints(facts, scope, used, staying)
+        schema = plan_blueprints(facts, scope, used, staying, unfilled)
         plan = _planned(schema, facts, base, scope)
         kept = schema.counted_on.intersection(item.blueprint for item in plan.withheld if item.target == "blueprint")
-        if not kept:
+        missed = unfilled_by(plan.changes, facts, schema.migrations) - unfilled
+        if not kept and not missed:
             return plan
         staying |= kept
+        unfilled |= missed
 
 
 def _planned(schema: BlueprintPlan, facts: Facts, base: PlanBase, scope: Scope) -> Plan:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from pdsync.model import Action, Cause, Fields, Json
     from pdsync.plan.decide import Facts
+    from pdsync.plan.migrate import Unfilled
 
 
 SYSTEM_PARTS = ("schema.properties.", "relations.", "mirrorProperties.", "calculationProperties.", "aggregation")
@@ -55,12 +56,17 @@ class BlueprintPlan:
 
 
 def plan_blueprints(
-    facts: Facts, scope: Scope, used: AbstractSet[str], staying: AbstractSet[str] = frozenset()
+    facts: Facts,
+    scope: Scope,
+    used: AbstractSet[str],
+    staying: AbstractSet[str] = frozenset(),
+    unfilled: Unfilled = frozenset(),
 ) -> BlueprintPlan:
     """Creates, updates, adopts, deletes and forgets of blueprints in scope, and what may not be done to them.
 
     A new blueprint in `used` is made though it is out of scope, with those that it relates to: entities in scope need
-    it, and Port takes no relation to a blueprint that is not there.  `staying` are those whose delete will be withheld.
+    it, and Port takes no relation to a blueprint that is not there.  `staying` are those whose delete will be withheld,
+    `unfilled` what will not be written of what is mapped.
     """
     used = _with_targets(used, facts)
     changes: list[Change] = []
@@ -73,7 +79,7 @@ def plan_blueprints(
             continue
         change = draft
         if draft.action == "update":
-            migration = migrated(draft.blueprint, draft.fields, facts, scope, leaving)
+            migration = migrated(draft.blueprint, draft.fields, facts, scope, leaving, unfilled=unfilled)
             migrations[draft.blueprint] = migration
             guards += migration.guards
             change = settled_for(draft, migration, facts)

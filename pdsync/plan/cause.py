@@ -45,7 +45,7 @@ from pdsync.plan.blueprints import blueprints_after, plan_blueprints
 from pdsync.plan.decide import CAUSES, Scope, all_causes, main_cause
 from pdsync.plan.drift import spoke_of
 from pdsync.plan.entities import EntityDecisions, with_stubs
-from pdsync.plan.migrate import between
+from pdsync.plan.migrate import between, unfilled_by
 from pdsync.plan.order import relation_targets
 from pdsync.plan.portions import GIVEN_NO_MORE, failed_of, with_missing
 from pdsync.plan.saved import names_before
@@ -186,7 +186,10 @@ class _Attribution:
 
     def __init__(self, plan: Plan, facts: Facts, past: Past) -> None:
         scope = Scope.read(plan.base.scope)
-        schema = plan_blueprints(facts, scope, {key.blueprint for key in facts.desired.entities})
+        used = {key.blueprint for key in facts.desired.entities}
+        schema = plan_blueprints(facts, scope, used)
+        if unfilled := unfilled_by(plan.changes, facts, schema.migrations):
+            schema = plan_blueprints(facts, scope, used, unfilled=unfilled)
         after = between(facts, schema.migrations)
         self._facts, self._past = facts, past
         self._rules = {rule.id: rule for rule in facts.catalog.rules}

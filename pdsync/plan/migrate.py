@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from pdsync.model import Blueprint, Cause, DesiredEntity, ExistingEntity, Fields, Json, Ledger, LedgerEntry
     from pdsync.plan.decide import Facts, Scope
 
+    Unfilled = AbstractSet[tuple[EntityKey, str]]
+
 PARTS = {"schema.properties.": "properties.", "relations.": "relations."}
 """The parts of a blueprint that entities hold values of: prefix of its path, prefix of the entities' path."""
 BREAKING = "breaking-change"
@@ -91,10 +93,19 @@ def entity_path(path: str) -> str:
 
 
 def migrated(
-    blueprint: str, fields: Sequence[FieldChange], facts: Facts, scope: Scope, leaving: AbstractSet[str] = frozenset()
+    blueprint: str,
+    fields: Sequence[FieldChange],
+    facts: Facts,
+    scope: Scope,
+    leaving: AbstractSet[str] = frozenset(),
+    *,
+    unfilled: Unfilled = frozenset(),
 ) -> Migration:
-    """One blueprint's fields, with what would lose values saved or left out; `leaving` are blueprints that go."""
-    holders = _Holders(blueprint, facts)
+    """One blueprint's fields, with what would lose values saved or left out.
+
+    `leaving` are blueprints that go, `unfilled` what is mapped and will not be written all the same.
+    """
+    holders = _Holders(blueprint, facts, unfilled)
     renames = [
         rename
         for rename in _renames(blueprint, fields, facts)
@@ -124,6 +135,35 @@ def migrated(
             kept.append(_noted(change, holders))
     dropped = frozenset(entity_path(each.path) for each in kept if each.replace) - {""}
     return Migration(tuple(kept), tuple(guards), moved, dropped, _turned(kept))
+
+
+def unfilled_by(changes: Iterable[Change], facts: Facts, migrations: Mapping[str, Migration]) -> Unfilled:
+    """What is mapped of parts that are made anew or become required, and that no change writes.
+
+    Only a whole plan tells: an entity may be held, for whatever reason, its value be left out, or it be out of scope.
+    """
+    stake = {name: paths for name, each in migrations.items() if (paths := _to_be_written(each))}
+    if not stake:
+        return frozenset()
+    written = {c.key: {f.path for f in c.fields} for c in changes if c.target == "entity" and c.blueprint in stake}
+    found: set[tuple[EntityKey, str]] = set()
+    for name, paths in stake.items():
+        holders, old = _Holders(name, facts), {new: was for was, new in migrations[name].moved.items()}
+        for path in paths:
+            held = holders.of(old.get(path, path))
+            found |= {
+                (key, path)
+                for key in holders.entities
+                if (key in held) is (path in migrations[name].dropped)
+                if holders.shall_hold(key, path) and path not in written.get(key, ())
+            }
+    return frozenset(found)
+
+
+def _to_be_written(migration: Migration) -> set[str]:
+    """The paths that entities lose, or must have from now on."""
+    required = {f"properties.{name}" for each in migration.fields if each.path == REQUIRED for name in _added(each)}
+    return {*migration.dropped, *required, *(entity_path(f.path) for f in migration.fields if _becomes_required(f))}
 
 
 def _turned(fields: Iterable[FieldChange]) -> dict[str, bool]:
@@ -196,9 +236,10 @@ def _added(change: FieldChange) -> list[str]:
 class _Holders:
     """The entities of one blueprint, and what they hold."""
 
-    def __init__(self, blueprint: str, facts: Facts) -> None:
+    def __init__(self, blueprint: str, facts: Facts, unfilled: Unfilled = frozenset()) -> None:
         self.blueprint = blueprint
         self.facts = facts
+        self._unfilled = unfilled
         existing = facts.existing.entities
         self.renamed: Mapping[str, str] = {}
         """New path of a part -> the one under which entities hold its values."""
@@ -221,6 +262,17 @@ class _Holders:
         kept = {key: value for key, value in self.of(path).items() if not self._wants(key, path)}
         return {key: kept[key] for key in kept.keys() - self.leaving(path)}
 
+    def lost(self, path: str, definition: Json) -> list[EntityKey]:
+        """The entities whose value nobody writes again, and that cannot be carried over to a new definition."""
+        convert = converter(definition) if path.startswith("properties.") else None
+        values = self.unwritten(path).items()
+        carried = {key for key, value in values if convert and convert(value) is not None}
+        return [key for key, _ in values if key not in carried or (key, path) in self._unfilled]
+
+    def shall_hold(self, key: EntityKey, path: str) -> bool:
+        """Whether the mappings give an entity a value under a path."""
+        return self._wanted(key, path) is not None
+
     def emptied(self, path: str) -> list[EntityKey]:
         """The entities whose value goes because their mapping gives none any more."""
         return [key for key in self.of(path) if self._wants(key, path) and self._wanted(key, path) is None]
@@ -237,13 +289,12 @@ class _Holders:
 
     def _wants(self, key: EntityKey, path: str) -> bool:
         wanted = self.facts.desired.entities.get(key)
-        return wanted is not None and path in wanted.fields
+        return wanted is not None and path in wanted.fields and (key, path) not in self._unfilled
 
     def _wanted(self, key: EntityKey, path: str) -> Json:
-        wanted = self.facts.desired.entities.get(key)
-        if wanted is None or path not in wanted.fields:
+        if not self._wants(key, path):
             return None
-        value = wanted.fields[path]
+        value = self.facts.desired.entities[key].fields[path]
         return self._defaults.get(path) if value is None else value
 
 
@@ -268,9 +319,7 @@ def _loss(change: FieldChange, holders: _Holders) -> tuple[int, str]:
     if change.moved_from:
         return 0, ""
     if change.replace:
-        convert = converter(change.after) if change.path.startswith("schema.") else None
-        lost = [key for key, value in holders.unwritten(path).items() if not convert or convert(value) is None]
-        return len(lost), "would lose a value that no mapping writes again"
+        return len(holders.lost(path, change.after)), "would lose a value that no mapping writes again"
     if path and change.after is None and change.before is not None:
         return len(holders.theirs(path)), "with a value that pdsync did not write"
     if change.path == REQUIRED:
@@ -388,9 +437,11 @@ def _what_happens(change: FieldChange, held: int, holders: _Holders) -> str:
     if not change.replace:
         return f"{_values(held)} lost with it"
     path = entity_path(change.path)
-    carried, going, emptied = len(holders.unwritten(path)), len(holders.leaving(path)), len(holders.emptied(path))
-    told = [f"{_values(held - carried - going - emptied)} written again"]
-    told += [f"{carried} carried over"] if carried else []
+    lost, going, emptied = len(holders.lost(path, change.after)), len(holders.leaving(path)), len(holders.emptied(path))
+    unwritten = len(holders.unwritten(path))
+    told = [f"{_values(held - unwritten - going - emptied)} written again"]
+    told += [f"{unwritten - lost} carried over"] if unwritten > lost else []
+    told += [f"{lost} lost"] if lost else []
     told += [f"{emptied} emptied, as mapped"] if emptied else []
     return ", ".join([*told, f"{going} of ours gone with their mapping"] if going else told)
 

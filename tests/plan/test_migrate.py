@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from pdsync.commands import expressions
 from pdsync.model import Blueprint, Existing, LedgerEntry
 from pdsync.normal import blueprint_fields
@@ -39,7 +41,7 @@ def test_values_of_ours_whose_mapping_is_gone_are_no_loss() -> None:
     allowed = plan(facts, allow_breaking={"service.tier": 1})
     schema, *entities = allowed.changes
     assert [f.note for f in schema.fields] == [
-        "made anew, 0 values written again, 2 carried over, 1 of ours gone with their mapping"
+        "made anew, 0 values written again, 1 carried over, 1 lost, 1 of ours gone with their mapping"
     ]
     carried = {c.identifier: [f.after for f in c.fields] for c in entities if c.fields}
     assert carried == {"number": [7]}
@@ -55,6 +57,69 @@ def test_values_of_ours_that_another_rule_keeps_are_a_loss() -> None:
     wanted = desired(want("a", title="A", rules=(rules[1].id,)))
     facts = Facts(catalog([after], rules), wanted, existing([before], held), owned, expressions=expressions(rules))
     assert [guard.flag for guard in plan(facts).guards] == ["--allow-breaking service.tier=1"]
+
+
+def _another_type(value: Any, *, policy: str = "hold", **scope: Any) -> Plan:
+    """The plan that makes a number of a text, which two entities hold, with what is mapped to one of them."""
+    before, after = service(properties={"tier": {"type": "string"}}), service(properties={"tier": {"type": "number"}})
+    now = [rule()]
+    facts = Facts(
+        catalog([after], now, invalid=policy),
+        desired(want("a", title="A", tier=value), want("b", title="B", tier=2)),
+        existing([before], {"a": have(title="A", tier="1"), "b": have(title="B", tier="2")}),
+        ledger({"a": entry(title="A", tier="1"), "b": entry(title="B", tier="2")}, [before]),
+        expressions=expressions(now),
+    )
+    return plan(facts, **scope)
+
+
+@pytest.mark.parametrize(
+    ("value", "scope"),
+    [
+        ("gold", {}),
+        ("gold", {"policy": "drop-field"}),
+        (7, {"exclude": ("service/a",)}),
+    ],
+)
+def test_what_is_mapped_and_will_not_be_written_is_a_loss(value: Any, scope: dict[str, Any]) -> None:
+    """A value that Port would refuse, or that is out of scope, does not come back: the part stays as it is."""
+    made = _another_type(value, **scope)
+    (guard,) = made.guards
+    assert guard.detail.startswith("tier changes from string to number: 1 entity would lose a value")
+    assert [c for c in made.changes if c.target == "blueprint"] == []
+    allowed = _another_type(value, **scope, allow_breaking={"service.tier": 1})
+    (schema,) = (change for change in allowed.changes if change.target == "blueprint")
+    assert [f.note for f in schema.fields] == ["made anew, 1 value written again, 1 lost"]
+
+
+def test_what_is_mapped_and_can_be_written_is_no_loss() -> None:
+    """All of it is written again."""
+    made = _another_type(7)
+    assert made.guards == ()
+    assert {c.identifier: [f.after for f in c.fields] for c in made.changes if c.target == "entity"} == {
+        "a": [7],
+        "b": [2],
+    }
+
+
+@pytest.mark.parametrize(("value", "policy"), [("x", "hold"), ("x", "drop-field")])
+def test_what_is_mapped_and_would_be_refused_lacks_what_becomes_required(value: Any, policy: str) -> None:
+    """An entity that is held, or goes without the field, would have no value: the part does not become required."""
+    before = service(properties={"size": {"type": "number"}})
+    after = service(schema={"properties": {"size": {"type": "number"}}, "required": ["size"]})
+    now = [rule(paths=("title", "properties.size"))]
+    facts = Facts(
+        catalog([after], now, invalid=policy),
+        desired(want("a", title="A", size=value), want("b", title="B", size=2)),
+        existing([before], {"a": have(title="A"), "b": have(title="B")}),
+        ledger({"a": entry(title="A"), "b": entry(title="B")}, [before]),
+        expressions=expressions(now),
+    )
+    (guard,) = plan(facts).guards
+    assert (guard.detail[:48], guard.flag) == (
+        "size becomes required: 1 entity would lack a val",
+        "--allow-breaking service.required=1",
+    )
 
 
 def _of_ports_own(before: Blueprint, after: Blueprint, *others: Blueprint, then: tuple[Blueprint, ...] = ()) -> Plan:
