@@ -446,6 +446,7 @@ class _Call:
 
 
 _ELSEWHERE = "check that the base URL is that of the API itself: credentials are not sent on to where an answer points"
+_PROXY_FORBIDS = "have the proxy let this host through, or leave it out with NO_PROXY"
 _HINTS: Mapping[int, str] = MappingProxyType(
     {
         **dict.fromkeys((301, 302, 303, 307, 308), _ELSEWHERE),
@@ -653,7 +654,7 @@ class ApiClient:
             return Reply(status, MappingProxyType(dict(response.headers)), content, took)
         except httpx.RequestError as problem:
             sent = not isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-            raise self._unreachable(call, in_words(problem), sent=sent, hopeless=is_untrusted(problem)) from None
+            raise self._unreachable(call, in_words(problem), sent=sent, advice=in_vain(problem)) from None
         except Interrupted:
             raise self._unreachable(call, "stopped before the answer came", sent=True) from None
         finally:
@@ -805,16 +806,17 @@ class ApiClient:
     def _interrupted(self) -> Interrupted:
         return Interrupted(error(f"{self._codes}9", "stopped", detail=f"no more requests are sent to {self.name}"))
 
-    def _unreachable(self, call: _Call, what: str, *, sent: bool, hopeless: bool = False) -> Unreachable:
+    def _unreachable(self, call: _Call, what: str, *, sent: bool, advice: str = "") -> Unreachable:
+        """`advice`: what to do, where trying again is of no use."""
         host, proxy = urlsplit(self.base_url).netloc.rpartition("@")[2], proxy_for(self.base_url)
         way = f" by way of the proxy {proxy}" if proxy else ""
         diagnostic = error(
             f"{self._codes}1",
             f"{self.name} did not answer" if sent else f"{self.name} cannot be reached",
             detail=f"{call.method} {call.path} at {host}{way}: {what}",
-            hint=HINT if hopeless else f"check base URL and network{', and what HTTPS_PROXY says' if proxy else ''}",
+            hint=advice or f"check base URL and network{', and what HTTPS_PROXY says' if proxy else ''}",
         )
-        return Unreachable(diagnostic, sent=sent, hopeless=hopeless)
+        return Unreachable(diagnostic, sent=sent, hopeless=bool(advice))
 
     def _used_up(self, call: _Call) -> Spent:
         area = _area(call.path)
@@ -922,8 +924,22 @@ def in_words(problem: httpx.RequestError) -> str:
     known = (words for kind, words in _WORDS if isinstance(problem, kind))
     told = why_untrusted(problem) or next(known, type(problem).__name__)
     behind = (words for kind, words in _CAUSES for each in links(problem) if isinstance(each, kind))
-    why = next(behind, "") if type(problem) is httpx.ConnectError else ""
+    why = next(behind, "") if type(problem) is httpx.ConnectError else _proxy_status(problem)
     return f"{told}: {why}" if why and not is_untrusted(problem) else told
+
+
+def _proxy_status(problem: httpx.RequestError) -> str:
+    """The status with which a proxy refused to lead on; empty when it was something else."""
+    status = str(problem)[:3] if isinstance(problem, httpx.ProxyError) else ""
+    return status if status.isdigit() else ""
+
+
+def in_vain(problem: httpx.RequestError) -> str:
+    """What to do about a problem that trying again does not help; empty for others."""
+    if is_untrusted(problem):
+        return HINT
+    status = _proxy_status(problem)
+    return _HINTS[int(status)] if status == "407" else _PROXY_FORBIDS if status in {"401", "403"} else ""
 
 
 def proxy_for(url: str) -> str:

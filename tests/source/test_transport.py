@@ -606,6 +606,26 @@ def test_why_there_is_no_connection_is_told(scheme: str, proxy: str, why: str, m
     assert ("hunter2" in str(caught.value), "HTTPS_PROXY" in told.hint) == (False, bool(proxy))
 
 
+@pytest.mark.parametrize(("status", "advice"), [(407, "USER:PASSWORD@HOST"), (403, "NO_PROXY"), (502, "HTTPS_PROXY")])
+def test_a_proxy_that_refuses_is_told_by_its_status(status: int, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it will not do the next time either is not tried again."""
+    for name in ("https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    tape = Tape(Script([plain(status)] * 9))
+
+    async def body() -> None:
+        async with client("https://api.test", FakeTime(), patience=2) as api:
+            await api.send("GET", "/things")
+
+    with serving(tape) as url:
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        with pytest.raises(Unreachable) as caught:
+            run(body)
+    told = caught.value.diagnostics[0]
+    assert (f"the proxy refused: {status}" in told.detail, advice in told.hint) == (True, True)
+    assert (len(tape.requests) > 1) == (status == 502)
+
+
 def test_a_stop_while_waiting_for_another_try_stays_doubtful() -> None:
     """What was sent before is not forgotten; without any try it is an interruption."""
 

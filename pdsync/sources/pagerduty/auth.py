@@ -13,9 +13,8 @@ import httpx
 import msgspec
 
 from pdsync.errors import UsageError, error
-from pdsync.transport import ApiError, FixedHeaders, Unreachable, check_url, open_http, read_complaint
+from pdsync.transport import ApiError, FixedHeaders, Unreachable, check_url, in_vain, open_http, read_complaint
 from pdsync.transport import in_words as why_silent
-from pdsync.trust import HINT, is_untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -228,14 +227,14 @@ class ClientCredentials:
         try:
             response = await self._ask(client, form)
         except httpx.RequestError as problem:
-            untrusted = is_untrusted(problem)
+            advice = in_vain(problem)
             what = error(
                 "PD301",
                 "PagerDuty's login cannot be reached",
                 detail=f"POST {path} at {host}: {why_silent(problem)}",
-                hint=HINT if untrusted else "check PAGERDUTY_OAUTH_URL and the network",
+                hint=advice or "check PAGERDUTY_OAUTH_URL and the network",
             )
-            raise Unreachable(what, sent=False, hopeless=untrusted) from None
+            raise Unreachable(what, sent=False, hopeless=bool(advice)) from None
         if response.is_success:
             try:
                 return msgspec.json.decode(response.content, type=_Granted)
