@@ -61,7 +61,7 @@ def check_files(files: Files, environment: str | None = None) -> tuple[Catalog |
     """As `check`, for files that are read already."""
     read = _read(files)
     unsent = _check(read, environment)
-    problems = _sorted(_without_secrets(read.problems))
+    problems = _sorted(_without_secrets(_once_of_aliases(read.problems)))
     if read.project is None or any(problem.severity is Severity.ERROR for problem in problems):
         return None, problems
     catalog = Catalog(
@@ -73,6 +73,12 @@ def check_files(files: Files, environment: str | None = None) -> tuple[Catalog |
         diagnostics=problems,
     )
     return catalog, problems
+
+
+def _once_of_aliases(problems: list[Diagnostic]) -> list[Diagnostic]:
+    """What is wrong with an alias is that it is one; what it would stand for is not known."""
+    aliases = {problem.origin for problem in problems if problem.code == "PD104"}
+    return [problem for problem in problems if problem.code == "PD104" or problem.origin not in aliases]
 
 
 def _without_secrets(problems: list[Diagnostic]) -> list[Diagnostic]:

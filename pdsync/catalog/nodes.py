@@ -293,15 +293,17 @@ class _Composer:
         raise AssertionError("the parser closes what it opens")
 
     def _map(self, start: int, events: Iterator[object], depth: int) -> Map:
-        from ruamel.yaml.events import MappingEndEvent
+        from ruamel.yaml.events import AliasEvent, MappingEndEvent
 
         entries: dict[str, Entry] = {}
         for event in events:
             if isinstance(event, MappingEndEvent):
                 return Map(entries, start, event.end_mark.index)
             key = self._key(event, events, depth)
-            value = self._node(next(events), events, depth + 1)
-            if key is not None:
+            value_event = next(events)
+            value = self._node(value_event, events, depth + 1)
+            merges = key is not None and key.raw == "<<" and isinstance(value_event, AliasEvent)
+            if key is not None and not merges:
                 _add(self.read, entries, Entry(key, value), self.problems)
         raise AssertionError("the parser closes what it opens")
 
