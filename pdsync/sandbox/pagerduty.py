@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from pdsync.model import Json
+    from pdsync.sandbox.pagerduty_analytics import Analysed
     from pdsync.sandbox.pagerduty_records import Records
     from pdsync.sandbox.pagerduty_spec import Operation
     from pdsync.sandbox.world import World
@@ -273,13 +274,13 @@ def find_incident(world: World, identifier: str) -> int | None:
 # --- analytics -----------------------------------------------------------------------------------------------------
 
 
-def _metrics(path: str, order_by: str, rows: Callable[[World, Mapping[str, Any]], list[dict[str, Json]]]) -> Served:
+def _metrics(path: str, order_by: str, rows: Callable[[Analysed, Mapping[str, Any]], list[dict[str, Json]]]) -> Served:
     """Metrics: `rows` of the body, in the order it asks for."""
     kind = analytics_kind(path)
 
     def answer(view: View, asked: Asked) -> Json:
         names = asked.operation.body["properties"].keys() & _ECHOED if asked.operation.body else ()
-        found = disturbed(view.world, kind, rows(view.world, asked.body))
+        found = disturbed(view.world, kind, rows(view.analysed, asked.body))
         key = order_by if "order_by" in names else ""
         data = analytics.ordered(list(found), asked.body, order_by) if key else list(found)
         return {"data": data, **analytics.echo(asked.body, order_by, *sorted(names))}
@@ -292,7 +293,7 @@ _ECHOED = frozenset({"filters", "time_zone", "order", "order_by", "aggregate_uni
 
 def _incident_metrics(path: str) -> Served:
     split = analytics.SPLITS[path]
-    return _metrics(path, "total_incident_count", lambda world, body: analytics.incident_metrics(world, split, body))
+    return _metrics(path, "total_incident_count", lambda rows, body: analytics.incident_metrics(rows, split, body))
 
 
 def _key(asked: Asked) -> object:
@@ -308,7 +309,7 @@ def raw_incidents(view: View, asked: Asked) -> Json:
     rows = view.rows(_key(asked), lambda: analytics.incident_rows(world, filters, order, order_by))
     rows = disturbed(world, "analytics.raw.incidents", rows)
     page, told = analytics.page_of(analytics.Names(world, rows), body, 20)
-    data = [analytics.raw_incident(world, rows[place]) for place in page]
+    data = [view.analysed.raw(rows[place]) for place in page]
     return {**told, **analytics.echo(body, "created_at", "filters", "time_zone", "order", "order_by"), "data": data}
 
 
@@ -343,7 +344,7 @@ def raw_incident(view: View, asked: Asked) -> Json:
     check_parents(view, asked)
     position = view.world.incidents.position(asked.path["id"])
     assert position is not None
-    return analytics.raw_incident(view.world, position)
+    return view.analysed.raw(position)
 
 
 def responses(view: View, asked: Asked) -> Sequence[Any]:
@@ -359,12 +360,12 @@ ASKED_BY_POST: tuple[Served, ...] = (
     _metrics(
         "/analytics/metrics/responders/all",
         "total_incident_count",
-        lambda world, body: analytics.responder_metrics(world, body, by_team=False),
+        lambda rows, body: analytics.responder_metrics(rows, body, by_team=False),
     ),
     _metrics(
         "/analytics/metrics/responders/teams",
         "total_incident_count",
-        lambda world, body: analytics.responder_metrics(world, body, by_team=True),
+        lambda rows, body: analytics.responder_metrics(rows, body, by_team=True),
     ),
     _metrics("/analytics/metrics/users/all", "total_user_count", analytics.user_metrics),
     Served("analytics.raw.incidents", "post", "/analytics/raw/incidents", raw_incidents),

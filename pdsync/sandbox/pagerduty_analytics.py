@@ -13,6 +13,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
+import orjson
+
 from pdsync.sandbox import pagerduty_text as text
 from pdsync.sandbox.pagerduty_company import DAY, HOUR, Incident, Policy, Service, User, iso_time
 from pdsync.sandbox.pagerduty_query import ApiError, months_later, seconds
@@ -60,6 +62,29 @@ def _row(world: World, incident: Incident) -> Row:
     return Row(incident, service, policy, user_id, to_ack, to_resolve, engaged, interruptions, part)
 
 
+class Analysed:
+    """The rows behind analytics as long as the world stays as it is: each is made once."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._rows: dict[int, Row] = {}
+        self._raws: dict[int, orjson.Fragment] = {}
+
+    def row(self, position: int) -> Row:
+        """What analytics knows about the incident at a position."""
+        found = self._rows.get(position)
+        if found is None:
+            found = self._rows[position] = _row(self.world, self.world.incidents.record(position))
+        return found
+
+    def raw(self, position: int) -> orjson.Fragment:
+        """A row of POST /analytics/raw/incidents, and the answer of GET /analytics/raw/incidents/{id}."""
+        found = self._raws.get(position)
+        if found is None:
+            found = self._raws[position] = orjson.Fragment(orjson.dumps(_raw(self.world, self.row(position))))
+        return found
+
+
 # --- filters ---------------------------------------------------------------------------------------------------
 
 
@@ -103,10 +128,10 @@ def _positions(world: World, filters: Mapping[str, Any]) -> Iterator[int]:
     start, end = _window(world, filters)
     checks = [(check, filters[name]) for name, check in _FILTERS.items() if name in filters]
     table = world.incidents
-    wanted = filters.get("service_ids")
+    wanted = None if filters.get("service_ids") is None else set(filters["service_ids"])
     positions = None
     if wanted is not None:
-        positions = {n for n, identifier in enumerate(table.service_ids) if identifier in set(wanted)}
+        positions = {n for n, identifier in enumerate(table.service_ids) if identifier in wanted}
     for position in table.between(start, min(end, world.clock - DAY) - 1):
         if table.hidden[position] or (positions is not None and table.service[position] not in positions):
             continue
@@ -228,12 +253,13 @@ SPLITS: Mapping[str, Split] = {
 """The incident metrics, by path."""
 
 
-def incident_metrics(world: World, split: Split, body: Mapping[str, Any]) -> list[dict[str, Json]]:
+def incident_metrics(analysed: Analysed, split: Split, body: Mapping[str, Any]) -> list[dict[str, Json]]:
     """Rows of a POST /analytics/metrics/incidents/...: one for each group that has incidents (and time unit)."""
+    world = analysed.world
     filters, unit = body.get("filters") or {}, body.get("aggregate_unit")
     groups: dict[tuple[str, str], list[Row]] = {}
     for position in _positions(world, filters):
-        row = _row(world, world.incidents.record(position))
+        row = analysed.row(position)
         key = split.group(world, row)
         start = _unit_start(row.incident.created, unit) if unit else ""
         if key is not None:
@@ -268,19 +294,20 @@ def echo(body: Mapping[str, Any], order_by: str, *names: str) -> dict[str, Json]
 # --- responders and users ------------------------------------------------------------------------------------------
 
 
-def _responder_rows(world: World, filters: Mapping[str, Any]) -> list[Row]:
+def _responder_rows(analysed: Analysed, filters: Mapping[str, Any]) -> list[Row]:
     """The incidents that somebody answered to, within `date_range_start` and `date_range_end`."""
     dates = {"date_range_start": "created_at_start", "date_range_end": "created_at_end"}
     plain = {dates.get(name, name): value for name, value in filters.items() if name != "responder_ids"}
     wanted = filters.get("responder_ids")
-    rows = (_row(world, world.incidents.record(position)) for position in _positions(world, plain))
-    return [row for row in rows if row.user_id in world.users and (wanted is None or row.user_id in wanted)]
+    rows = map(analysed.row, _positions(analysed.world, plain))
+    return [row for row in rows if row.user_id in analysed.world.users and (wanted is None or row.user_id in wanted)]
 
 
-def responder_metrics(world: World, body: Mapping[str, Any], *, by_team: bool) -> list[dict[str, Json]]:
+def responder_metrics(analysed: Analysed, body: Mapping[str, Any], *, by_team: bool) -> list[dict[str, Json]]:
     """Rows of POST /analytics/metrics/responders/...: one for each responder, or each responder and team."""
+    world = analysed.world
     groups: dict[tuple[str, str], list[Row]] = {}
-    for row in _responder_rows(world, body.get("filters") or {}):
+    for row in _responder_rows(analysed, body.get("filters") or {}):
         team = _by_team(world, row)
         if not by_team or team is not None:
             groups.setdefault((str(row.user_id), str(team) if by_team else ""), []).append(row)
@@ -384,8 +411,9 @@ def _joined(world: World, user: User) -> int:
     return world.founded - (30 + crc32(user.id.encode()) % 1_500) * DAY
 
 
-def user_metrics(world: World, body: Mapping[str, Any]) -> list[dict[str, Json]]:
+def user_metrics(analysed: Analysed, body: Mapping[str, Any]) -> list[dict[str, Json]]:
     """The one row of POST /analytics/metrics/users/all."""
+    world = analysed.world
     rows = [_raw_user(world, user) for user in _users(world, body.get("filters") or {})]
     counts = {
         "downloaded_mobile_app": sum(bool(row["downloaded_mobile_app"]) for row in rows),
@@ -433,10 +461,10 @@ def raw_users(world: World, body: Mapping[str, Any]) -> list[dict[str, Json]]:
     return ordered(rows, {"order": body.get("order", "desc"), "order_by": field}, "id")
 
 
-def usage(world: World, body: Mapping[str, Any]) -> list[dict[str, Json]]:
+def usage(analysed: Analysed, body: Mapping[str, Any]) -> list[dict[str, Json]]:
     """Rows of POST /analytics/metrics/pd_advance_usage/features: a row for each of two features."""
     filters = {k: v for k, v in (body.get("filters") or {}).items() if not k.startswith("incident_created")}
-    count = sum(1 for _ in _positions(world, filters))
+    count = sum(1 for _ in _positions(analysed.world, filters))
     return [
         {
             "feature_id": feature,
@@ -581,8 +609,3 @@ class Names(Sequence[str]):
         position = self._ids.position(wanted)
         assert position is not None
         return self._positions.index(position)
-
-
-def raw_incident(world: World, position: int) -> dict[str, Json]:
-    """A row of POST /analytics/raw/incidents, and the answer of GET /analytics/raw/incidents/{id}."""
-    return _raw(world, _row(world, world.incidents.record(position)))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 from pdsync.model import Json
+from pdsync.sandbox.pagerduty_analytics import Analysed
 from pdsync.sandbox.pagerduty_generic import ACCOUNT, TABLE_OF, Generic
 from pdsync.sandbox.pagerduty_lists import BY_KIND, parents
 from pdsync.sandbox.pagerduty_query import (
@@ -62,6 +63,7 @@ class View:
         self.spec = spec
         self._seen = (world.version, world.clock)
         self._records: dict[str, Records] = {}
+        self._analysed = Analysed(world)
         self._rows: OrderedDict[object, Sequence[Any]] = OrderedDict()
         self._generic = Generic(world, spec)
         self._bodies: OrderedDict[object, Body] = OrderedDict()
@@ -72,6 +74,7 @@ class View:
         if now != self._seen:
             self._seen = now
             self._records.clear()
+            self._analysed = Analysed(self.world)
             self._rows.clear()
             self._bodies.clear()
             self._room = KEPT_BYTES
@@ -82,6 +85,12 @@ class View:
         """The kinds that are drawn from schemas."""
         self._refresh()
         return self._generic
+
+    @property
+    def analysed(self) -> Analysed:
+        """What analytics has."""
+        self._refresh()
+        return self._analysed
 
     def records(self, zone: tzinfo = UTC) -> Records:
         """The renderer for a time zone."""
