@@ -226,6 +226,8 @@ def _waves(
     Takes away from `edges` the waits that were deferred.
     """
     keys = sorted(edges)
+    if levels := _levels(edges):
+        return sorted(keys, key=lambda key: levels[id(edges[key])]), {}
     waiting = _Waiting(keys, edges)
     order: list[int] = []
     deferred: dict[EntityKey, set[str]] = {}
@@ -243,6 +245,27 @@ def _waves(
         order += ready
         ready = waiting.freed(ready)
     return [keys[n] for n in order], deferred
+
+
+def _levels(edges: Edges) -> dict[int, int] | None:
+    """How many others must come one after the other before those with these very waits; None where some are a circle.
+
+    Found once for all that wait for the same, which are one object: there may be a key for each entity.
+    """
+    levels: dict[int, int] = {}
+    begun: set[int] = set()
+    for waits in edges.values():
+        stack = [] if id(waits) in levels else [waits]
+        while stack:
+            first = [edges[target] for target, _ in stack[-1]]
+            if open_ := [each for each in first if id(each) not in levels]:
+                begun.add(id(stack[-1]))
+                if not begun.isdisjoint(map(id, open_)):
+                    return None
+                stack += open_
+            else:
+                levels[id(stack.pop())] = 1 + max((levels[id(each)] for each in first), default=-1)
+    return levels
 
 
 class _Waiting:
