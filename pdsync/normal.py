@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from unicodedata import normalize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pdsync.model import Blueprint, Fields, Json
 
@@ -110,12 +110,7 @@ def normal_entity(fields: Fields, blueprint: Blueprint) -> Fields:
 
 def entity_normaliser(blueprint: Blueprint) -> Callable[[Fields], Fields]:
     """`normal_entity` for many entities of one blueprint: what depends on the blueprint alone is done once."""
-    table: dict[str, Normaliser] = {"team": _normal_team}
-    for name, definition in blueprint.properties.items():
-        if (normal := _of_property(definition)) is not None:
-            table[f"properties.{name}"] = normal
-    for name, definition in blueprint.relations.items():
-        table[f"relations.{name}"] = _normal_many if definition.get("many") else _normal_single
+    table = _normalisers(blueprint)
 
     def normalise(fields: Fields) -> Fields:
         made = fields.copy()
@@ -127,6 +122,17 @@ def entity_normaliser(blueprint: Blueprint) -> Callable[[Fields], Fields]:
         return made
 
     return normalise
+
+
+def _normalisers(blueprint: Blueprint) -> dict[str, Normaliser]:
+    """What normalises the values under each path, where they need it."""
+    table: dict[str, Normaliser] = {"team": _normal_team}
+    for name, definition in blueprint.properties.items():
+        if (normal := _of_property(definition)) is not None:
+            table[f"properties.{name}"] = normal
+    for name, definition in blueprint.relations.items():
+        table[f"relations.{name}"] = _normal_many if definition.get("many") else _normal_single
+    return table
 
 
 def defaults_of(blueprint: Blueprint) -> Fields:
@@ -149,6 +155,25 @@ def desired_normaliser(blueprint: Blueprint) -> Callable[[Fields], Fields]:
         return normalise(fields) | {path: value for path, value in defaults.items() if fields.get(path, path) is None}
 
     return filled
+
+
+def desired_row(blueprint: Blueprint, paths: Iterable[str]) -> Callable[[Fields], tuple[Json, ...]]:
+    """`desired_normaliser` for the values under some paths alone, in their order; null where there is none."""
+    table, defaults = _normalisers(blueprint), defaults_of(blueprint)
+    columns = [(path, table.get(path), defaults.get(path)) for path in paths]
+
+    def row(fields: Fields) -> tuple[Json, ...]:
+        made = []
+        for path, normal, default in columns:
+            value = fields.get(path)
+            if value is None:
+                value = default
+            elif normal is not None and (value.__class__ is not int or abs(value) > LARGEST_EXACT_INTEGER):
+                value = normal(value)
+            made.append(value)
+        return tuple(made)
+
+    return row
 
 
 def _of_property(definition: Mapping[str, Json]) -> Normaliser | None:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
     from pdsync.model import Blueprint, EntityKey, MappingRule
     from pdsync.plan.decide import Facts
+    from pdsync.plan.values import Check
+
+    _Test = tuple[Check | None, Check | None, bool]
+    """What a value is put to: its check, what casts doubt on it, and whether there must be one."""
 
 REFUSED, LACKING, ASKED, DOUBTED, BEYOND, CIRCULAR = "PD610", "PD611", "PD612", "PD613", "PD614", "PD615"
 REAL = "PD617"
@@ -87,7 +91,7 @@ def check_upserts(
     kept: dict[EntityKey, Change] = {}
     held: dict[EntityKey, Held] = {}
     for change in listed:
-        found = list(rulers[change.blueprint].refusals(change)) if change.blueprint in rulers else []
+        found = tuple(rulers[change.blueprint].refusals(change)) if change.blueprint in rulers else ()
         refusals = [refusal for refusal in found if not refusal.doubted]
         if why := facts.refused.get(change.key):
             refusals.append(Refusal("", why, vital=True))
@@ -139,12 +143,39 @@ class _Ruler:
         self._checks = checks_of(blueprint)
         self._doubts = doubts_of(blueprint)
         self._required = required_paths(blueprint)
+        self._tests: dict[tuple[tuple[str, ...], bool], list[_Test] | None] = {}
 
-    def refusals(self, change: Change) -> Iterator[Refusal]:
+    def refusals(self, change: Change) -> Iterable[Refusal]:
         """What of a change Port would refuse."""
         assert isinstance(change.fields, FieldChanges)
         paths, _, values, _ = change.fields.columns()
         created = change.action == "create"
+        return () if self._is_sound(paths, values, created=created) else self._refusals(paths, values, created=created)
+
+    def _is_sound(self, paths: tuple[str, ...], values: Iterable[Json], *, created: bool) -> bool:
+        """Whether nothing is to be said: for nearly all there is, with what their paths need found out once."""
+        shape = paths, created
+        if shape not in self._tests:
+            self._tests[shape] = self._tests_of(paths, created=created)
+        tests = self._tests[shape]
+        if tests is None:
+            return False
+        for value, (check, doubt, is_needed) in zip(values, tests, strict=True):
+            if value is None:
+                if is_needed:
+                    return False
+            elif (check is not None and check(value)) or (doubt is not None and doubt(value)):
+                return False
+        return True
+
+    def _tests_of(self, paths: Sequence[str], *, created: bool) -> list[_Test] | None:
+        """What the values under these paths are put to; None where one is missing that is required."""
+        if created and any(path not in paths and not given for path, given in self._required.items()):
+            return None
+        needed = {path for path, given in self._required.items() if not (created and given)}
+        return [(self._checks.get(path), self._doubts.get(path), path in needed) for path in paths]
+
+    def _refusals(self, paths: Sequence[str], values: Iterable[Json], *, created: bool) -> Iterator[Refusal]:
         for path, has_default in self._required.items() if created else ():
             if path not in paths and not has_default:
                 yield Refusal(path, "it is required and has no value", vital=True)
@@ -213,16 +244,19 @@ def _follow_relations(
     waiting = list(kept)
     while waiting:
         lost: list[EntityKey] = []
+        sound: set[int] = set()  # what very many point at, which is one object; looked at anew when something is lost
         for key in waiting:
             change = kept[key]
-            blueprint = blueprints.get(change.blueprint)
+            pointing = pointers.of(change)
+            if id(pointing) in sound:
+                continue
             missing = {
-                path: target
-                for path, target in pointers.of(change)
-                if target not in there and not _is_made(kept.get(target))
+                path: target for path, target in pointing if target not in there and not _is_made(kept.get(target))
             }
             if not missing:
+                sound.add(id(pointing))
                 continue
+            blueprint = blueprints.get(change.blueprint)
             required = required_paths(blueprint) if blueprint else {}
             follows = all(target in held or target in facts.desired.held for target in missing.values())
             if (follows or drop) and not missing.keys() & required.keys():

@@ -21,7 +21,7 @@ from pdsync.model import (
     makers,
     sources_of,
 )
-from pdsync.normal import defaults_of, desired_normaliser, same
+from pdsync.normal import defaults_of, desired_normaliser, desired_row, same
 from pdsync.plan.alone import LeftAlone
 from pdsync.plan.decide import CAUSES, all_causes, decide, is_system, main_cause, wanted_reason, writers
 from pdsync.plan.drift import spoke_of
@@ -206,10 +206,14 @@ class _Shape(NamedTuple):
     paths: tuple[str, ...]
     left_alone: frozenset[str]
     on_remove: Removal | None
+    row: Callable[[Fields], tuple[Json, ...]]
 
-    def remembered(self, paths: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of the paths that the ledger remembers."""
-        return tuple(path for path in paths if path not in self.left_alone) if self.left_alone else paths
+    def remembered(self, paths: tuple[str, ...], values: tuple[Json, ...]) -> Fields:
+        """What the ledger remembers of the values under some of the paths."""
+        if not self.left_alone:
+            return filled(paths, values)
+        held = [(path, value) for path, value in zip(paths, values, strict=True) if path not in self.left_alone]
+        return filled(tuple(path for path, _ in held), (value for _, value in held))
 
 
 class EntityDecisions:
@@ -362,12 +366,12 @@ class EntityDecisions:
         What is the same for all with these rules and fields is found out once.
         """
         shape = self._shape(want)
-        values = self.normalise[want.key.blueprint]({path: want.fields.get(path) for path in shape.paths})
-        paths = shape.paths
-        if None in values.values():
-            paths = tuple(path for path in paths if values[path] is not None)
+        paths, values = shape.paths, shape.row(want.fields)
+        if None in values:
+            paths = tuple(path for path, value in zip(paths, values, strict=True) if value is not None)
+            values = tuple(value for value in values if value is not None)
         entry = LedgerEntry(
-            filled(written := shape.remembered(paths), map(values.__getitem__, written)),
+            shape.remembered(paths, values),
             "created",
             want.rules,
             want.source,
@@ -375,7 +379,7 @@ class EntityDecisions:
             shape.on_remove,
             portions=want.portions,
         )
-        fields, causes = self._told_new(want, entry, paths, tuple(map(values.__getitem__, paths)))
+        fields, causes = self._told_new(want, entry, paths, values)
         made = Change(
             n=0,
             target="entity",
@@ -400,7 +404,8 @@ class EntityDecisions:
             whole = set() if self._merges(want.rules) else defaults_of(self.blueprints[want.key.blueprint]).keys()
             paths = tuple(sorted(managed.intersection(want.fields) | (whole - want.unknown.keys())))
             left_alone = frozenset(path for path in paths if self.left_alone.covers(want.rules, path))
-            shape = self._shapes[key] = _Shape(paths, left_alone, self.ownership.on_remove(want.rules))
+            row = desired_row(self.blueprints[want.key.blueprint], paths)
+            shape = self._shapes[key] = _Shape(paths, left_alone, self.ownership.on_remove(want.rules), row)
         return shape
 
     def wanted(self, want: DesiredEntity, have: ExistingEntity | None, last: LedgerEntry | None) -> Change | None:

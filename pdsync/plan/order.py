@@ -11,14 +11,14 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import groupby
 from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pdsync.model import EntityKey, FieldChange, FieldChanges, number
 from pdsync.normal import blueprint_fields
 from pdsync.plan.readers import read_along, readers_last
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from pdsync.model import Blueprint, Change, ExistingEntity, Fields, Json
@@ -51,7 +51,7 @@ def targeting(blueprint: Blueprint) -> Callable[[Fields], list[tuple[str, Entity
 
 
 class Pointers:
-    """What changes point at, once they are made, told by their paths: the same for very many.
+    """What changes point at, once they are made: the same for very many, which get one object.
 
     Args:
         blueprints: those in force then.
@@ -59,18 +59,39 @@ class Pointers:
 
     def __init__(self, blueprints: Mapping[str, Blueprint]) -> None:
         self._relations = {name: _relations(blueprint) for name, blueprint in blueprints.items()}
-        self._places: dict[tuple[str, tuple[str, ...]], list[tuple[int, str, str]]] = {}
+        self._shapes: dict[tuple[str, tuple[str, ...]], _Shape] = {}
 
     def of(self, change: Change) -> list[tuple[str, EntityKey]]:
         """`relation_targets` of what a change writes."""
         assert isinstance(change.fields, FieldChanges)
         paths, _, afters, _ = change.fields.columns()
-        shape = change.blueprint, paths
-        places = self._places.get(shape)
-        if places is None:
+        shape = self._shapes.get((change.blueprint, paths))
+        if shape is None:
             relations = self._relations.get(change.blueprint, ())
-            places = self._places[shape] = [(paths.index(path), path, to) for _, path, to in relations if path in paths]
-        return _pointed_at(places, afters.__getitem__)
+            places = [(paths.index(path), path, to) for _, path, to in relations if path in paths]
+            shape = self._shapes[change.blueprint, paths] = _Shape(places)
+        return shape.pointed_at(afters)
+
+
+class _Shape:
+    """What values under the same paths point at; `places` tell where each relation's value is, its path and target."""
+
+    def __init__(self, places: Sequence[tuple[int, str, str]]) -> None:
+        self._places = places
+        self._values = itemgetter(*(at for at, _, _ in places)) if places else len
+        self._known: dict[Any, list[tuple[str, EntityKey]]] = {}
+
+    def pointed_at(self, values: Sequence[Json]) -> list[tuple[str, EntityKey]]:
+        """Path and key of each target."""
+        pointing = self._values(values)
+        try:
+            found = self._known.get(pointing)
+        except TypeError:  # lists, which cannot be looked up
+            pointing = repr(pointing)
+            found = self._known.get(pointing)
+        if found is None:
+            found = self._known[pointing] = _pointed_at(self._places, values.__getitem__)
+        return found
 
 
 _Place = TypeVar("_Place", str, int)
@@ -145,10 +166,7 @@ def _upserts(
     """
     by_key = {change.key: change for change in changes}
     created = {key for key, change in by_key.items() if change.action == "create"}
-    pointers = Pointers(blueprints)
-    edges = _edges(
-        (key, [each for each in pointers.of(change) if each[1] in created]) for key, change in by_key.items()
-    )
+    edges = _edges(by_key, created, blueprints)
 
     def required(key: EntityKey, path: str) -> bool:
         return _required(blueprints.get(key.blueprint), path)
@@ -160,6 +178,22 @@ def _upserts(
         elsewhere = _pointing_elsewhere(by_key[key], filter(partial(required, key), paths), blueprints, standing)
         by_key[key] = _defer(by_key[key], paths, elsewhere)
     return [by_key[key] for key in order], edges
+
+
+def _edges(
+    changes: Mapping[EntityKey, Change], created: Container[EntityKey], blueprints: Mapping[str, Blueprint]
+) -> Edges:
+    """Who waits for what is created; found out once for all that point at the same."""
+    pointers = Pointers(blueprints)
+    edges: Edges = {}
+    known: dict[int, _Waits] = {}
+    for key, change in changes.items():
+        pointing = pointers.of(change)
+        waits = known.get(id(pointing))
+        if waits is None:
+            waits = known[id(pointing)] = _waits(each for each in pointing if each[1] in created)
+        edges[key] = waits
+    return edges
 
 
 def _pointing_elsewhere(
@@ -181,19 +215,6 @@ def _in_place(value: Json, other: Callable[[str], str]) -> Json:
     return [other(each) for each in _identifiers(value)] if isinstance(value, list) else other(value)
 
 
-def _edges(found: Iterable[tuple[EntityKey, Iterable[tuple[str, EntityKey]]]]) -> Edges:
-    """Who waits, each once, through which paths for whom; equal waits are found out once."""
-    known: dict[tuple[tuple[str, EntityKey], ...], _Waits] = {}
-    edges: Edges = {}
-    for key, pointing in found:
-        told = tuple(pointing)
-        waits = known.get(told)
-        if waits is None:
-            waits = known[told] = _waits(told)
-        edges[key] = waits
-    return edges
-
-
 def _waits(pointing: Iterable[tuple[str, EntityKey]]) -> _Waits:
     paths: dict[EntityKey, frozenset[str]] = {}
     for path, target in pointing:
@@ -209,8 +230,8 @@ def _alone(path: str) -> frozenset[str]:
 
 def _waiting(keys: Iterable[EntityKey], found: Iterable[_Wait]) -> Edges:
     """The same of all these keys; found is who waits through which path for whom, in any order."""
-    waits = {key: [each[1:] for each in group] for key, group in groupby(sorted(found), key=itemgetter(0))}
-    return _edges((key, waits.get(key, ())) for key in keys)
+    waits = {key: _waits(each[1:] for each in group) for key, group in groupby(sorted(found), key=itemgetter(0))}
+    return {key: waits.get(key, ()) for key in keys}
 
 
 def _defer(change: Change, paths: AbstractSet[str], meanwhile: Iterable[tuple[str, Json]]) -> Change:
@@ -413,14 +434,21 @@ def _numbered(
     waited = _waited_for(changes, edges, moved)
     upserts, deletes, schemas = _places(changes, waited)
     equal: dict[tuple[int, ...], tuple[int, ...]] = {}
+    of_waits: dict[tuple[int, int], tuple[int, ...]] = {}
+
+    def wanted(change: Change) -> tuple[int, ...]:
+        """What an entity waits for that is wanted: the same for all with these very waits."""
+        waits, schema = edges.get(change.key, ()), schemas.get(change.blueprint, 0)
+        found = of_waits.get((id(waits), schema))
+        if found is None:
+            numbers = {upserts[key] for key, _ in waits} | ({schema} if schema else set())
+            found = of_waits[id(waits), schema] = tuple(sorted(numbers))
+        return found
 
     def after(change: Change) -> set[int]:
         if change.target == "blueprint":
-            wanted = change.action == "delete"
-            return {n for key, n in deletes.items() if key.blueprint == change.blueprint} if wanted else set()
-        own = {schemas[change.blueprint]} if change.blueprint in schemas else set()
-        if change.action in ("create", "update", "adopt"):
-            return own.union([upserts[key] for key, _ in edges.get(change.key, ())])
+            goes = change.action == "delete"
+            return {n for key, n in deletes.items() if key.blueprint == change.blueprint} if goes else set()
         successor = EntityKey(change.blueprint, change.twin)
         comes = {upserts[successor]} if change.twin and successor in upserts else set()
         if change.action == "delete":
@@ -429,7 +457,8 @@ def _numbered(
         return comes
 
     for n, change in enumerate(changes, start=1):
-        waited_for = tuple(sorted(after(change)))
+        is_wanted = change.target == "entity" and change.action in ("create", "update", "adopt")
+        waited_for = wanted(change) if is_wanted else tuple(sorted(after(change)))
         number(change, n, equal.setdefault(waited_for, waited_for))
     return tuple(changes)
 
@@ -452,7 +481,8 @@ def _places(
 
 def _waited_for(changes: Iterable[Change], edges: Edges, moved: Mapping[EntityKey, list[EntityKey]]) -> set[EntityKey]:
     """The upserts that others may wait for: of all there are, few."""
-    found = {key for some in edges.values() for key, _ in some} | {key for some in moved.values() for key in some}
+    waits = {id(some): some for some in edges.values()}.values()
+    found = {key for some in waits for key, _ in some} | {key for some in moved.values() for key in some}
     return found | {EntityKey(change.blueprint, change.twin) for change in changes if change.twin}
 
 
