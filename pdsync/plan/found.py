@@ -9,7 +9,7 @@ A query is answered as it would be after the writes, because that is what Port r
 
 An entity that is ours and that nothing makes any more counts as Port says: while something desired points at it, it
 stays (`pdsync.plan.entities.with_stubs`).  Where it is one of several, and so nothing points at it, it may go, and the
-next plan find fewer.
+next plan find fewer; where it is only let go of, what we set there is cleared, and the next plan may find others.
 """
 
 from __future__ import annotations
@@ -104,9 +104,9 @@ class Findings:
         names = set(names_in(query))
         later = any(self._is_worked_out(question.blueprint, name) for name in names) and self._moves(question.blueprint)
         later = later or any(
-            holds(query, partial(self._once_released, key)) is not False
+            holds(query, partial(self._once_released, key)) is not (key.identifier in matching)
             for key in self._released(question.blueprint)
-            if key.identifier not in matching and not self._cleared(key).isdisjoint(map(_path, names))
+            if not self._cleared(key).isdisjoint(map(_path, names))
         )
         for identifier, moving in self._concerned(question.blueprint, query, matching):
             if moving.paths is not None and moving.paths.isdisjoint(map(_path, names)):

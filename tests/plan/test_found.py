@@ -110,6 +110,7 @@ def facts(of: Catalog, world: DesiredEntities, port: Mapping[EntityKey, Existing
 )
 @example({}, [({"a": (False, "x")}, []), ({"a": (True, "x")}, [])], OF)
 @example({"a": "x"}, [({"a": (False, "x")}, []), ({"a": (True, "x")}, [(TIER_X, TIER_X)])], OF)
+@example({"A": None}, [({"a": (True, "x")}, []), ({}, [(TIER_X, TIER_X)])], OF)
 def test_apply_then_plan_is_empty(foreign: dict[str, Any], worlds: list[World], of: Catalog) -> None:
     """Whatever was there before; where the plan says that it cannot tell all yet, after the next one."""
     port = {EntityKey("service", i): ExistingEntity({"properties.tier": tier}) for i, tier in foreign.items()}
