@@ -323,22 +323,3 @@ def test_of_records_that_part_the_one_that_gave_most_takes_the_old_one_along() -
         "besides it comes service/c"
     )
     assert problem.records == ("policies/P", "services/S")
-
-
-def test_two_that_require_each_other_are_not_renamed() -> None:
-    """Neither of the new ones can be the first: all four stay as they are, and the error says what to change."""
-    pair = blueprint(other=relation("service", required=True))
-    mapped = rule(paths=("relations.other",))
-    given = Facts(
-        catalog([pair], [mapped]),
-        desired(*(want(f"{of}2", to_other=f"{to}2", source=f"services/{of}") for of, to in ("ab", "ba"))),
-        existing([pair], {"a": have(to_other="b"), "b": have(to_other="a")}),
-        ledger({of: entry(to_other=to, source=f"services/{of}") for of, to in ("ab", "ba")}, [pair]),
-    )
-    made = plan(given)
-    assert made.changes == ()
-    held = {str(each.key): each.reason for each in made.held}
-    assert held.keys() == {"service/a", "service/b", "service/a2", "service/b2"}
-    assert held["service/a"] == "its record makes service/a2 now, which is held"
-    (problem,) = made.diagnostics
-    assert (problem.code, "optional" in problem.hint) == ("PD615", True)
