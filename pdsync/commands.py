@@ -238,7 +238,7 @@ async def plan_read(
     catalog, snapshot = sides.catalog, sides.snapshot
     same_organisation(ledger, existing)
     now = expressions(catalog.rules)
-    moved = moved_rules(ledger.expressions, now)
+    moved = moved_rules(ledger.expressions, now | expressions(catalog.ended))
     ledger = ledger_with(ledger, moved)
     before = Facts(catalog, DesiredEntities({}), existing, ledger, expressions=now, moved_rules=moved)
     searches = Searches(before, reader, asyncio.get_running_loop())
@@ -264,10 +264,15 @@ async def plan_destroy(
     catalog: Catalog, reader: TargetReader, store: StateStore, *, target: str, scope: Scope | None = None
 ) -> Plan:
     """A plan that removes all that is owned: as if the catalog were empty, without number limits."""
-    policy = replace(catalog.project.policy, deletes={"*": NO_LIMIT})
-    empty = replace(catalog, rules=(), blueprints={}, tree="", project=replace(catalog.project, policy=policy))
     snapshot = Snapshot(source="", taken_at="", collections={})
-    return await plan_from(Sides(empty, snapshot, target), reader, store, scope=scope)
+    return await plan_from(Sides(emptied(catalog), snapshot, target), reader, store, scope=scope)
+
+
+def emptied(catalog: Catalog) -> Catalog:
+    """The catalog with nothing in it but what says how that ends."""
+    policy = replace(catalog.project.policy, deletes={"*": NO_LIMIT})
+    project = replace(catalog.project, policy=policy)
+    return replace(catalog, rules=(), blueprints={}, tree="", project=project, ended=catalog.rules)
 
 
 async def apply(

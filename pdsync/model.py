@@ -290,7 +290,8 @@ class Catalog:
     """catalog/ as read from the working tree or from a git commit.
 
     `tree` is a digest over the names and bytes of its files; `commit` the git commit it stands on (with `dirty`
-    when the files differ from it), None outside git.
+    when the files differ from it), None outside git.  `ended` are rules that map nothing any more, whose lifecycles
+    say all the same how what they made ends.
     """
 
     project: Project
@@ -300,6 +301,7 @@ class Catalog:
     commit: str | None = None
     dirty: bool = False
     diagnostics: tuple[Diagnostic, ...] = ()
+    ended: tuple[MappingRule, ...] = ()
 
 
 # --- snapshot --------------------------------------------------------------------------------------------------

@@ -239,7 +239,7 @@ class EntityDecisions:
         self._plain: dict[tuple[tuple[str, ...], str, tuple[str, ...], Removal | None], bool] = {}
         self.writers = writers(facts.catalog.rules)
         self.ownership = Ownership(facts)
-        self.left_alone = LeftAlone(facts.catalog.rules)
+        self.left_alone = LeftAlone((*facts.catalog.rules, *facts.catalog.ended))
         self.retention = Retention(facts.catalog.rules, facts.taken_at)
         self.retained = 0
         self.successors = successors(facts)

@@ -34,7 +34,7 @@ class Ownership:
     def __init__(self, facts: Facts) -> None:
         self._by_integration = facts.around.by_integration
         self._adopted: Removal = facts.catalog.project.policy.on_remove
-        self._lifecycles = {rule.id: rule.lifecycle for rule in facts.catalog.rules}
+        self._lifecycles = {rule.id: rule.lifecycle for rule in (*facts.catalog.rules, *facts.catalog.ended)}
 
     def origin(self, key: EntityKey, have: ExistingEntity | None, last: LedgerEntry | None) -> EntityOrigin:
         """What the ledger says of where an entity comes from, once it is written or adopted."""

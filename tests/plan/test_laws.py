@@ -14,7 +14,7 @@ from unittest.mock import patch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pdsync.commands import expressions
+from pdsync.commands import emptied, expressions
 from pdsync.leftalone import place_of
 from pdsync.model import (
     DesiredEntities,
@@ -75,6 +75,8 @@ PATHS = {
 }
 IDS = st.sampled_from("abcde")
 TARGETS = st.sampled_from("abcdeABC")
+INTEGRATION = "ab"
+"""What Port's own integration wrote has such an identifier."""
 KEYS = st.builds(EntityKey, st.sampled_from(sorted(PATHS)), IDS)
 
 
@@ -157,7 +159,7 @@ def ports(draw: st.DrawFn) -> dict[EntityKey, ExistingEntity]:
 
 def facts(of: Catalog, world: DesiredEntities, port: dict[EntityKey, ExistingEntity], owned: Ledger) -> Facts:
     held = Existing("org", "Org", {b.identifier: b for b in ALL}, port)
-    around = Surroundings(frozenset(key for key in port if key.identifier in "ab"))
+    around = Surroundings(frozenset(key for key in port if key.identifier in INTEGRATION))
     return Facts(of, world, held, owned, expressions=expressions(of.rules), tool="jq", around=around)
 
 
@@ -433,6 +435,74 @@ def test_what_people_made_is_only_ever_released(
         last = owned.entities.get(change.key)
         if change.target == "entity" and change.action == "delete" and last and last.origin == "adopted":
             assert "delete" in {ends.get(r) for r in last.rules} | {last.on_remove}
+
+
+@st.composite
+def applied(
+    draw: st.DrawFn,
+) -> tuple[Catalog, dict[EntityKey, ExistingEntity], dict[EntityKey, ExistingEntity], Ledger]:
+    """A catalog that was applied: what Port held before that, what it holds by now, with edits, and what is owned."""
+    of, before = draw(catalogs()), draw(ports())
+    port, owned = do(plan(facts(of, draw(worlds(of)), before, Ledger("lineage", 1))), before, Ledger("lineage", 1))
+    for key in draw(st.lists(st.sampled_from(sorted(port)), max_size=3)) if port else ():
+        edited = draw(fields_of(key.blueprint, PATHS[key.blueprint]))
+        port[key] = ExistingEntity({**port[key].fields, **edited})
+    return of, before, port, owned
+
+
+NOTHING = DesiredEntities({})
+
+
+@settings(max_examples=60, deadline=None)
+@given(applied())
+def test_destroy_gives_each_its_own_end(
+    given_: tuple[Catalog, dict[EntityKey, ExistingEntity], dict[EntityKey, ExistingEntity], Ledger],
+) -> None:
+    """What we made goes, what others had made is as they would have it, and the rest is not touched.
+
+    Of what is released stays what had a value before us, the title, what Port requires, and what is left alone.
+    """
+    of, before, port, owned = given_
+    made = plan(facts(emptied(of), NOTHING, port, owned))
+    after, left = do(made, port, owned)
+    ends = {r.id: r.lifecycle.on_remove for r in of.rules}
+    kept = {str(w.key) for w in made.withheld}
+    alone = LeftAlone(of.rules)
+    for key, entity in port.items():
+        last = owned.entities.get(key)
+        end = None
+        if last is not None and str(key) not in kept:
+            adopted = "delete" if key.identifier in INTEGRATION and last.origin == "integration" else "release"
+            end = ends[last.rules[0]] or ("delete" if last.origin == "created" else adopted)
+        assert (end == "delete") == (key not in after), (key, end)
+        if key not in after:
+            continue
+        for path, value in entity.fields.items():
+            ours = end == "release" and last is not None and path in last.fields and path != "title"
+            had = key in before and before[key].fields.get(path) is not None
+            needed = path == "relations.service" and key.blueprint == "incident"
+            if ours and last and not needed and not (last.origin == "adopted" and had):
+                value = alone.inside(last.rules, path, None, value).value  # noqa: PLW2901
+            was, now = (_pointing(ExistingEntity({path: v}), key, after) for v in (value, after[key].fields.get(path)))
+            assert was == now
+    assert {str(key) for key in left.entities} == kept & {str(key) for key in owned.entities}
+
+
+@settings(max_examples=60, deadline=None)
+@given(histories())
+def test_destroy_ends_as_if_all_records_were_gone(
+    history: tuple[Catalog, DesiredEntities, dict[EntityKey, ExistingEntity], Ledger],
+) -> None:
+    """The same of every entity, whatever its lifecycle, its origin, and what is left alone in it."""
+    of, _, port, owned = history
+    unlimited = replace(of, project=replace(of.project, policy=emptied(of).project.policy))
+    one, other = (plan(facts(catalog_, NOTHING, port, owned)) for catalog_ in (emptied(of), unlimited))
+    ended, gone = (
+        {c.key: (c.action, [(f.path, f.after) for f in c.fields]) for c in made.changes if c.target == "entity"}
+        for made in (one, other)
+    )
+    assert ended == gone
+    assert [w.key for w in one.withheld] == [w.key for w in other.withheld]
 
 
 TOUCHES: tuple[Callable[[LedgerEntry], LedgerEntry], ...] = (
