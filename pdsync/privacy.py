@@ -44,7 +44,9 @@ KEYS = (
     "truncated_token",
     "remote_address",
     "conference_number",
+    "conference_url",  # often opens with its password in it
     "conferenceAddress",
+    "point_of_contact",  # of business services: a free text, a number or an address as often as a name
     "contact",  # of status page subscriptions: a number, an address
 )
 """Fields that are taken out wherever they stand (PagerDuty REST API, object schemas)."""
