@@ -57,8 +57,8 @@ has just sent once more with httpx, ten at a time, as if all pages were known be
 the floor for whoever reads the same over HTTP. The straightforward pipeline would take minutes for each line: its
 figures are those of the comparison above, times the ratio of the records (x{times:.1f}), not measured. pdsync runs as
 one runs it: analytics are read once a day, so by the first plan. Between the first two, Port and the state are given
-what an apply of the first plan leaves, without one. The sandbox has made up all records before, and those of the last
-2 % while they are asked for."""
+what an apply of the first plan leaves, without one. The sandbox has made up all records before, which is no work of
+whoever reads them."""
 _LIMITED = """\
 Every answer takes {latency:g} s, and PagerDuty takes {per_minute} requests a minute (beyond them the sandbox answers
 429). *Least* is the time in which that many requests are given at an even pace; the limit counts by the minute, so that
