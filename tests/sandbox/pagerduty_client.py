@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +33,18 @@ ACCEPT = "application/vnd.pagerduty+json;version=2"
 HEADERS = {"Authorization": f"Token token={TOKEN}", "Accept": ACCEPT}
 CUT = Path(pagerduty.__file__).parent / "specs" / "pagerduty.json"
 SPEC = orjson.loads(CUT.read_bytes())
-OFFICIAL = OpenAPI.from_dict(SPEC)
 READ = Spec()
 
 KEYS: dict[str, str] = {
     path: item["get"]["x-list"]["rows"] for path, item in SPEC["paths"].items() if "x-list" in item.get("get", {})
 }
 """The key of the rows, by path."""
+
+
+@cache
+def official() -> OpenAPI:
+    """What holds requests and answers to the specification; made once it is needed, for that takes a second."""
+    return OpenAPI.from_dict(SPEC)
 
 
 def parameters(path: str, method: str = "get") -> list[Any]:
@@ -231,9 +237,9 @@ class SpecResponse:
 def check_against_spec(answer: httpx.Response) -> None:
     """Fail with the places that do not fit, rather than with the whole answer."""
     request = SpecRequest(answer.request)
-    OFFICIAL.validate_request(request)
+    official().validate_request(request)
     try:
-        OFFICIAL.validate_response(request, SpecResponse(answer))
+        official().validate_response(request, SpecResponse(answer))
     except InvalidData as problem:
         errors: list[ValidationError] = list(getattr(problem.__cause__, "schema_errors", []))
         assert [(list(error.absolute_path), error.message[:200]) for error in errors[:3]] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,12 @@ def api() -> Api:
     return Api(upgraded_world(services=25, incidents=120))
 
 
+@cache
+def of_seed(seed: int) -> Api:
+    """Another world that nobody changes."""
+    return Api(upgraded_world(seed, services=25, incidents=120))
+
+
 def send(api: Api, one: Served, path: str, **params: Any) -> Any:
     if one.method == "post":
         request: dict[str, Any] = {"json": {"time_zone": "Etc/UTC"}}
@@ -87,10 +94,10 @@ def test_the_cut_is_whole_and_small() -> None:
 
 @pytest.mark.parametrize("one", SERVED, ids=name)
 @pytest.mark.parametrize("full", [False, True], ids=["plain", "with includes"])
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_requests_and_answers_follow_the_specification(one: Served, full: bool, seed: int) -> None:
     """Each operation, plain and with every include: request and answer validate against the official schemas."""
-    api = Api(upgraded_world(seed, services=25, incidents=120))
+    api = of_seed(seed)
     wanted = {"include[]": includes(one.path)} if full and one.method == "get" else {}
     answer = send(api, one, path_of(one, api.world, seed), **wanted)
     assert answer.status_code == 200, answer.text
