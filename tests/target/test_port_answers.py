@@ -295,8 +295,10 @@ def test_unreadable_token(body: bytes) -> None:
 # --- writing entities ------------------------------------------------------------------------------------------
 
 
-def bulk_answer(request: Request, failing: dict[str, dict[str, Json]] | None = None) -> Answer:
-    """What Port says to a bulk upsert in which the entities in `failing` have these problems."""
+def bulk_answer(
+    request: Request, failing: dict[str, dict[str, Json]] | None = None, made: tuple[str, ...] = ()
+) -> Answer:
+    """What Port says to a bulk upsert in which the entities in `failing` have these problems, and some were not there."""
     entities: list[Json] = []
     errors: list[Json] = []
     for index, entity in enumerate(request.body["entities"]):
@@ -304,7 +306,7 @@ def bulk_answer(request: Request, failing: dict[str, dict[str, Json]] | None = N
         if problem := (failing or {}).get(entity["identifier"]):
             errors.append({**known, **problem})
         else:
-            entities.append({**known, "created": True})
+            entities.append({**known, "created": entity["identifier"] in made})
     return Answer(207 if errors else 200, {"ok": not errors, "entities": entities, "errors": errors})
 
 
@@ -328,6 +330,17 @@ def test_bulk_upsert_merges_and_creates_nothing_else() -> None:
     )
     entity = {"identifier": "a/b", "title": "T", "properties": {"n": None}, "relations": {"r": None}}
     assert {"entities": [entity]} == call.body
+
+
+def test_an_update_of_what_is_gone_is_no_success() -> None:
+    """Port makes of it an entity with no more than the change: said, so that the state does not count it as whole."""
+    writes = [EntityWrite("a", {"properties.n": 1}), EntityWrite("b", {"properties.n": 1})]
+    new = EntityWrite("c", {"properties.n": 1}, create=True)
+    with scripted_port(lambda request: bulk_answer(request, made=("b", "c"))) as port:
+        a, b, c = upsert(port, *writes, new)
+    assert (a, c) == (WriteResult("a"), WriteResult("c"))
+    assert "deleted it while it was being written" in b.error
+    assert b.doubt == ""
 
 
 def test_create_clears_nothing() -> None:

@@ -147,10 +147,8 @@ class PortWriter:
         body = orjson.dumps({"entities": [_body(write) for write in writes]})
         answer = await ask_object(self._client, "POST", path, params=_MERGE, body=body)
         errors = {failed.get("index"): failed for failed in _objects(answer.get("errors"))}
-        done = {stored.get("index") for stored in _objects(answer.get("entities"))}
-        return [
-            _result(write.identifier, errors.get(index), stored=index in done) for index, write in enumerate(writes)
-        ]
+        stored = {each.get("index"): each for each in _objects(answer.get("entities"))}
+        return [_result(write, errors.get(index), stored.get(index)) for index, write in enumerate(writes)]
 
     async def _delete_together(self, blueprint: str, identifiers: Sequence[str]) -> list[WriteResult]:
         """Delete in one request; what that leaves behind, one by one, so that each failure names its entity."""
@@ -342,14 +340,23 @@ def _identifier_size(identifier: str) -> int:
     return len(orjson.dumps(identifier)) + 1
 
 
-def _result(identifier: str, failed: Mapping[str, Json] | None, *, stored: bool) -> WriteResult:
-    """What became of one entity of a bulk request; nobody knows that of one that the answer does not speak of."""
+def _result(write: EntityWrite, failed: Mapping[str, Json] | None, stored: Mapping[str, Json] | None) -> WriteResult:
+    """What became of one entity of a bulk request; nobody knows that of one that the answer does not speak of.
+
+    Port makes an entity that was to be changed and is not there any more, with no more than the change has.
+    """
     if failed is not None:
         problem = str(failed.get("error", "")), str(failed.get("message", ""))
-        return WriteResult(identifier, say(failed.get("statusCode", "no status"), *problem))
-    if stored:
-        return WriteResult(identifier)
-    return WriteResult(identifier, "no result for this entity in Port's answer", "unknown")
+        return WriteResult(write.identifier, say(failed.get("statusCode", "no status"), *problem))
+    if stored is None:
+        return WriteResult(write.identifier, "no result for this entity in Port's answer", "unknown")
+    return WriteResult(write.identifier, _HALF_MADE if stored.get("created") is True and not write.create else "")
+
+
+_HALF_MADE: Final = (
+    "somebody deleted it while it was being written, so Port made it anew with these fields alone; "
+    "plan again to complete it"
+)
 
 
 def _objects(value: Json) -> list[dict[str, Json]]:
