@@ -115,7 +115,8 @@ def _by_corners(plan: Plan, found: Evidence, then: Catalog) -> Plan:
     by_source = found.facts.desired if same else found.mapped(then, records_now)
     both = found.mapped(then, records_then) if records_then else None
     by_catalog = both if same else found.mapped(now, records_then) if records_then else None
-    past = Past(then, found.digests(then.rules), by_source, by_catalog, both)
+    taken_at = records_then.taken_at if records_then else ""
+    past = Past(then, found.digests(then.rules), by_source, by_catalog, both, taken_at)
     told = with_causes(plan, found.facts, past)
     return told if records_then else replace(told, inexact=NOT_KEPT)
 

@@ -140,10 +140,10 @@ class _Group:
 
 
 class Problems:
-    """Collects problems; those of one code at one place become one Diagnostic, in the order of first appearance."""
+    """Collects problems; those of one code and sort at one place become one Diagnostic, in the order of appearance."""
 
     def __init__(self) -> None:
-        self._groups: dict[tuple[str, str], _Group] = {}
+        self._groups: dict[tuple[str, str, str], _Group] = {}
 
     def add(
         self,
@@ -154,11 +154,12 @@ class Problems:
         *,
         records: tuple[str, ...] = (),
         related: tuple[Origin, ...] = (),
+        sort: str = "",
     ) -> None:
-        """Note that `records` have a problem; `message` says it for the first of its kind."""
-        group = self._groups.get((code, place))
+        """Note that `records` have a problem; `message` says it for the first of its kind, or of a `sort` of it."""
+        group = self._groups.get((code, place, sort))
         if group is None:
-            group = self._groups[code, place] = _Group(message, origin, related)
+            group = self._groups[code, place, sort] = _Group(message, origin, related)
         for record in records:
             if record == group.last or record in group.records:
                 continue
@@ -169,7 +170,7 @@ class Problems:
 
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """What was collected."""
-        return tuple(self._diagnostic(code, place, group) for (code, place), group in self._groups.items())
+        return tuple(self._diagnostic(code, place, group) for (code, place, _), group in self._groups.items())
 
     @staticmethod
     def _diagnostic(code: str, place: str, group: _Group) -> Diagnostic:

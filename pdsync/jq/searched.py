@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pdsync.jq.problems import (
@@ -85,7 +85,7 @@ def _identifier(waiting: Waiting, pending: Pending, answers: Mapping[Asked, Answ
     _note_later(waiting, IDENTIFIER, answer, pending.source)
     if answer.state == "found":
         return str(answer.value)
-    _report(waiting, SEARCHED_IDENTIFIER, IDENTIFIER, answer.told, pending.source)
+    _report(waiting, SEARCHED_IDENTIFIER, IDENTIFIER, answer, pending.source)
     waiting.failed.setdefault(pending.source, f"{IDENTIFIER}: {answer.told}")
     return None
 
@@ -108,7 +108,7 @@ def _filled(waiting: Waiting, key: EntityKey, pending: Pending, answers: Mapping
         answer = answers[Asked(key.blueprint, path, value.query)]
         _note_later(waiting, path, answer, pending.source)
         if code := _CODES.get(answer.state):
-            _report(waiting, code, path, answer.told, pending.source)
+            _report(waiting, code, path, answer, pending.source)
         if answer.state in ("found", "none"):
             fields[path] = answer.value
         else:
@@ -119,9 +119,10 @@ def _filled(waiting: Waiting, key: EntityKey, pending: Pending, answers: Mapping
 def _note_later(waiting: Waiting, path: str, answer: Answer, source: str) -> None:
     if answer.later:
         told = "what this plan makes or changes may be found too, by values that only Port works out"
-        _report(waiting, SEARCHED_LATER, path, told, source)
+        _report(waiting, SEARCHED_LATER, path, replace(answer, told=told), source)
 
 
-def _report(waiting: Waiting, code: str, path: str, message: str, source: str) -> None:
+def _report(waiting: Waiting, code: str, path: str, answer: Answer, source: str) -> None:
     place = waiting.rule.identifier if path == IDENTIFIER else waiting.rule.fields[path]
-    waiting.problems.add(code, f"{path} of {waiting.rule.id}", message, place.origin, records=(source,))
+    where, sort = f"{path} of {waiting.rule.id}", answer.state if code == SEARCHED_IDENTIFIER else ""
+    waiting.problems.add(code, where, answer.told, place.origin, records=(source,), sort=sort)

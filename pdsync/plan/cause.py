@@ -42,6 +42,7 @@ from pdsync.model import (
 from pdsync.normal import same
 from pdsync.plan.alone import LeftAlone
 from pdsync.plan.blueprints import blueprints_after, plan_blueprints
+from pdsync.plan.checks import Ruler
 from pdsync.plan.decide import CAUSES, Scope, all_causes, main_cause
 from pdsync.plan.drift import spoke_of
 from pdsync.plan.entities import EntityDecisions, with_stubs
@@ -67,6 +68,7 @@ class Past:
 
     `by_source` is under the catalog of then with the records of now; `by_catalog` under that of now with the records of
     then, and `then` with both as they were: None where the records of then are not kept.
+    `taken_at` is the moment of those.
     """
 
     catalog: Catalog
@@ -74,6 +76,7 @@ class Past:
     by_source: DesiredEntities
     by_catalog: DesiredEntities | None = None
     then: DesiredEntities | None = None
+    taken_at: str = ""
 
 
 def may_have_moved(facts: Facts) -> bool:
@@ -147,22 +150,25 @@ class _Corner:
         self._desired, _ = with_stubs(facts, blueprints, {}, Scope())
         self._desired = {key: want for key, want in self._desired.items() if key.blueprint in blueprints}
         self._decisions = EntityDecisions(facts, blueprints, self._desired, Scope())
-        self._values: dict[tuple[EntityKey, bool], Mapping[str, Json]] = {}
+        self._blueprints = blueprints
+        self._drops = facts.catalog.project.policy.invalid == "drop-field"
+        self._rulers: dict[str, Ruler] = {}
+        self._values: dict[tuple[EntityKey, bool], Mapping[str, Json] | None] = {}
 
     def has(self, key: EntityKey) -> bool:
         """Whether the entity is to be there."""
-        return key in self._desired or self._left(key)
+        return self._want(key) is not None or self._left(key)
 
     def made_by(self, key: EntityKey) -> Json:
         """Which rules and record make the entity, None when there is no such entity."""
-        last, want = self._facts.ledger.entities.get(key), self._desired.get(key)
+        last, want = self._facts.ledger.entities.get(key), self._want(key)
         if want is None:
             return makers(last) if last and self._left(key) else None
         return makers(want)
 
     def value(self, key: EntityKey, path: str, *, new: bool) -> Json:
         """What a field is to be, None when there is no such entity; of one that is `new`, what it begins with."""
-        last, want = self._facts.ledger.entities.get(key), self._desired.get(key)
+        last, want = self._facts.ledger.entities.get(key), self._want(key)
         path = self._names.get((key.blueprint, path), path)
         last = last and self._decisions.left_alone.as_left(last, self._facts.existing.entities.get(key))
         applied = last.fields.get(path) if last else None
@@ -170,15 +176,42 @@ class _Corner:
             return applied if self._left(key) else None
         if path in want.unknown:
             return applied
-        if (key, new) not in self._values:
-            self._values[key, new] = self._decisions.would_be(want, last, new=new)
-        return self._values[key, new].get(path)
+        return (self._written(want, last, new=new) or {}).get(path)
+
+    def _want(self, key: EntityKey) -> DesiredEntity | None:
+        """What the entity is to be; None also of one that was never made because Port would refuse it."""
+        want = self._desired.get(key)
+        if want is None or key in self._facts.ledger.entities:
+            return want
+        return None if self._written(want, None, new=True) is None else want
+
+    def _written(self, want: DesiredEntity, last: LedgerEntry | None, *, new: bool) -> Mapping[str, Json] | None:
+        """What would be written of an entity, without what Port would refuse; None where it would not be made."""
+        if (want.key, new) not in self._values:
+            made = self._decisions.would_be(want, last, new=new)
+            self._values[want.key, new] = self._taken(want.key.blueprint, made, last)
+        return self._values[want.key, new]
+
+    def _taken(self, blueprint: str, made: Mapping[str, Json], last: LedgerEntry | None) -> Mapping[str, Json] | None:
+        applied = last.fields if last else None
+        asked = [path for path, value in made.items() if not same(value, (applied or {}).get(path))]
+        if blueprint not in self._rulers:
+            self._rulers[blueprint] = Ruler(self._blueprints[blueprint])
+        found = self._rulers[blueprint].of(asked, [made[path] for path in asked], created=last is None)
+        refused = [each for each in found if not each.doubted]
+        if not refused:
+            return made
+        if not self._drops or any(each.vital for each in refused):
+            return applied
+        return {**made, **{each.path: (applied or {}).get(each.path) for each in refused}}
 
     def _left(self, key: EntityKey) -> bool:
-        """Whether the entity would be left as it is because what it should be is not known."""
+        """Whether the entity would be left as it is: what it should be is not known, or its age keeps it."""
         last = self._facts.ledger.entities.get(key)
-        desired = self._facts.desired
-        return last is not None and (key in desired.held or failed_of(last, self._facts) is not None)
+        if last is None:
+            return False
+        unknown = key in self._facts.desired.held or failed_of(last, self._facts) is not None
+        return unknown or self._decisions.retention.age(key, last) == "kept"
 
 
 class _Attribution:
@@ -203,14 +236,15 @@ class _Attribution:
         old = replace(facts, catalog=then_alone, expressions=past.expressions)
         before, names = blueprints_after(old), names_before(plan.changes)
 
-        def then(desired: DesiredEntities) -> _Corner:
-            return _Corner(replace(old, desired=desired), before, names)
+        def then(desired: DesiredEntities, taken_at: str) -> _Corner:
+            return _Corner(replace(old, desired=desired, taken_at=taken_at), before, names)
 
-        self._by_source = then(past.by_source)
-        self._then = then(past.then) if past.then is not None else None
+        self._by_source = then(past.by_source, facts.taken_at)
+        self._then = then(past.then, past.taken_at) if past.then is not None else None
         self._by_catalog = None
         if past.by_catalog is not None:
-            self._by_catalog = _Corner(replace(after, desired=past.by_catalog), schema.after, {})
+            after = replace(after, desired=past.by_catalog, taken_at=past.taken_at)
+            self._by_catalog = _Corner(after, schema.after, {})
 
     def of(self, change: Change) -> Change:
         """The change with its causes; one of a blueprint knows them already."""
@@ -372,7 +406,8 @@ def _first_other(now: MappingRule, then: MappingRule) -> str:
         one, other = getattr(now, part), getattr(then, part)
         if _text(one) != _text(other):
             return str((one or now).origin)
-    return str(now.origin) if now.query != then.query else ""
+    asked = now.query != then.query or now.lifecycle.retention != then.lifecycle.retention
+    return str(now.origin) if asked else ""
 
 
 def _text(part: object) -> str:

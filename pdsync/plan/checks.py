@@ -86,7 +86,7 @@ def check_upserts(
     """
     listed = list(upserts)
     drop = facts.catalog.project.policy.invalid == "drop-field"
-    rulers = {name: _Ruler(blueprints[name]) for name in {c.blueprint for c in listed} if name in blueprints}
+    rulers = {name: Ruler(blueprints[name]) for name in {c.blueprint for c in listed} if name in blueprints}
     problems = _Problems(facts, blueprints)
     kept: dict[EntityKey, Change] = {}
     held: dict[EntityKey, Held] = {}
@@ -136,7 +136,7 @@ def _real_people(changes: Iterable[Change]) -> Iterator[Diagnostic]:
         )
 
 
-class _Ruler:
+class Ruler:
     """The checks of one blueprint."""
 
     def __init__(self, blueprint: Blueprint) -> None:
@@ -150,7 +150,7 @@ class _Ruler:
         assert isinstance(change.fields, FieldChanges)
         paths, _, values, _ = change.fields.columns()
         created = change.action == "create"
-        return () if self._is_sound(paths, values, created=created) else self._refusals(paths, values, created=created)
+        return () if self._is_sound(paths, values, created=created) else self.of(paths, values, created=created)
 
     def _is_sound(self, paths: tuple[str, ...], values: Iterable[Json], *, created: bool) -> bool:
         """Whether nothing is to be said: for nearly all there is, with what their paths need found out once."""
@@ -175,7 +175,8 @@ class _Ruler:
         needed = {path for path, given in self._required.items() if not (created and given)}
         return [(self._checks.get(path), self._doubts.get(path), path in needed) for path in paths]
 
-    def _refusals(self, paths: Sequence[str], values: Iterable[Json], *, created: bool) -> Iterator[Refusal]:
+    def of(self, paths: Sequence[str], values: Iterable[Json], *, created: bool) -> Iterator[Refusal]:
+        """What Port would refuse of values that an entity gets: all there are where it is created."""
         for path, has_default in self._required.items() if created else ():
             if path not in paths and not has_default:
                 yield Refusal(path, "it is required and has no value", vital=True)

@@ -138,9 +138,15 @@ resources:
     assert [(c["action"], c["identifier"]) for c in plan["changes"]] == [("update", "by-hand")]
     here.ok("-q", "apply", "--auto-approve")
     assert here.changes() == []
+    other = max(here.box.world.services)
+    for name in ("one", "two"):
+        here.box.store.put_entity("service", {"identifier": name, "properties": {"note": other}})
     here.write("catalog/mappings/extra.yaml", extra.replace(f"'.id == \"{service}\"'", "'true'"))
     plan = here.run("-q", "plan", "--format", "json").json
     assert (codes(plan), plan["changes"]) == ({"PD221"}, [])
+    none, several = sorted(plan["diagnostics"], key=lambda each: "finds 2" in each["detail"])
+    assert ("finds no service (first of 2 records)" in none["detail"], len(none["records"])) == (True, 2)
+    assert ("finds 2 of service: one, two" in several["detail"], several["records"]) == (True, [f"services/{other}"])
 
 
 def test_a_mirrored_value_is_told_by_the_next_plan(found: Workspace) -> None:
