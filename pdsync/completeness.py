@@ -162,13 +162,13 @@ def given_to_each(query: Query) -> dict[str, Query]:
 
 def _given_by(query: Query, enrichment: Enrichment) -> Query | None:
     (kind,) = enrichment.kinds
-    is_asked_for = KINDS[kind].parents and not enrichment.daily
+    is_asked_for = KINDS[kind].parents or enrichment.daily
     return Query(kind, query.params, ((enrichment.name, enrichment.argument),)) if is_asked_for else None
 
 
 def leans_on(query: Query) -> frozenset[str]:
-    """The kinds that the enrichments of a query are taken from; analytics have no length."""
-    return frozenset(kind for each in _enrichments(query) if not each.daily for kind in each.kinds)
+    """The kinds that the enrichments of a query are taken from."""
+    return frozenset(kind for each in _enrichments(query) for kind in each.kinds)
 
 
 def _enrichments(query: Query) -> list[Enrichment]:

@@ -123,7 +123,10 @@ def _doubted(collection: Collection, doubts: Mapping[str, Leaned]) -> Collection
 
 
 def _with_emptied(snapshot: Snapshot, kept: Snapshot, least: timedelta, accepted: AbstractCollection[str]) -> Snapshot:
-    """The snapshot with what is in doubt that came empty for records which had it in the one that is kept."""
+    """The snapshot with what is in doubt that came empty for records which had it in the one that is kept.
+
+    Not of analytics: what nothing happened to for a while has none.
+    """
     found = dict(snapshot.collections)
     for query in snapshot.collections:
         for name, own in given_to_each(query).items():
@@ -133,7 +136,7 @@ def _with_emptied(snapshot: Snapshot, kept: Snapshot, least: timedelta, accepted
                 for each in kept.collections.values()
                 if each.query.kind == query.kind and name in dict(each.query.enrich)
             ]
-            if own.kind not in accepted and isinstance(records, KeptRecords):
+            if own.kind not in accepted and not KINDS[own.kind].daily and isinstance(records, KeptRecords):
                 was = [each for each in before if isinstance(each, KeptRecords)]
                 reasons = emptied(name, records, was, snapshot.taken_at, least)
                 found[query] = _partly_doubted(found[query], records, name, own.kind, reasons)
