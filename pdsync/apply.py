@@ -28,7 +28,7 @@ from pdsync.sight import look_at, look_up
 from pdsync.targets import EntityWrite
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 
     from pdsync.model import Change, Fields, Json
     from pdsync.plan.settle import Found
@@ -312,12 +312,10 @@ class _Run:
     async def _blueprints(self, changes: list[Change]) -> None:
         """Readers go, parts are renamed, new blueprints come bare; then what is missing of each, stage by stage.
 
-        First go readers in blueprints that will be deleted once they hold nothing any more, which is not waited for.
+        Readers go in blueprints, too, that will be deleted once they hold nothing any more, which is not waited for.
         """
-        leaving = [_with_fields(change, deferred=False) for change in changes if change.action == "delete"]
-        await self._stage([replace(change, after=()) for change in leaving], CLEAR)
+        await self._clear({change.n: change for change in changes})
         changes = [change for change in changes if change.action != "delete"]
-        await self._stage([change for change in reversed(changes) if change.action == "update"], CLEAR)
         for change in changes:
             for rename in (each for each in change.fields if each.moved_from):
                 move = partial(self.writer.rename_part, change.blueprint, rename.moved_from, rename.path)
@@ -328,6 +326,17 @@ class _Run:
         await self._stage([change for change in changes if change.action == "update"], BARE)
         for stage in range(ANEW, len(STAGES)):
             await self._stage(changes, stage)
+
+    async def _clear(self, changes: Mapping[int, Change]) -> None:
+        """Take away what goes before all else, in the order that the plan tells."""
+        told = ((changes[n], _cleared(changes[n], paths)) for n, paths in self.plan.clearing if n in changes)
+        steps = [(change, part) for change, part in told if part]
+        final = {change.n: step for step, (change, _) in enumerate(steps)}
+        for step, (change, part) in enumerate(steps):
+            write = partial(self.writer.change_blueprint, change.blueprint, part)
+            going = change.action == "delete"
+            last = not going and _last_stage(change) == CLEAR and final[change.n] == step
+            await self._step(replace(change, after=()) if going else change, write, last=last)
 
     async def _stage(self, changes: list[Change], stage: int) -> None:
         for change in changes:
@@ -557,6 +566,12 @@ def _second_write(change: Change) -> EntityWrite:
 def _part(change: Change, stage: int) -> Fields:
     """What one stage writes of a blueprint change; what is removed goes first, and what reads it before that."""
     return {path: value for at, path, value in _writes(change) if at == stage}
+
+
+def _cleared(change: Change, paths: Collection[str]) -> Fields:
+    """What one step takes away of a blueprint before all else; of one that goes, not what goes with it."""
+    part = _part(_with_fields(change, deferred=False), CLEAR)
+    return {path: value for path, value in part.items() if path in paths}
 
 
 def _writes(change: Change) -> Iterator[tuple[int, str, Json]]:

@@ -50,6 +50,7 @@ from pdsync.plan.kept import kept_fields
 from pdsync.plan.migrate import between, unfilled_by, with_carried
 from pdsync.plan.order import in_order
 from pdsync.plan.portions import with_missing
+from pdsync.plan.readers import clearing
 from pdsync.plan.released import with_released
 from pdsync.plan.rename import FOLLOWS, Decided, splits, standing_in, unlinked, with_renames
 from pdsync.plan.saved import with_seen
@@ -131,6 +132,7 @@ def _planned(schema: BlueprintPlan, facts: Facts, base: PlanBase, scope: Scope) 
         unavailable=facts.lacking,
         kept=kept_fields(facts, {item.key for item in decided.held}, decisions.successors, scope),
         moved_rules=facts.moved_rules,
+        clearing=clearing(changes, before.existing.blueprints),
     )
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FORMAT_VERSION = "1.3"
+FORMAT_VERSION = "1.4"
 _WITHOUT_CHECKSUM = "1.0"
 _AT_ONCE = 200
 _CHECKSUM = b',"checksum":"%b"}'

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MIRRORS = "mirrorProperties."
 OWNERSHIP = "ownership"
+COMPUTED = (MIRRORS, OWNERSHIP, "calculationProperties.", "aggregationProperties.")
+"""What is taken away before what it may be worked out of."""
 READ = ("schema.properties.", MIRRORS, "calculationProperties.", "aggregationProperties.")
 """What a path may end at, beside what every entity has."""
 ANEW = "made anew with what it reads"
@@ -52,7 +54,8 @@ def in_the_way(
     return sorted(
         reader
         for reader in readers.get(part, ())
-        if not _goes_first(reader, leaving, readers) and not _is_helped(reader, facts, scope, for_good=for_good)
+        if not _goes_first(reader, leaving, readers, facts, scope)
+        and not _is_helped(reader, facts, scope, for_good=for_good)
     )
 
 
@@ -65,12 +68,31 @@ def _by_part(blueprints: Mapping[str, Blueprint]) -> Mapping[Part, list[Part]]:
 
 
 def _goes_first(
-    reader: Part, leaving: AbstractSet[str], readers: Mapping[Part, list[Part]], above: AbstractSet[Part] = frozenset()
+    reader: Part, leaving: AbstractSet[str], readers: Mapping[Part, list[Part]], facts: Facts, scope: Scope
 ) -> bool:
-    """Whether a reader goes before all updates: its blueprint does, and those of what reads the reader itself."""
-    above = above | {reader}
-    reading = (other for other in readers.get(reader, ()) if other not in above)
-    return reader.blueprint in leaving and all(_goes_first(other, leaving, readers, above) for other in reading)
+    """Whether a reader goes before all updates: its blueprint does, and what reads the reader goes before that."""
+    return reader.blueprint in leaving and all(
+        other.blueprint in leaving or _is_dropped(other, facts, scope) for other in _reading(reader, readers)
+    )
+
+
+def _reading(reader: Part, readers: Mapping[Part, list[Part]]) -> set[Part]:
+    """What reads a reader, directly or along others."""
+    found, waiting = set[Part](), [reader]
+    while waiting:
+        fresh = [other for other in readers.get(waiting.pop(), ()) if other not in found and other != reader]
+        found.update(fresh)
+        waiting += fresh
+    return found
+
+
+def _is_dropped(reader: Part, facts: Facts, scope: Scope) -> bool:
+    """Whether a reader of ours goes for good, from a blueprint that stays."""
+    wanted, last = facts.catalog.blueprints.get(reader.blueprint), facts.ledger.blueprints.get(reader.blueprint)
+    if wanted is None or last is None or is_system(reader.blueprint) or not scope.covers_blueprint(reader.blueprint):
+        return False
+    ours = reader.path in last.fields and origin_of(last, reader.path) == "created"
+    return ours and value_of(reader, wanted) is None
 
 
 def _is_helped(reader: Part, facts: Facts, scope: Scope, *, for_good: bool) -> bool:
@@ -198,6 +220,38 @@ def value_of(part: Part, blueprint: Blueprint) -> Json:
     for step in part.path.split("."):
         value = value.get(step) if isinstance(value, dict) else None
     return value
+
+
+def clearing(changes: Iterable[Change], there: Mapping[str, Blueprint]) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    """In which order what blueprints compute is taken away: what reads something of it before that.
+
+    `there` are the blueprints as Port has them; what a delete takes away last of all (`deferred`) is not among it.
+    """
+    going = {
+        Part(change.blueprint, each.path): change.n
+        for change in changes
+        if change.target == "blueprint" and change.action in ("update", "delete")
+        for each in change.fields
+        if each.path.startswith(COMPUTED)
+        and not each.deferred
+        and not each.stays
+        and (each.replace or each.after is None)
+    }
+    waits: dict[Part, set[Part]] = {part: set() for part in going}
+    for reader, read in _readers(there):
+        for part in read.values() if reader in going else ():
+            if part in going and part != reader:
+                waits[part].add(reader)
+    steps: list[tuple[int, tuple[str, ...]]] = []
+    while waits:
+        free = [part for part, readers in waits.items() if not readers & waits.keys()] or [*waits]
+        by_number: dict[int, list[str]] = {}
+        for part in sorted(free, key=lambda part: (going[part], part)):
+            by_number.setdefault(going[part], []).append(part.path)
+        steps += [(n, tuple(paths)) for n, paths in by_number.items()]
+        for part in free:
+            del waits[part]
+    return tuple(steps)
 
 
 def readers_last(changes: Sequence[Change], blueprints: Mapping[str, Blueprint]) -> list[Change]:

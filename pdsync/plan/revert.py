@@ -44,7 +44,7 @@ from pdsync.plan.guards import Situation, guard_removals
 from pdsync.plan.migrate import between, entity_path, migrated, with_carried
 from pdsync.plan.order import in_order, relation_targets
 from pdsync.plan.parts import origin_of, origins_of, with_names, with_origins
-from pdsync.plan.readers import with_readers
+from pdsync.plan.readers import clearing, with_readers
 from pdsync.plan.rename import RENAMED, standing_in, unlinked
 from pdsync.plan.saved import with_seen
 
@@ -415,6 +415,7 @@ def _planned(undoing: Undoing, schema: BlueprintPlan, facts: Facts, base: PlanBa
         fingerprint=fingerprint(changes),
         diagnostics=checked.diagnostics,
         blast=blast_radius(changes, withheld, facts, blueprints),
+        clearing=clearing(changes, before.existing.blueprints),
     )
 
 

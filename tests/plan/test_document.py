@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pdsync.errors import StateError
 from pdsync.model import FieldChange, FieldChanges
 from pdsync.plan import Facts
-from pdsync.plan.document import encoded, parse_plan, plan_document, read_plan
+from pdsync.plan.document import FORMAT_VERSION, encoded, parse_plan, plan_document, read_plan
 from tests.builders import blueprint, catalog, desired, existing, ledger, plan, rule, want
 
 SERVICE = blueprint()
@@ -77,7 +77,9 @@ def test_an_edited_plan_can_be_shown() -> None:
     for other in (edited, document.replace(b'"serial":', b'"serial":1'), document.partition(b',"checksum"')[0] + b"}"):
         with pytest.raises(StateError, match="the plan was edited"):
             parse_plan(other)
-    older = (document.partition(b',"checksum"')[0] + b"}").replace(b'"format_version":"1.3"', b'"format_version":"1.0"')
+    older = (document.partition(b',"checksum"')[0] + b"}").replace(
+        b'"format_version":"%b"' % FORMAT_VERSION.encode(), b'"format_version":"1.0"'
+    )
     assert parse_plan(older) == MADE
 
 
