@@ -70,13 +70,14 @@ def plan_blueprints(
     """
     used = _with_targets(used, facts)
     changes: list[Change] = []
-    guards: list[Guard] = []
     migrations: dict[str, Migration] = {}
-    drafts = list(blueprint_drafts(facts))
+    drafts = [d for d in blueprint_drafts(facts) if scope.covers(d) or (d.action == "create" and d.blueprint in used)]
     leaving = {d.blueprint for d in drafts if d.action == "delete" and scope.covers(d)} - staying
+    there, catalog = facts.existing.blueprints, facts.catalog.blueprints
+    # What cannot come keeps nobody from having it, and is weighed no more.
+    drafts, absent = without_missing(drafts, there, in_force, catalog)
+    guards: list[Guard] = []
     for draft in drafts:
-        if not (scope.covers(draft) or (draft.action == "create" and draft.blueprint in used)):
-            continue
         change = draft
         if draft.action == "update":
             migration = migrated(draft.blueprint, draft.fields, facts, scope, leaving, unfilled=unfilled)
@@ -84,10 +85,10 @@ def plan_blueprints(
             guards += migration.guards
             change = settled_for(draft, migration, facts)
         changes.append(change)
-    changes, missing = without_missing(changes, facts.existing.blueprints, in_force, facts.catalog.blueprints)
-    guards += missing
+    changes, missing = without_missing(changes, there, in_force, catalog)
+    guards += sorted([*absent, *missing], key=lambda guard: (guard.blueprint, guard.detail))
     changes = [as_release(c) for c in with_readers(changes, facts) if c.fields or c.action != "update"]
-    return BlueprintPlan(tuple(changes), tuple(guards), migrations, in_force(facts.existing.blueprints, changes))
+    return BlueprintPlan(tuple(changes), tuple(guards), migrations, in_force(there, changes))
 
 
 def _with_targets(used: AbstractSet[str], facts: Facts) -> AbstractSet[str]:
