@@ -74,6 +74,7 @@ def _read_list(row: Kind, selector: Mapping[str, Json]) -> tuple[_Pairs, list[Se
     problems += _check_required(row, written)
     problems += _ignored_bounds(row, params)
     problems += _empty_stretch(row, params)
+    problems += _since_ahead(row, params)
     above = selector.get(_PARENTS)
     if (parent := _parent_of(row)) is None or above is None:
         return params, problems
@@ -181,6 +182,21 @@ def _empty_stretch(row: Kind, params: _Pairs) -> Iterator[SelectorProblem]:
     if is_relative(since) == is_relative(until) and moment(since, _WHENEVER) > moment(until, _WHENEVER):
         detail = f"nothing lies between {since} and {until}"
         yield _problem((_PARAMS, name), Finding((), detail, f"{name} must be after since", Severity.WARNING))
+
+
+def _since_ahead(row: Kind, params: _Pairs) -> Iterator[SelectorProblem]:
+    """A beginning that is not in the past yet, of a list where nothing lies ahead and no end is given."""
+    bounds = {param.type: param for param in row.params if param.type in {"since", "until"}}
+    given = dict(params)
+    if "since" not in bounds or "until" not in bounds or not bounds["until"].past or bounds["until"].wire in given:
+        return
+    since = given.get(bounds["since"].wire, "")
+    if is_relative(since) and moment(since, _WHENEVER) >= _WHENEVER:
+        hint = (
+            f'write "-{since[1:]}" for a moment ago' if since.startswith("+") else 'write a moment ago, such as "30d"'
+        )
+        finding = Finding((), f'"{since}" is not over yet, and nothing is listed from there', hint, Severity.WARNING)
+        yield _problem((_PARAMS, bounds["since"].name), finding)
 
 
 _WHENEVER = datetime(2000, 1, 1, tzinfo=UTC)
