@@ -176,8 +176,8 @@ def fingerprint(changes: Iterable[Change]) -> str:
 
 
 def _work(change: Change) -> bytes:
-    fields = [[path, after] for path, after in change.afters()]
-    told = [change.target, change.action, change.blueprint, change.identifier, fields, *filter(None, [change.twin])]
+    what = change.target, change.action, change.blueprint, change.identifier
+    told = [*what, [*change.afters()], *filter(None, [change.twin, change.meanwhile])]
     return orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
 
 

@@ -49,7 +49,6 @@ class Early:
         self._shelf = shelf
         self._parts: asyncio.Queue[Rows | None] = asyncio.Queue()
         self._wishes = early_wishes(takes)
-        self._asked: dict[Wish, Rows] = {wish: shelf.rows() for wish in self._wishes}
         self._open: dict[Query, Rows] = {query: shelf.rows() for query in takes}
         self._failed: set[Wish] = set()
         self._ended = False
