@@ -178,7 +178,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     _open_closed_streams()
     # What is loaded and what is read lives until the end: collecting garbage every 700 objects finds nothing.
-    gc.set_threshold(50_000, 500, 100)
+    gc.set_threshold(50_000, 20, 100)
     _spare_httpx()
     if fault := os.environ.get("PDSYNC_FAULT"):  # internal: `pdsync selftest --faults`
         from pdsync.cli.injected import install
