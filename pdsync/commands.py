@@ -356,9 +356,14 @@ def _moved_entities(plan: Plan, existing: Existing) -> str:
 async def drift(
     reader: TargetReader, store: StateStore, progress: Progress | None = None, *, catalog: Catalog | None = None
 ) -> tuple[Drift, ...]:
-    """Where Port is no longer as we last wrote it, but for what the catalog leaves alone."""
+    """Where Port is no longer as we last wrote it, but for what the catalog leaves alone.
+
+    Raises `StateError` where the state is of another organisation: all would seem to be gone.
+    """
     ledger, rules = store.load(), catalog.rules if catalog else ()
-    found = find_drift(ledger, await reader.read(_owned_paths(ledger), progress), rules)
+    existing = await reader.read(_owned_paths(ledger), progress)
+    same_organisation(ledger, existing)
+    found = find_drift(ledger, existing, rules)
     edits = await reader.edits([each.key for each in found if each.target == "entity" and each.fields])
     return tuple(
         replace(each, updated_by=edits[each.key].by, updated_at=edits[each.key].at) if each.key in edits else each

@@ -292,5 +292,6 @@ def test_a_damaged_state_stops(applied: Workspace) -> None:
 def test_the_state_of_another_organisation_is_refused(applied: Workspace) -> None:
     """Credentials of another organisation do not touch what this one's state says."""
     applied.box.store.organization["id"] = "org_other"
-    ran = applied.ok("plan", code=1)
-    assert ("PD505" in ran.err, "org_other" in ran.err) == (True, True)
+    for command in (["plan"], ["destroy", "--auto-approve"], ["drift"]):
+        ran = applied.ok(*command, code=1)
+        assert ("PD505" in ran.err, "org_other" in ran.err, ran.out) == (True, True, "")
