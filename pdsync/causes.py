@@ -1,6 +1,6 @@
 """Gather what a plan's causes are told by: the catalog and the records of the last apply, git, and Port.
 
-All of it is asked for what the plan changes alone; a plan without changes asks nothing.
+All of it is asked for what the plan changes or withholds alone; a plan of neither asks nothing.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ async def told_causes(plan: Plan, found: Evidence, reader: TargetReader | None) 
 
     Without a reader the target is not asked who wrote in it.
     """
-    if not plan.changes:
+    if not plan.changes and not plan.withheld:
         return plan
     plan = await asyncio.to_thread(_attributed, plan, found)
     return await _edited(plan, reader) if reader is not None else plan

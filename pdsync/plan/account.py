@@ -215,7 +215,7 @@ def _standings(
         yield _not_ours_yet(change, facts, live)
     elif last is not None and last.status == "done" and last.action in _LEFT:
         yield ("gone", f"deleted in {last.run}") if last.action == "delete" else ("released", f"in {last.run}")
-    else:
+    elif not held:
         yield "foreign", "no mapping speaks of it, and the state does not have it: pdsync never touches it"
 
 

@@ -46,16 +46,17 @@ from pdsync.plan.checks import Ruler
 from pdsync.plan.decide import CAUSES, Scope, all_causes, main_cause
 from pdsync.plan.drift import spoke_of
 from pdsync.plan.entities import EntityDecisions, with_stubs
+from pdsync.plan.guards import NOT_READ, UNPROVEN
 from pdsync.plan.migrate import between, unfilled_by
 from pdsync.plan.order import relation_targets
 from pdsync.plan.portions import GIVEN_NO_MORE, failed_of, with_missing
 from pdsync.plan.saved import names_before
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
-    from pdsync.model import Blueprint, Cause, Change, FieldChange, Json, LedgerEntry, MappingRule, Plan
+    from pdsync.model import Blueprint, Cause, Change, FieldChange, Json, LedgerEntry, MappingRule, Plan, Withheld
     from pdsync.plan.decide import Facts
     from pdsync.plan.saved import Names
 
@@ -101,12 +102,24 @@ def records_behind(plan: Plan, facts: Facts) -> frozenset[str]:
             found |= {source for made in (change.ledger, last) if made for source in sources_of(made)}
             if change.action == "create" or change.action in REMOVALS:
                 moving.add(change.key)
+    for key in (item.key for item in plan.withheld if _has_a_cause(item)):
+        last = facts.ledger.entities.get(key)
+        found |= set(sources_of(last)) if last else set()
+        moving.add(key)
     if moving:
         blueprints = {**facts.existing.blueprints, **facts.catalog.blueprints}
         sides = (facts.desired.entities.items(), facts.ledger.entities.items())
         pointing = (each for side in sides for key, each in side if _points(key, each, moving, blueprints))
         found |= {source for each in pointing for source in sources_of(each)}
     return frozenset(found)
+
+
+def _has_a_cause(item: Withheld) -> bool:
+    """Whether something that stays would go for a reason that catalog or records can be behind."""
+    return item.target == "entity" and item.why in _EITHER and item.reason not in (UNPROVEN, NOT_READ)
+
+
+_EITHER = ("unmapped", "gone-from-source")
 
 
 def _points(
@@ -123,7 +136,8 @@ def with_causes(plan: Plan, facts: Facts, past: Past) -> Plan:
     """The plan with the causes of its changes as the corners tell them."""
     told = _Attribution(plan, facts, past)
     changes = tuple(told.of(change) for change in plan.changes)
-    return replace(plan, changes=changes, inexact=_guessed(told.guessed) or plan.inexact)
+    withheld = tuple(told.withheld(item) for item in plan.withheld)
+    return replace(plan, changes=changes, withheld=withheld, inexact=_guessed(told.guessed) or plan.inexact)
 
 
 def _guessed(keys: AbstractSet[EntityKey]) -> str:
@@ -263,6 +277,16 @@ class _Attribution:
         if not moves:
             return told
         return replace(told, reason=_reason(told), origin=self._place(told, last) if "catalog" in found else "")
+
+    def withheld(self, item: Withheld) -> Withheld:
+        """What is withheld, with the word for why it would go."""
+        if not _has_a_cause(item):
+            return item
+        guessed = item.key in self.guessed
+        found = self._ask(item.key, lambda corner: corner.has(item.key), applied=True, planned=False)
+        if not guessed:  # nothing is said of its causes
+            self.guessed.discard(item.key)
+        return replace(item, why=_word(item.why, found)) if found else item
 
     # --- one question
 
@@ -421,11 +445,15 @@ def _union(fields: Iterable[FieldChange]) -> tuple[Cause, ...]:
 
 def _reason(change: Change) -> str:
     """The word for a removal, in keeping with its causes."""
-    if change.reason == "unmapped" and "catalog" not in change.causes:
+    return _word(change.reason, change.causes)
+
+
+def _word(reason: str, causes: Collection[Cause]) -> str:
+    if reason == "unmapped" and "catalog" not in causes:
         return "gone-from-source"
-    if change.reason == "gone-from-source" and "source" not in change.causes:
+    if reason == "gone-from-source" and "source" not in causes:
         return "unmapped"
-    return change.reason
+    return reason
 
 
 def lines_of(plan: Plan) -> Iterator[str]:

@@ -39,6 +39,12 @@ def test_everything_that_moved_is_named_at_once(renamed: Workspace) -> None:
     assert renamed.box.log.port_writes() == []
 
 
+def test_a_state_that_moved_is_named(renamed: Workspace) -> None:
+    """Another run has been since: the serial of then and of now."""
+    renamed.ok("-q", "apply", "--auto-approve")
+    assert "state: serial 1 -> serial 2" in renamed.ok("apply", "saved.pdplan", code=4).err
+
+
 def test_an_edit_that_the_plan_does_not_write_is_noticed_too(applied: Workspace) -> None:
     """The plan changes the title; somebody changed what else we own of the entity."""
     applied.box.mutate({"action": "rename_service", "id": a_service(applied), "name": "Renamed"})

@@ -1,4 +1,4 @@
-"""Causes of what was left as it was by the last apply: refused by Port, or kept for its age."""
+"""Causes of what is left as it was: refused by Port, kept for its age, or withheld."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from pdsync.commands import expressions
 from pdsync.model import Blueprint, Expression, Lifecycle, Query
 from pdsync.plan import Facts
-from pdsync.plan.cause import Past, with_causes
+from pdsync.plan.cause import Past, records_behind, with_causes
 from tests.builders import HERE, blueprint, catalog, desired, entry, existing, have, ledger, plan, rule, want
 
 if TYPE_CHECKING:
@@ -114,3 +114,29 @@ def test_what_was_kept_for_its_age_goes_by_the_retention_or_by_time(
     """A shorter retention is the catalog's doing, a record that grew too old for it is the source's."""
     change = _aged(then, now, at)
     assert (change.action, change.reason, change.causes) == ("delete", "left-window", causes)
+
+
+@pytest.mark.parametrize(
+    ("by_source", "by_catalog", "why"),
+    [((), ("a",), "gone-from-source"), (("a",), (), "unmapped"), ((), (), "unmapped")],
+)
+def test_what_is_withheld_says_why_it_would_go(by_source: Any, by_catalog: Any, why: str) -> None:
+    """Its record is gone, or the catalog no longer takes it: the expressions that changed do not tell which."""
+    before, after = (replace(catalog([SERVICE], [rule()], protect=("service/a",)), tree=tree) for tree in ("x", "y"))
+    now = replace(after.rules[0], selector=Expression(".on", HERE))
+    after = replace(after, rules=(now,))
+    owned = ledger(
+        {"a": entry(tier="t", source="services/a")},
+        [SERVICE],
+        expressions=expressions(before.rules),
+        catalog="x",
+        tool="jq",
+    )
+    digests = expressions(after.rules)
+    there = existing([SERVICE], {"a": have(tier="t")})
+    facts = Facts(after, desired(), there, owned, expressions=digests, tool="jq")
+    made = plan(facts)
+    assert records_behind(made, facts) == {"services/a"}
+    source, by, then = (desired(*(want(name, tier="t") for name in names)) for names in (by_source, by_catalog, "a"))
+    (item,) = with_causes(made, facts, Past(before, owned.expressions, source, by, then)).withheld
+    assert (item.reason, item.why) == ("protected", why)
