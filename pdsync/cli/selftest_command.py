@@ -115,7 +115,7 @@ def _broken(options: Options, folder: Path, wanted: Wanted) -> int:
     for trial in failed:
         click.echo(table.failure(trial, everything=options.verbose), err=True, nl=False)
     click.echo(table.verdict(rows), err=wanted.form == "markdown")
-    return 1 if failed else 0
+    return 1 if failed or not any(row.points for row in rows) else 0
 
 
 def _numbers(first: int, last: int | None) -> Iterable[int]:

@@ -174,7 +174,8 @@ def check(options: Options) -> int:
     kept = f"serial {ledger.serial}, {len(ledger.entities)} entities, checksum matches" if ledger.serial else "none yet"
     click.echo(f"ledger    {kept}")
     click.echo(f"snapshot  {snapshot}")
-    click.echo(f"journal   {len(store.history())} runs, {len(unfinished)} cut short")
+    runs = len(store.history())
+    click.echo(f"journal   {runs} run{'' if runs == 1 else 's'}, {len(unfinished)} cut short")
     for record in unfinished:
         click.echo(f"          {record.run}: its outcome is entered by the next apply")
     holder = store.backend.holder()
@@ -233,7 +234,7 @@ def migrate(
             keep=keep_source,
         )
     parts = ["ledger", *(["snapshot"] if moved.snapshot else [])]
-    parts += [f"{moved.journals} journals"] if moved.journals else []
+    parts += [f"{moved.journals} journal{'s' if moved.journals > 1 else ''}"] if moved.journals else []
     click.echo(f"{', '.join(parts)} moved: serial {moved.ledger.serial}, {len(moved.ledger.entities)} entities.")
     click.echo(f"Now use --state {there.url}, or state.url in pdsync.yaml.")
     return 0

@@ -355,10 +355,21 @@ def _alike(groups: list[list[Change]], *, everything: bool) -> Iterable[list[lis
     found: defaultdict[object, list[list[Change]]] = defaultdict(list)
     for group in groups:
         first = group[0]
-        lost = first.action != "update" or any(field.drift or field.after is None for field in first.fields)
         told = tuple((f.path, f.causes or f.cause, f.origin, f.note) for f in first.fields)
-        found[first.n if lost else (first.blueprint, first.reason, told)].append(group)
+        found[first.n if _loses(first) else (first.blueprint, first.reason, told)].append(group)
     return found.values()
+
+
+def _loses(change: Change) -> bool:
+    """Whether a change takes away what somebody set in Port, or leaves nothing where something was."""
+    if change.action != "update":
+        return True
+    by_hand = change.reason == "taken-over" and not _by_integration(change)
+    return by_hand or any(field.drift or field.after is None for field in change.fields)
+
+
+def _by_integration(change: Change) -> bool:
+    return change.ledger is not None and change.ledger.origin == "integration"
 
 
 def _folded(group: list[Change], how: str, paint: Paint) -> str:
@@ -387,7 +398,7 @@ def _quiet(changes: list[Change], commits: Mapping[str, Commit], paint: Paint, *
             counts = Counter(c.blueprint for c in group)
             listed = ", ".join(f"{visible(name)} x {n}" for name, n in sorted(counts.items()))
             symbol = paint(COLORS[action], SYMBOLS[action])
-            made = sum(c.ledger is not None and c.ledger.origin == "integration" for c in group)
+            made = sum(map(_by_integration, group))
             ours = f"; {made} made by Port's integration, so ours to delete later" if made else ""
             paths = Counter(field.path for c in group for field in _released(c))
             left = "; released: " + ", ".join(f"{visible(path)} x {n}" for path, n in sorted(paths.items()))
@@ -441,7 +452,7 @@ def spoken(change: Change) -> str:
     told = REASONS.get(change.reason, change.reason)
     if (change.reason, change.action) == ("stub", "adopt"):
         told = f"no record makes it any more; {told}"
-    if change.reason in ("equal", "taken-over") and change.ledger and change.ledger.origin == "integration":
+    if change.reason in ("equal", "taken-over") and _by_integration(change):
         told += "; made by Port's integration, so ours to delete later"
     return f"{told}: {quoted(change.twin)}" if change.twin else told
 

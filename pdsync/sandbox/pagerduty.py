@@ -59,7 +59,7 @@ from pdsync.sandbox.pagerduty_query import (
     read_query,
 )
 from pdsync.sandbox.pagerduty_shifts import SHIFTS
-from pdsync.sandbox.pagerduty_spec import Spec
+from pdsync.sandbox.pagerduty_spec import official
 from pdsync.sandbox.pagerduty_trails import TRAILS
 
 if TYPE_CHECKING:
@@ -515,7 +515,7 @@ def pagerduty_app(
     """
     office = None if oauth is None else TokenOffice(oauth, clock)
     settings = Settings(token, token_user, office, latency, gzip)
-    view, general = View(world, Spec()), Limiter(limit_per_minute, clock)
+    view, general = View(world, official()), Limiter(limit_per_minute, clock)
     special = {path: (Limiter(limit, clock),) for path, limit in (path_limits or {}).items()}
     rows = (Served("users", "get", "/users/me", _current_user(settings)), *SERVED)
     routes = [_route(row, view, (general, *special.get(row.path, ())), settings) for row in rows]

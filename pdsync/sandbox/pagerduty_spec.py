@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,12 @@ class Spec:
             found = self.component(schema)
             return {key: self.resolved(value) for key, value in found.items()}
         return [self.resolved(value) for value in schema] if isinstance(schema, list) else schema
+
+
+@cache
+def official() -> Spec:
+    """The specification, read once for all sandboxes of a process."""
+    return Spec()
 
 
 def _parameter(found: Schema, schema: Schema) -> Parameter:

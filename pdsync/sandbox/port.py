@@ -25,7 +25,7 @@ from pdsync.model import Json
 from pdsync.sandbox.port_blueprints import RENAMED_PARTS
 from pdsync.sandbox.port_read import Selection
 from pdsync.sandbox.port_rules import Behaviour, PortRefusal, invalid, not_found
-from pdsync.sandbox.port_spec import Routes, load_document
+from pdsync.sandbox.port_spec import official_routes
 from pdsync.sandbox.port_store import Options, PortStore
 
 if TYPE_CHECKING:
@@ -447,7 +447,7 @@ class PortApi:
         self._tokens = tokens
         self._limits = limits
         self._latency = latency
-        self._routes = Routes(load_document())
+        self._routes = official_routes()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""

@@ -1,12 +1,12 @@
 """The routes that the sandbox's Port serves, with the request schemas of Port's own OpenAPI document.
 
 `specs/port.json` is a cut of that document (made by tests/sandbox/derive_port.py).  Schemas are compiled when a route
-is first used.
+is first used, once for all sandboxes of a process.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
@@ -131,6 +131,12 @@ class Routes:
             message = f"{method} is not allowed here, {', '.join(sorted(allowed))} is"
             raise PortRefusal(405, "method_not_allowed", message)
         raise PortRefusal(404, "not_found", f"Route {method}:{raw_path} not found")
+
+
+@cache
+def official_routes() -> Routes:
+    """The routes of the document; they hold nothing of any store."""
+    return Routes(load_document())
 
 
 def _fits(template: tuple[str, ...], segments: list[str]) -> bool:

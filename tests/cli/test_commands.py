@@ -258,7 +258,7 @@ def test_state_list_takes_globs(applied: Workspace) -> None:
 def test_state_check_reads_everything(applied: Workspace) -> None:
     """Ledger, snapshot and journal are whole, or the damaged one is named."""
     out = applied.ok("state", "check").out
-    assert ("serial 1, 13 entities" in out, "1 runs, 0 cut short" in out) == (True, True)
+    assert ("serial 1, 13 entities" in out, "1 run, 0 cut short" in out) == (True, True)
     snapshot = applied.folder / "state" / "snapshot.jsonl"
     snapshot.write_bytes(snapshot.read_bytes()[:-9])
     ran = applied.ok("state", "check", code=1)

@@ -76,7 +76,7 @@ def test_a_damaged_snapshot_is_made_good_by_the_next_plan(here: Workspace, *, se
     path.write_bytes(whole[:at] + bytes(each ^ 1 for each in whole[at : at + 2000]) + whole[at + 2000 :])
     refused = here.run("plan", "--offline")
     assert (refused.code, "`pdsync snapshot`" in refused.err) == (1, True)
-    assert "snapshot  cannot be used\njournal   1 runs" in here.ok("state", "check", code=1).out
+    assert "snapshot  cannot be used\njournal   1 run" in here.ok("state", "check", code=1).out
     healed = here.ok("plan")
     assert (without_time(healed.out), healed.err.count("PD514")) == (without_time(expected), 1)
     again = here.ok("plan", "--offline")

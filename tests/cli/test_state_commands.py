@@ -170,7 +170,7 @@ def test_migrate_moves_and_leaves_a_marker(applied: Workspace) -> None:
     """The new place plans nothing; the old one says where it is now, whatever is asked of it."""
     before = kept(applied)
     ran = applied.ok("state", "migrate", "state", "elsewhere", "--with-snapshot", "--with-history")
-    assert "ledger, snapshot, 1 journals moved: serial 1, 13 entities." in ran.out
+    assert "ledger, snapshot, 1 journal moved: serial 1, 13 entities." in ran.out
     assert kept(applied, "--state", "elsewhere") == before
     assert "No changes." in applied.ok("--state", "elsewhere", "plan", "--offline").out
     assert "16 " in applied.ok("--state", "elsewhere", "show", "history").out

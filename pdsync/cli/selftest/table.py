@@ -37,9 +37,11 @@ def markdown(rows: Sequence[Row]) -> str:
 def verdict(rows: Sequence[Row]) -> str:
     """The last line: what was tried and what it came to."""
     points, failed = (sum(found) for found in ([row.points for row in rows], [len(row.failed) for row in rows]))
+    if not points:
+        return "Nothing was tried: no run comes to these points."
     if failed:
         return f"{failed} of {points} points failed."
-    return f"All {points} points held: same Port, same ledger, nothing done twice, nothing foreign touched.\n".rstrip()
+    return f"All {points} points held: same Port, same ledger, nothing done twice, nothing foreign touched."
 
 
 def failure(trial: Trial, *, everything: bool) -> str:
