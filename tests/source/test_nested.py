@@ -81,6 +81,22 @@ def test_a_404_of_a_parent_that_is_there_is_a_hole(lists: Stage) -> None:
     assert "404 although teams/teams:0 is there (and 2 more of 3)" in collection.problem.detail
 
 
+def test_that_a_parent_has_nothing_any_more_is_asked_twice(lists: Stage) -> None:
+    """Where no count says so and it had something; of the others, and where all is new, it costs no request more."""
+    wanted = query("users.contact_methods")
+    first = fetch(lists, wanted)
+    path, requests = lists.tape.requests[-1].path, len(lists.tape.requests)
+    once = [Script([(200, {}, b'{"contact_methods": []}')])]
+    lists.tape.before = lambda request: once.pop() if request.path == path and once else None
+    second = fetch(lists, wanted, previous=first)
+    assert {record.id for record in only(second).records} == {record.id for record in only(first).records}
+    assert len(lists.tape.requests) == 2 * requests + 1
+    lists.tape.before = lambda r: Script([(200, {}, b'{"contact_methods": []}')]) if r.path == path else None
+    third, fourth = fetch(lists, wanted, previous=second), fetch(lists, wanted)
+    assert [len(only(each).records) < len(only(first).records) for each in (third, fourth)] == [True, True]
+    assert len(lists.tape.requests) == 4 * requests + 2
+
+
 def test_parents_that_are_not_all_there_make_the_rest_unproven(lists: Stage) -> None:
     """A list of parents that could not be read is a problem of everything under it, on every level."""
     lists.tape.before = answering(403, "/status_pages")

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pdsync.errors import StateError, warning
-from pdsync.kinds import KINDS, Kind, Settled, Window, window_start
+from pdsync.kinds import KINDS, PARENT, Kind, Settled, Window, window_start
 from pdsync.model import PagesRead
 from pdsync.recordfile import KeptRecords
 from pdsync.sources.pagerduty.listing import Lister, Listing, Tally, counted
@@ -153,6 +153,12 @@ class Earlier:
         """The records of a kind for which an enrichment had something."""
         kept = [each.records for each in self._collections(kind) if isinstance(each.records, KeptRecords)]
         return frozenset(id_ for records in kept for id_ in records.values(name).given())
+
+    def parents(self, kind: str) -> frozenset[str]:
+        """The ids of records that others of a kind were listed under."""
+        reader = FieldReader([f"{PARENT}.id"])
+        raws = (raw for each in self._collections(kind) for _, raw in self._bare(each))
+        return frozenset(str(reader.read(raw)[0]) for raw in raws)
 
     def whole(self, query: Query) -> Collection | None:
         """The collection of a query about analytics that was read whole less than a day ago."""

@@ -7,7 +7,7 @@ as there are, and the parent's own `__parent`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -24,6 +24,7 @@ from pdsync.sources.pagerduty.tasks import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from pdsync.sources.pagerduty.listing import Asker, ListKey
@@ -90,6 +91,7 @@ class Nest:
         now: the moment that relative ones refer to.
         lists: reads a list, each once however often it is asked for.
         afresh: reads a list again.
+        had: tells the ids of the parents that had something under them the last time.
         tally: counts parents.
         shelf: where records are put.
     """
@@ -103,6 +105,7 @@ class Nest:
         *,
         lists: Callable[[str, Params], Coroutine[Any, Any, Listing]],
         afresh: Callable[[str, Params], Coroutine[Any, Any, Listing]],
+        had: Callable[[], AbstractSet[str]] = frozenset,
         tally: Tally,
         shelf: Shelf,
     ) -> None:
@@ -112,6 +115,7 @@ class Nest:
         self._now = now
         self._lists = lists
         self._afresh = afresh
+        self._ask_had = had
         self._tally = tally
         self._shelf = shelf
         self._wire = wire_params(kind, own_params(params), now)
@@ -186,13 +190,25 @@ class Nest:
         return self._readers[rows]
 
     async def _read_one(self, branch: _Branch) -> Listing:
-        quiet = Tally(self._kind.name, None)
-        lister = Lister(self._asker, self._kind, self._wire, quiet, place=branch.place, shelf=self._shelf)
-        listing = await lister.read(self._now)
+        listing = await self._listed(branch)
+        if not (listing.records or listing.problem) and listing.counted is None and self._had_some(branch):
+            listing = await self._listed(branch)  # nothing counts them: that all are gone is not believed at once
         extra = {PARENT: branch.parent} if branch.parent else {}
         prefix = "/".join(branch.values) + "/" if self._kind.in_parent else ""
         renamed = ((prefix + id_, splice(raw, extra)) for id_, raw in listing.records.items())
         return replace(listing, records=self._shelf.keep(renamed))
+
+    async def _listed(self, branch: _Branch) -> Listing:
+        quiet = Tally(self._kind.name, None)
+        lister = Lister(self._asker, self._kind, self._wire, quiet, place=branch.place, shelf=self._shelf)
+        return await lister.read(self._now)
+
+    def _had_some(self, branch: _Branch) -> bool:
+        return bool(branch.parent) and FieldReader(["id"]).read(branch.parent)[0] in self._had
+
+    @cached_property
+    def _had(self) -> AbstractSet[str]:
+        return self._ask_had()
 
     async def _still_there(self, keys: list[ListKey]) -> set[str]:
         """The names of the parents that exist now; what cannot be told counts as there."""

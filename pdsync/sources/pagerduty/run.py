@@ -455,7 +455,8 @@ class Run:
 
         lists = partial(self._listing, asker)
         tally = Tally(kind, self._progress)
-        nest = Nest(asker, row, params, self.now, lists=lists, afresh=afresh, tally=tally, shelf=self._shelf)
+        had = partial(self._earlier.parents, kind)
+        nest = Nest(asker, row, params, self.now, lists=lists, afresh=afresh, had=had, tally=tally, shelf=self._shelf)
         return await nest.read()
 
     async def _without_settled(self, asker: Asker, key: ListKey) -> Listing | None:
