@@ -1114,8 +1114,8 @@ class Plan:
     catalog line (as in `origin`) which commit brought the change; `inexact` why the causes are not exact, empty when
     they are.  `unavailable` is what could not be read of PagerDuty, so that the plan leaves what is mapped from it;
     `kept` are fields that it leaves for any other reason; `listed` what the ledger is to say of lists (None: what it
-    says); `moved_rules` the ids that mapping rules have now, by those that the ledger knows them by; `clearing` numbers
-    of blueprint changes with the paths that each takes away before all else, in the order of doing.
+    says); `clearing` numbers of blueprint changes with the paths that each takes away before all else, in the order of
+    doing.
     """
 
     base: PlanBase
@@ -1136,7 +1136,6 @@ class Plan:
     unavailable: tuple[Unavailable, ...] = ()
     kept: tuple[Kept, ...] = ()
     listed: Mapping[str, Listed] | None = None
-    moved_rules: Mapping[str, str] = field(default_factory=dict)
     clearing: tuple[tuple[int, tuple[str, ...]], ...] = ()
 
     @property

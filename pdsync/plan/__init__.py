@@ -131,7 +131,6 @@ def _planned(schema: BlueprintPlan, facts: Facts, base: PlanBase, scope: Scope) 
         blast=blast_radius(changes, withheld, facts, blueprints),
         unavailable=facts.lacking,
         kept=kept_fields(facts, {item.key for item in decided.held}, decisions.successors, scope),
-        moved_rules=facts.moved_rules,
         clearing=clearing(changes, before.existing.blueprints),
     )
 

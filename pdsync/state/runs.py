@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pdsync import files
 from pdsync.model import EntityKey, LedgerBefore, RunNote
 from pdsync.plan import Scope
-from pdsync.plan.moved import ledger_with
+from pdsync.plan.moved import ledger_with, moved_rules
 from pdsync.plan.revert import entry_before
 from pdsync.state.journal import has_a_line, is_closed, paths
 
@@ -40,8 +40,11 @@ Key = TypeVar("Key", str, EntityKey)
 
 
 def after_run(ledger: Ledger, plan: Plan, statuses: Mapping[int, OutcomeStatus]) -> Ledger:
-    """The ledger once a run's outcomes are entered; what was planned but not begun is as before."""
-    ledger = ledger_with(ledger, plan.moved_rules)
+    """The ledger once a run's outcomes are entered; what was planned but not begun is as before.
+
+    Entered once more, by a run that goes on with it, they change nothing.
+    """
+    ledger = ledger_with(ledger, moved_rules(ledger.expressions, plan.expressions))
     blueprints, entities = dict(ledger.blueprints), dict(ledger.entities)
     for change in plan.changes:
         if _counts(change, statuses.get(change.n)):

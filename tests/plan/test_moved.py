@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pdsync.commands import expressions
 from pdsync.plan import Facts
 from pdsync.plan.moved import ledger_with, moved_rules
+from pdsync.state.runs import after_run
 from tests.builders import blueprint, catalog, desired, entry, existing, have, ledger, plan, rule, want
 
 if TYPE_CHECKING:
@@ -127,3 +128,19 @@ def test_a_file_that_moves_and_has_its_mappings_in_another_order_changes_nothing
     )
     made = plan(given)
     assert (made.changes, made.summary.unchanged) == ((), 1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rules(IDS), rules(IDS))
+def test_a_run_that_is_entered_twice_is_entered_once(before: Expressions, now: Expressions) -> None:
+    """By one that goes on with it: mappings that changed places do not change them back."""
+    service = blueprint()
+    owned = {f"s{n}": entry(tier="1", rules=(each,)) for n, each in enumerate(before)}
+    book = ledger(owned, [service], expressions=before)
+    facts = Facts(catalog([service], [rule()]), desired(want("new")), existing([service], {}), book, expressions=now)
+    made = plan(facts)
+    assert made.changes
+    once = after_run(book, made, {})
+    moved = moved_rules(before, now)
+    assert [e.rules for e in once.entities.values()] == [(moved.get(each, each),) for each in before]
+    assert after_run(once, made, {}) == once
