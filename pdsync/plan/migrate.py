@@ -24,6 +24,7 @@ import orjson
 
 from pdsync.model import Change, EntityKey, FieldChange, Guard
 from pdsync.normal import blueprint_fields, defaults_of, entity_normaliser, same
+from pdsync.plan.alone import LeftAlone
 from pdsync.plan.decide import all_causes, is_system, main_cause, writers
 from pdsync.plan.parts import was_there, with_names
 from pdsync.plan.readers import Part, in_the_way
@@ -244,6 +245,7 @@ class _Holders:
         self.renamed: Mapping[str, str] = {}
         """New path of a part -> the one under which entities hold its values."""
         self._written = writers(facts.catalog.rules)
+        self._left_alone = LeftAlone(facts.catalog.rules)
         wanted = facts.catalog.blueprints.get(blueprint)
         self._defaults = defaults_of(wanted) if wanted else {}
         self.entities: dict[EntityKey, ExistingEntity] = {k: e for k, e in existing.items() if k.blueprint == blueprint}
@@ -289,7 +291,9 @@ class _Holders:
 
     def _wants(self, key: EntityKey, path: str) -> bool:
         wanted = self.facts.desired.entities.get(key)
-        return wanted is not None and path in wanted.fields and (key, path) not in self._unfilled
+        if wanted is None or path not in wanted.fields or (key, path) in self._unfilled:
+            return False
+        return not self._left_alone.covers(wanted.rules, path)
 
     def _wanted(self, key: EntityKey, path: str) -> Json:
         if not self._wants(key, path):

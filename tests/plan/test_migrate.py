@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pdsync.commands import expressions
-from pdsync.model import Blueprint, Existing, LedgerEntry
+from pdsync.model import Blueprint, Existing, LedgerEntry, Lifecycle
 from pdsync.normal import blueprint_fields
 from pdsync.plan import Facts
 from pdsync.plan.verdict import refusal
@@ -90,6 +90,29 @@ def test_what_is_mapped_and_will_not_be_written_is_a_loss(value: Any, scope: dic
     allowed = _another_type(value, **scope, allow_breaking={"service.tier": 1})
     (schema,) = (change for change in allowed.changes if change.target == "blueprint")
     assert [f.note for f in schema.fields] == ["made anew, 1 value written again, 1 lost"]
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "note", "guards"),
+    [
+        ("7", "made anew, 0 values written again, 1 carried over", 0),
+        ("gold", "", 1),
+    ],
+)
+def test_what_is_left_alone_is_carried_over_or_a_loss(by_hand: str, note: str, guards: int) -> None:
+    """A value that somebody set, and that no mapping writes again, is theirs whatever is mapped."""
+    before, after = service(properties={"tier": {"type": "string"}}), service(properties={"tier": {"type": "number"}})
+    now = [rule(lifecycle=Lifecycle(ignore_changes=("properties.tier",)))]
+    facts = Facts(
+        catalog([after], now),
+        desired(want("a", title="A", tier=1)),
+        existing([before], {"a": have(title="A", tier=by_hand)}),
+        ledger({"a": entry(title="A")}, [before]),
+        expressions=expressions(now),
+    )
+    made = plan(facts)
+    assert len(made.guards) == guards
+    assert [f.note for c in made.changes if c.target == "blueprint" for f in c.fields] == [note][: 1 - guards]
 
 
 def test_what_is_mapped_and_can_be_written_is_no_loss() -> None:
