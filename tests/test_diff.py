@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -11,9 +12,6 @@ from hypothesis import strategies as st
 
 from pdsync.diff import Place, changed_lines, inside
 from pdsync.normal import same
-
-if TYPE_CHECKING:
-    import random
 
 SCALARS = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["", "a", "b"])
 NAMES = st.sampled_from(["id", "name", "a", "b"])
@@ -39,10 +37,11 @@ def test_there_is_a_place_exactly_where_they_differ(before: Any, after: Any) -> 
 
 
 @settings(max_examples=80)
-@given(KEYED, st.randoms(use_true_random=False))
-def test_order_only_is_reordered(elements: list[Any], order: random.Random) -> None:
-    """Whatever the order of elements, and of keys within them."""
-    moved = [dict(reversed(element.items())) for element in elements]
+@given(KEYED | st.lists(VALUES, min_size=1), st.randoms(use_true_random=False))
+@example([1, 2, 2, True], Random(1))
+def test_order_only_is_reordered(elements: list[Any], order: Random) -> None:
+    """Whatever the elements, their order, and that of keys within them."""
+    moved = [dict(reversed(each.items())) if isinstance(each, dict) else each for each in elements]
     order.shuffle(moved)
     expected = [] if same(elements, moved) else [Place("", elements, moved, "reordered")]
     assert inside(elements, moved) == expected
@@ -50,7 +49,7 @@ def test_order_only_is_reordered(elements: list[Any], order: random.Random) -> N
 
 @settings(max_examples=80)
 @given(KEYED, st.randoms(use_true_random=False))
-def test_one_changed_element_is_shown_as_that_element(elements: list[Any], order: random.Random) -> None:
+def test_one_changed_element_is_shown_as_that_element(elements: list[Any], order: Random) -> None:
     """Wherever it stands now, and whatever else it holds."""
     changed = [dict(element) for element in elements]
     one = order.choice(changed)

@@ -206,19 +206,34 @@ def _parts_differing(change: Change, have: Blueprint | None) -> tuple[Difference
     before = {f.moved_from or f.path: f.before for f in change.fields}
     if moved := diff_fields(blueprint_fields(have.definition), before):
         return tuple(Difference(path, seen, now) for path, now, seen in moved)
-    return None if _blueprint_digest(change, have) == change.seen else ()
+    return None if _blueprint_digest(change, have) == change.seen else _parts_of_ours(change, have)
+
+
+def _parts_of_ours(change: Change, have: Blueprint) -> tuple[Difference, ...]:
+    """Of the parts that are ours and that a change does not write, those that are not as they were last written.
+
+    None where that is not all there is to it: the digest of what the plan saw tells.
+    """
+    written = {path for field in change.fields for path in (field.path, field.moved_from)}
+    owned = change.ledger.fields if change.ledger else {}
+    before = {path: value for path, value in owned.items() if path not in written}
+    now = blueprint_fields(have.definition)
+    if _digest_of(_parts_seen(change, {**now, **before})) != change.seen:
+        return ()
+    return tuple(Difference(path, seen, there) for path, there, seen in diff_fields(now, before))
 
 
 def _blueprint_digest(change: Change, have: Blueprint | None) -> str:
+    return _digest_of(_parts_seen(change, blueprint_fields(have.definition))) if have is not None else ""
+
+
+def _parts_seen(change: Change, parts: Fields) -> Fields:
     """What a plan stands on of a blueprint: the parts that it writes or that are ours; of one that goes, all of it."""
-    if have is None:
-        return ""
-    parts = blueprint_fields(have.definition)
     if change.action != "delete":
         names = {f.path: f.moved_from for f in change.fields if f.moved_from}
         wanted = {names.get(path, path) for path in paths_seen(change)}
-        parts = {path: value for path, value in parts.items() if path in wanted}
-    return _digest_of(parts)
+        return {path: value for path, value in parts.items() if path in wanted}
+    return parts
 
 
 def _digest(have: ExistingEntity | None, change: Change, names: Names, anew: frozenset[tuple[str, str]]) -> str:
