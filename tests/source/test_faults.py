@@ -343,6 +343,17 @@ def test_that_there_is_nothing_is_not_believed_at_once_without_a_count(url: str,
     assert (outcome(listing), len(listing.records), app.answers) == ("complete", count, 2)
 
 
+def test_a_walk_on_which_rows_moved_is_begun_once_more(url: str) -> None:
+    """Pages read at once do not fit together, nor do those of the first walk: the second one is quiet, and proves it."""
+
+    def stirred(told: Told) -> None:
+        told.rows.reverse()
+
+    app = Things("classic", changes={1: stirred, 4: stirred})
+    listing = read(url, app)
+    assert (outcome(listing), whole(listing), app.answers) == ("complete", True, 9)
+
+
 @pytest.mark.parametrize("at", [0, 1, 2])
 @pytest.mark.parametrize("paging", ["classic", "cursor", "after", "post"])
 def test_an_empty_page_hides_nothing(url: str, paging: Paging, at: int) -> None:
