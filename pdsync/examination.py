@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pdsync.state.store import StateStore
     from pdsync.targets import TargetReader
 
+NONE_HERE = "none here"
+"""Records of another sort that belong to a kind as well, where the account does not have that sort at all."""
+
 NOT_ASKED = "not asked"
 """Analytics have a daily quota of perhaps ten requests, which no question is worth; the rest where nobody is let in."""
 
@@ -130,4 +133,6 @@ def _state(label: str, kind: str, probed: Mapping[str, Probed], granted: Sequenc
         if granted is not None and scope and scope not in granted:
             return KindState(label, "forbidden", f"the app was not granted {scope}", scope)
         return KindState(label, NOT_ASKED, "it has a small daily quota" if KINDS[kind].daily else "", scope)
-    return KindState(label, found.status, found.detail, found.scope)
+    is_more = kind == KINDS[label.partition(":")[0]].also
+    status = NONE_HERE if is_more and found.status == "unavailable" else found.status
+    return KindState(label, status, found.detail, found.scope)

@@ -1263,5 +1263,5 @@ class Examination:
     @property
     def well(self) -> bool:
         """Whether everything that is mapped can be read, as far as that was asked, and Port too."""
-        fine = all(kind.status in {"readable", "not asked"} for kind in self.kinds)
+        fine = all(kind.status in {"readable", "not asked", "none here"} for kind in self.kinds)
         return fine and not (self.pagerduty_error or self.port_error or self.missing)

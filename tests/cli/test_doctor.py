@@ -51,6 +51,14 @@ def test_what_cannot_be_read_is_told_from_the_rest(here: Workspace) -> None:
     assert "Not all is well" in here.ok("doctor", code=1).out
 
 
+def test_an_account_without_shift_based_schedules_is_well(here: Workspace) -> None:
+    """It answers that there is no such list; a snapshot is complete without it."""
+    here.write("catalog/mappings/pagerduty.yaml", MAPPING.replace("kind: users", "kind: schedules"))
+    here.box.faults.add(Fault("answer", path="^/v3/schedules$", count=None, status=404, body={}))
+    assert states(here)["schedules: schedules_v3"] == "none here"
+    here.ok("-q", "snapshot")
+
+
 def test_every_kind_can_be_asked_for(here: Workspace) -> None:
     """What is not mapped cannot make it unwell."""
     here.box.mutate({"action": "drop_permission", "kind": "teams"})
