@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import jq
@@ -62,7 +63,9 @@ def _all_compile(expressions: Sequence[str]) -> bool:
     return _compiles(f"{_PRELUDE}[{listed}]") and _compiles(f"{_PRELUDE}{defined} .")
 
 
+@lru_cache(maxsize=64)
 def _compiles(program: str) -> bool:
+    """Whether jq takes a program; a catalog of another commit mostly has the same ones."""
     try:
         jq.compile(program)
     except ValueError:

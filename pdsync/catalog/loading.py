@@ -144,7 +144,7 @@ def _stray(name: str, path: str) -> Diagnostic:
     return found("PD108", Origin(f"{name}/{path}"), f"{path} is none of the catalog's files", hint)
 
 
-def _split(kind: str, documents: list[Document]) -> Iterator[Document]:
+def _split(kind: str, documents: Iterable[Document]) -> Iterator[Document]:
     """One document each: a file of blueprints may hold a list of them; an empty document says nothing."""
     for document in documents:
         if kind == "blueprint" and isinstance(document.root, Sequence):

@@ -11,6 +11,7 @@ import math
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from pdsync.catalog.rules import found
@@ -180,13 +181,18 @@ def read_text(name: str, data: bytes) -> tuple[Source, list[Diagnostic]]:
     return read, []
 
 
-def read_documents(name: str, data: bytes) -> tuple[list[Document], list[Diagnostic]]:
-    """Every document of a file, and every problem of its form; with a syntax error there are no documents."""
+@lru_cache(maxsize=256)
+def read_documents(name: str, data: bytes) -> tuple[tuple[Document, ...], tuple[Diagnostic, ...]]:
+    """Every document of a file, and every problem of its form; with a syntax error there are no documents.
+
+    Parsing YAML takes longer than all else about a catalog, and most files of the catalog of another commit, of the
+    base or of the last apply, are the same.
+    """
     read, problems = read_text(name, data)
     if problems:
-        return [], problems
+        return (), tuple(problems)
     roots, problems = _read_json(read) if name.endswith(".json") else _read_yaml(read)
-    return [Document(read, root) for root in roots], problems
+    return tuple(Document(read, root) for root in roots), tuple(problems)
 
 
 # --- YAML ------------------------------------------------------------------------------------------------------

@@ -164,8 +164,9 @@ def _blueprint(change: Change, now: Fields | None) -> Found:
     if all(_on_its_way(field, now) for field in change.fields):
         if change.action == "create":
             return BEGUN
-        parts = (f.path for f in change.fields if same(now.get(f.path), f.after) and not same(f.before, f.after))
-        return Found("undone", parts=frozenset(parts))
+        there = (f for f in change.fields if same(now.get(f.path), f.after) and not same(f.before, f.after))
+        parts = frozenset(field.path for field in there)
+        return Found("undone", begun=bool(parts), parts=parts)
     return Found("other", "changed in Port since the plan")
 
 

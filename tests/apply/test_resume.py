@@ -126,6 +126,31 @@ def test_what_failed_is_done_by_resume_when_its_cause_is_gone(here: Here) -> Non
     assert [(note.operation, note.resumes) for note in here.history()][-1] == ("resume", result.run)
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("truncate", api="port", method="GET", path="/blueprints/service$", skip=1),
+        Fault("answer", api="port", method="PUT", path="/blueprints/service$", status=403, skip=1),
+    ],
+    ids=["no answer", "refused"],
+)
+def test_a_blueprint_of_which_only_a_part_is_there_is_resumed(here: Here, fault: Fault) -> None:
+    """Its properties came and its relation did not: that is our own doing, and nobody's edit."""
+    of = catalog([blueprint()], [rule(paths=("title",))])
+    assert here.apply(here.plan(of, desired(want("a", title="A")))).whole
+    wider = blueprint(next=relation("service"))
+    wider.definition["schema"]["properties"]["more"] = {"type": "string"}
+    more = catalog([wider], [rule(paths=("title", "properties.more", "relations.next"))])
+    world = desired(want("a", title="A", more="x", to_next="a"))
+    here.box.faults.add(fault)
+    result = here.apply(here.plan(more, world))
+    here.box.faults.clear()
+    now = here.port.blueprint("service") or {}
+    assert (result.whole, "more" in now["schema"]["properties"], now["relations"]) == (False, True, {})
+    assert here.resume(result.run).whole
+    assert here.plan(more, world).changes == ()
+
+
 def test_a_part_of_a_bulk_without_an_answer_is_unknown_beside_the_rest(here: Here) -> None:
     """What got no answer is never told to have failed, nor adopted by the next run."""
     create_blueprints(here, SERVICE)

@@ -66,7 +66,7 @@ def mapping(**parts: str) -> str:
 def document(text: str, name: str = "catalog/x.yaml") -> Document:
     """The one document of a text that is well-formed."""
     documents, problems = read_documents(name, text.encode())
-    assert problems == []
+    assert problems == ()
     (only,) = documents
     return only
 
