@@ -265,7 +265,14 @@ async def plan_destroy(
 ) -> Plan:
     """A plan that removes all that is owned: as if the catalog were empty, without number limits."""
     snapshot = Snapshot(source="", taken_at="", collections={})
-    return await plan_from(Sides(emptied(catalog), snapshot, target), reader, store, scope=scope)
+    plan = await plan_from(Sides(emptied(catalog), snapshot, target), reader, store, scope=scope)
+    changes = tuple(replace(c, reason=DESTROYED) if c.reason == UNMAPPED else c for c in plan.changes)
+    withheld = tuple(replace(each, why=DESTROYED) if each.why == UNMAPPED else each for each in plan.withheld)
+    return replace(plan, changes=changes, withheld=withheld)
+
+
+UNMAPPED, DESTROYED = "unmapped", "destroyed"
+"""Why something goes: the catalog no longer makes it, or somebody asked for an end of all of it."""
 
 
 def emptied(catalog: Catalog) -> Catalog:

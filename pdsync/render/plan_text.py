@@ -438,9 +438,11 @@ REASONS = {
     "gone-from-source": "gone from PagerDuty",
     "left-window": "older than the time window of its list",
     "unmapped": "nothing in the catalog makes it any more",
+    "destroyed": "asked for by destroy",
     "parts-released": "parts that the catalog names no more stay as they are",
     "identifier-changed": "its record has another identifier",
     "follows": "",
+    "carried": "its value is written back in the new form",
     "reverted": "as before that run",
     "made-by-run": "made by that run",
 }

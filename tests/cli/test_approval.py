@@ -64,7 +64,9 @@ def test_deletes_want_their_number(applied: Workspace) -> None:
 
 
 def test_destroy_asks_too(applied: Workspace) -> None:
-    """It wants the number of what is removed."""
+    """It wants the number of what is removed, and does not say that the catalog no longer makes it."""
+    told = applied.ok("destroy", code=1).out
+    assert ("asked for by destroy" in told, "nothing in the catalog" in told) == (True, False)
     assert answered(applied, "yes", "destroy")[0] != 0
     assert applied.box.log.port_writes() == []
     assert answered(applied, "16", "destroy")[0] == 0
