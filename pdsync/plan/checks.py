@@ -372,9 +372,8 @@ class _Problems:
     def _hint(self, rule: MappingRule | None, change: Change, refusal: Refusal) -> str:
         expression = rule.fields.get(refusal.path) if rule else None
         if not isinstance(expression, Expression):
-            return (
-                f"map {refusal.path}, or give it a default" if not refusal.told else "change the mapping or the schema"
-            )
+            or_default = ", or give it a default" if refusal.path.startswith("properties.") else ""
+            return "change the mapping or the schema" if refusal.told else f"map {refusal.path}{or_default}"
         if not refusal.told:
             return f'give it a value where the record has none: {expression.text} // "..."'
         definition = _definition(self._blueprints[change.blueprint], refusal.path)

@@ -39,7 +39,8 @@ def render_result(
     told = ", ".join(f"{n} {status}" for status, n in counts.items() if status == "done" or not whole)
     verdict = "Apply complete" if whole else "Apply incomplete"
     withheld = {0: "", 1: "1 delete was"}.get(len(plan.withheld), f"{len(plan.withheld)} deletes were")
-    lines += [paint("yellow", f"{withheld} withheld; `pdsync plan` tells which.")] if withheld else []
+    command = "destroy" if any(item.why == "destroyed" for item in plan.withheld) else "plan"
+    lines += [paint("yellow", f"{withheld} withheld; `pdsync {command}` tells which.")] if withheld else []
     state = f"State saved, serial {serial}." if serial is not None else paint("red", "The state is NOT saved.")
     following = [f"Next: pdsync resume {run}"] if run else []
     return "\n".join([*lines, paint("bold", f"{verdict}: {told}.") + f" {state}", *following]) + "\n"

@@ -87,7 +87,8 @@ def test_destroy_keeps_a_blueprint_that_others_use(applied: Workspace) -> None:
     """The foreign entity stays, its blueprint is withheld by name, and the exit code says so."""
     applied.box.store.put_entity("service", {"identifier": "theirs", "title": "Theirs"})
     ran = applied.ok("destroy", "--auto-approve", code=3)
-    assert '- service "Service"  nothing in the catalog makes it any more; it would still hold 1 entity' in ran.out
+    assert '- service "Service"  asked for by destroy; it would still hold 1 entity' in ran.out
+    assert "1 delete was withheld; `pdsync destroy` tells which." in ran.out
     assert list(applied.box.store.entities("service")) == ["theirs"]
     assert (applied.box.store.entities("person"), applied.box.store.blueprint("person")) == ({}, None)
 

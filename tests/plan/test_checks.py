@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -370,3 +371,13 @@ def test_real_users_and_teams_are_said_to_be_that() -> None:
     (told,) = plan(Facts(catalog([user], [made], system_blueprints=("_user",)), wanted, there, ledger({}))).diagnostics
     assert (told.code, told.severity) == ("PD617", Severity.WARNING)
     assert told.detail.startswith("_user: 7 to create, _user/u1, _user/u2, _user/u3, _user/u4, _user/u5 and 2 more;")
+
+
+def test_what_is_required_and_not_mapped_is_to_be_mapped() -> None:
+    """A property may have a default, which a relation cannot have."""
+    held = blueprint(lead=relation("service", required=True))
+    schema = {**held.definition["schema"], "required": ["url"]}
+    held = replace(held, definition={**held.definition, "schema": schema})
+    given = Facts(catalog([held], [rule()]), desired(want("a", tier="1")), existing([held], {}), ledger({}, [held]))
+    hints = [each.hint for each in plan(given).diagnostics if each.code == "PD611"]
+    assert hints == ["map properties.url, or give it a default", "map relations.lead"]
