@@ -343,6 +343,14 @@ def test_that_there_is_nothing_is_not_believed_at_once_without_a_count(url: str,
     assert (outcome(listing), len(listing.records), app.answers) == ("complete", count, 2)
 
 
+@pytest.mark.parametrize("paging", ["cursor", "after"])
+def test_a_full_page_that_names_no_other_is_the_end_where_others_do(url: str, paging: Paging) -> None:
+    """A hundred rows are all there are if ninety-nine would not have been; a server that never says so proves nothing."""
+    app = Things(paging, count=100)
+    assert (outcome(read(url, app)), app.answers) == ("complete", 2)
+    assert outcome(read(url, Things(paging, always=lambda told: told.rest.clear()))) == "PD323"
+
+
 def test_a_walk_on_which_rows_moved_is_begun_once_more(url: str) -> None:
     """Pages read at once do not fit together, nor do those of the first walk: the second one is quiet, and proves it."""
 

@@ -276,8 +276,17 @@ class Lister:
             if why := self._dead_end(page, cursors):
                 return Listing(records, problem=cut_short(self._kind, why))
             if not self._goes_on(page):
-                return Listing(records)
+                why = "" if cursors else await self._silence(page)
+                return Listing(records, problem=cut_short(self._kind, why) if why else None)
             cursors.append(page.next)
+
+    async def _silence(self, page: Page) -> str:
+        """Why an only page is not known to be all: it is full, and where there must be more nothing says so either."""
+        full = min(page.limit or self._kind.page_size, self._kind.page_size)
+        if page.more is not None or not 1 < full <= len(page.ids):
+            return ""
+        shorter = await self._page(("limit", str(len(page.ids) - 1)))
+        return "" if shorter.next or shorter.more else "a full page does not say whether there is more"
 
     async def _after(self, cursor: Sequence[str]) -> Page:
         """The page that a cursor leads to (none: the first); an empty one is asked for once more.
