@@ -304,8 +304,10 @@ def test_a_rename_loses_nothing(
     asked = {c.key for c in made.changes if c.target == "entity"} | {w.key for w in made.withheld}
     moved = {old: new for old, new in successors(facts(of, world, port, owned)).items() if old in asked}
     touched = {c.key for c in made.changes if c.reason != "follows"} | world.entities.keys()
+    mapped = {(r.kind.removesuffix("s"), path) for r in of.rules for path in r.fields}
     for key in owned.entities.keys() & port.keys() & after.keys() - touched:
-        for path in owned.entities[key].fields:
+        # What left the mapping goes from a bare entity, too, that has to follow.
+        for path in {path for name, path in mapped if name == key.blueprint} & owned.entities[key].fields.keys():
             if path.startswith("relations.") and port[key].fields.get(path) != after[key].fields.get(path):
                 was, now = (targets(path, e[key].fields.get(path), BY_NAME[key.blueprint]) for e in (port, after))
                 gone = {target for target in was if target in port and target not in after}
