@@ -179,7 +179,8 @@ def check(options: Options) -> int:
     for record in unfinished:
         click.echo(f"          {record.run}: its outcome is entered by the next apply")
     holder = store.backend.holder()
-    click.echo(f"lock      {f'{holder.operation} by {holder.who} since {holder.since}' if holder else 'free'}")
+    held = visible(f"{holder.operation} by {holder.who} since {holder.since}") if holder else "free"
+    session.show(f"lock      {held}\n")
     session.tell([*audit(ledger), *problems])
     return 1 if problems else 0
 

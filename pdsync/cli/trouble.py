@@ -28,7 +28,7 @@ def report(problem: BaseException, argv: list[str]) -> int:
     """Print what happened to stderr; returns the exit code."""
     verbose = any(arg in ("-v", "--verbose") for arg in argv)
     if verbose:
-        click.echo("".join(traceback.format_exception(problem)), err=True)
+        click.echo(printable("".join(traceback.format_exception(problem)), os.environ), err=True)
     known = list(_known(problem))
     diagnostics = [d for e in known for d in e.diagnostics] or [_unknown(problem)]
     unique = list(dict.fromkeys(diagnostics))
