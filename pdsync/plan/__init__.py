@@ -47,7 +47,7 @@ from pdsync.plan.entities import EntityDecisions, with_stubs
 from pdsync.plan.guards import Removals, Situation, guard_removals
 from pdsync.plan.idle import idle_options
 from pdsync.plan.kept import kept_fields
-from pdsync.plan.migrate import between, unfilled_by, with_carried
+from pdsync.plan.migrate import allowing, between, unfilled_by, with_carried
 from pdsync.plan.order import in_order
 from pdsync.plan.portions import with_missing
 from pdsync.plan.readers import clearing
@@ -57,6 +57,7 @@ from pdsync.plan.saved import with_seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from pdsync.errors import Diagnostic
     from pdsync.model import Blueprint, Change, EntityKey, PlanBase
@@ -72,7 +73,7 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
     scope = scope or Scope()
     used = {key.blueprint for key in facts.desired.entities if scope.covers_key(key)}
     staying: frozenset[str] = frozenset()
-    unfilled: Unfilled = frozenset()
+    unfilled = _unfilled_if_allowed(facts, base, scope, used)
     while True:
         schema = plan_blueprints(facts, scope, used, staying, unfilled)
         plan = _planned(schema, facts, base, scope)
@@ -82,6 +83,16 @@ def make_plan(facts: Facts, base: PlanBase, scope: Scope | None = None) -> Plan:
             return plan
         staying |= kept
         unfilled |= missed
+
+
+def _unfilled_if_allowed(facts: Facts, base: PlanBase, scope: Scope, used: AbstractSet[str]) -> Unfilled:
+    """What would not be written were everything let through that guards stop: it counts among what would be lost."""
+    stopped = allowing(plan_blueprints(facts, scope, used).guards)
+    if not stopped:
+        return frozenset()
+    allowed = replace(scope, allow_breaking={**scope.allow_breaking, **stopped})
+    schema = plan_blueprints(facts, allowed, used)
+    return unfilled_by(_planned(schema, facts, base, scope).changes, facts, schema.migrations)
 
 
 def _planned(schema: BlueprintPlan, facts: Facts, base: PlanBase, scope: Scope) -> Plan:

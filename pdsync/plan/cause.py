@@ -47,7 +47,7 @@ from pdsync.plan.decide import CAUSES, Scope, all_causes, main_cause
 from pdsync.plan.drift import spoke_of
 from pdsync.plan.entities import EntityDecisions, with_stubs
 from pdsync.plan.guards import NOT_READ, UNPROVEN
-from pdsync.plan.migrate import between, unfilled_by
+from pdsync.plan.migrate import allowing, between, part_name, unfilled_by
 from pdsync.plan.order import relation_targets
 from pdsync.plan.portions import GIVEN_NO_MORE, failed_of, with_missing
 from pdsync.plan.saved import names_before
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from pdsync.model import Blueprint, Cause, Change, FieldChange, Json, LedgerEntry, MappingRule, Plan, Withheld
+    from pdsync.plan.blueprints import BlueprintPlan
     from pdsync.plan.decide import Facts
     from pdsync.plan.saved import Names
 
@@ -234,9 +235,7 @@ class _Attribution:
     def __init__(self, plan: Plan, facts: Facts, past: Past) -> None:
         scope = Scope.read(plan.base.scope)
         used = {key.blueprint for key in facts.desired.entities}
-        schema = plan_blueprints(facts, scope, used)
-        if unfilled := unfilled_by(plan.changes, facts, schema.migrations):
-            schema = plan_blueprints(facts, scope, used, unfilled=unfilled)
+        schema = _as_planned(plan, facts, scope, used)
         after = between(facts, schema.migrations)
         self._facts, self._past = facts, past
         self._rules = {rule.id: rule for rule in facts.catalog.rules}
@@ -411,6 +410,19 @@ class _Attribution:
     def _then_at(self, place: str) -> str:
         commit = self._facts.ledger.commit
         return f"{place}@{commit[:10]}" if commit else place
+
+
+def _as_planned(plan: Plan, facts: Facts, scope: Scope, used: AbstractSet[str]) -> BlueprintPlan:
+    """What a plan does to blueprints: with what it lets through, and without what it stops."""
+    blueprints = [change for change in plan.changes if change.target == "blueprint"]
+    done = {f"{change.blueprint}.{part_name(field.path)}" for change in blueprints for field in change.fields}
+    schema = plan_blueprints(facts, scope, used)
+    allowed = {name: number for name, number in allowing(schema.guards).items() if name in done}
+    scope = replace(scope, allow_breaking={**scope.allow_breaking, **allowed})
+    schema = plan_blueprints(facts, scope, used) if allowed else schema
+    found = unfilled_by(plan.changes, facts, schema.migrations)
+    stopped = {(key, path) for key, path in found if f"{key.blueprint}.{part_name(path)}" not in done}
+    return plan_blueprints(facts, scope, used, unfilled=stopped) if stopped else schema
 
 
 def _leaving_alone(rules: Sequence[MappingRule], others: Iterable[MappingRule]) -> tuple[MappingRule, ...]:

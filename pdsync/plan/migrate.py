@@ -382,9 +382,18 @@ def _read_guard(blueprint: str, change: FieldChange, reading: Sequence[Part], fa
 
 def _guard(blueprint: str, change: FieldChange, lost: int, why: str) -> Guard:
     name = part_name(change.path)
-    flag = f"--allow-breaking {blueprint}.{name}={lost}"
+    flag = f"{_ALLOW} {blueprint}.{name}={lost}"
     who = "1 entity" if lost == 1 else f"{lost} entities"
     return Guard(BREAKING, blueprint, f"{_said(change)}: {who} {why}; {_way_out(change)}", flag)
+
+
+_ALLOW = "--allow-breaking"
+
+
+def allowing(guards: Iterable[Guard]) -> dict[str, int]:
+    """What `Scope.allow_breaking` would have to be for these guards to let through what they can."""
+    flags = (guard.flag.removeprefix(f"{_ALLOW} ").rpartition("=") for guard in guards if guard.flag.startswith(_ALLOW))
+    return {name: int(number) for name, _, number in flags}
 
 
 def _said(change: FieldChange) -> str:

@@ -137,8 +137,11 @@ def test_no_value_is_lost_unless_it_was_allowed_by_name(data: st.DataObject) -> 
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as here:
         _done(here, says(service(kind), "properties.tier"), desired(want("a", title="A", tier=ours)))
         here.port.put_entity("service", {"identifier": "theirs", "properties": {"tier": theirs}})
-        again = {"tier": data.draw(st.sampled_from(VALUES[to]))} if mapped and to else {}
-        after = says(service(to), *(["properties.tier"] if mapped else []))
+        fitting = mapped and data.draw(st.booleans(), "mapped to what fits")
+        given_type = to if fitting and to else data.draw(st.sampled_from(sorted(TYPES)), "type of what is mapped")
+        again = {"tier": data.draw(st.sampled_from(VALUES[given_type]))} if mapped else {}
+        invalid = data.draw(st.sampled_from(["hold", "drop-field"]))
+        after = says(service(to), *(["properties.tier"] if mapped else []), invalid=invalid)
         wanted = desired(want("a", title="A", **again))
         made = here.plan(after, wanted)
         if made.guards and allow:
@@ -147,7 +150,8 @@ def test_no_value_is_lost_unless_it_was_allowed_by_name(data: st.DataObject) -> 
         assert here.moved(made) == {}
         assert here.apply(made).whole
         assert [c for c in here.plan(after, wanted).changes if c.fields] == []
-        held = value(here, "theirs", "tier")
+        held, own = value(here, "theirs", "tier"), value(here, "a", "tier")
+    assert own is not None or allow or not mapped, "what is mapped and cannot be written is not lost"
     if made.guards:
         assert held == theirs
     elif not allow:
