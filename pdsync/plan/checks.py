@@ -285,12 +285,19 @@ def _is_made(change: Change | None) -> bool:
 # --- what is said ------------------------------------------------------------------------------------------------
 
 
+_NOT_IN_FORCE = (
+    "the blueprint of the catalog takes it, but does not come into force: "
+    "see what guards stop, or plan the blueprint as well"
+)
+
+
 class _Problems:
     """What is wrong, one diagnostic for each path and reason of a rule."""
 
     def __init__(self, facts: Facts, blueprints: Mapping[str, Blueprint]) -> None:
         self._rules = {rule.id: rule for rule in facts.catalog.rules}
         self._blueprints = blueprints
+        self._wanted = facts.catalog.blueprints
         self._left_alone = LeftAlone(facts.catalog.rules)
         self._desired = facts.desired.entities
         self._found: defaultdict[tuple[str, str, bool, str], list[tuple[Change, Refusal]]] = defaultdict(list)
@@ -374,6 +381,8 @@ class _Problems:
         if not isinstance(expression, Expression):
             or_default = ", or give it a default" if refusal.path.startswith("properties.") else ""
             return "change the mapping or the schema" if refusal.told else f"map {refusal.path}{or_default}"
+        if self._is_taken_by_the_catalog(change, refusal):
+            return _NOT_IN_FORCE
         if not refusal.told:
             return f'give it a value where the record has none: {expression.text} // "..."'
         definition = _definition(self._blueprints[change.blueprint], refusal.path)
@@ -382,6 +391,12 @@ class _Problems:
         left = self._left_alone.names(change.ledger.rules, refusal.path) if change.ledger else ()
         kept = f"; {', '.join(left)} is left alone (ignore_changes), and so is as Port has it" if left else ""
         return hint + (kept if change.action == "update" else "")
+
+    def _is_taken_by_the_catalog(self, change: Change, refusal: Refusal) -> bool:
+        """Whether the blueprint as the catalog has it would take a value that the one in force does not."""
+        wanted = self._wanted.get(change.blueprint)
+        check = checks_of(wanted).get(refusal.path) if wanted is not None and refusal.told else None
+        return check is not None and not check(refusal.value)
 
     def _beside(self, rule: MappingRule | None, change: Change, path: str) -> set[str]:
         """The JSON types of what a rule gives under a path for other records, as far as it is right."""

@@ -381,3 +381,24 @@ def test_what_is_required_and_not_mapped_is_to_be_mapped() -> None:
     given = Facts(catalog([held], [rule()]), desired(want("a", tier="1")), existing([held], {}), ledger({}, [held]))
     hints = [each.hint for each in plan(given).diagnostics if each.code == "PD611"]
     assert hints == ["map properties.url, or give it a default", "map relations.lead"]
+
+
+@pytest.mark.parametrize("scope", [{}, {"only": ("service/a",)}])
+def test_a_value_that_fits_the_catalog_is_no_mistake_of_the_mapping(scope: dict[str, Any]) -> None:
+    """The other type does not come into force: others would lose a value by it, or it is out of scope."""
+    was, now = (
+        replace(blueprint(), definition={**blueprint().definition, "schema": _of(kind)})
+        for kind in ("string", "number")
+    )
+    given = Facts(
+        catalog([now], [rule()]),
+        desired(want("a", tier=7)),
+        existing([was], {"a": have(tier="7"), "theirs": have(tier="gold")}),
+        ledger({"a": entry(tier="7")}, [was]),
+    )
+    (told,) = (each for each in plan(given, **scope).diagnostics if each.code == "PD610")
+    assert told.hint.startswith("the blueprint of the catalog takes it")
+
+
+def _of(kind: str) -> dict[str, Any]:
+    return {"properties": {"tier": {"type": kind}}, "required": []}
