@@ -245,9 +245,9 @@ class Lister:
     def _may_hide(self, page: Page) -> bool:
         """Whether a first page that is empty is not believed at once: no count says so, and asking again costs little.
 
-        It would where there is a page for every parent, and where there is a daily quota.
+        It would where there is a page for every parent; of what has a daily quota, it is one request a day.
         """
-        return not (page.ids or page.total is not None or self._kind.parents or self._kind.daily)
+        return not (page.ids or page.total is not None or self._kind.parents)
 
     async def in_one(self, _now: datetime) -> Listing:
         """A list that is not paged."""
