@@ -24,7 +24,7 @@ from pdsync import files
 from pdsync.cli import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 COMPANY = Size(3_000, 300)
 PACE = Pace(latency=0.1)
@@ -77,7 +77,7 @@ def _nothing(handle: int, data: bytes) -> None:
     del handle, data
 
 
-WAYS: dict[str, Callable[[int, bytes], None]] = {
+WAYS: dict[str, Callable[[int, Iterable[bytes]], None]] = {
     "as it is": files.append,
     "not synced": _unsynced,
     "no journal": _nothing,
@@ -108,7 +108,7 @@ def _bare_sync(path: Path) -> float:
     handle, took = files.create(path), []
     for _ in range(300):
         began = time.perf_counter()
-        files.append(handle, b"x" * 200)
+        files.append(handle, [b"x" * 200])
         took.append(time.perf_counter() - began)
     os.close(handle)
     return median(took)
@@ -129,9 +129,9 @@ def main(way: str, plan: str, times: Path) -> int:
     """Apply, journalled so."""
     spent: list[float] = []
 
-    def timed(handle: int, data: bytes) -> None:
+    def timed(handle: int, pieces: Iterable[bytes]) -> None:
         began = time.perf_counter()
-        WAYS[way](handle, data)
+        WAYS[way](handle, pieces)
         spent.append(time.perf_counter() - began)
 
     files.append = timed

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+
+_BLOCK = 1 << 20
 
 TEMPORARY = ".pdsync-"
 """How the names of temporary files begin."""
@@ -28,11 +30,12 @@ def create(path: Path) -> int:
     return os.open(path, flags, 0o600)
 
 
-def append(handle: int, data: bytes) -> None:
+def append(handle: int, pieces: Iterable[bytes]) -> None:
     """Write to the end of a file, for good.  When that fails, what was written of it is taken away again."""
     size = os.fstat(handle).st_size
     try:
-        _write(handle, data)
+        for block in _blocks(pieces):
+            _write(handle, block)
         _sync_data(handle)
     except OSError:
         with suppress(OSError):
@@ -46,6 +49,20 @@ def _sync_data(handle: int) -> None:
         os.fdatasync(handle)
     else:
         os.fsync(handle)
+
+
+def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The pieces put together, as few as may be of a size that memory does not feel."""
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size >= _BLOCK:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
 
 
 def _write(handle: int, data: bytes) -> None:

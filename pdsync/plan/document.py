@@ -146,11 +146,11 @@ def edited(name: str) -> Diagnostic:
 
 def is_whole(data: bytes) -> bool:
     """Whether a document ends with the checksum of all that stands before that; format 1.0 had none."""
-    document = data.removesuffix(b"\n")
-    body, told, _ = document.rpartition(_CHECKSUM[:13])
-    if not told:
+    end = len(data) - data.endswith(b"\n")
+    at = data.rfind(_CHECKSUM[:13], 0, end)
+    if at < 0:
         return bool(_version(data) == _WITHOUT_CHECKSUM)
-    return document[len(body) :] == _CHECKSUM % _digest(body).hexdigest().encode()
+    return data[at:end] == _CHECKSUM % _digest(memoryview(data)[:at]).hexdigest().encode()
 
 
 class _Versioned(msgspec.Struct):

@@ -18,6 +18,7 @@ import asyncio
 import os
 import threading
 from dataclasses import fields, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,13 +27,13 @@ import orjson
 from pdsync import files
 from pdsync.errors import StateError, error
 from pdsync.model import ExistingEntity, LedgerBefore, RunHead, RunRecord
-from pdsync.plan.document import parse_plan, plan_document
+from pdsync.plan.document import parse_plan, plan_chunks
 from pdsync.sealing import MAGIC, is_sealed, new_lines, read_lines
 from pdsync.state.backends.sealed import not_sealed
 from pdsync.state.header import read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from pdsync.model import Image, Json, Outcome, OutcomeStatus, Plan
@@ -82,7 +83,7 @@ class Journal:
         except OSError as e:
             raise _unwritten(self.path, e) from e
         try:
-            self._write([_head_line(head, plan), *([_before_line(before)] if before else [])])
+            self._write_first(_first_line(head, plan), [_before_line(before)] if before else [])
             files.sync_folder(folder)
         except OSError as e:
             raise _unwritten(self.path, e) from e
@@ -147,13 +148,21 @@ class Journal:
                 await asyncio.to_thread(self._write, lines)
                 self._kept = upto
 
+    def _write_first(self, line: Iterable[bytes], others: list[bytes]) -> None:
+        """The line that holds the plan, in pieces: it is put together only where it is sealed, or travels."""
+        if self._sealed or self._carrier:
+            self._write([b"".join(line), *others])
+            return
+        files.append(self._handle, chain(line, [b"\n"], (other + b"\n" for other in others)))
+        self._written += 1 + len(others)
+
     def _write(self, lines: list[bytes]) -> None:
         with self._writing:
             if self._broken:
                 raise self._broken
-            data = b"".join(self._on_paper(number, line) for number, line in enumerate(lines, self._written))
+            written = [self._on_paper(number, line) for number, line in enumerate(lines, self._written)]
             try:
-                files.append(self._handle, data)
+                files.append(self._handle, written)
             except OSError as e:
                 self._broken = _unwritten(self.path, e)
                 raise self._broken from e
@@ -177,12 +186,15 @@ class Journal:
         return (b"" if number else self._sealed.head) + self._sealed.seal(number, line) + b"\n"
 
 
-def _head_line(head: RunHead, plan: Plan) -> bytes:
+def _first_line(head: RunHead, plan: Plan) -> Iterator[bytes]:
     told = {f.name: getattr(head, f.name) for f in fields(head)}
     start = orjson.dumps(
         {"format": FORMAT, "version": VERSION} | {name: value for name, value in told.items() if value}
     )
-    return start[:-1] + _PLAN + plan_document(plan).rstrip(b"\n") + b"}"
+    yield start[:-1] + _PLAN
+    for chunk in plan_chunks(plan):
+        yield chunk.rstrip(b"\n")
+    yield b"}"
 
 
 def _before_line(before: LedgerBefore) -> bytes:
@@ -332,7 +344,7 @@ def close_journal(path: Path, serial: int, keyring: Keyring | None = None) -> No
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
         try:
             os.ftruncate(handle, len(whole))
-            files.append(handle, line + b"\n")
+            files.append(handle, [line + b"\n"])
         finally:
             os.close(handle)
     except OSError as e:

@@ -343,9 +343,9 @@ def test_all_that_did_not_end_is_unknown() -> None:
 
 
 def _record() -> bytes:
-    from pdsync.state.journal import _head_line
+    from pdsync.state.journal import _first_line
 
-    return _head_line(RunHead("20260101T000000Z-aa", "then"), PLAN) + b'\n{"end":[[1,"failed",""]]}\n'
+    return b"".join(_first_line(RunHead("20260101T000000Z-aa", "then"), PLAN)) + b'\n{"end":[[1,"failed",""]]}\n'
 
 
 # --- moved, and another key

@@ -52,11 +52,11 @@ def test_what_comes_at_the_same_time_shares_a_sync(tmp_path: Path, monkeypatch: 
     """Many begins at once are a few writes, and all of them are there."""
     journal = journal_in(tmp_path)
     writes: list[bytes] = []
-    append: Callable[[int, bytes], None] = files.append
+    append: Callable[[int, list[bytes]], None] = files.append
 
-    def counted(handle: int, data: bytes) -> None:
-        writes.append(data)
-        append(handle, data)
+    def counted(handle: int, pieces: list[bytes]) -> None:
+        writes.append(b"".join(pieces))
+        append(handle, pieces)
 
     monkeypatch.setattr(files, "append", counted)
 
