@@ -68,13 +68,13 @@ class Journalled:
     ways: list[Way]
 
 
-def _unsynced(handle: int, data: bytes) -> None:
-    os.write(handle, data)
+def _unsynced(handle: int, pieces: Iterable[bytes]) -> None:
+    os.write(handle, b"".join(pieces))
 
 
-def _nothing(handle: int, data: bytes) -> None:
+def _nothing(handle: int, pieces: Iterable[bytes]) -> None:
     """No journal at all."""
-    del handle, data
+    del handle, pieces
 
 
 WAYS: dict[str, Callable[[int, Iterable[bytes]], None]] = {
