@@ -14,13 +14,13 @@ from pdsync.emptied import emptied
 from pdsync.errors import SourceError, StateError, error, some_of, warning
 from pdsync.kinds import KINDS, suggest
 from pdsync.lacking import NO_ENRICHMENT
-from pdsync.model import Leaned, PagesRead
+from pdsync.model import Leaned, PagesRead, sources_of
 from pdsync.privacy import Cleaner, still_whole
 from pdsync.recordfile import KeptRecords, doubted
 from pdsync.sources import Reuse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Collection as AbstractCollection
     from datetime import timedelta
 
@@ -68,7 +68,8 @@ async def take_snapshot(
     leaned = frozenset(kind for query in queries(catalog) for kind in leans_on(query))
     accepted = [kind_of(catalog, kind, leaned) for kind in how.accept_shrink]
     kept, notes = await asyncio.to_thread(_kept, store, {query.kind for query in wanted})
-    fetched = await source.fetch(wanted, progress, _reuse(catalog, kept, how), Cleaner(catalog.rules), came)
+    reuse = _reuse(catalog, kept, how) if kept else Reuse(owned=_under_parents(store, wanted))
+    fetched = await source.fetch(wanted, progress, reuse, Cleaner(catalog.rules), came)
     fetched = replace(fetched, notes=(*notes, *fetched.notes))
     fetched = _with_given(fetched)
     least = catalog.project.policy.believe_shrink_after
@@ -207,10 +208,19 @@ def kind_of(catalog: Catalog, spelling: str, besides: AbstractCollection[str] = 
 # --- what the last snapshot is good for ------------------------------------------------------------------------
 
 
-def _reuse(catalog: Catalog, kept: Snapshot | None, how: Fetching) -> Reuse:
+def _under_parents(store: StateStore, wanted: Sequence[Query]) -> Mapping[str, frozenset[str]]:
+    """The ids of records that something owned was made from, by kind, of kinds that are listed under parents."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    nested = {query.kind for query in wanted if KINDS[query.kind].parents}
+    for entry in store.load().entities.values() if nested else ():
+        for kind, _, id_ in (source.partition("/") for source in sources_of(entry)):
+            if kind in nested:
+                found[kind].add(id_)
+    return {kind: frozenset(ids) for kind, ids in found.items()}
+
+
+def _reuse(catalog: Catalog, kept: Snapshot, how: Fetching) -> Reuse:
     """What of the kept snapshot need not be read again."""
-    if kept is None:
-        return Reuse()
     age = None if how.full else catalog.project.settled_after
     readings = 1 + max((each.since_full for each in kept.collections.values()), default=0)
     settled_after = age if readings < catalog.project.full_every else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,11 +28,14 @@ class Reuse:
 
     Analytics that are younger than a day are; with `refresh_analytics` only where they cannot be read again.  Records
     that no longer change are from the age of `settled_after` on (None: never): the collection is then incremental.
+    `owned` are, by kind, ids of records that must not be taken for gone because one empty answer says so; an earlier
+    snapshot tells that by itself.
     """
 
     snapshot: Snapshot | None = None
     refresh_analytics: bool = False
     settled_after: timedelta | None = None
+    owned: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 class Source(Protocol):

@@ -97,6 +97,21 @@ def test_that_a_parent_has_nothing_any_more_is_asked_twice(lists: Stage) -> None
     assert len(lists.tape.requests) == 4 * requests + 2
 
 
+def test_what_is_owned_and_missing_is_looked_for_once_more(lists: Stage) -> None:
+    """Where no snapshot is kept: parents that came empty are asked again if something is missing, and only then."""
+    wanted = query("users.contact_methods")
+    first = fetch(lists, wanted)
+    path, requests = lists.tape.requests[-1].path, len(lists.tape.requests)
+    ids = {record.id for record in only(first).records}
+    once = [Script([(200, {}, b'{"contact_methods": []}')])]
+    lists.tape.before = lambda request: once.pop() if request.path == path and once else None
+    second = fetch(lists, wanted, owned={wanted.kind: frozenset(ids)})
+    assert ({record.id for record in only(second).records}, len(lists.tape.requests)) == (ids, 2 * requests + 1)
+    lists.tape.before = lambda r: Script([(200, {}, b'{"contact_methods": []}')]) if r.path == path else None
+    third = fetch(lists, wanted)
+    assert (len(only(third).records) < len(ids), len(lists.tape.requests)) == (True, 3 * requests + 1)
+
+
 def test_parents_that_are_not_all_there_make_the_rest_unproven(lists: Stage) -> None:
     """A list of parents that could not be read is a problem of everything under it, on every level."""
     lists.tape.before = answering(403, "/status_pages")

@@ -61,6 +61,7 @@ class Earlier:
         self.file = _file(self._collections()) if self._snapshot else None
         self.refresh = reuse.refresh_analytics  # what is of today is of use only where it cannot be read again
         self.settled_after = reuse.settled_after
+        self.owned = reuse.owned
         self.now = now
         self._damaged: set[str] = set()
 

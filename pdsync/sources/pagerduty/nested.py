@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -81,6 +81,13 @@ class _Branch:
     parent: bytes
 
 
+class Had(NamedTuple):
+    """What there was under parents before: which of them had something, and records that should not be missing."""
+
+    parents: Callable[[], AbstractSet[str]] = frozenset
+    owned: AbstractSet[str] = frozenset()
+
+
 class Nest:
     """Reads one nested kind.
 
@@ -91,7 +98,7 @@ class Nest:
         now: the moment that relative ones refer to.
         lists: reads a list, each once however often it is asked for.
         afresh: reads a list again.
-        had: tells the ids of the parents that had something under them the last time.
+        had: what there was before.
         tally: counts parents.
         shelf: where records are put.
     """
@@ -105,7 +112,7 @@ class Nest:
         *,
         lists: Callable[[str, Params], Coroutine[Any, Any, Listing]],
         afresh: Callable[[str, Params], Coroutine[Any, Any, Listing]],
-        had: Callable[[], AbstractSet[str]] = frozenset,
+        had: Had | None = None,
         tally: Tally,
         shelf: Shelf,
     ) -> None:
@@ -115,7 +122,8 @@ class Nest:
         self._now = now
         self._lists = lists
         self._afresh = afresh
-        self._ask_had = had
+        self._before = had or Had()
+        self._empty: list[_Branch] = []
         self._tally = tally
         self._shelf = shelf
         self._wire = wire_params(kind, own_params(params), now)
@@ -126,6 +134,8 @@ class Nest:
         keys = parent_lists(self._kind, self._params)
         above = dict(zip(keys, await together(self._lists(*key) for key in keys), strict=True))
         whole = self._inside(above) if self._kind.inside else await self._apart(above)
+        if self._empty and not self._before.owned <= whole.records.keys():
+            whole = await self._once_more(whole)
         problem = next((listing.problem for listing in above.values() if listing.problem), None)
         failure = next((listing.failure for listing in above.values() if listing.failure), None)
         if problem and not whole.problem:
@@ -191,12 +201,25 @@ class Nest:
 
     async def _read_one(self, branch: _Branch) -> Listing:
         listing = await self._listed(branch)
-        if not (listing.records or listing.problem) and listing.counted is None and self._had_some(branch):
-            listing = await self._listed(branch)  # nothing counts them: that all are gone is not believed at once
+        if not (listing.records or listing.problem) and listing.counted is None:  # that all are gone is not counted
+            if self._had_some(branch):
+                listing = await self._listed(branch)
+            else:
+                self._empty.append(branch)
         extra = {PARENT: branch.parent} if branch.parent else {}
         prefix = "/".join(branch.values) + "/" if self._kind.in_parent else ""
         renamed = ((prefix + id_, splice(raw, extra)) for id_, raw in listing.records.items())
         return replace(listing, records=self._shelf.keep(renamed))
+
+    async def _once_more(self, whole: Listing) -> Listing:
+        """The same with what those lists give that came empty, which nothing counts, now that something is missing."""
+        empty, self._empty = self._empty, []
+        again = await together(self._read_one(branch) for branch in empty)
+        records = self._shelf.rows() | whole.records
+        for listing in again:
+            records |= listing.records
+        problem = whole.problem or next((listing.problem for listing in again if listing.problem), None)
+        return replace(whole, records=records, problem=problem)
 
     async def _listed(self, branch: _Branch) -> Listing:
         quiet = Tally(self._kind.name, None)
@@ -208,7 +231,7 @@ class Nest:
 
     @cached_property
     def _had(self) -> AbstractSet[str]:
-        return self._ask_had()
+        return self._before.parents()
 
     async def _still_there(self, keys: list[ListKey]) -> set[str]:
         """The names of the parents that exist now; what cannot be told counts as there."""

@@ -29,7 +29,7 @@ from pdsync.sources.pagerduty.enrich import (
 )
 from pdsync.sources.pagerduty.listing import Lister, Listing, Tally
 from pdsync.sources.pagerduty.moments import wire_params
-from pdsync.sources.pagerduty.nested import Nest, is_nested, lists_needed
+from pdsync.sources.pagerduty.nested import Had, Nest, is_nested, lists_needed
 from pdsync.sources.pagerduty.pages import Pages
 from pdsync.sources.pagerduty.picking import cutter, picker
 from pdsync.sources.pagerduty.problems import not_again, not_granted
@@ -455,7 +455,7 @@ class Run:
 
         lists = partial(self._listing, asker)
         tally = Tally(kind, self._progress)
-        had = partial(self._earlier.parents, kind)
+        had = Had(partial(self._earlier.parents, kind), self._earlier.owned.get(kind, frozenset()))
         nest = Nest(asker, row, params, self.now, lists=lists, afresh=afresh, had=had, tally=tally, shelf=self._shelf)
         return await nest.read()
 
