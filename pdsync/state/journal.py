@@ -44,6 +44,7 @@ FORMAT = "pdsync-journal"
 VERSION = 3
 BEGIN = b'{"begin"'
 _PLAN = b',"plan":'
+_BLOCK = 1 << 20
 TAIL = 64
 """Bytes at the end of a journal that hold its last line, when that closes the run."""
 
@@ -335,15 +336,13 @@ def close_journal(path: Path, serial: int, keyring: Keyring | None = None) -> No
     A line that a crash has cut is taken away.  Raises `StateError`.
     """
     try:
-        data = path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
+        end, count = _whole_lines(path)
         line = orjson.dumps({"closed": serial})
-        if is_sealed(whole):
-            lines = read_lines(whole[: whole.index(b"\n") + 1], keyring, str(path))
-            line = lines.seal(whole.count(b"\n") - 1, line)
+        if head := _sealed_head(path):
+            line = read_lines(head, keyring, str(path)).seal(count - 1, line)
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
         try:
-            os.ftruncate(handle, len(whole))
+            os.ftruncate(handle, end)
             files.append(handle, [line + b"\n"])
         finally:
             os.close(handle)
@@ -353,9 +352,25 @@ def close_journal(path: Path, serial: int, keyring: Keyring | None = None) -> No
 
 def has_a_line(path: Path) -> bool:
     """Whether a run came as far as to say what it was about to do; one that did not did nothing."""
+    return _whole_lines(path)[1] >= (2 if _sealed_head(path) else 1)
+
+
+def _sealed_head(path: Path) -> bytes:
+    """The first line of a sealed journal, which is about the sealing; empty of one that is not sealed."""
     with path.open("rb") as file:
-        first = file.readline()
-        return (file.readline() if is_sealed(first) else first).endswith(b"\n")
+        start = file.read(len(MAGIC))
+        return start + file.readline() if is_sealed(start) else b""
+
+
+def _whole_lines(path: Path) -> tuple[int, int]:
+    """Where the last whole line of a file ends, and how many there are; the first is as long as a plan."""
+    end = count = at = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            if found := block.count(b"\n"):
+                end, count = at + block.rindex(b"\n") + 1, count + found
+            at += len(block)
+    return end, count
 
 
 def is_closed(path: Path, keyring: Keyring | None = None) -> bool:
