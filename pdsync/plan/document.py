@@ -6,6 +6,7 @@ Schema is generated from the same types (`plan_schema`).
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import blake2b
 from itertools import chain, islice
@@ -43,9 +44,12 @@ def plan_document(plan: Plan) -> bytes:
 def plan_chunks(plan: Plan) -> Iterator[bytes]:
     """`plan_document` piece by piece: of a large plan, it is several times as much as the plan itself."""
     digest = _digest()
-    for chunk in map(_no_command, _unsigned(plan)):
-        digest.update(chunk)
-        yield chunk
+    with ThreadPoolExecutor(max_workers=1) as beside:  # a piece is digested while the next one is made
+        digested = beside.submit(digest.update, b"")
+        for chunk in map(_no_command, _unsigned(plan)):
+            digested.result()
+            digested = beside.submit(digest.update, chunk)
+            yield chunk
     yield _CHECKSUM % digest.hexdigest().encode() + b"\n"
 
 
