@@ -78,12 +78,21 @@ class Early:
 
     async def _work(self) -> None:
         while (part := await self._parts.get()) is not None:
-            for query, takes in self._takes.items():
-                self._open[query] |= part.only(id_ for id_, raw in part.items() if takes(raw))
+            for query, ids in self._taken(part).items():
+                self._open[query] |= part.only(ids)
             for wish in self._wishes:
                 await self._read(wish)
             for query in self._takes:
                 self._hand_on(query)
+
+    def _taken(self, part: Rows) -> dict[Query, list[str]]:
+        """Which of some records each query takes; every record is looked up once."""
+        taken: dict[Query, list[str]] = {query: [] for query in self._takes}
+        for id_, raw in part.items():
+            for query, takes in self._takes.items():
+                if takes(raw):
+                    taken[query].append(id_)
+        return taken
 
     async def _read(self, wish: Wish) -> None:
         """Read what can be read now of one enrichment."""
