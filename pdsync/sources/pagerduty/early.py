@@ -41,9 +41,9 @@ class Hands(NamedTuple):
 
 
 class Early:
-    """Reads ahead for some queries that are taken from one list; `takes` says which of its records are whose."""
+    """Reads ahead for some queries of one list; `takes` says which of its records are whose (None: all of them)."""
 
-    def __init__(self, takes: Mapping[Query, Taking], hands: Hands, shelf: Shelf) -> None:
+    def __init__(self, takes: Mapping[Query, Taking | None], hands: Hands, shelf: Shelf) -> None:
         self._takes = takes
         self._hands = hands
         self._shelf = shelf
@@ -86,12 +86,13 @@ class Early:
                 self._hand_on(query)
 
     def _taken(self, part: Rows) -> dict[Query, list[str]]:
-        """Which of some records each query takes; every record is looked up once."""
-        taken: dict[Query, list[str]] = {query: [] for query in self._takes}
-        for id_, raw in part.items():
-            for query, takes in self._takes.items():
+        """Which of some records each query takes; every record is looked up once at most."""
+        taken = {query: list(part) if takes is None else [] for query, takes in self._takes.items()}
+        choosing = [(takes, taken[query]) for query, takes in self._takes.items() if takes is not None]
+        for id_, raw in part.items() if choosing else ():
+            for takes, ids in choosing:
                 if takes(raw):
-                    taken[query].append(id_)
+                    ids.append(id_)
         return taken
 
     async def _read(self, wish: Wish) -> None:

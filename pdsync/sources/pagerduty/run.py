@@ -262,7 +262,8 @@ class Run:
             setting = replace(self._setting(mine[wanting[0]], wanting, wish), enough=enough)
             return await read_early(setting, wish[0], rows)
 
-        takes = {query: picker((query.kind, query.params), root, self.now) for query in mine}
+        keys = {query: (query.kind, query.params) for query in mine}
+        takes = {query: None if key == root else picker(key, root, self.now) for query, key in keys.items()}
         self._early[root] = Early(takes, EarlyHands(known, read, self._handed_on if self._came else None), self._shelf)
         return self._early[root]
 
