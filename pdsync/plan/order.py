@@ -18,7 +18,7 @@ from pdsync.normal import blueprint_fields
 from pdsync.plan.readers import read_along, readers_last
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from pdsync.model import Blueprint, Change, ExistingEntity, Fields, Json
@@ -165,8 +165,7 @@ def _upserts(
     A required one that does points at what is `standing` meanwhile.
     """
     by_key = {change.key: change for change in changes}
-    created = {key for key, change in by_key.items() if change.action == "create"}
-    edges = _edges(by_key, created, blueprints)
+    edges = _edges(by_key, blueprints)
 
     def required(key: EntityKey, path: str) -> bool:
         return _required(blueprints.get(key.blueprint), path)
@@ -180,18 +179,21 @@ def _upserts(
     return [by_key[key] for key in order], edges
 
 
-def _edges(
-    changes: Mapping[EntityKey, Change], created: Container[EntityKey], blueprints: Mapping[str, Blueprint]
-) -> Edges:
+def _edges(changes: Mapping[EntityKey, Change], blueprints: Mapping[str, Blueprint]) -> Edges:
     """Who waits for what is created; found out once for all that point at the same."""
     pointers = Pointers(blueprints)
     edges: Edges = {}
+
+    def is_created(key: EntityKey) -> bool:
+        change = changes.get(key)
+        return change is not None and change.action == "create"
+
     known: dict[int, _Waits] = {}
     for key, change in changes.items():
         pointing = pointers.of(change)
         waits = known.get(id(pointing))
         if waits is None:
-            waits = known[id(pointing)] = _waits(each for each in pointing if each[1] in created)
+            waits = known[id(pointing)] = _waits(each for each in pointing if is_created(each[1]))
         edges[key] = waits
     return edges
 

@@ -92,11 +92,7 @@ class Leaps:
 
     async def read_full(self, enough: Enough) -> set[str]:
         """Read as many as fill their pages, the oldest first; the others, which may share one with later incidents."""
-        *before, last = _parts(self._sought()) or [[]]
-        left = await together(
-            [*(self._read(part, enough=enough) for part in before), self._read(last, _PER_PAGE, enough)]
-        )
-        return {id_ for part in left for _, id_ in part}
+        return {id_ for _, id_ in await self._read(self._sought(), _PER_PAGE, enough)}
 
     def _sought(self) -> list[Sought]:
         return sorted((at.timestamp(), id_) for id_, at in self._made.items())
