@@ -40,7 +40,7 @@ PAGING = frozenset({"limit", "offset", "total", "cursor", "after", "before", "in
 """Parameters that do not say which rows a list has."""
 
 KEPT_QUESTIONS = 16
-KEPT_BYTES = 1 << 26
+KEPT_BYTES = 1 << 28
 
 Fields = dict[str, Json]
 
