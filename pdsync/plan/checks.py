@@ -242,40 +242,45 @@ def _follow_relations(
     limited: list[tuple[Change, Refusal]] = []
     there = facts.existing.entities.keys() | facts.existing.known_targets
     pointers = Pointers(blueprints)
-    waiting = list(kept)
-    while waiting:
-        lost: list[EntityKey] = []
-        sound: set[int] = set()  # what very many point at, which is one object; looked at anew when something is lost
-        for key in waiting:
-            change = kept[key]
-            pointing = pointers.of(change)
-            if id(pointing) in sound:
-                continue
-            missing = {
-                path: target for path, target in pointing if target not in there and not _is_made(kept.get(target))
-            }
-            if not missing:
-                sound.add(id(pointing))
-                continue
-            blueprint = blueprints.get(change.blueprint)
-            required = required_paths(blueprint) if blueprint else {}
+    lost = True
+    while lost:
+        lost = False
+        for change, missing in _pointing_nowhere(kept, pointers, there):
             follows = all(target in held or target in facts.desired.held for target in missing.values())
-            if (follows or drop) and not missing.keys() & required.keys():
+            if (follows or drop) and not _requires(blueprints.get(change.blueprint), missing):
                 left = _without(change, set(missing), facts)
-                if left is None:
-                    del kept[key]
-                else:
-                    kept[key] = left
             else:
+                left, lost = None, True
                 path, target = next(iter(missing.items()))
                 why = "is held itself" if follows else OUT_OF_SCOPE if target in beyond else "does not exist"
-                held[key] = Held(*key, f"{path} points at {target}, which {why}")
+                held[change.key] = Held(*change.key, f"{path} points at {target}, which {why}")
                 if why is OUT_OF_SCOPE:
-                    limited.append((change, Refusal(path, OUT_OF_SCOPE, vital=False, value=str(target))))
-                del kept[key]
-                lost.append(key)
-        waiting = list(kept) if lost else []
+                    limited.append((change, Refusal(path, why, vital=False, value=str(target))))
+            if left is None:
+                del kept[change.key]
+            else:
+                kept[change.key] = left
     return limited
+
+
+def _pointing_nowhere(
+    kept: Mapping[EntityKey, Change], pointers: Pointers, there: Container[EntityKey]
+) -> Iterator[tuple[Change, dict[str, EntityKey]]]:
+    """What points at what neither is there nor kept to be made, and by which paths; it may be taken out meanwhile."""
+    sound: set[int] = set()  # what very many point at, which is one object
+    for change in list(kept.values()):
+        pointing = pointers.of(change)
+        if id(pointing) in sound:
+            continue
+        missing = {path: target for path, target in pointing if target not in there and not _is_made(kept.get(target))}
+        if missing:
+            yield change, missing
+        else:
+            sound.add(id(pointing))
+
+
+def _requires(blueprint: Blueprint | None, paths: Iterable[str]) -> bool:
+    return blueprint is not None and not required_paths(blueprint).keys().isdisjoint(paths)
 
 
 def _is_made(change: Change | None) -> bool:

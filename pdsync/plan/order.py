@@ -80,17 +80,18 @@ class _Shape:
         self._places = places
         self._values = itemgetter(*(at for at, _, _ in places)) if places else len
         self._known: dict[Any, list[tuple[str, EntityKey]]] = {}
+        self._with_lists: dict[str, list[tuple[str, EntityKey]]] = {}
 
     def pointed_at(self, values: Sequence[Json]) -> list[tuple[str, EntityKey]]:
         """Path and key of each target."""
-        pointing = self._values(values)
+        pointing, known = self._values(values), self._known
         try:
-            found = self._known.get(pointing)
-        except TypeError:  # lists, which cannot be looked up
-            pointing = repr(pointing)
-            found = self._known.get(pointing)
+            found = known.get(pointing)
+        except TypeError:  # lists are looked up by how they are written: apart, since an identifier may look like one
+            pointing, known = repr(pointing), self._with_lists
+            found = known.get(pointing)
         if found is None:
-            found = self._known[pointing] = _pointed_at(self._places, values.__getitem__)
+            found = known[pointing] = _pointed_at(self._places, values.__getitem__)
         return found
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pdsync.model import EntityKey
+from pdsync.model import Change, EntityKey, FieldChange, Json
 from pdsync.plan import Facts
-from pdsync.plan.order import relation_targets
+from pdsync.plan.order import Pointers, relation_targets
 from tests.apply.running import running
 from tests.builders import blueprint, catalog, desired, existing, ledger, plan, relation, rule, want
 
@@ -161,3 +161,20 @@ def test_port_takes_what_is_left_of_a_plan_with_circles(tmp_path: Path) -> None:
         assert here.apply(made).whole
         assert here.port.entities("service")["e"]["relations"] == {"needs": "root", "likes": "c", "team": "td"}
         assert here.plan(of, wanted).changes == ()
+
+
+POINTING = st.none() | st.text("[]', ab", max_size=6) | st.lists(st.text("[]', ab", max_size=3), max_size=2)
+POINTING |= POINTING.map(str)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(POINTING, POINTING), min_size=2, max_size=8), st.booleans())
+def test_what_many_changes_point_at_is_what_each_does(values: list[tuple[Json, Json]], both: bool) -> None:
+    """What is remembered of one is not taken for another: an identifier may look like a list that is written out."""
+    held = blueprint(needs=RELATIONS["needs"], likes=RELATIONS["likes"])
+    pointers = Pointers({"service": held})
+    for pair in [*values, *(tuple(map(str, pair)) for pair in values)]:
+        fields = dict(list(zip(("relations.likes", "relations.needs"), pair, strict=True))[: 1 + both])
+        changes = [FieldChange(path, None, value, "source") for path, value in fields.items()]
+        change = Change(1, "entity", "create", "service", "x", "", changes, "new", "source")
+        assert pointers.of(change) == relation_targets(fields, held)
