@@ -133,7 +133,12 @@ def move(options: Options, *, before: str, after: str) -> int:
 @click.pass_obj
 def pull(options: Options) -> int:
     """Write the ledger to stdout, in the clear."""
-    sys.stdout.buffer.write(dump_ledger(Session(options).store.load()))
+    session = Session(options)
+    ledger = dump_ledger(session.store.load())
+    if sys.stdout.isatty():
+        session.show(ledger.decode(), "json")
+    else:
+        sys.stdout.buffer.write(ledger)
     return 0
 
 

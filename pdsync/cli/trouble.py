@@ -14,6 +14,7 @@ import click
 
 from pdsync.errors import PdsyncError, error
 from pdsync.render.diagnostics import render_diagnostics
+from pdsync.render.escape import visible_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,7 +80,13 @@ def _unknown(problem: BaseException) -> Diagnostic:
 
 
 def printable(text: str, env: Mapping[str, str], form: str = "text") -> str:
-    """A document of some format; in GitHub's log, where the runner obeys what looks like a command, with none in it."""
+    """A document of some format, with nothing in it that is obeyed where it is printed.
+
+    JSON on a terminal is the same JSON without control characters, which no other format has.  In GitHub's log no line
+    is one that the runner takes for a command.
+    """
+    if form in ("json", "sarif") and sys.stdout.isatty():
+        text = visible_json(text)
     if env.get("GITHUB_ACTIONS") != "true":
         return text
     from pdsync.github.log import harmless

@@ -32,6 +32,17 @@ def _shown(character: str) -> str:
     return character.encode("ascii", "backslashreplace").decode() if code > ASCII else f"\\x{code:02x}"
 
 
+def visible_json(text: str) -> str:
+    """JSON that says the same, every control, format and separator character but the ends of lines as its escape."""
+    if text.isascii() and "\x7f" not in text:  # the others stand in JSON escaped anyway
+        return text
+    return "".join(_escaped(c) if c != "\n" and unicodedata.category(c) in _INVISIBLE else c for c in text)
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"\\u{unit}" for unit in character.encode("utf-16-be", "surrogatepass").hex(" ", 2).split())
+
+
 def value_text(value: Json, longest: int = LONGEST) -> str:
     """A JSON value in one line: canonical JSON, invisible characters escaped, cut with a note of its length."""
     return _cut(_in_a_line(value), longest)

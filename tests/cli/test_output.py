@@ -158,6 +158,18 @@ def test_a_terminal_is_coloured_unless_told_not_to(here: Workspace) -> None:
         assert (ESCAPE in on_a_terminal(here, "-q", "--color", when, "plan", PORT_CLIENT_ID="")) == (when == "always")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="terminals of POSIX")
+def test_json_cannot_steer_a_terminal(here: Workspace) -> None:
+    """What JSON need not escape is escaped there, and nowhere else: a pipe and a file get the very bytes."""
+    steering = "\x9b\x7f\u202e"
+    here.write(PLACE, MAPPING.replace("title: .name", f"title: .name + ({[*map(ord, steering)]} | implode)"))
+    here.ok("-q", "apply", "--auto-approve")
+    for command in (("state", "pull"), ("state", "show", "--format", "json", here.ok("state", "list").out.split()[-1])):
+        piped, shown = here.ok(*command).out, on_a_terminal(here, *command).replace("\r\n", "\n")
+        assert (steering in piped, set(steering) & set(shown)) == (True, set())
+        assert [*map(orjson.loads, shown.splitlines())] if command[1] == "pull" else orjson.loads(shown)
+
+
 # --- events
 
 

@@ -28,7 +28,7 @@ from pdsync.model import (
     Snapshot,
 )
 from pdsync.plan.drift import Drift
-from pdsync.render.escape import LONGEST, both_texts, quoted, value_text, visible
+from pdsync.render.escape import LONGEST, both_texts, quoted, value_text, visible, visible_json
 from pdsync.render.paint import Paint
 from pdsync.render.result_text import render_result
 from pdsync.render.run_text import render_history, render_run
@@ -87,6 +87,14 @@ def test_visible_text_is_one_harmless_line(text: str) -> None:
     shown = visible(text)
     assert steers(shown) | ({"\n"} & set(shown)) == set()
     assert shown == text or steers(text) or "\n" in text
+
+
+@given(VALUES, st.sampled_from([0, orjson.OPT_INDENT_2]))
+def test_json_on_a_terminal_is_harmless_and_the_same_json(value: object, option: int) -> None:
+    """Also what JSON itself need not escape; text without such characters is itself."""
+    told = orjson.dumps(value, option=option).decode()
+    shown = visible_json(told)
+    assert (orjson.loads(shown), steers(shown), shown == told) == (orjson.loads(told), set(), not steers(told))
 
 
 @given(VALUES)
