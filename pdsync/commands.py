@@ -463,6 +463,7 @@ def _base(sides: Sides, facts: Facts) -> PlanBase:
         serial=facts.ledger.serial,
         catalog=catalog.tree,
         commit=catalog.commit or "",
+        dirty=catalog.dirty,
         snapshot=snapshot.digest,
         taken_at=snapshot.taken_at,
         org_id=existing.org_id,

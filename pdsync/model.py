@@ -953,7 +953,8 @@ class Guard:
 class PlanBase:
     """What a plan was made on; a plan is stale when any of it has moved.
 
-    `scope` holds what limits it: the arguments of `pdsync.plan.Scope` that are not the default.
+    `catalog` is a digest over its files, `commit` what they stand on, `dirty` whether they differ from it.  `scope`
+    holds what limits it: the arguments of `pdsync.plan.Scope` that are not the default.
     """
 
     lineage: str
@@ -968,6 +969,7 @@ class PlanBase:
     target: str
     tool: str
     scope: Mapping[str, Json] = field(default_factory=dict)
+    dirty: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def rest_of(record: RunRecord, ledger: Ledger, *, astray: bool) -> tuple[Plan, R
         unreviewed=(),
     )
     if newer:  # an older plan does not tell any more which catalog and snapshot the ledger stands for
-        base = replace(rest.base, commit=ledger.commit, catalog=ledger.catalog, tool=ledger.tool)
+        base = replace(rest.base, commit=ledger.commit, dirty=False, catalog=ledger.catalog, tool=ledger.tool)
         base = replace(base, snapshot=ledger.snapshot)
         rest = replace(rest, base=base, expressions=ledger.expressions, listed=None)
     return rest, Resuming(

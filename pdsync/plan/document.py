@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FORMAT_VERSION = "1.4"
+FORMAT_VERSION = "1.5"
 _WITHOUT_CHECKSUM = "1.0"
 _AT_ONCE = 200
 _CHECKSUM = b',"checksum":"%b"}'

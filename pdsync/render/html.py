@@ -20,7 +20,16 @@ from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import value_text, visible
 from pdsync.render.html_page import PAGE, SCRIPT, STYLE
 from pdsync.render.left import held_lines, ignored_lines, unknown_lines
-from pdsync.render.plan_text import RENAME, SYMBOLS, base_text, nested_lines, spoken, taken_over, withheld_text
+from pdsync.render.plan_text import (
+    RENAME,
+    SYMBOLS,
+    base_text,
+    catalog_text,
+    nested_lines,
+    spoken,
+    taken_over,
+    withheld_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -137,9 +146,8 @@ def _text(text: str) -> str:
 def _base(plan: Plan) -> str:
     base = plan.base
     source = f"{base.source}, snapshot of {base.taken_at}" if base.source else "no source"
-    commit = f"commit {base.commit[:10]}" if base.commit else "no commit"
     beside = f" - base {base_text(plan.branch)}" if plan.branch else ""
-    told = f"{base.target} {base.org_name} {base.org_id} - {source} - catalog {commit}{beside}"
+    told = f"{base.target} {base.org_name} {base.org_id} - {source} - catalog {catalog_text(base)}{beside}"
     return f"{told} - state serial {base.serial}"
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pdsync.diff import Place
-    from pdsync.model import Branch, Change, Commit, FieldChange, Json, Plan, Withheld
+    from pdsync.model import Branch, Change, Commit, FieldChange, Json, Plan, PlanBase, Withheld
 
     Block = tuple[int, list[str]]
     """The number of a change and the lines that show it."""
@@ -224,16 +224,22 @@ def base_text(branch: Branch) -> str:
     return commit if commit.endswith(f" {name}") else f"{name}  {commit}"
 
 
+def catalog_text(base: PlanBase) -> str:
+    """Which catalog a plan was made of."""
+    if not base.commit:
+        return "no commit"
+    return f"commit {base.commit[:SHORT]}{' with uncommitted changes' if base.dirty else ''}"
+
+
 def _head(plan: Plan) -> str:
     base = plan.base
     state = f"serial {base.serial}" if base.serial else "none yet"
-    commit = f"commit {visible(base.commit[:10])}" if base.commit else "no commit"
     lines = [f"target   {visible(base.target)}  {visible(base.org_name)} {visible(base.org_id)}".rstrip()]
     if base.source:
         lines.append(f"source   {visible(base.source)}  snapshot of {visible(base.taken_at)}")
     if plan.branch is not None:
         lines.append(f"base     {base_text(plan.branch)}")
-    lines.append(f"catalog  {commit}  state {state}")
+    lines.append(f"catalog  {visible(catalog_text(base))}  state {state}")
     return "\n".join([*lines, *(f"reverts  {visible(str(run))}" for run in [base.scope.get("reverts")] if run)])
 
 

@@ -93,6 +93,26 @@ def test_a_kind_that_is_not_read_any_more_has_not_moved(committed: Workspace) ->
     assert {(c["action"], *c["causes"]) for c in people} == {("delete", "catalog")}
 
 
+def test_a_catalog_that_is_not_committed_is_said_to_be(committed: Workspace) -> None:
+    """In every form that names the commit; also for a file that git does not know."""
+    told = {}
+    for name in ("committed", "not"):
+        if name == "not":
+            committed.write("catalog/mappings/more.yaml", MAPPING.replace("kind: services", "kind: teams", 1))
+        text, page = (committed.run("plan", "--format", form).out for form in ("text", "html"))
+        told[name] = ["with uncommitted changes" in each for each in (text.splitlines()[2], page)]
+    assert told == {"committed": [False, False], "not": [True, True]}
+    (committed.folder / "catalog/mappings/more.yaml").unlink()
+    saved = committed.plan()
+    committed.write(PLACE, MAPPING + "\n")
+    dirty = committed.plan()
+    assert (saved["base"]["dirty"], dirty["base"]["dirty"], dirty["base"]["commit"]) == (
+        False,
+        True,
+        saved["base"]["commit"],
+    )
+
+
 def test_an_expression_that_gives_the_same_is_no_cause(committed: Workspace) -> None:
     """The line is another one, but what it gives of the record is what PagerDuty changed."""
     renamed = min(committed.box.store.entities("service"))

@@ -72,7 +72,7 @@ def test_an_edited_plan_is_refused(data: st.DataObject) -> None:
 def test_an_edited_plan_can_be_shown() -> None:
     """It is only not applied; nor is one whose checksum was taken out, but for a format that had none."""
     document = plan_document(MADE)
-    edited = document.replace(b"1.5", b"2.5")
+    edited = document.replace(b"[1.5,", b"[2.5,")
     assert read_plan(edited) != MADE
     for other in (edited, document.replace(b'"serial":', b'"serial":1'), document.partition(b',"checksum"')[0] + b"}"):
         with pytest.raises(StateError, match="the plan was edited"):

@@ -17,8 +17,8 @@ from pdsync.plan import Facts
 from pdsync.plan.branch import parts
 from pdsync.plan.decide import CAUSES
 from pdsync.plan.guards import GUARD_OF, NO_DELETE, NOT_READ, PROTECTED_BEFORE
-from pdsync.render.plan_text import BREAKING, REASONS, SYMBOLS, base_text, render_plan
-from tests.builders import blueprint, catalog, desired, entry, existing, have, ledger, plan, rule, want
+from pdsync.render.plan_text import BREAKING, REASONS, SYMBOLS, base_text, catalog_text, render_plan
+from tests.builders import BASE, blueprint, catalog, desired, entry, existing, have, ledger, plan, rule, want
 from tests.render.cases import case_files, expected, load, plan_of
 from tests.render.strategies import hostile_plans
 
@@ -111,6 +111,17 @@ def test_colour_only_repeats(plan: Plan) -> None:
 def test_a_base_is_told_once_and_in_short(ref: str, commit: str, told: str) -> None:
     """As a branch by its name, as a commit by its first digits, which the action gives."""
     assert base_text(Branch(ref, commit, "t")) == told
+
+
+def test_the_catalog_is_told_by_its_commit_and_whether_it_differs_from_it() -> None:
+    """No commit differs from nothing."""
+    bases = [replace(BASE, commit=commit, dirty=dirty) for commit in ("", "c0ffee" * 6) for dirty in (False, True)]
+    assert [catalog_text(base) for base in bases] == [
+        "no commit",
+        "no commit",
+        "commit c0ffeec0ff",
+        "commit c0ffeec0ff with uncommitted changes",
+    ]
 
 
 def test_what_differs_only_where_it_is_cut_does_not_fold() -> None:
