@@ -49,6 +49,7 @@ from pdsync.plan.wording import moved_fields
 from pdsync.sight import watch
 from pdsync.snapshots import Fetching, merged, queries, query_digest, take_snapshot, to_remember
 from pdsync.state.ledger_file import paths_of
+from pdsync.vanished import doubtful
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -444,6 +445,7 @@ async def _facts(
         unproven=unproven(catalog.rules, snapshot),
         tool=f"jq {jq_version()}",
         not_read=_not_read(facts.ledger, desired, snapshot),
+        missing=doubtful(snapshot),
         lacking=unavailable_in(catalog.rules, snapshot),
         taken_at=snapshot.taken_at,
     )

@@ -31,6 +31,9 @@ AnyList = TypeVar("AnyList", Collection, Leaned)
 SUSPICIOUS = "PD340"
 SMALLEST_HALVED = 10
 """Fewer records than this may well be halved by an ordinary change."""
+SMALLEST_HALVED_UNCOUNTED = 4
+"""The same of a list that is not counted, so that nothing but its rows says how many there are."""
+
 SMALLEST_EMPTIED = 2
 """Fewer records than this may well all go in an ordinary change."""
 
@@ -89,7 +92,7 @@ def _judged(listed: AnyList, last: Seen, at: str, least: timedelta) -> AnyList:
         SUSPICIOUS,
         "a list shrank suspiciously",
         detail=f"{kind}: {last.believed} records before, {count} now",
-        hint=f"look in PagerDuty; {_when_believed(since, least)}, or pass --accept-shrink {kind}",
+        hint=f"look in PagerDuty; {when_believed(since, least)}, or pass --accept-shrink {kind}",
     )
     return replace(listed, problem=problem, believed=last.believed, short_since=since)
 
@@ -113,11 +116,17 @@ def _shrank_again(before: int, count: int) -> bool:
     return count * 2 <= before and count < before
 
 
-def _when_believed(since: str, least: timedelta) -> str:
+def when_believed(since: str, least: timedelta) -> str:
+    """In words, which snapshot of something that is in doubt since a moment is believed."""
     if not least:
         return "a second snapshot that says the same is believed"
     moment = (_moment(since) + least).strftime("%Y-%m-%dT%H:%M:%SZ")
     return f"a snapshot from {moment} on that says the same is believed"
+
+
+def is_young(since: str, at: str, least: timedelta) -> bool:
+    """Whether what snapshots say `since` a moment is not believed `at` another one; it takes two of them."""
+    return since == at or _moment(at) < _moment(since) + least
 
 
 def _moment(text: str) -> datetime:
@@ -126,16 +135,31 @@ def _moment(text: str) -> datetime:
 
 def _shrank(kind: str, believed: int, count: int) -> bool:
     emptied = count == 0 and believed >= _smallest_emptied(kind)
-    return emptied or (believed >= SMALLEST_HALVED and count * 2 <= believed)
+    return emptied or (believed >= _smallest_halved(kind) and count * 2 <= believed)
 
 
 def _smallest_emptied(kind: str) -> int:
-    row = KINDS.get(kind)
-    if row is None:
-        return SMALLEST_EMPTIED
-    if row.window:
+    if _is_by_time(kind):
         return SMALLEST_PASSED
-    return SMALLEST_EMPTIED if row.paging == "classic" and row.counted else SMALLEST_UNCOUNTED
+    return SMALLEST_EMPTIED if _is_counted(kind) else SMALLEST_UNCOUNTED
+
+
+def _smallest_halved(kind: str) -> int:
+    return SMALLEST_HALVED if _is_counted(kind) or _is_by_time(kind) else SMALLEST_HALVED_UNCOUNTED
+
+
+def _is_by_time(kind: str) -> bool:
+    return kind in KINDS and KINDS[kind].window is not None
+
+
+def _is_counted(kind: str) -> bool:
+    return kind not in KINDS or (KINDS[kind].paging == "classic" and KINDS[kind].counted)
+
+
+def is_too_short(before: int, now: int) -> bool:
+    """Whether a list that nothing counts lost so many of its rows that this is not believed at once."""
+    halved = before >= SMALLEST_HALVED_UNCOUNTED and now * 2 <= before
+    return halved or (now == 0 and before >= SMALLEST_UNCOUNTED)
 
 
 def doubts(snapshot: Snapshot) -> dict[Query, dict[str, Leaned]]:
@@ -199,7 +223,7 @@ def noted(
         key, least = name(query), owned[query].believed if query in owned else 0
         short = collection.complete and _shrank(query.kind, least, len(collection.records))
         if short or _is_short(collection):
-            kept[key] = _note(collection, snapshot.taken_at)
+            kept[key] = note_of(collection, snapshot.taken_at)
         elif not collection.complete and key in before:
             kept[key] = before[key]
     return dict(sorted((kept | _noted_of_leaned(snapshot, before, name, anew=anew)).items()))
@@ -216,14 +240,15 @@ def _noted_of_leaned(
     for query, leaned in snapshot.leaned.items():
         key, old = name(query), before.get(name(query))
         if leaned.complete or _is_short(leaned):
-            note = _note(leaned, snapshot.taken_at)
+            note = note_of(leaned, snapshot.taken_at)
             kept[key] = old if old and not anew and _says_about(old, note) else note
         elif old:
             kept[key] = old
     return kept
 
 
-def _note(listed: Collection | Leaned, now: str) -> Listed:
+def note_of(listed: Collection | Leaned, now: str) -> Listed:
+    """What is to be remembered of a list as it is now."""
     query, count, suspicious = listed.query, _count(listed), _is_short(listed)
     believed = listed.believed if suspicious else count
     return Listed(query.kind, str(query), count, believed, listed.short_since or now, suspicious)

@@ -6,8 +6,9 @@ is about the others.  That nothing is left is so once snapshots have said it for
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
+
+from pdsync.completeness import is_young
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -48,4 +49,4 @@ def _since(name: str, before: KeptRecords, ids: set[str], at: str) -> Iterator[t
 def _is_young(moment: str, at: str, least: timedelta) -> bool:
     if moment == _NOTHING_THEN:
         return False
-    return moment == at or datetime.fromisoformat(at) < datetime.fromisoformat(moment) + least
+    return is_young(moment, at, least)

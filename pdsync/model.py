@@ -369,6 +369,16 @@ def raw_digest(raw: bytes | memoryview) -> bytes:
     return sha256(raw, usedforsecurity=False).digest()[:16]
 
 
+class Missing(NamedTuple):
+    """A record that a list does not have any more; under which parent it was (empty: nobody knows), and since when.
+
+    That it is gone is not known: the list under its parent is not counted and came too short, or was not read.
+    """
+
+    parent: str
+    since: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Collection:
     """All records that one query gave, in the order PagerDuty gave them, each id once.
@@ -384,6 +394,7 @@ class Collection:
     over was read (RFC 3339 UTC), by enrichment, under the empty name for the records themselves; what it does not name
     was read for this snapshot.  `private` are the private fields that were left in, because a mapping reads them
     (`pdsync.privacy`).  `sharing` says in words what was read together with other queries of the kind, and why not.
+    `missing` are records, by id, that may still be there (`pdsync.vanished`).
     """
 
     query: Query
@@ -399,6 +410,7 @@ class Collection:
     private: tuple[str, ...] = ()
     sharing: str = ""
     short_since: str = ""
+    missing: Mapping[str, Missing] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -656,7 +668,7 @@ class Listed:
     """How long a list was that had shrunk to `count` records: `when` is the first snapshot that had it so short.
 
     `believed` were believed last, the count itself unless it is `suspicious` (`pdsync.completeness`); `filter` is the
-    query in words.
+    query in words.  `missing` tells since when records that something owned was made from have been missing, by id.
     """
 
     kind: str
@@ -665,6 +677,7 @@ class Listed:
     believed: int
     when: str
     suspicious: bool
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

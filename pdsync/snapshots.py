@@ -7,6 +7,7 @@ import hashlib
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pdsync.completeness import doubts, given_to_each, judged, leans_on, noted, remembered, seen_in
@@ -18,6 +19,7 @@ from pdsync.model import Leaned, PagesRead, sources_of
 from pdsync.privacy import Cleaner, still_whole
 from pdsync.recordfile import KeptRecords, doubted
 from pdsync.sources import Reuse
+from pdsync.vanished import in_doubt, missed_since, noted_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -73,6 +75,7 @@ async def take_snapshot(
     fetched = replace(fetched, notes=(*notes, *fetched.notes))
     fetched = _with_given(fetched)
     least = catalog.project.policy.believe_shrink_after
+    fetched = in_doubt(fetched, _missed_since(store, kept, fetched), least, accepted)
     found = _with_doubts(judged(fetched, _last_seen(catalog, store, fetched), least, accepted))
     return _with_emptied(found, kept, least, accepted) if kept and kept.source == found.source else found
 
@@ -257,7 +260,20 @@ def _owned(catalog: Catalog, ledger: Ledger) -> dict[Query, Seen]:
 
 def to_remember(catalog: Catalog, snapshot: Snapshot, ledger: Ledger, *, anew: bool) -> dict[str, Listed]:
     """What the ledger is to say of the lists of a snapshot; see `pdsync.completeness.noted`."""
-    return noted(snapshot, _owned(catalog, ledger), ledger.listed, query_name, anew=anew)
+    short = noted(snapshot, _owned(catalog, ledger), ledger.listed, query_name, anew=anew)
+    return noted_missing(snapshot, short, ledger.listed, query_name, partial(_sources, ledger))
+
+
+def _sources(ledger: Ledger) -> frozenset[str]:
+    return frozenset(source for entry in ledger.entities.values() for source in sources_of(entry))
+
+
+def _missed_since(store: StateStore, kept: Snapshot | None, fetched: Snapshot) -> dict[str, str]:
+    """Since when records have been missing, as the snapshot before this one says; where none is kept, the ledger."""
+    if kept and kept.source == fetched.source:
+        return missed_since(kept.collections.values())
+    listed = store.load().listed.values() if any(each.missing for each in fetched.collections.values()) else ()
+    return {f"{each.kind}/{id_}": at for each in listed for id_, at in each.missing.items()}
 
 
 def query_name(query: Query) -> str:

@@ -44,14 +44,18 @@ def snapshot(count: int, query: Query = SERVICES, *, whole: bool = True, taken: 
         (SERVICES, 1, 0, False),
         (Query("licenses"), 1, 0, True),
         (Query("incident_workflows.actions"), 1, 0, True),
+        (Query("licenses"), 4, 2, True),
+        (Query("licenses"), 5, 3, False),
+        (Query("licenses"), 3, 1, False),
         (Query("audit.records"), 4, 0, False),
+        (Query("audit.records"), 9, 4, False),
         (INCIDENTS, 5, 0, True),
         (INCIDENTS, 4, 0, False),
         (SERVICES, 100, 500, False),
     ],
 )
 def test_a_shrink_to_nothing_or_by_half_is_suspicious(query: Query, before: int, now: int, *, suspicious: bool) -> None:
-    """From ten records up half is too few, from two (by time: five; uncounted: one) up nothing is; that is remembered."""
+    """From ten records (uncounted: four) up half is too few, from two (by time: five; uncounted: one) nothing is."""
     found = judged(snapshot(now, query), {query: Seen(before, before, suspicious=False)}, HOUR).collections[query]
     assert (found.complete, found.believed) == (not suspicious, before if suspicious else now)
 

@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.sharing", "pdsync.searching", "pdsync.memo"),
     ("pdsync.kinds", "pdsync.normal", "pdsync.jq"),
     ("pdsync.diff", "pdsync.mapping", "pdsync.privacy", "pdsync.completeness", "pdsync.lacking"),
-    ("pdsync.leftalone",),
+    ("pdsync.leftalone", "pdsync.vanished"),
     ("pdsync.plan",),
     ("pdsync.render",),
     ("pdsync.spool", "pdsync.files", "pdsync.trust"),
@@ -75,6 +75,7 @@ PURE = (
     "pdsync.render",
     "pdsync.privacy",
     "pdsync.completeness",
+    "pdsync.vanished",
     "pdsync.memo",
 )
 IMPURE_MODULES = frozenset(

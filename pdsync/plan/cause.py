@@ -46,7 +46,7 @@ from pdsync.plan.checks import Ruler
 from pdsync.plan.decide import CAUSES, Scope, all_causes, main_cause
 from pdsync.plan.drift import spoke_of
 from pdsync.plan.entities import EntityDecisions, with_stubs
-from pdsync.plan.guards import NOT_READ, UNPROVEN
+from pdsync.plan.guards import MISSING, NOT_READ, UNPROVEN
 from pdsync.plan.migrate import allowing, between, part_name, unfilled_by
 from pdsync.plan.order import relation_targets
 from pdsync.plan.portions import GIVEN_NO_MORE, failed_of, with_missing
@@ -117,7 +117,7 @@ def records_behind(plan: Plan, facts: Facts) -> frozenset[str]:
 
 def _has_a_cause(item: Withheld) -> bool:
     """Whether something that stays would go for a reason that catalog or records can be behind."""
-    return item.target == "entity" and item.why in _EITHER and item.reason not in (UNPROVEN, NOT_READ)
+    return item.target == "entity" and item.why in _EITHER and item.reason not in (UNPROVEN, NOT_READ, MISSING)
 
 
 _EITHER = ("unmapped", "gone-from-source")

@@ -44,9 +44,10 @@ class Facts:
     digest of the expression (of its own parts under `$query`, `$selector`, `$identifier`, `$blueprint`, `$items`, and
     `$merge` if it replaces whole entities); `tool` is the version of what evaluates them; `around` what was asked of
     Port about single entities; `taken_at` the moment of the snapshot; `not_read` are source records, as
-    `incidents/PX1`, that an incremental reading took over from an earlier one; `refused` are entities that the target,
-    asked, says it would refuse, with its message; `lacking` is what could not be read of the source; `unchanged` what
-    is known to need nothing; `moved_rules` the ids that rules had in the ledger, which has those of now here.
+    `incidents/PX1`, that an incremental reading took over from an earlier one, `missing` those that may be
+    there although they are not listed; `refused` are entities that the target, asked, says it would refuse, with its
+    message; `lacking` is what could not be read of the source; `unchanged` what is known to need nothing;
+    `moved_rules` the ids that rules had in the ledger, which has those of now here.
     """
 
     catalog: Catalog
@@ -59,6 +60,7 @@ class Facts:
     around: Surroundings = field(default_factory=Surroundings)
     taken_at: str = ""
     not_read: frozenset[str] = frozenset()
+    missing: frozenset[str] = frozenset()
     refused: Mapping[EntityKey, str] = field(default_factory=dict)
     lacking: tuple[Unavailable, ...] = ()
     unchanged: Unchanged = field(default_factory=Unchanged)

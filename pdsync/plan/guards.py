@@ -35,6 +35,7 @@ UNPROVEN = "absence is not proven"
 NO_DELETE = "--no-delete was given"
 PROTECTED_BEFORE = "protected by an earlier policy, until `pdsync state unprotect`"
 NOT_READ = "incremental reading: its record was not read; run with --full"
+MISSING = "what its record was listed under came too short to be believed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +87,21 @@ def guard_removals(removals: Iterable[Change], situation: Situation) -> Removals
             *key,
             asked[key].title,
             reasons[key],
-            guards[key.blueprint].flag if key in stopped else _FLAGS.get(reasons[key], ""),
+            guards[key.blueprint].flag if key in stopped else _flag(key, reasons[key], situation),
             why=asked[key].reason,
         )
         for key in sorted(reasons)
     )
     allowed = tuple(change for key, change in asked.items() if key not in reasons)
     return Removals(allowed, withheld, (*_unproven(withheld, situation.unproven), *guards.values()))
+
+
+def _flag(key: EntityKey, reason: str, situation: Situation) -> str:
+    """What lets one removal through."""
+    if reason != MISSING:
+        return _FLAGS.get(reason, "")
+    doubted = sorted(situation.facts.missing.intersection(sources_of(situation.facts.ledger.entities[key])))
+    return f"--accept-shrink {doubted[0].partition('/')[0]}"
 
 
 def _losses(asked: Mapping[EntityKey, Change], reasons: Mapping[EntityKey, str]) -> list[EntityKey]:
@@ -109,11 +118,12 @@ def _objection(change: Change, situation: Situation) -> str | None:
         return "protected"
     if entry is not None and entry.protect:
         return PROTECTED_BEFORE
-    records = sources_of(entry) if entry is not None else ()
-    unread = not situation.facts.not_read.isdisjoint(records)
-    if unread and change.action != "forget" and not change.twin:
+    if entry is None or change.action == "forget" or change.twin:
+        return None
+    records = sources_of(entry)
+    if not situation.facts.not_read.isdisjoint(records):
         return NOT_READ
-    return None
+    return None if situation.facts.missing.isdisjoint(records) else MISSING
 
 
 def protected(key: EntityKey, policy: Policy) -> bool:

@@ -144,7 +144,7 @@ class _Doubt:
         """Whether there is any reason for doubt about any record."""
         facts = self._facts
         kept = any(rule.lifecycle.retention is not None for rule in facts.catalog.rules)
-        return bool(kept or facts.desired.failed or self._unproven or facts.not_read)
+        return bool(kept or facts.desired.failed or self._unproven or facts.not_read or facts.missing)
 
     def about(self, source: str, key: EntityKey, last: LedgerEntry) -> str:
         """Why a record that gives nothing of an entity any more may do so all the same; "" when it does not."""
@@ -153,6 +153,8 @@ class _Doubt:
         if source in self._facts.not_read:
             return f"incremental reading: its record {source} was not read; run with --full"
         kind = source.partition("/")[0]
+        if source in self._facts.missing:
+            return f"its record {source} is missing of a list that came too short; --accept-shrink {kind} believes it"
         for of, blueprint, reason in self._unproven:
             if of == kind and blueprint in (None, key.blueprint):
                 return f"its record {source} is not listed, which proves nothing: {reason}"

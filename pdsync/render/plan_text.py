@@ -19,7 +19,7 @@ from pdsync.diff import changed_lines, inside, is_set, kind_of
 from pdsync.errors import Severity
 from pdsync.normal import same
 from pdsync.plan.branch import base_fields, changes_nothing, parts
-from pdsync.plan.guards import NOT_READ, UNPROVEN
+from pdsync.plan.guards import MISSING, NOT_READ, UNPROVEN
 from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import both_texts, line_text, quoted, value_text, visible
@@ -574,7 +574,7 @@ def _guards(plan: Plan) -> Iterator[str]:
 
 def withheld_text(item: Withheld) -> str:
     """Why something would be deleted, and why it is not; the former only where it is known."""
-    why = "" if item.reason in (UNPROVEN, NOT_READ) else REASONS.get(item.why, item.why)
+    why = "" if item.reason in (UNPROVEN, NOT_READ, MISSING) else REASONS.get(item.why, item.why)
     return f"{why}; {item.reason}" if why else item.reason
 
 

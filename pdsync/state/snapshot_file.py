@@ -26,7 +26,7 @@ import orjson
 
 from pdsync.completeness import SUSPICIOUS, Seen
 from pdsync.errors import Diagnostic
-from pdsync.model import Collection, Leaned, PageRead, PagesRead, Query, Record, Snapshot
+from pdsync.model import Collection, Leaned, Missing, PageRead, PagesRead, Query, Record, Snapshot
 from pdsync.recordfile import (
     RECORDS,
     UNAVAILABLE,
@@ -119,6 +119,7 @@ def _head(collection: Collection) -> dict[str, Any]:
         "as_of": dict(collection.as_of),
         "private": collection.private,
         "sharing": collection.sharing,
+        **({"missing": {id_: list(each) for id_, each in collection.missing.items()}} if collection.missing else {}),
         "requests": collection.requests,
         "seconds": round(collection.seconds, 3),
     }
@@ -331,6 +332,7 @@ def _collection(header: dict[str, Any], records: Sequence[Record]) -> Collection
         as_of=header.get("as_of", {}),
         private=tuple(header.get("private", ())),
         sharing=header.get("sharing", ""),
+        missing=msgspec.convert(header.get("missing", {}), dict[str, Missing]),
         short_since=header.get("short_since", ""),
         requests=header["requests"],
         seconds=header["seconds"],

@@ -285,6 +285,47 @@ def test_a_second_run_that_finds_the_same_is_believed_without_a_snapshot(
         assert len(box.store.entities("person")) == 6
 
 
+@pytest.mark.parametrize("kept", ["snapshot", "ledger"])
+def test_what_one_parent_lost_is_believed_once_that_lasts(
+    kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its list came empty, twice in a row, which proves nothing: of others deletes go on, these are withheld for an hour."""
+    with Sandbox(small_world()) as box:
+        here = make_workspace(tmp_path, box, monkeypatch)
+        methods = ROLES % ("users.contact_methods", "", ".__parent.id")
+        here.write("catalog/mappings/pagerduty.yaml", "resources:\n" + methods)
+        here.ok("-q", "apply", "--auto-approve")
+        one = min(box.world.users)
+        mine = [key for key, each in box.store.entities("person").items() if each["properties"]["role"] == one]
+        answer: Any = {"contact_methods": []}
+        box.faults.add(Fault("answer", path=f"/users/{one}/contact_methods", count=None, status=200, body=answer))
+
+        def anew(*command: str, hours: float = 0, code: int = 3) -> Ran:
+            when = datetime.now(UTC) + timedelta(hours=hours)
+            monkeypatch.setitem(inspect.unwrap(open_pagerduty).__kwdefaults__, "now", lambda: when)
+            if kept == "ledger":
+                for name in ("snapshot.jsonl", "memo.jsonl", "applied.jsonl"):
+                    (here.folder / "state" / name).unlink(missing_ok=True)
+            return here.ok("-q", *command, code=code)
+
+        def planned(*options: str, hours: float, code: int = 0) -> Any:
+            return anew("plan", "--format", "json", *options, hours=hours, code=code).json
+
+        for hours in (0, 0.9):
+            made = planned(hours=hours, code=3)
+            assert (made["summary"]["withheld"], made["summary"]["delete"]) == (len(mine), 0)
+            assert {each["flag"] for each in made["withheld"]} == {"--accept-shrink users.contact_methods"}
+            assert [each["code"] for each in made["diagnostics"]] == ["PD341"]
+            if not hours:
+                anew("apply", "--auto-approve")
+        allowed = ("--allow-deletes", f"person={len(mine)}")
+        if kept == "ledger":
+            accepted = planned(*allowed, "--accept-shrink", "users.contact_methods", hours=0.9)
+            assert accepted["summary"]["delete"] == len(mine)
+        for _ in range(2):
+            assert planned(*allowed, hours=1.1)["summary"]["delete"] == len(mine)
+
+
 @pytest.mark.parametrize("kept", ["users listed", "snapshot", "ledger"])
 def test_what_leans_on_a_list_that_shrank_keeps_its_value(
     kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

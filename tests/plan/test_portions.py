@@ -269,6 +269,7 @@ DOUBTS: list[dict[str, Any]] = [
     {"failed": {POLICY: "selector: it is null"}},
     {"unproven": {RULES["policies"]: "policies: no permission"}},
     {"not_read": frozenset([POLICY])},
+    {"missing": frozenset([POLICY])},
 ]
 
 

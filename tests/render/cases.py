@@ -17,6 +17,7 @@
     lacking         what could not be read of PagerDuty: arguments of `Unavailable`
     held, failed    as in `DesiredEntities`
     not_read        source records that were taken over from an earlier snapshot
+    missing         source records that are not listed any more and may be there
     tool            the version that the last apply ran under
     by_integration  keys that Port's own integration wrote
     teams           key -> teams that own it
@@ -132,6 +133,7 @@ def _plan_of(case: Mapping[str, Any]) -> Plan:
         around=_around(case),
         taken_at=BASE.taken_at,
         not_read=frozenset(case.get("not_read") or ()),
+        missing=frozenset(case.get("missing") or ()),
         lacking=tuple(Unavailable(**{**each, "paths": tuple(each["paths"])}) for each in case.get("lacking") or ()),
     )
     return plan(facts, **{k: tuple(v) if isinstance(v, list) else v for k, v in (case.get("scope") or {}).items()})

@@ -16,7 +16,7 @@ from pdsync.model import Blueprint, Branch
 from pdsync.plan import Facts
 from pdsync.plan.branch import parts
 from pdsync.plan.decide import CAUSES
-from pdsync.plan.guards import GUARD_OF, NO_DELETE, NOT_READ, PROTECTED_BEFORE
+from pdsync.plan.guards import GUARD_OF, MISSING, NO_DELETE, NOT_READ, PROTECTED_BEFORE
 from pdsync.render.plan_text import BREAKING, REASONS, SYMBOLS, base_text, catalog_text, render_plan
 from tests.builders import BASE, blueprint, catalog, desired, entry, existing, have, ledger, plan, rule, want
 from tests.render.cases import case_files, expected, load, plan_of
@@ -33,6 +33,7 @@ WITHHELD = (
     *GUARD_OF,
     NO_DELETE,
     NOT_READ,
+    MISSING,
     PROTECTED_BEFORE,
     "required by ",
     "pointed at by ",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pdsync.kinds import KINDS
+from pdsync.model import Missing
 from pdsync.sandbox.world import World
 from tests.source.asking import fetch, only, parsed, query
 from tests.source.loopback import Script, Stage, Tape, serving, staging
@@ -93,8 +94,44 @@ def test_that_a_parent_has_nothing_any_more_is_asked_twice(lists: Stage) -> None
     assert len(lists.tape.requests) == 2 * requests + 1
     lists.tape.before = lambda r: Script([(200, {}, b'{"contact_methods": []}')]) if r.path == path else None
     third, fourth = fetch(lists, wanted, previous=second), fetch(lists, wanted)
-    assert [len(only(each).records) < len(only(first).records) for each in (third, fourth)] == [True, True]
+    lost = {record.id for record in only(first).records} - {record.id for record in only(third).records}
+    assert lost == {*only(third).missing} == {record.id for record in only(first).records} - {*parsed(only(fourth))}
+    assert {each.parent for each in only(third).missing.values()} == {path.split("/")[2]}
     assert len(lists.tape.requests) == 4 * requests + 2
+    fifth = fetch(lists, wanted, previous=third)
+    assert (only(fifth).missing, len(lists.tape.requests)) == (only(third).missing, 5 * requests + 3)
+    lists.tape.before = answering(403, "/users")
+    assert only(fetch(lists, wanted, previous=fifth)).missing.keys() == {record.id for record in only(first).records}
+
+
+def test_half_of_a_list_that_nothing_counts_is_doubted_too() -> None:
+    """Two of four under a parent, asked for twice; one of three may well go.  What stands in the parent is no other."""
+    users = [{"id": id_, "type": "user"} for id_ in ("PU1", "PU2")]
+    own = {"PU1": ["A", "B", "C", "D"], "PU2": ["E", "F", "G"]}
+    services = [{"id": "PS1", "type": "service", "integrations": [{"id": id_} for id_ in "IJKL"]}]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        path = scope["path"].split("/")
+        lists: dict[str, list[Any]] = {
+            "users": users if len(path) == 2 else [],
+            "contact_methods": [{"id": id_} for id_ in own.get(path[2], [])] if len(path) > 2 else [],
+            "services": services,
+        }
+        body = {path[-1]: lists[path[-1]]} | ({} if len(path) > 2 else {"more": False, "total": len(lists[path[-1]])})
+        await Script([(200, {}, json.dumps(body).encode())])(scope, receive, send)
+
+    tape = Tape(app)
+    wanted = [query("users.contact_methods"), query("services.integrations")]
+    with serving(tape) as url:
+        stage = Stage(World(services=1, incidents=0), tape, url)
+        first = fetch(stage, *wanted)
+        own |= {"PU1": ["A", "B"], "PU2": ["E"]}
+        services[0]["integrations"] = [{"id": "I"}]
+        second = fetch(stage, *wanted, previous=first)
+    methods, integrations = second.collections.values()
+    assert methods.missing == {"C": Missing("PU1"), "D": Missing("PU1")}
+    assert integrations.missing == dict.fromkeys("JKL", Missing("PS1"))
+    assert [tape.count(f"/users/{id_}/contact_methods") for id_ in own] == [3, 2]
 
 
 def test_what_is_owned_and_missing_is_looked_for_once_more(lists: Stage) -> None:
@@ -110,6 +147,9 @@ def test_what_is_owned_and_missing_is_looked_for_once_more(lists: Stage) -> None
     lists.tape.before = lambda r: Script([(200, {}, b'{"contact_methods": []}')]) if r.path == path else None
     third = fetch(lists, wanted)
     assert (len(only(third).records) < len(ids), len(lists.tape.requests)) == (True, 3 * requests + 1)
+    assert (only(first).missing, only(second).missing, only(third).missing) == ({}, {}, {})
+    fourth = only(fetch(lists, wanted, owned={wanted.kind: frozenset(ids)}))
+    assert {*fourth.missing} == ids - {*parsed(fourth)} != set()
 
 
 def test_parents_that_are_not_all_there_make_the_rest_unproven(lists: Stage) -> None:

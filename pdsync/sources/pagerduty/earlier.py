@@ -155,11 +155,12 @@ class Earlier:
         kept = [each.records for each in self._collections(kind) if isinstance(each.records, KeptRecords)]
         return frozenset(id_ for records in kept for id_ in records.values(name).given())
 
-    def parents(self, kind: str) -> frozenset[str]:
-        """The ids of records that others of a kind were listed under."""
+    def parents(self, kind: str) -> dict[str, str]:
+        """What the records of a kind were listed under, by their ids; those, too, that were missing by then."""
         reader = FieldReader([f"{PARENT}.id"])
-        raws = (raw for each in self._collections(kind) for _, raw in self._bare(each))
-        return frozenset(str(reader.read(raw)[0]) for raw in raws)
+        missing = {id_: gone.parent for each in self._collections(kind) for id_, gone in each.missing.items()}
+        listed = (one for each in self._collections(kind) for one in self._bare(each))
+        return missing | {id_: str(reader.read(raw)[0] or "") for id_, raw in listed}
 
     def whole(self, query: Query) -> Collection | None:
         """The collection of a query about analytics that was read whole less than a day ago."""
@@ -170,6 +171,10 @@ class Earlier:
         if not self._is_of_today(read_at) or sum(1 for _ in self._bare(found)) < len(found.records):
             return None
         return replace(found, requests=0, seconds=0.0, as_of={**found.as_of, "": read_at})
+
+    def count(self, key: ListKey) -> int:
+        """How many records a list had."""
+        return max((len(each.records) for each in self._collections(key[0]) if each.query.params == key[1]), default=0)
 
     # --- records that are settled
 

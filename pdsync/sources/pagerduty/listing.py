@@ -113,6 +113,7 @@ class Tally:
 class Listing:
     """Records by id as read, in order; why they are not all (None: they are); what stopped the reading, if anything.
 
+    `missing` are records that were listed before, and their parents: what they would be listed under came too short.
     `counted` is how many PagerDuty says there are.  `taken` are the ids of records that were not read but taken over
     from an earlier snapshot.  `notes` tell what else there is to know.
     """
@@ -122,6 +123,7 @@ class Listing:
     problem: Diagnostic | None = None
     failure: PdsyncError | None = None
     taken: frozenset[str] = frozenset()
+    missing: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[Diagnostic, ...] = ()
 
 

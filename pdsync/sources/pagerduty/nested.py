@@ -6,6 +6,7 @@ as there are, and the parent's own `__parent`.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from pdsync.completeness import is_too_short
 from pdsync.kinds import KINDS, PARENT, PARENT_PREFIX, Kind, Parent
 from pdsync.recordfile import splice
 from pdsync.sources.pagerduty.apart import Apart
@@ -37,6 +39,8 @@ _REFERENCE = msgspec.json.Decoder(
         "Reference", [("f_" + name, msgspec.Raw, msgspec.field(name=name, default=msgspec.Raw(b""))) for name in _KEPT]
     )
 )
+
+_ID = FieldReader(["id"])
 
 
 def reference(kind: str, raw: bytes) -> bytes:
@@ -82,9 +86,9 @@ class _Branch:
 
 
 class Had(NamedTuple):
-    """What there was under parents before: which of them had something, and records that should not be missing."""
+    """What there was before: records by id with their parents, and records that should not be missing."""
 
-    parents: Callable[[], AbstractSet[str]] = frozenset
+    parents: Callable[[], Mapping[str, str]] = dict
     owned: AbstractSet[str] = frozenset()
 
 
@@ -124,6 +128,8 @@ class Nest:
         self._afresh = afresh
         self._before = had or Had()
         self._empty: list[_Branch] = []
+        self._short: set[str] = set()
+        self._bare = False
         self._tally = tally
         self._shelf = shelf
         self._wire = wire_params(kind, own_params(params), now)
@@ -136,12 +142,23 @@ class Nest:
         whole = self._inside(above) if self._kind.inside else await self._apart(above)
         if self._empty and not self._before.owned <= whole.records.keys():
             whole = await self._once_more(whole)
+        return self._with_missing(self._under(above, whole))
+
+    def _under(self, above: Mapping[ListKey, Listing], whole: Listing) -> Listing:
+        """The same, incomplete if the parents are."""
         problem = next((listing.problem for listing in above.values() if listing.problem), None)
         failure = next((listing.failure for listing in above.values() if listing.failure), None)
         if problem and not whole.problem:
             detail = f"{self._kind.name}, listed under {problem.detail}"
             return replace(whole, problem=replace(problem, detail=detail), failure=failure)
         return whole
+
+    def _with_missing(self, whole: Listing) -> Listing:
+        """The same with what is missing that may be there: under parents whose lists came too short, or all of it."""
+        doubtful = {id_: parent for id_, parent in self._had.items() if whole.problem or parent in self._short}
+        owned = self._before.owned if self._empty or self._bare else ()
+        gone = dict.fromkeys(owned, "") | doubtful
+        return replace(whole, missing={id_: parent for id_, parent in gone.items() if id_ not in whole.records})
 
     async def _apart(self, above: Mapping[ListKey, Listing]) -> Listing:
         """One list for each parent."""
@@ -156,12 +173,19 @@ class Nest:
             for (kind, _), listing in above.items():
                 for raw in listing.records.values():
                     page, extra = reader.read(raw), {PARENT: reference(kind, raw)}
+                    self._mind(_id_of(raw), len(page.ids))
                     yield from zip(page.ids, (splice(own, extra) for own in page.raws), strict=True)
 
         try:
             return Listing(self._shelf.keep(found()))
         except Malformed as odd:
             return Listing(problem=unreadable(self._kind, odd), failure=odd)
+
+    def _mind(self, parent: str, count: int) -> None:
+        """Remember a parent that has too little in it, and that one has nothing."""
+        if is_too_short(self._lengths[parent], count):
+            self._short.add(parent)
+        self._bare = self._bare or not count
 
     def _branches(self, above: Mapping[ListKey, Listing]) -> dict[str, _Branch]:
         """The lists to read, by the name of their parent."""
@@ -200,12 +224,13 @@ class Nest:
         return self._readers[rows]
 
     async def _read_one(self, branch: _Branch) -> Listing:
-        listing = await self._listed(branch)
-        if not (listing.records or listing.problem) and listing.counted is None:  # that all are gone is not counted
-            if self._had_some(branch):
-                listing = await self._listed(branch)
-            else:
-                self._empty.append(branch)
+        listing, parent = await self._listed(branch), _id_of(branch.parent)
+        if self._is_doubtful(parent, listing):
+            listing = await self._listed(branch)
+        if self._is_doubtful(parent, listing):
+            self._short.add(parent)
+        elif not (listing.records or listing.problem) and listing.counted is None:
+            self._empty.append(branch)
         extra = {PARENT: branch.parent} if branch.parent else {}
         prefix = "/".join(branch.values) + "/" if self._kind.in_parent else ""
         renamed = ((prefix + id_, splice(raw, extra)) for id_, raw in listing.records.items())
@@ -226,12 +251,18 @@ class Nest:
         lister = Lister(self._asker, self._kind, self._wire, quiet, place=branch.place, shelf=self._shelf)
         return await lister.read(self._now)
 
-    def _had_some(self, branch: _Branch) -> bool:
-        return bool(branch.parent) and FieldReader(["id"]).read(branch.parent)[0] in self._had
+    def _is_doubtful(self, parent: str, listing: Listing) -> bool:
+        """Whether there was more under a parent, and nothing but the rows that are left tells how much there is."""
+        uncounted = listing.problem is None and listing.counted is None
+        return uncounted and is_too_short(self._lengths[parent], len(listing.records))
 
     @cached_property
-    def _had(self) -> AbstractSet[str]:
+    def _had(self) -> Mapping[str, str]:
         return self._before.parents()
+
+    @cached_property
+    def _lengths(self) -> Counter[str]:
+        return Counter(self._had.values())
 
     async def _still_there(self, keys: list[ListKey]) -> set[str]:
         """The names of the parents that exist now; what cannot be told counts as there."""
@@ -239,6 +270,11 @@ class Nest:
         if any(listing.problem for listing in above.values()):
             above |= {key: await self._lists(*key) for key in keys}
         return set(self._branches(above))
+
+
+def _id_of(parent: bytes) -> str:
+    """What a record, or a reference to one, is called; empty where a list has no parent."""
+    return str(_ID.read(parent)[0] or "") if parent else ""
 
 
 def _name(kind: Kind, parent: Parent, id_: str) -> str:

@@ -9,9 +9,10 @@ from functools import partial
 from itertools import starmap
 from typing import TYPE_CHECKING, Protocol
 
+from pdsync.completeness import is_too_short
 from pdsync.errors import Diagnostic, error
 from pdsync.kinds import KINDS, PARENT, parents_of, scopes_for
-from pdsync.model import Collection, Leaned, Query
+from pdsync.model import Collection, Leaned, Missing, Query
 from pdsync.privacy import ANY
 from pdsync.sources.pagerduty import v3
 from pdsync.sources.pagerduty.details import read_details
@@ -231,6 +232,7 @@ class Run:
             as_of={name: as_of[name, argument] for name, argument in query.enrich if as_of.get((name, argument))},
             private=self._cleaner.left_in(query.kind),
             sharing=self._taker.told((query.kind, query.params), self._queried),
+            missing={id_: Missing(parent) for id_, parent in listing.missing.items()},
         )
 
     def _cleaned(self, kind: str, rows: Rows) -> Rows:
@@ -449,7 +451,7 @@ class Run:
         kind, params = key
         row = KINDS[kind]
         if not is_nested(row):
-            return await self._lister(asker, key).read(self.now, begun)
+            return await self._read_plain(asker, key, begun)
 
         async def afresh(kind: str, params: Params) -> Listing:
             return await self._read(asker, (kind, params))
@@ -459,6 +461,17 @@ class Run:
         had = Had(partial(self._earlier.parents, kind), self._earlier.owned.get(kind, frozenset()))
         nest = Nest(asker, row, params, self.now, lists=lists, afresh=afresh, had=had, tally=tally, shelf=self._shelf)
         return await nest.read()
+
+    async def _read_plain(self, asker: Asker, key: ListKey, begun: Beginning | None) -> Listing:
+        """A list that stands alone; that half of it is gone, which nothing counts, is asked twice.
+
+        That all is gone has been asked twice by then.
+        """
+        listing = await self._lister(asker, key).read(self.now, begun)
+        uncounted = listing.problem is None and listing.counted is None and not KINDS[key[0]].daily
+        if uncounted and listing.records and is_too_short(self._earlier.count(key), len(listing.records)):
+            return await self._lister(asker, key).read(self.now)
+        return listing
 
     async def _without_settled(self, asker: Asker, key: ListKey) -> Listing | None:
         """A list without what is settled and known; None where it is to be read as a whole."""

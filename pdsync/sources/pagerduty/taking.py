@@ -160,6 +160,7 @@ class Taker:
             problem=listing.problem,
             failure=listing.failure,
             taken=listing.taken.intersection(picked),
+            missing=listing.missing,
             notes=listing.notes,
         )
 

@@ -1,0 +1,100 @@
+"""Records that are listed under a parent no more: believed to be gone only once that lasts.
+
+A list under a parent that PagerDuty does not count may come empty, or with half of what it had, for many reasons
+(`pdsync.completeness`).  What is missing of it is doubted record by record: some parent loses all that is under it
+every day, and whatever else is listed must not wait for that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pdsync.completeness import is_young, note_of, when_believed
+from pdsync.errors import some_of, warning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Collection as AbstractCollection
+    from datetime import timedelta
+
+    from pdsync.errors import Diagnostic
+    from pdsync.model import Collection, Listed, Missing, Query, Snapshot
+
+VANISHED = "PD341"
+
+
+def in_doubt(
+    snapshot: Snapshot, since: Mapping[str, str], least: timedelta, accepted: AbstractCollection[str] = ()
+) -> Snapshot:
+    """The snapshot with nothing missing but what is in doubt, and since when.
+
+    `since` tells of records, as `users.contact_methods/PC1`, since when snapshots have missed them in a row; those
+    that were missed for `least` are gone, as are all of the kinds `accepted`.  What could not be read was not missed.
+    """
+    found = {
+        query: _in_doubt(each, since, snapshot.taken_at, least, accepted)
+        for query, each in snapshot.collections.items()
+        if each.missing
+    }
+    return replace(snapshot, collections={**snapshot.collections, **found}) if found else snapshot
+
+
+def _in_doubt(
+    collection: Collection, since: Mapping[str, str], at: str, least: timedelta, accepted: AbstractCollection[str]
+) -> Collection:
+    kind, missing = collection.query.kind, collection.missing
+    if not collection.complete:
+        return replace(collection, missing={id_: each._replace(since="") for id_, each in missing.items()})
+    missed = {id_: each._replace(since=since.get(f"{kind}/{id_}") or at) for id_, each in missing.items()}
+    doubted = {id_: each for id_, each in missed.items() if is_young(each.since, at, least)}
+    left = {} if kind in accepted else doubted
+    notes = (_note(kind, left, least),) if left else ()
+    return replace(collection, missing=left, notes=(*collection.notes, *notes))
+
+
+def _note(kind: str, doubted: Mapping[str, Missing], least: timedelta) -> Diagnostic:
+    last = when_believed(max(each.since for each in doubted.values()), least)
+    return warning(
+        VANISHED,
+        "a list under a parent came too short to be believed",
+        detail=f"{kind}: {len(doubted)} that were there are missing, of a list that nothing counts",
+        hint=f"what is made from them stays; look in PagerDuty; {last}, or pass --accept-shrink {kind}",
+        **some_of(f"{kind}/{id_}" for id_ in sorted(doubted)),
+    )
+
+
+def missed_since(collections: Iterable[Collection]) -> dict[str, str]:
+    """Since when records have been missed by the snapshot that these are of, as far as it knows."""
+    return {
+        f"{each.query.kind}/{id_}": one.since for each in collections for id_, one in each.missing.items() if one.since
+    }
+
+
+def doubtful(snapshot: Snapshot) -> frozenset[str]:
+    """The records that may still be there although they are not listed, as `users.contact_methods/PC1`."""
+    return frozenset(f"{each.query.kind}/{id_}" for each in snapshot.collections.values() for id_ in each.missing)
+
+
+def noted_missing(
+    snapshot: Snapshot,
+    listed: Mapping[str, Listed],
+    before: Mapping[str, Listed],
+    name: Callable[[Query], str],
+    owned: Callable[[], AbstractCollection[str]],
+) -> dict[str, Listed]:
+    """What is to be remembered of lists, with what is missing of them, for those who keep no snapshot.
+
+    It is remembered for as long as what is `owned` was made from it: what has been believed may still have to wait.
+    """
+    found = dict(listed)
+    for query, collection in snapshot.collections.items():
+        last = before[name(query)].missing if name(query) in before else {}
+        now = {id_: each.since for id_, each in collection.missing.items() if each.since}
+        there = {record.id for record in collection.records} if last else set()
+        ours = owned() if last else ()
+        old = {id_: at for id_, at in last.items() if id_ not in there and f"{query.kind}/{id_}" in ours}
+        if missing := dict(sorted((old | now).items())):
+            note = found.get(name(query)) or note_of(collection, snapshot.taken_at)
+            found[name(query)] = replace(note, missing=missing)
+    return dict(sorted(found.items()))

@@ -1,0 +1,83 @@
+"""What is listed under a parent no more is believed to be gone once that lasts, and not before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pdsync.errors import error
+from pdsync.model import Collection, Listed, Missing, Query, Record, Snapshot
+from pdsync.vanished import VANISHED, doubtful, in_doubt, missed_since, noted_missing
+
+METHODS = Query("users.contact_methods")
+HOUR = timedelta(hours=1)
+
+
+def moment(minutes: int) -> str:
+    return f"2026-01-01T{minutes // 60:02}:{minutes % 60:02}:00Z"
+
+
+def snapshot(there: str, missing: str, at: int, *, whole: bool = True) -> Snapshot:
+    """So many minutes after the first, some records are there and some others missing."""
+    problem = None if whole else error("PD320", "cut")
+    records, gone = tuple(Record(id_, b"{}") for id_ in there), {id_: Missing("PU1") for id_ in missing}
+    return Snapshot("pd", moment(at), {METHODS: Collection(METHODS, records, problem, missing=gone)})
+
+
+@pytest.mark.parametrize("keeps", ["snapshot", "ledger"])
+@given(steps=st.lists(st.tuples(st.sets(st.sampled_from("ABC")), st.integers(1, 50), st.booleans()), max_size=9))
+def test_nothing_is_gone_before_it_was_missed_for_an_hour(keeps: str, steps: list[tuple[set[str], int, bool]]) -> None:
+    """In every snapshot that could be read, whether the last one is kept or but the ledger; one that was cut begins anew."""
+    last = snapshot("ABC", "", 0)
+    notes: dict[str, Listed] = {}
+    owned = frozenset(f"users.contact_methods/{id_}" for id_ in "ABC")
+    missed: dict[str, int] = {}
+    gone: set[str] = set()
+    at = 0
+    for there, minutes, whole in steps:
+        at += minutes
+        if keeps == "ledger":
+            known = {
+                f"users.contact_methods/{id_}": when for each in notes.values() for id_, when in each.missing.items()
+            }
+            gone = set()
+        else:
+            known = missed_since(last.collections.values())
+            gone -= there
+        lacking = "".join(sorted({*"ABC"} - there - gone))
+        now = in_doubt(snapshot("".join(sorted(there)), lacking, at, whole=whole), known, HOUR)
+        if whole:
+            missed = {id_: missed.get(id_, at) for id_ in lacking}
+            young = {id_ for id_, since in missed.items() if since == at or at < since + 60}
+            assert doubtful(now) == {f"users.contact_methods/{id_}" for id_ in young}
+            assert [note.code for note in now.collections[METHODS].notes] == [VANISHED] * bool(young)
+            gone |= {*lacking} - young
+        elif keeps == "snapshot":
+            missed = {}
+        notes = noted_missing(now, {}, notes, str, lambda: owned)
+        missed = {id_: since for id_, since in missed.items() if id_ not in there}
+        last = now
+
+
+def test_what_is_accepted_is_gone() -> None:
+    """Of that kind alone."""
+    short = snapshot("A", "BC", 0)
+    assert doubtful(in_doubt(short, {}, HOUR, ("users.contact_methods",))) == frozenset()
+    assert len(doubtful(in_doubt(short, {}, HOUR, ("users",)))) == 2
+
+
+def test_the_ledger_remembers_what_is_missing_for_as_long_as_it_is_owned() -> None:
+    """Beside what it notes of the length of the list; what nothing is made of any more is forgotten."""
+    before = {
+        str(METHODS): Listed("users.contact_methods", "", 9, 9, moment(0), suspicious=True, missing={"B": moment(5)})
+    }
+    now = in_doubt(snapshot("A", "", 200), {}, HOUR)
+    noted = noted_missing(now, before, before, str, lambda: {"users.contact_methods/B"})
+    assert noted == before
+    assert noted_missing(now, {}, before, str, lambda: ()) == {}
+    back = replace(now, collections=snapshot("AB", "", 200).collections)
+    assert noted_missing(back, {}, before, str, lambda: {"users.contact_methods/B"}) == {}
