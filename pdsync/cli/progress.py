@@ -17,6 +17,8 @@ SILENCE = 2.0
 NAMED = 4
 """How many pieces of work a line tells of: those that moved last."""
 
+_LONG = 120
+
 
 class Progress:
     """Shows counts, rate and time left of named pieces of work, on stderr.
@@ -93,6 +95,8 @@ class _Lines(_Nothing):
             self._moved.add(what)
 
     def note(self, text: str) -> None:
+        """Say it, and again while nothing moves: it is why."""
+        self._said = text
         print(text, file=self._stream, flush=True)
 
     def _talk(self) -> None:
@@ -102,18 +106,29 @@ class _Lines(_Nothing):
                 work = [(w, *s) for w, s in reversed(self._state.items()) if w in moved]
             work = [each for each in work if each[2] is None or each[1] < each[2]]
             if work or not self._said:
-                self._said = ", ".join(_words(*each) for each in work[:NAMED]) or "working"
-                self._said += f", and {len(work) - NAMED} more" if len(work) > NAMED else ""
-                self.note(self._said)
+                more = f", and {len(work) - NAMED} more" if len(work) > NAMED else ""
+                self.note((", ".join(_words(*each) for each in work[:NAMED]) or "working") + more)
             else:
-                self.note(f"still at it: {self._said}")
+                print(f"still at it: {self._said}", file=self._stream, flush=True)
 
 
 def _words(what: str, done: int, total: int | None, began: float) -> str:
-    spent = max(time.monotonic() - began, 0.001)
-    rate = done / spent
-    left = f", {(total - done) / rate:.0f} s left" if total and rate else ""
-    return f"{what} {done:,}" + (f"/{total:,}" if total else "") + f" ({rate:.0f}/s{left})"
+    rate = _rate(done, began)
+    left = f", {_duration((total - done) / rate)} left" if total and rate else ""
+    return f"{what} {done:,}" + (f"/{total:,}" if total else "") + f" ({_speed(rate)}{left})"
+
+
+def _rate(done: int, began: float) -> float:
+    return done / max(time.monotonic() - began, 0.001)
+
+
+def _speed(rate: float) -> str:
+    """By the second, or by the minute where it is slower than that."""
+    return f"{rate:,.0f}/s" if rate >= 1 or not rate else f"{rate * 60:,.0f}/min"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < _LONG else f"{seconds / 60:.0f} min"
 
 
 class _Bars(_Nothing):
@@ -149,8 +164,8 @@ class _Bars(_Nothing):
         if what not in self._tasks:
             self._began[what] = time.monotonic()
             self._tasks[what] = self._bars.add_task(what, total=total, rate="")
-        rate = done / max(time.monotonic() - self._began[what], 0.001)
-        self._bars.update(self._tasks[what], completed=done, total=total, rate=f"{rate:,.0f}/s")
+        speed = _speed(_rate(done, self._began[what]))
+        self._bars.update(self._tasks[what], completed=done, total=total, rate=speed)
 
     def note(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False)

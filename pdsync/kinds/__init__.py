@@ -5,6 +5,7 @@ table      the lists, one row each
 includes   what `include` changes in a record
 analytics  the lists of analytics, which are asked for with POST
 names      kinds by any spelling, the scopes that reading them takes
+guesses    what was meant by a name that no kind has
 moments    what moments in a query mean
 values     the value of one selector key
 selectors  a whole selector

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pdsync.kinds.analytics import ANALYTICS
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
     from pdsync.model import Query
 
 _FEW = 15
-_PLACE = re.compile(r"\{[^}]*\}")
+PLACE = re.compile(r"\{[^}]*\}")
+NO_LETTER = re.compile(r"[^a-z0-9]")
 
 
 class KindTable(Mapping[str, "Kind"]):
@@ -32,7 +32,7 @@ class KindTable(Mapping[str, "Kind"]):
         if (row := self._rows.get(name)) is not None:
             return row
         path = name.strip("/")
-        found = self._others.get(_PLACE.sub("{}", path)) or self._others.get(dotted := path.replace("/", "."), dotted)
+        found = self._others.get(PLACE.sub("{}", path)) or self._others.get(dotted := path.replace("/", "."), dotted)
         return self._rows[found]
 
     def __iter__(self) -> Iterator[str]:
@@ -49,7 +49,7 @@ class KindTable(Mapping[str, "Kind"]):
 
 def _other_names(rows: Mapping[str, Kind]) -> dict[str, str]:
     """By path, with and without the parts that are filled in; a kind's own name is never another's."""
-    whole = {_PLACE.sub("{}", row.path.strip("/")): name for name, row in rows.items()}
+    whole = {PLACE.sub("{}", row.path.strip("/")): name for name, row in rows.items()}
     short: dict[str, str] = {}
     for name, row in rows.items():
         parts = [part for part in row.path.strip("/").split("/") if not part.startswith("{")]
@@ -61,51 +61,12 @@ def _other_names(rows: Mapping[str, Kind]) -> dict[str, str]:
 KINDS: Mapping[str, Kind] = KindTable((*LISTS, *ANALYTICS))
 """Every kind by its name or any other spelling of it; iterating gives each once, by its own name."""
 
-_SPELLINGS = MappingProxyType({re.sub(r"[^a-z0-9]", "", name.lower()): name for name in [*KINDS]})
-
-NOT_LISTED: Mapping[str, str] = MappingProxyType(
-    {
-        "alerts": "alerts are listed by incident: incidents.alerts",
-        "auditlogs": "audit logs are the kind audit.records",
-        "contactmethods": "contact methods are listed by user: users.contact_methods, or users with include: "
-        "[contact_methods]",
-        "customfields": "services.custom_fields, incidents.types.custom_fields, or includeCustomFields: true",
-        "integrations": "integrations are listed by service: services.integrations",
-        "members": "members are listed by team: teams.members",
-        "notes": "notes are listed by incident: incidents.notes",
-        "notificationrules": "notification rules are listed by user: users.notification_rules",
-        "orchestrations": "orchestrations are the kind event_orchestrations",
-        "overrides": "overrides are listed by schedule: schedules.overrides",
-        "servicedependencies": "service_dependencies.technical_services or service_dependencies.business_services",
-        "usersidtags": "tags of users, teams and escalation policies are the kind entity_tags",
-        "userstags": "tags of users, teams and escalation policies are the kind entity_tags",
-        "teamstags": "tags of users, teams and escalation policies are the kind entity_tags",
-        "webhooks": "webhooks are the kind webhook_subscriptions",
-    }
-)
-"""What people ask for that PagerDuty does not list so, letters and digits only, with what to do instead."""
-
-
-ANY_LIST = "it is the name or the path of one of PagerDuty's lists, such as services or teams/{id}/members"
-
-
-def hint_for(kind: str) -> str:
-    """What was probably meant by a name that is no kind's."""
-    folded = re.sub(r"[^a-z0-9]", "", kind.lower())
-    if folded in NOT_LISTED:
-        return NOT_LISTED[folded]
-    if close := get_close_matches(folded, _SPELLINGS, n=1, cutoff=0.7):
-        return f'did you mean "{_SPELLINGS[close[0]]}"?'
-    parts = re.sub(r"[^a-z0-9]+", " ", kind.lower()).split()
-    alike = [name for name in KINDS if parts and parts[-1] in name.split(".")]
-    return f"perhaps {' or '.join(alike[:3])}" if alike else ANY_LIST
-
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """A hint: the one of `known` that was probably meant, or all of them if they are few."""
     names = sorted(known)
-    folded = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in names}
-    close = get_close_matches(re.sub(r"[^a-z0-9]", "", word.lower()), folded, n=1, cutoff=0.7)
+    folded = {NO_LETTER.sub("", name.lower()): name for name in names}
+    close = get_close_matches(NO_LETTER.sub("", word.lower()), folded, n=1, cutoff=0.7)
     if close:
         return f'did you mean "{folded[close[0]]}"?'
     return f"known are {', '.join(names)}" if 0 < len(names) <= _FEW else ""

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pdsync.errors import Severity
+from pdsync.kinds.guesses import hint_for
 from pdsync.kinds.moments import is_relative, moment
-from pdsync.kinds.names import KINDS, hint_for, suggest
+from pdsync.kinds.names import KINDS, suggest
 from pdsync.kinds.shape import PARENT_PREFIX, Param
 from pdsync.kinds.values import READERS, Finding, name_of, read_count
 from pdsync.model import Json, Query
@@ -150,7 +151,7 @@ def _check_required(row: Kind, written: Json) -> Iterator[SelectorProblem]:
     missing = [
         param.name
         for param in row.params
-        if param.required and all(given.get(name) is None for name in _spellings(param))
+        if param.required and all(given.get(name) in (None, []) for name in _spellings(param))
     ]
     if missing:
         path = (_PARAMS,) if given else ()

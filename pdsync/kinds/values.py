@@ -86,8 +86,8 @@ def _choice(value: Json, param: Param) -> Values:
     if isinstance(value, str) and value in param.allowed:
         return (value,), []
     hint = suggest(value, param.allowed) if isinstance(value, str) else ""
-    allowed = ", ".join(param.allowed)
-    return (), [Finding((), f"expected one of {allowed}, not {name_of(value)}", hint if "did you" in hint else "")]
+    allowed = f"one of {', '.join(param.allowed)}" if len(param.allowed) > 1 else f'"{param.allowed[0]}"'
+    return (), [Finding((), f"expected {allowed}, not {name_of(value)}", hint if "did you" in hint else "")]
 
 
 def _several(value: Json, param: Param, one: Callable[[Json, Param], Values]) -> Values:
@@ -171,14 +171,14 @@ def _until(value: Json, param: Param) -> Values:
 def _moment(value: Json, param: Param, sign: str) -> Values:
     """A moment: months as a number, a stretch of time before (`since`) or after (`until`) now, or a date.
 
-    Zero months are the same as not asking, as in Port's integration.
+    Zero months are the same as not asking, as in Port's integration; where something must be asked, they are now.
     """
     if _whole(value) is not None:
         texts, findings = read_count(value, param)
         hours = int(texts[0]) * _HOURS["mo"] if texts else 0
         if hours > _LONGEST:
             return (), [Finding((), f"expected a number of months, not {name_of(value)}", 'such as 3, or "90d"')]
-        return ((_relative(sign, hours),) if hours else ()), findings
+        return ((_relative(sign, hours),) if hours or (texts and param.required) else ()), findings
     text = value.strip() if isinstance(value, str) else ""
     if text == "now":
         return ("now",), []

@@ -26,3 +26,29 @@ def test_a_line_names_what_moved_last_and_counts_the_rest(monkeypatch: pytest.Mo
     words = [part.split()[0] for part in stream.getvalue().splitlines()[-1].removeprefix("still at it: ").split(", ")]
     assert words == ["b", "g", "f", "e", "and"]
     assert "and 3 more" in stream.getvalue()
+
+
+def test_while_nothing_moves_the_last_thing_said_is_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait for the rate limit may last a minute; the count from before it would explain nothing."""
+    monkeypatch.setattr(shown, "SILENCE", 0.01)
+    stream = io.StringIO()
+    with shown.Progress(stream, enabled=True, bars=False) as progress:
+        progress("a", 1)
+        while not stream.getvalue():
+            time.sleep(0.001)
+        progress.note("PagerDuty: waiting 30 s")
+        while "still at it: PagerDuty: waiting 30 s" not in stream.getvalue():
+            time.sleep(0.001)
+
+
+def test_what_is_slow_is_counted_by_the_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`0/s` would say that it stands still."""
+    monkeypatch.setattr(shown, "SILENCE", 0.01)
+    clock = iter([0.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock, 20.0))
+    stream = io.StringIO()
+    with shown.Progress(stream, enabled=True, bars=False) as progress:
+        progress("a", 2, 100)
+        while not stream.getvalue():
+            time.sleep(0.001)
+    assert stream.getvalue().splitlines()[0] == "a 2/100 (6/min, 16 min left)"

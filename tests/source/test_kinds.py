@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pdsync.errors import Severity
 from pdsync.kinds import KINDS, Kind, Param, read_selector, scopes_for
+from pdsync.kinds.guesses import ANY_LIST, hint_for
 from pdsync.model import Query
 
 
@@ -183,6 +184,8 @@ PROBLEMS: list[tuple[str, dict[str, Any], list[tuple[str, tuple[str | int, ...]]
     ),
     ("notifications", {}, [("PD149", ())], False),
     ("schedules.overrides", {"apiQueryParams": {"since": "3d"}}, [("PD149", ("apiQueryParams",))], False),
+    ("standards.scores", {"apiQueryParams": {"ids": []}}, [("PD149", ("apiQueryParams",))], False),
+    ("schedules.overrides", {"apiQueryParams": {"since": 1, "until": 0}}, [], True),
     ("incidents", {"apiQueryParams": {"until": "3d"}}, [("PD145", ("apiQueryParams", "until"))], True),
     ("incidents", {"apiQueryParams": {"since": "2w", "until": "-3w"}}, [("PD145", ("apiQueryParams", "until"))], True),
     (
@@ -252,6 +255,17 @@ def test_a_selector_that_is_wrong_is_told_where_and_why(
         ("services/{id}/integration", {}, 'did you mean "services.integrations"?'),
         ("alerts", {}, "alerts are listed by incident: incidents.alerts"),
         ("web-hooks", {}, "webhooks are the kind webhook_subscriptions"),
+        ("override", {}, "overrides are listed by schedule: schedules.overrides, schedules_v3.overrides"),
+        ("invocations", {}, 'did you mean "automation_actions.invocations"?'),
+        (
+            "policies",
+            {},
+            (
+                "perhaps escalation_policies or escalation_policies.audit.records or "
+                "analytics.metrics.incidents.escalation_policies"
+            ),
+        ),
+        ("response_plays", {}, ANY_LIST),
         ("rulesets", {}, "use event_orchestrations"),
         ("notifications", {"apiQueryParams": {"until": "now"}}, "apiQueryParams: {since: 30d}"),
         ("incidents", {"apiQueryParams": {"until": "3d"}}, 'write "-3d" for a moment ago'),
@@ -263,6 +277,30 @@ def test_a_selector_that_is_wrong_is_told_where_and_why(
 def test_hints_name_what_was_probably_meant(kind: str, selector: dict[str, Any], hint: str) -> None:
     """A misspelt or misplaced word comes with the right one."""
     assert [problem.hint for problem in read_selector(kind, selector)[1]] == [hint]
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_kind_is_found_by_its_address_and_behind_a_slip(kind: str) -> None:
+    """As the reference has it, as a browser has it, or with a letter too few."""
+    path = KINDS[kind].path
+    written = [f"GET {path}", f"https://api.eu.pagerduty.com{path}?limit=100", kind.upper(), kind[:4] + kind[5:]]
+    for word in (each for each in written if each not in KINDS):
+        assert hint_for(word) == f'did you mean "{kind}"?', word
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        ("/schedules/PABC123/overrides", "schedules.overrides"),
+        ("GET /v3/schedules/:id/overrides", "schedules_v3.overrides"),
+        ("teams/PABC123/members", "teams.members"),
+        ("https://api.pagerduty.com/users/PABC123/tags?limit=1", "entity_tags"),
+    ],
+)
+def test_an_address_with_an_identifier_is_known_for_its_list(written: str, kind: str) -> None:
+    """What was copied from a browser or a log."""
+    (problem,) = read_selector(written, {})[1]
+    assert problem.hint == f'did you mean "{kind}"?'
 
 
 @pytest.mark.parametrize(

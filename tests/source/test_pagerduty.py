@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pdsync.errors import Interrupted, Severity, SourceError, UsageError, error
-from pdsync.kinds import KINDS, Kind, read_selector
+from pdsync.kinds import KINDS, Kind, Param, read_selector
 from pdsync.model import Collection, Query, Record, Snapshot
 from pdsync.recordfile import one_line, splice
 from pdsync.sandbox.pagerduty import pagerduty_app
@@ -531,6 +531,9 @@ def test_a_list_without_paging_that_has_more_says_so() -> None:
     app = Script([(200, {}, b'{"things":[{"id":"a"}],"more":true}')])
     listing, _ = listed(app, Kind("things", "/things", "things", paging="none"))
     assert (list(listing.records), listing.problem.code) == (["a"], "PD323")
+    params = (Param("query", "query", "text"), Param("include", "include[]", "texts"))
+    listing, _ = listed(app, Kind("things", "/things", "things", paging="none", params=params))
+    assert listing.problem.hint == "ask for less with apiQueryParams: query"
 
 
 @pytest.mark.parametrize(

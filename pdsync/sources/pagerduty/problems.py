@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 REACH = 10_000
 """Rows of one list that can be reached."""
 
+_SAME_ROWS = frozenset({"include", "sort_by", "time_zone", "order", "order_by", "additional_fields"})
+"""Parameters that do not make a list shorter."""
+
 
 def unreadable(kind: Kind, failure: PdsyncError) -> Diagnostic:
     """A request for it failed for good."""
@@ -37,7 +40,11 @@ def moved(kind: Kind, got: int, total: int | None) -> Diagnostic:
 
 def cut_short(kind: Kind, why: str) -> Diagnostic:
     """There is no way to its end."""
-    return error("PD323", "a list could not be read to its end", detail=f"{kind.name}: {why}")
+    narrowing = " or ".join(param.name for param in kind.params if param.name not in _SAME_ROWS)
+    hint = (
+        f"ask for less with apiQueryParams: {narrowing}" if narrowing else "what was read is used, nothing is deleted"
+    )
+    return error("PD323", "a list could not be read to its end", detail=f"{kind.name}: {why}", hint=hint)
 
 
 def some_missing(kind: Kind, failed: Sequence[tuple[str, Diagnostic]], unasked: int, count: int) -> Diagnostic:
