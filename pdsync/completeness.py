@@ -92,7 +92,7 @@ def _judged(listed: AnyList, last: Seen, at: str, least: timedelta) -> AnyList:
         SUSPICIOUS,
         "a list shrank suspiciously",
         detail=f"{kind}: {last.believed} records before, {count} now",
-        hint=f"look in PagerDuty; {when_believed(since, least)}, or pass --accept-shrink {kind}",
+        hint=f"look in PagerDuty; {when_believed(since, least)}, or pass --accept-shrink {kind}{_sparing(kind)}",
     )
     return replace(listed, problem=problem, believed=last.believed, short_since=since)
 
@@ -122,6 +122,13 @@ def when_believed(since: str, least: timedelta) -> str:
         return "a second snapshot that says the same is believed"
     moment = (_moment(since) + least).strftime("%Y-%m-%dT%H:%M:%SZ")
     return f"a snapshot from {moment} on that says the same is believed"
+
+
+def _sparing(kind: str) -> str:
+    daily = kind in KINDS and KINDS[kind].daily
+    return (
+        "; until then it is read again only with --refresh-analytics, as there are few requests a day" if daily else ""
+    )
 
 
 def is_young(since: str, at: str, least: timedelta) -> bool:
@@ -167,7 +174,7 @@ def doubts(snapshot: Snapshot) -> dict[Query, dict[str, Leaned]]:
 
     Whoever such a list left out would be missing from them, as if nobody were on call.
     """
-    short = [each for each in snapshot.leaned.values() if _is_short(each)]
+    short = [each for each in snapshot.leaned.values() if is_short(each)]
     found = {query: dict(_leaning(query, short)) for query in snapshot.collections} if short else {}
     return {query: reasons for query, reasons in found.items() if reasons}
 
@@ -200,7 +207,8 @@ def _enrichments(query: Query) -> list[Enrichment]:
     return [each for each in KINDS[query.kind].enrichments if each.name in wanted] if query.kind in KINDS else []
 
 
-def _is_short(listed: Collection | Leaned) -> bool:
+def is_short(listed: Collection | Leaned) -> bool:
+    """Whether a list is not believed because it shrank."""
     return listed.problem is not None and listed.problem.code == SUSPICIOUS
 
 
@@ -222,7 +230,7 @@ def noted(
     for query, collection in snapshot.collections.items():
         key, least = name(query), owned[query].believed if query in owned else 0
         short = collection.complete and _shrank(query.kind, least, len(collection.records))
-        if short or _is_short(collection):
+        if short or is_short(collection):
             kept[key] = note_of(collection, snapshot.taken_at)
         elif not collection.complete and key in before:
             kept[key] = before[key]
@@ -239,7 +247,7 @@ def _noted_of_leaned(
     kept = {}
     for query, leaned in snapshot.leaned.items():
         key, old = name(query), before.get(name(query))
-        if leaned.complete or _is_short(leaned):
+        if leaned.complete or is_short(leaned):
             note = note_of(leaned, snapshot.taken_at)
             kept[key] = old if old and not anew and _says_about(old, note) else note
         elif old:
@@ -249,7 +257,7 @@ def _noted_of_leaned(
 
 def note_of(listed: Collection | Leaned, now: str) -> Listed:
     """What is to be remembered of a list as it is now."""
-    query, count, suspicious = listed.query, _count(listed), _is_short(listed)
+    query, count, suspicious = listed.query, _count(listed), is_short(listed)
     believed = listed.believed if suspicious else count
     return Listed(query.kind, str(query), count, believed, listed.short_since or now, suspicious)
 

@@ -228,7 +228,12 @@ def _reuse(catalog: Catalog, kept: Snapshot, how: Fetching) -> Reuse:
     readings = 1 + max((each.since_full for each in kept.collections.values()), default=0)
     settled_after = age if readings < catalog.project.full_every else None
     whole = still_whole(kept, catalog.rules)
-    return Reuse(replace(whole, read=PagesRead()) if how.full else whole, how.refresh_analytics, settled_after)
+    return Reuse(
+        replace(whole, read=PagesRead()) if how.full else whole,
+        how.refresh_analytics,
+        settled_after,
+        again_after=catalog.project.policy.believe_shrink_after,
+    )
 
 
 def _kept(store: StateStore, kinds: AbstractCollection[str]) -> tuple[Snapshot | None, tuple[Diagnostic, ...]]:

@@ -28,6 +28,7 @@ class Reuse:
 
     Analytics that are younger than a day are; with `refresh_analytics` only where they cannot be read again.  Records
     that no longer change are from the age of `settled_after` on (None: never): the collection is then incremental.
+    Analytics that are in doubt are not read again before that could dispel it, when it is `again_after` old.
     `owned` are, by kind, ids of records that must not be taken for gone because one empty answer says so; an earlier
     snapshot tells that by itself.
     """
@@ -36,6 +37,7 @@ class Reuse:
     refresh_analytics: bool = False
     settled_after: timedelta | None = None
     owned: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    again_after: timedelta = timedelta()
 
 
 class Source(Protocol):

@@ -410,6 +410,36 @@ def test_analytics_that_come_empty_keep_their_value(kept: str, tmp_path: Path, m
         assert (made["summary"]["update"], made["unavailable"], had > 4) == (had, [], True)
 
 
+def test_analytics_in_doubt_cost_no_request_before_one_could_dispel_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are few a day: they stay unknown for an hour, are read once more, and that is believed for a day."""
+    mapped = FIELDS.replace("includeCustomFields: true", "serviceAnalytics: true")
+    mapped = mapped.replace(".__custom_fields[0].name", ".__analytics.service_name")
+    with Sandbox(small_world(services=8, incidents=60)) as box:
+        here = make_workspace(tmp_path, box, monkeypatch)
+        here.write("catalog/mappings/pagerduty.yaml", "resources:\n" + mapped)
+        here.ok("-q", "apply", "--auto-approve")
+        had = sum(1 for each in box.store.entities("person").values() if each["properties"]["role"])
+        box.faults.add(Fault("answer", path="analytics/metrics", count=None, status=200, body={"data": []}))
+        metrics(here)
+
+        def planned(hours: float, *options: str) -> tuple[int, int, int]:
+            """Changes, what is unknown, and how often analytics were asked for."""
+            when = datetime.now(UTC) + timedelta(hours=hours)
+            monkeypatch.setitem(inspect.unwrap(open_pagerduty).__kwdefaults__, "now", lambda: when)
+            made = here.ok("-q", "plan", "--format", "json", *options).json
+            hints = [each["hint"] for each in made["diagnostics"] if each["code"] == "PD330"]
+            assert all("only with --refresh-analytics" in hint for hint in hints)
+            return made["summary"]["update"], len(made["unavailable"]), metrics(here)
+
+        assert planned(0, "--refresh-analytics") == (0, 1, 2)
+        assert [planned(hours) for hours in (0.1, 0.9)] == [(0, 1, 0)] * 2
+        assert planned(0.9, "--refresh-analytics") == (0, 1, 2)
+        assert planned(1.1) == (had, 0, 2)
+        assert planned(1.2) == (had, 0, 0)
+
+
 def test_custom_fields_of_one_record_that_come_empty_keep_their_value(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,8 @@ def query(kind: str, **selector: Any) -> Query:
 
 def fetch(stage: Stage, *queries: Query, **others: Any) -> Snapshot:
     """A snapshot of a stage; what may be reused goes to `fetch`, the rest to `open_pagerduty`."""
-    given = {"previous": "snapshot"} | {name: name for name in ("refresh_analytics", "settled_after", "owned")}
+    same = ("refresh_analytics", "settled_after", "owned", "again_after")
+    given = {"previous": "snapshot"} | {name: name for name in same}
     reuse = Reuse(**{name: others.pop(mine) for mine, name in given.items() if mine in others})
 
     async def main() -> Snapshot:

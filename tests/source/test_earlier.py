@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pdsync.errors import SourceError
+from pdsync.completeness import SUSPICIOUS
+from pdsync.errors import SourceError, error
 from pdsync.sandbox.world import World
 from pdsync.state.snapshot_file import dump_snapshot, parse_snapshot
 from tests.source.asking import fetch, only, parsed, query
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 METRICS = "/analytics/metrics/incidents/services"
 RAW = "/analytics/raw/incidents"
-OLD = timedelta(days=30)
+OLD, HOUR = timedelta(days=30), timedelta(hours=1)
 
 
 @pytest.fixture
@@ -155,6 +156,22 @@ def test_lists_of_analytics_are_taken_over_for_a_day(stage: Stage) -> None:
     fetch(stage, query("analytics.raw.incidents", apiQueryParams={"months": 3}), previous=first)
     assert asked(stage, RAW) == 1
     fetch(stage, wanted, previous=first, refresh_analytics=True)
+    assert asked(stage, RAW) == 1
+
+
+def test_a_list_of_analytics_in_doubt_is_read_again_once_that_could_dispel_it(stage: Stage) -> None:
+    """Every snapshot before took one of the day's requests for it, to no avail."""
+    wanted = query("analytics.raw.incidents", apiQueryParams={"months": 2})
+    first = fetch(stage, wanted)
+    short = replace(only(first), problem=error(SUSPICIOUS, "a list shrank"), short_since=first.taken_at)
+    doubted = kept(replace(first, collections={wanted: short}))
+    asked(stage, RAW)
+    for hours, requests in ((0, 0), (1, 0), (1, 1)):
+        stage.world.mutate({"action": "advance", "hours": hours})
+        again = only(fetch(stage, wanted, previous=doubted, again_after=2 * HOUR))
+        assert (asked(stage, RAW), again.complete, bool(again.as_of)) == (requests, True, not requests)
+        assert asked(stage, RAW) == 0
+    fetch(stage, wanted, previous=doubted, again_after=9 * HOUR, refresh_analytics=True)
     assert asked(stage, RAW) == 1
 
 

@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pdsync.completeness import given_to_each, is_short, is_young
 from pdsync.errors import StateError, warning
 from pdsync.kinds import KINDS, PARENT, Kind, Settled, Window, window_start
 from pdsync.model import PagesRead
 from pdsync.recordfile import KeptRecords
 from pdsync.sources.pagerduty.listing import Lister, Listing, Tally, counted
-from pdsync.sources.pagerduty.moments import Params, Span, moment, span_of, unbounded
+from pdsync.sources.pagerduty.moments import Params, Span, in_utc, moment, span_of, unbounded
 from pdsync.sources.pagerduty.records import FieldReader, taken_apart
 from pdsync.sources.pagerduty.shares import box_of, local_filters, without_local
 from pdsync.sources.pagerduty.shelf import Rows, Shelf, rows_of
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
 
     from pdsync.errors import Diagnostic
-    from pdsync.model import Collection, Query, Record
+    from pdsync.model import Collection, Leaned, Query, Record
     from pdsync.sources import Reuse
     from pdsync.sources.pagerduty.listing import Asker, ListKey
     from pdsync.spool import Readable
@@ -62,6 +63,7 @@ class Earlier:
         self.refresh = reuse.refresh_analytics  # what is of today is of use only where it cannot be read again
         self.settled_after = reuse.settled_after
         self.owned = reuse.owned
+        self._again_after = reuse.again_after
         self.now = now
         self._damaged: set[str] = set()
 
@@ -147,8 +149,21 @@ class Earlier:
         if not isinstance(records, KeptRecords):
             return shelf.rows()
         block, doubted = records.values(name), records.lacking(name)
+        if self._is_to_wait(self._leaned_on(collection, name)):
+            doubted = {}
         found = rows_of(block, shelf if block.source is self.file else Shelf(block.source))
         return self.sound(collection.query.kind, found.only(id_ for id_ in found if id_ in ids and id_ not in doubted))
+
+    def _leaned_on(self, collection: Collection, name: str) -> Leaned | None:
+        """How much there was of an enrichment that has a daily quota."""
+        own = given_to_each(collection.query).get(name)
+        return self._snapshot.leaned.get(own) if self._snapshot and own and KINDS[own.kind].daily else None
+
+    def _is_to_wait(self, listed: Collection | Leaned | None) -> bool:
+        """Whether reading a short list again, of which there are few a day, could not make it believed yet."""
+        if listed is None or not is_short(listed):
+            return False
+        return is_young(listed.short_since, in_utc(self.now), self._again_after)
 
     def given(self, kind: str, name: str) -> frozenset[str]:
         """The records of a kind for which an enrichment had something."""
@@ -165,12 +180,12 @@ class Earlier:
     def whole(self, query: Query) -> Collection | None:
         """The collection of a query about analytics that was read whole less than a day ago."""
         found = self._snapshot.collections.get(query) if self._snapshot else None
-        if found is None or not KINDS[query.kind].daily or not found.complete:
+        if found is None or not KINDS[query.kind].daily or not (found.complete or self._is_to_wait(found)):
             return None
         read_at = self._read_at(found, "")
         if not self._is_of_today(read_at) or sum(1 for _ in self._bare(found)) < len(found.records):
             return None
-        return replace(found, requests=0, seconds=0.0, as_of={**found.as_of, "": read_at})
+        return replace(found, problem=None, requests=0, seconds=0.0, as_of={**found.as_of, "": read_at})
 
     def count(self, key: ListKey) -> int:
         """How many records a list had."""
