@@ -32,6 +32,7 @@ import httpx
 import msgspec
 
 from pdsync.errors import Diagnostic, Interrupted, PdsyncError, UsageError, error
+from pdsync.lanes import Lanes
 from pdsync.trust import HINT, is_untrusted, links, trusted_certificates, why_untrusted
 
 if TYPE_CHECKING:
@@ -525,16 +526,15 @@ class ApiClient:
         self._stopping = False
         self._answered = False
         self._give_up_at = float("inf")
-        self._http = open_http(base_url, {"user-agent": user_agent, **headers}, concurrency, timeout)
+        self._lanes = open_lanes(base_url, {"user-agent": user_agent, **headers}, timeout)
 
     async def __aenter__(self) -> Self:
-        await self._http.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._http.__aexit__(kind, value, trace)
+        await self._lanes.close()
 
     def stop(self) -> None:
         """Begin no request any more: who waits gets `Interrupted`, what is in flight has five seconds.
@@ -623,14 +623,15 @@ class ApiClient:
                 await self._turn(call)
             if _area(call.path) in self._spent:
                 raise self._used_up(call)
-            call.credentials = await self._auth.headers(self._http)  # now, as a token may run out while one waits
-            reply = await self._transfer(call)
+            with self._lanes.one() as http:
+                call.credentials = await self._auth.headers(http)  # now, as a token may run out while one waits
+                reply = await self._transfer(call, http)
         finally:
             self._gate.leave()
         self._learn(call.path, reply, admitted_under)
         return reply
 
-    async def _transfer(self, call: _Call) -> Reply:
+    async def _transfer(self, call: _Call, http: httpx.AsyncClient) -> Reply:
         begun = self._timing.clock()
         call.sent = begun if call.sent is None else call.sent
         self.requests += 1
@@ -638,7 +639,7 @@ class ApiClient:
         status, size = 0, 0
         try:
             async with self._interruptible(grace=_STOP_GRACE):
-                answer = self._http.stream(
+                answer = http.stream(
                     call.method,
                     self.base_url + call.path,
                     params=list(call.params) or None,
@@ -735,7 +736,9 @@ class ApiClient:
             return False
         call.renewed = True
         async with self._renewing:
-            if await self._auth.headers(self._http) != call.credentials:
+            with self._lanes.one() as http:
+                credentials = await self._auth.headers(http)
+            if credentials != call.credentials:
                 return True
             return await self._auth.renew()
 
@@ -888,17 +891,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def open_http(base_url: str, headers: Mapping[str, str], connections: int, timeout: float) -> httpx.AsyncClient:
-    """HTTP/1.1 with gzip over at most so many connections; a proxy is never asked for this very machine."""
-    local = is_loopback(urlsplit(base_url).hostname or "")
-    return httpx.AsyncClient(
-        http2=False,
-        headers={"accept": "application/json", "accept-encoding": "gzip", **headers},
-        limits=httpx.Limits(max_connections=connections + 1, max_keepalive_connections=connections + 1),
-        timeout=timeout,
-        trust_env=not local,
-        verify=trusted_certificates() if urlsplit(base_url).scheme == "https" else False,
-    )
+def open_lanes(base_url: str, headers: Mapping[str, str], timeout: float) -> Lanes:
+    """Connections to a server; a proxy is never asked for this very machine."""
+    parts = urlsplit(base_url)
+    verify = trusted_certificates() if parts.scheme == "https" else False
+    return Lanes(headers, timeout, verify=verify, trust_env=not is_loopback(parts.hostname or ""))
 
 
 _WORDS: tuple[tuple[type[httpx.RequestError], str], ...] = (

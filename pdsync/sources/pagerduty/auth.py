@@ -13,7 +13,7 @@ import httpx
 import msgspec
 
 from pdsync.errors import UsageError, error
-from pdsync.transport import ApiError, FixedHeaders, Unreachable, check_url, in_vain, open_http, read_complaint
+from pdsync.transport import ApiError, FixedHeaders, Unreachable, check_url, in_vain, open_lanes, read_complaint
 from pdsync.transport import in_words as why_silent
 
 if TYPE_CHECKING:
@@ -247,8 +247,12 @@ class ClientCredentials:
     async def _ask(self, client: httpx.AsyncClient, form: Mapping[str, str]) -> httpx.Response:
         """The login's answer, on a connection of its own: proxies and certificates are as its own host wants them."""
         own = {"user-agent": client.headers.get("user-agent", "pdsync")}
-        async with open_http(self._url, own, 1, _PATIENCE) as login:
-            return await login.post(self._url, data=form)
+        lanes = open_lanes(self._url, own, _PATIENCE)
+        try:
+            with lanes.one() as login:
+                return await login.post(self._url, data=form)
+        finally:
+            await lanes.close()
 
 
 def _refused(response: httpx.Response, path: str) -> LoginRefused:
