@@ -259,12 +259,14 @@ def note_of(listed: Collection | Leaned, now: str) -> Listed:
     """What is to be remembered of a list as it is now."""
     query, count, suspicious = listed.query, _count(listed), is_short(listed)
     believed = listed.believed if suspicious else count
-    return Listed(query.kind, str(query), count, believed, listed.short_since or now, suspicious)
+    missing = listed.missing if isinstance(listed, Leaned) else {}
+    return Listed(query.kind, str(query), count, believed, listed.short_since or now, suspicious, missing)
 
 
 def _says_about(old: Listed, new: Listed) -> bool:
     fewer, more = sorted((old.count, new.count))
-    return not (old.suspicious or new.suspicious) and (more < 2 * fewer or more == fewer)
+    alike = not (old.suspicious or new.suspicious) and old.missing == new.missing
+    return alike and (more < 2 * fewer or more == fewer)
 
 
 def remembered(listed: Listed) -> Seen:

@@ -26,7 +26,7 @@ def unavailable_in(rules: Sequence[MappingRule], snapshot: Snapshot) -> tuple[Un
         collection = snapshot.collections.get(rule.query)
         if collection is None or not _has_gaps(collection):
             continue
-        read = {name: _paths_with(rule, name) for name, _ in rule.query.enrich}
+        read = {name: paths_with(rule, name) for name, _ in rule.query.enrich}
         every[rule.kind].update(record.id for record in collection.records)
         for record in collection.records:
             for name, reason in record.unavailable.items():
@@ -43,7 +43,7 @@ def _has_gaps(collection: Collection) -> bool:
     return any(note.code == NO_ENRICHMENT for note in collection.notes)
 
 
-def _paths_with(rule: MappingRule, name: str) -> list[str]:
+def paths_with(rule: MappingRule, name: str) -> list[str]:
     """What of a rule reads an enrichment: paths of fields, and its own parts under `$` names."""
     own = {
         "$selector": rule.selector,

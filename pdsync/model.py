@@ -428,7 +428,7 @@ class Leaned:
     """A list that enrichments were taken from, of which nothing but its length is kept; see `Collection`.
 
     `count` is 0 where it is not known, which `problem` then explains.  Of what is asked for about each record, it is
-    how many of the records, of `asked`, have any of it.
+    how many of the records, of `asked`, have any of it, and `missing` are records that had, with since when not.
     """
 
     query: Query
@@ -437,6 +437,7 @@ class Leaned:
     believed: int = 0
     short_since: str = ""
     asked: int | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -668,7 +669,8 @@ class Listed:
     """How long a list was that had shrunk to `count` records: `when` is the first snapshot that had it so short.
 
     `believed` were believed last, the count itself unless it is `suspicious` (`pdsync.completeness`); `filter` is the
-    query in words.  `missing` tells since when records that something owned was made from have been missing, by id.
+    query in words.  `missing` tells since when records that something owned was made from have been missing, or what
+    they had, by id.
     """
 
     kind: str

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pdsync.completeness import doubts, given_to_each, judged, leans_on, noted, remembered, seen_in
-from pdsync.emptied import emptied
+from pdsync.emptied import doubted_since, emptied, losing
 from pdsync.errors import SourceError, StateError, error, some_of, warning
 from pdsync.kinds import KINDS, suggest
 from pdsync.lacking import NO_ENRICHMENT
@@ -22,7 +22,7 @@ from pdsync.sources import Reuse
 from pdsync.vanished import in_doubt, missed_since, noted_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from collections.abc import Collection as AbstractCollection
     from datetime import timedelta
 
@@ -77,7 +77,9 @@ async def take_snapshot(
     least = catalog.project.policy.believe_shrink_after
     fetched = in_doubt(fetched, _missed_since(store, kept, fetched), least, accepted)
     found = _with_doubts(judged(fetched, _last_seen(catalog, store, fetched), least, accepted))
-    return _with_emptied(found, kept, least, accepted) if kept and kept.source == found.source else found
+    if kept and kept.source == found.source:
+        return _with_emptied(found, kept, least, accepted)
+    return await asyncio.to_thread(_with_emptied_of_owned, found, catalog, store.load(), least, accepted)
 
 
 def _with_given(snapshot: Snapshot) -> Snapshot:
@@ -127,24 +129,49 @@ def _doubted(collection: Collection, doubts: Mapping[str, Leaned]) -> Collection
 
 
 def _with_emptied(snapshot: Snapshot, kept: Snapshot, least: timedelta, accepted: AbstractCollection[str]) -> Snapshot:
-    """The snapshot with what is in doubt that came empty for records which had it in the one that is kept.
-
-    Not of analytics: what nothing happened to for a while has none.
-    """
+    """The snapshot with what is in doubt that came empty for records which had it in the one that is kept."""
     found = dict(snapshot.collections)
+    for query, own, name in _given_of(snapshot, accepted):
+        records = found[query].records
+        before = [
+            each.records
+            for each in kept.collections.values()
+            if each.query.kind == query.kind and name in dict(each.query.enrich)
+        ]
+        if isinstance(records, KeptRecords):
+            was = [each for each in before if isinstance(each, KeptRecords)]
+            reasons = emptied(name, records, was, snapshot.taken_at, least)
+            found[query] = _partly_doubted(found[query], records, name, own.kind, reasons)
+    return replace(snapshot, collections=found)
+
+
+def _with_emptied_of_owned(
+    snapshot: Snapshot, catalog: Catalog, ledger: Ledger, least: timedelta, accepted: AbstractCollection[str]
+) -> Snapshot:
+    """The same of records that something owned was made from, which would lose by it: where no snapshot is kept."""
+    found, leaned = dict(snapshot.collections), dict(snapshot.leaned)
+    for query, own, name in _given_of(snapshot, accepted):
+        records, note = found[query].records, ledger.listed.get(query_name(own))
+        rules = [rule for rule in catalog.rules if rule.query == query]
+        if isinstance(records, KeptRecords) and own in leaned:
+            begun = note.when if note and note.suspicious else snapshot.taken_at
+            before = note.missing if note else {}
+            since = {id_: before.get(id_, begun) for id_ in sorted(losing(name, records, rules, ledger))}
+            reasons = doubted_since(since, snapshot.taken_at, least)
+            leaned[own] = replace(leaned[own], missing=since)
+            found[query] = _partly_doubted(found[query], records, name, own.kind, reasons)
+    return replace(snapshot, collections=found, leaned=leaned)
+
+
+def _given_of(snapshot: Snapshot, accepted: AbstractCollection[str]) -> Iterator[tuple[Query, Query, str]]:
+    """What is asked for about each record but analytics: by which query, as a list, under which name.
+
+    What nothing happened to for a while has no analytics.
+    """
     for query in snapshot.collections:
         for name, own in given_to_each(query).items():
-            records = found[query].records
-            before = [
-                each.records
-                for each in kept.collections.values()
-                if each.query.kind == query.kind and name in dict(each.query.enrich)
-            ]
-            if own.kind not in accepted and not KINDS[own.kind].daily and isinstance(records, KeptRecords):
-                was = [each for each in before if isinstance(each, KeptRecords)]
-                reasons = emptied(name, records, was, snapshot.taken_at, least)
-                found[query] = _partly_doubted(found[query], records, name, own.kind, reasons)
-    return replace(snapshot, collections=found)
+            if own.kind not in accepted and not KINDS[own.kind].daily:
+                yield query, own, name
 
 
 def _partly_doubted(

@@ -440,23 +440,48 @@ def test_analytics_in_doubt_cost_no_request_before_one_could_dispel_it(
         assert planned(1.2) == (had, 0, 0)
 
 
+@pytest.mark.parametrize("kept", ["snapshot", "ledger"])
 def test_custom_fields_of_one_record_that_come_empty_keep_their_value(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the others they are there, so that nothing shrank: it is unknown all the same, and said, until it is accepted."""
+    """Of the others they are there, so that nothing shrank: it is unknown all the same, and said, until it is accepted.
+
+    Where the ledger alone is kept, it remembers since when; there an hour passes between two applies.
+    """
+    titled = FIELDS.replace("properties:", 'title: .__custom_fields[0].name // "none"\n          properties:')
     with Sandbox(small_world()) as box:
         here = make_workspace(tmp_path, box, monkeypatch)
-        here.write("catalog/mappings/pagerduty.yaml", "resources:\n" + FIELDS)
+        here.write("catalog/mappings/pagerduty.yaml", "resources:\n" + titled)
+        one, never, *_ = sorted(box.world.services)
+        empty: Any = {"custom_fields": []}
+
+        def silenced(id_: str) -> None:
+            path = f"/services/{id_}/custom_fields/values"
+            box.faults.add(Fault("answer", path=path, count=None, status=200, body=empty))
+
+        def run_at(hours: float, *command: str) -> Ran:
+            when = datetime.now(UTC) + timedelta(hours=hours)
+            monkeypatch.setitem(inspect.unwrap(open_pagerduty).__kwdefaults__, "now", lambda: when)
+            if kept == "ledger":
+                for name in ("snapshot.jsonl", "memo.jsonl", "applied.jsonl"):
+                    (here.folder / "state" / name).unlink(missing_ok=True)
+            return here.ok("-q", *command)
+
+        def planned(hours: float, *options: str) -> Any:
+            return run_at(hours, "plan", "--format", "json", *options).json
+
+        silenced(never)
         here.ok("-q", "apply", "--auto-approve")
-        one = min(box.store.entities("person"))
-        path = f"/services/{one}/custom_fields/values"
-        box.faults.add(Fault("answer", path=path, count=None, status=200, body={"custom_fields": []}))
-        for _ in range(2):
-            made = here.ok("-q", "plan", "--format", "json").json
+        silenced(one)
+        for hours in (0, 0.9):
+            made = planned(hours)
             (unknown,) = made["unavailable"]
-            assert (made["summary"]["update"], unknown["records"]) == (0, 1)
+            assert (made["summary"]["update"], unknown["records"], unknown["of"]) == (0, 1, 4)
             assert unknown["reason"].startswith("PagerDuty gave some before, and none since ")
-        made = here.ok("-q", "plan", "--format", "json", "--accept-shrink", "services.custom_fields.values").json
+            run_at(hours, "apply", "--auto-approve")
+        made = planned(0.9, "--accept-shrink", "services.custom_fields.values")
+        assert (made["summary"]["update"], made["unavailable"]) == (1, [])
+        made = planned(1.1)
         assert (made["summary"]["update"], made["unavailable"]) == (1, [])
 
 
