@@ -15,7 +15,7 @@ from pdsync.catalog.blueprints import (
     read_draft,
 )
 from pdsync.catalog.lint import check_jq, check_resource, check_target, check_together
-from pdsync.catalog.mappings import Resource, make_rule, read_resources
+from pdsync.catalog.mappings import Resource, lost_indentation, make_rule, read_resources
 from pdsync.catalog.nodes import Document, Scalar, Sequence, find, read_documents
 from pdsync.catalog.nodes import Document as _Document
 from pdsync.catalog.project import asked_for, check_project, make_project
@@ -175,6 +175,9 @@ def _take_blueprint(read: _Read, _path: str, document: Document) -> None:
 
 
 def _take_mapping(read: _Read, path: str, document: Document) -> None:
+    if lost := lost_indentation(document):
+        read.problems += lost
+        return
     read.problems += check_shape(document, "mapping")[1]
     resources, problems = read_resources(path, document, read.counts.setdefault(path, {}))
     read.resources += resources

@@ -125,6 +125,16 @@ class Resource:
 # --- reading ---------------------------------------------------------------------------------------------------
 
 
+def lost_indentation(document: Document) -> list[Diagnostic]:
+    """One error for a mapping that was copied from where it has no indentation: every line of it would be wrong."""
+    root, listed = document.root, find(document.root, "resources")
+    if not isinstance(root, Map) or not isinstance(listed, Sequence) or not {"selector", "port"} <= {*root.entries}:
+        return []
+    detail = '"selector" stands beside "resources", so it belongs to no "kind"'
+    hint = 'write "selector" and "port" right below "kind", and what is in them two spaces further'
+    return [found("PD175", document.key(("selector",)), detail, hint, related=(document.value(("resources",)),))]
+
+
 def read_resources(file: str, document: Document, counts: dict[str, int]) -> tuple[list[Resource], list[Diagnostic]]:
     """The resources of a mapping file (`file` relative to the catalog), and what is wrong with single values.
 

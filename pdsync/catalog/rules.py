@@ -116,6 +116,7 @@ _TABLE = (
         "A record that is not listed any more tells its age by what was mapped from it.",
     ),
     Rule("PD174", _E, "members of a list left alone", "They have no names: which is which changes with every edit."),
+    Rule("PD175", _E, "indentation is lost", "What is not indented does not belong to what stands above it."),
 )
 
 RULES: Mapping[str, Rule] = MappingProxyType({rule.code: rule for rule in _TABLE})

@@ -123,10 +123,17 @@ def _compiled(definition: Mapping[str, Json], *, most: Measure, least: Measure) 
         try:
             validate(value)
         except fastjsonschema.JsonSchemaValueException as refused:
-            return spoken.said(str(refused.message).replace("data", "it", 1))
+            name = str(refused.name)
+            return spoken.said(str(refused.message).replace(name, _in_it(name), 1))
         return ""
 
     return check
+
+
+def _in_it(name: str) -> str:
+    """What a refusal speaks of, which is `data`, or `data[0].a` for a part of it."""
+    at = re.sub(r"^\[(\d+)\]", r"item \1", name.removeprefix("data").lstrip("."))
+    return f"{at} of it" if at else "it"
 
 
 def _evidently(schema: Mapping[str, Json]) -> Callable[[Json], bool]:
@@ -179,8 +186,16 @@ def json_type(value: Json) -> str:
     return kinds.get(type(value), "number")
 
 
+def _fits_without_nulls(definition: Mapping[str, Json], value: Json) -> bool:
+    """Whether nothing is wrong with a list but the nulls in it, as where something was not asked to be included."""
+    if not isinstance(value, list) or None not in value:
+        return False
+    check = relation_check(definition) if "target" in definition else property_check(definition)
+    return not check([each for each in value if each is not None])
+
+
 _AS_TEXT: Final = ("{inner} | tostring", "tostring")
-_KEEPING: Final = {"tostring": {"string"}, "tonumber": {"number"}}
+_KEEPING: Final = {"tostring": {"string"}, "tonumber": {"number"}, "map(values)": {"array"}}
 """The JSON types that a step leaves as they are."""
 _AS_LIST: Final = ("[{whole}]", "[.]")
 _AS_FIRST: Final = ("{inner} | first", "first")
@@ -188,10 +203,12 @@ _MOMENTS: Final = ("date-time", "timer")
 _LATEST: Final = 10**11
 """Seconds since 1970 are less, milliseconds are more."""
 
+_WITHOUT_NULLS: Final = ("{inner} | map(values)", "map(values)")
 _CORRECTIONS: Final[tuple[tuple[Callable[[Mapping[str, Json], Json], bool], str, str], ...]] = (
     (lambda d, v: "target" in d and not d.get("many") and _is_reference(v), "{inner}.id", ".id"),
     (lambda d, v: bool("target" in d and d.get("many") and _are_references(v)), "[{inner}[].id]", "[.[].id]"),
     (lambda d, v: bool("target" in d and d.get("many") and isinstance(v, str)), *_AS_LIST),
+    (_fits_without_nulls, *_WITHOUT_NULLS),
     (lambda d, v: "target" in d and not d.get("many") and _is_single(v), *_AS_FIRST),
     (lambda d, v: d.get("format") in _MOMENTS and _is_seconds(v), "{inner} | todate", "todate"),
     (lambda d, v: d.get("format") in _MOMENTS and _is_day(v), '{inner} + "T00:00:00Z"', '. + "T00:00:00Z"'),

@@ -73,6 +73,8 @@ WRONG: list[tuple[dict[str, Any], Any, str]] = [
     ({"type": "object", "properties": {"a": {"type": "array", "items": {"pattern": "^a$"}}}}, {"a": ["b"]}, ""),
     ({"type": "object", "format": "labeled-url"}, {"displayText": "x"}, ""),
     ({"type": "object", "format": "labeled-url"}, {"url": "example"}, ""),
+    ({"type": "array", "items": {"type": "string"}}, ["a", None], ".x | map(values)"),
+    ({"type": "array", "items": {"type": "string"}}, [1, None], ""),
 ]
 RIGHT: list[tuple[dict[str, Any], Any]] = [
     ({"type": "string"}, ""),
@@ -130,7 +132,7 @@ def test_a_right_value_passes(definition: dict[str, Any], value: Any) -> None:
 def test_a_wrong_part_is_named() -> None:
     """Where in the value it is."""
     definition = {"type": "object", "properties": {"a": {"type": "array", "items": {"pattern": "^P"}}}}
-    assert property_check(definition)({"a": ["P1", "X"]}) == "it.a[1] must match ^P"
+    assert property_check(definition)({"a": ["P1", "X"]}) == "a[1] of it must match ^P"
 
 
 FORMATS: list[str | None] = [None, *(form for form in get_args(Format) if form != "labeled-url")]
@@ -194,7 +196,8 @@ def test_the_checks_are_those_of_a_strict_port(definition: dict[str, Any], value
         (True, ["a", "b"], True, ""),
         (True, [], True, ""),
         (True, "a", False, "[.x]"),
-        (True, ["a", None], False, ""),
+        (True, ["a", None], False, ".x | map(values)"),
+        (True, ["a b", None], False, ""),
     ],
 )
 def test_relations_take_identifiers(many: bool, value: Any, fits: bool, meant: str) -> None:
