@@ -6,7 +6,6 @@ Nothing here prints, reads the environment or knows a concrete edge; `pdsync.cli
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,11 +26,9 @@ from pdsync.model import (
     DesiredEntities,
     EntityKey,
     Existing,
-    Expression,
     Ledger,
     Plan,
     PlanBase,
-    SearchQuery,
     Snapshot,
 )
 from pdsync.plan import Facts, Scope, make_plan
@@ -47,7 +44,7 @@ from pdsync.plan.saved import moved, paths_to_read
 from pdsync.plan.unchanged import Unchanged, circumstances
 from pdsync.plan.wording import moved_fields
 from pdsync.sight import watch
-from pdsync.snapshots import Fetching, merged, queries, query_digest, take_snapshot, to_remember
+from pdsync.snapshots import Fetching, expressions, merged, queries, take_snapshot, to_remember
 from pdsync.state.ledger_file import paths_of
 from pdsync.vanished import doubtful
 
@@ -64,7 +61,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, int, int | None], None]
 
-__all__ = ["Fetching", "merged", "queries", "take_snapshot", "watch"]
+__all__ = ["Fetching", "expressions", "merged", "queries", "take_snapshot", "watch"]
 
 _NAMED = 5
 _NEW_SNAPSHOT = "PagerDuty: another snapshot has been taken since"
@@ -402,29 +399,6 @@ def _owned_paths(ledger: Ledger) -> dict[str, frozenset[str]]:
     for key, entry in ledger.entities.items():
         owned.setdefault(key.blueprint, {"title"}).update(paths_of(entry))
     return {name: frozenset(paths) for name, paths in sorted(owned.items())}
-
-
-def expressions(rules: Sequence[MappingRule]) -> dict[str, dict[str, str]]:
-    """Rule id -> path -> digest of its expression; the rule's own parts stand under `$` names."""
-    return {rule.id: _digests(rule) for rule in rules}
-
-
-def _digests(rule: MappingRule) -> dict[str, str]:
-    own = {
-        "$selector": rule.selector.text,
-        "$identifier": _text(rule.identifier),
-        "$blueprint": rule.blueprint.text,
-        "$items": repr((rule.items.text if rule.items else "", rule.items_name, rule.items_strip)),
-    }
-    if not rule.merge:
-        own["$merge"] = repr(rule.merge)
-    texts = own | {path: _text(value) for path, value in rule.fields.items()}
-    digests = {path: hashlib.blake2b(text.encode(), digest_size=6).hexdigest() for path, text in texts.items()}
-    return dict(sorted((digests | {"$query": query_digest(rule.query)}).items()))
-
-
-def _text(value: object) -> str:
-    return value.text if isinstance(value, Expression | SearchQuery) else repr(value)
 
 
 async def _facts(

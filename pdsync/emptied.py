@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pdsync.completeness import is_young
-from pdsync.lacking import paths_with
 from pdsync.mapping import map_entities
 from pdsync.model import Collection, Snapshot, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import timedelta
 
     from pdsync.model import DesiredEntity, Ledger, LedgerEntry, MappingRule
@@ -47,12 +47,13 @@ def _empty(name: str, now: KeptRecords) -> set[str]:
     return set(values.ids).difference(values.given(), now.lacking(name))
 
 
-def losing(name: str, now: KeptRecords, rules: Sequence[MappingRule], ledger: Ledger) -> set[str]:
+def losing(
+    name: str, now: KeptRecords, rules: Sequence[MappingRule], paths: AbstractSet[str], ledger: Ledger
+) -> set[str]:
     """The records for which an enrichment has nothing and that had something, as what they are mapped to would change.
 
-    `rules` map these records; `ledger` knows what they were mapped to.
+    `rules` map these records, to `paths` with what the enrichment has; `ledger` knows what came of that.
     """
-    paths = {path for rule in rules for path in paths_with(rule, name)}
     kind, empty = (rules[0].kind, _empty(name, now)) if paths else ("", set())
     had = {key: entry for key, entry in ledger.entities.items() if empty and _is_of(entry, kind, empty, paths)}
     ids = {id_ for entry in had.values() for id_ in _ids(entry, kind)} & empty
@@ -76,14 +77,14 @@ def _ids(entry: LedgerEntry, kind: str) -> list[str]:
     return [id_ for of, _, id_ in parts if of == kind]
 
 
-def _is_of(entry: LedgerEntry, kind: str, ids: set[str], paths: set[str]) -> bool:
+def _is_of(entry: LedgerEntry, kind: str, ids: AbstractSet[str], paths: AbstractSet[str]) -> bool:
     """Whether an entity was made of some of these records, and has something that may be made from an enrichment."""
     if ids.isdisjoint(_ids(entry, kind)):
         return False
     return any(path.startswith(_OWN) or path in entry.fields for path in paths)
 
 
-def _would_change(entry: LedgerEntry, made: DesiredEntity | None, paths: set[str]) -> bool:
+def _would_change(entry: LedgerEntry, made: DesiredEntity | None, paths: AbstractSet[str]) -> bool:
     return made is None or any(path in entry.fields and made.fields.get(path) != entry.fields[path] for path in paths)
 
 

@@ -14,8 +14,8 @@ from pdsync.completeness import doubts, given_to_each, judged, leans_on, noted, 
 from pdsync.emptied import doubted_since, emptied, losing
 from pdsync.errors import SourceError, StateError, error, some_of, warning
 from pdsync.kinds import KINDS, suggest
-from pdsync.lacking import NO_ENRICHMENT
-from pdsync.model import Leaned, PagesRead, sources_of
+from pdsync.lacking import NO_ENRICHMENT, paths_with
+from pdsync.model import Expression, Leaned, PagesRead, SearchQuery, sources_of
 from pdsync.privacy import Cleaner, still_whole
 from pdsync.recordfile import KeptRecords, doubted
 from pdsync.sources import Reuse
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pdsync.completeness import Seen
     from pdsync.errors import Diagnostic
-    from pdsync.model import Catalog, Collection, Ledger, Listed, Query, Snapshot
+    from pdsync.model import Catalog, Collection, Ledger, Listed, MappingRule, Query, Snapshot
     from pdsync.recordfile import Block
     from pdsync.sources import Came, Source
     from pdsync.state.store import StateStore
@@ -156,11 +156,19 @@ def _with_emptied_of_owned(
         if isinstance(records, KeptRecords) and own in leaned:
             begun = note.when if note and note.suspicious else snapshot.taken_at
             before = note.missing if note else {}
-            since = {id_: before.get(id_, begun) for id_ in sorted(losing(name, records, rules, ledger))}
+            paths = _said_before(rules, name, ledger)
+            since = {id_: before.get(id_, begun) for id_ in sorted(losing(name, records, rules, paths, ledger))}
             reasons = doubted_since(since, snapshot.taken_at, least)
             leaned[own] = replace(leaned[own], missing=since)
             found[query] = _partly_doubted(found[query], records, name, own.kind, reasons)
     return replace(snapshot, collections=found, leaned=leaned)
+
+
+def _said_before(rules: Sequence[MappingRule], name: str, ledger: Ledger) -> set[str]:
+    """The paths that are made from an enrichment by the same expression as when the ledger was written."""
+    known = {pair for said in ledger.expressions.values() for pair in said.items()}
+    now = expressions(rules)
+    return {path for rule in rules for path in paths_with(rule, name) if (path, now[rule.id][path]) in known}
 
 
 def _given_of(snapshot: Snapshot, accepted: AbstractCollection[str]) -> Iterator[tuple[Query, Query, str]]:
@@ -316,3 +324,26 @@ def query_name(query: Query) -> str:
 def query_digest(query: Query) -> str:
     """A digest of what a query asks for, as the ledger notes it with each rule under `$query`."""
     return hashlib.blake2b(repr((query.params, query.enrich)).encode(), digest_size=6).hexdigest()
+
+
+def expressions(rules: Sequence[MappingRule]) -> dict[str, dict[str, str]]:
+    """Rule id -> path -> digest of its expression; the rule's own parts stand under `$` names."""
+    return {rule.id: _digests(rule) for rule in rules}
+
+
+def _digests(rule: MappingRule) -> dict[str, str]:
+    own = {
+        "$selector": rule.selector.text,
+        "$identifier": _text(rule.identifier),
+        "$blueprint": rule.blueprint.text,
+        "$items": repr((rule.items.text if rule.items else "", rule.items_name, rule.items_strip)),
+    }
+    if not rule.merge:
+        own["$merge"] = repr(rule.merge)
+    texts = own | {path: _text(value) for path, value in rule.fields.items()}
+    digests = {path: hashlib.blake2b(text.encode(), digest_size=6).hexdigest() for path, text in texts.items()}
+    return dict(sorted((digests | {"$query": query_digest(rule.query)}).items()))
+
+
+def _text(value: object) -> str:
+    return value.text if isinstance(value, Expression | SearchQuery) else repr(value)

@@ -483,6 +483,9 @@ def test_custom_fields_of_one_record_that_come_empty_keep_their_value(
         assert (made["summary"]["update"], made["unavailable"]) == (1, [])
         made = planned(1.1)
         assert (made["summary"]["update"], made["unavailable"]) == (1, [])
+        here.write("catalog/mappings/pagerduty.yaml", "resources:\n" + titled.replace('"none"', '"no fields"'))
+        made = planned(0.9)  # what the catalog says otherwise now is no sign of what a record had
+        assert made["summary"]["update"] >= 1
 
 
 def test_without_a_snapshot_the_ledger_tells_what_there_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
