@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -32,7 +33,7 @@ from pdsync.sources.pagerduty.run import Counting
 from pdsync.sources.pagerduty.source import ACCEPT, digest
 from pdsync.sources.pagerduty.trail import Trail
 from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, FixedHeaders, Reply, Unreachable
-from tests.source.loopback import OK, TOKEN, Asgi, FakeTime, Request, Script, Stage, Tape, serving, staging
+from tests.source.loopback import OK, TOKEN, Asgi, FakeTime, Request, Reworded, Script, Stage, Tape, serving, staging
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -772,22 +773,98 @@ UNAVAILABLE = [
 ]
 
 
-@pytest.mark.parametrize("case", UNAVAILABLE)
-@pytest.mark.parametrize("how", [("plan_missing", 402), ("drop_permission", 403)])
+_SPENT = {"daily-ratelimit-limit": "10", "daily-ratelimit-remaining": "0", "daily-ratelimit-reset": "3600"}
+_ODD = "cannot be understood"
+TROUBLE: dict[str, tuple[int, dict[str, str], str, str]] = {
+    "402": (402, {}, "{}", "402"),
+    "403": (403, {}, "{}", "403"),
+    "404": (404, {}, "{}", "404"),
+    "500 for good": (500, {}, "", "500"),
+    "429, the day's quota spent": (429, _SPENT, "{}", "quota"),
+    "truncated": (200, {}, '{"ROWS": [{"id": "P', _ODD),
+    "no body": (200, {}, "", _ODD),
+    "a list": (200, {}, "[]", _ODD),
+    "an object for the list": (200, {}, '{"ROWS": {}}', _ODD),
+    "null for the list": (200, {}, '{"ROWS": null}', _ODD),
+    "no list": (200, {}, '{"other": []}', _ODD),
+    "rows that are none": (200, {}, '{"ROWS": [7]}', _ODD),
+    "rows without anything": (200, {}, '{"ROWS": [{}], "more": false}', ""),
+}
+"""An answer (`ROWS`: under its own key), and what the reason says of it (empty: something)."""
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Stage]:
+    with staging(World(services=3, users=3, incidents=4, schedules=2), limit_per_minute=10**6) as staged:
+        yield staged
+
+
+CELLS = [
+    pytest.param(case, trouble, id=f"{case[2]} of {case[0]}: {trouble}")
+    for case in UNAVAILABLE
+    for trouble in TROUBLE
+    if (case[2], trouble) != ("__custom_fields", "rows without anything")  # nothing is promised of a field
+]
+
+
+@pytest.mark.parametrize(("case", "trouble"), CELLS)
 def test_an_enrichment_that_cannot_be_read_is_absent_with_its_reason(
-    stage: Stage, case: tuple[str, dict[str, Any], str, str], how: tuple[str, int]
+    shop: Stage, case: tuple[str, dict[str, Any], str, str], trouble: str
 ) -> None:
     """The key is not there at all, every record says why, one warning sums it up, and the kind stays complete."""
-    (kind, selector, name, refused), (action, status) = case, how
-    stage.world.mutate({"action": action, "kind": refused})
-    collection = only(fetch(stage, query(kind, selector)))
+    (kind, selector, name, lacking), (status, headers, body, reason) = case, TROUBLE[trouble]
+    row = KINDS[lacking]
+    answer = Script([(status, headers, body.replace("ROWS", row.rows).encode())])
+    path = re.compile(re.sub(r"\{\w+\}", "[^/]+", row.path))
+    shop.tape.before = lambda request: answer if path.fullmatch(request.path) else None
+    collection = only(fetch(shop, query(kind, selector)))
     assert collection.complete
     assert len(collection.records) > 0
     for record in collection.records:
         assert f'"{name}"'.encode() not in record.raw
-        assert f"{status}" in record.unavailable[name]
+        assert reason in record.unavailable[name]
     reasons = [note for note in collection.notes if note.detail.startswith(name)]
     assert {(note.code, note.severity) for note in reasons} == {("PD330", Severity.WARNING)}
+
+
+@pytest.mark.parametrize("case", UNAVAILABLE, ids=lambda case: f"{case[2]} of {case[0]}")
+def test_an_enrichment_that_broke_off_is_asked_for_once_more(
+    shop: Stage, case: tuple[str, dict[str, Any], str, str]
+) -> None:
+    """As a page of a list is: one answer that ends in the middle makes nothing unknown."""
+    kind, selector, name, lacking = case
+    path = re.compile(re.sub(r"\{\w+\}", "[^/]+", KINDS[lacking].path))
+    seen: set[str] = set()
+
+    def broken_once(request: Request) -> Asgi | None:
+        if not path.fullmatch(request.path) or request.path in seen:
+            return None
+        seen.add(request.path)
+        return Script([(200, {}, f'{{"{KINDS[lacking].rows}": [{{"id": "P'.encode())])
+
+    shop.tape.before = lambda _: None
+    whole = only(fetch(shop, query(kind, selector)))
+    shop.tape.before = broken_once
+    collection = only(fetch(shop, query(kind, selector)))
+    assert (collection.notes, bool(seen)) == ((), True)
+    assert parsed(collection) == parsed(whole)
+    assert any(name in record or name == "__email" for record in parsed(collection).values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "key", "reason"),
+    [
+        ("services", "__oncall_user", b'"escalation_policy":', "a record has no id"),
+        ("escalation_policies", "__oncall_users", b'"escalation_policy":', "a record has no id"),
+        ("schedules", "__email", b'"email":', "without an address"),
+    ],
+)
+def test_a_key_that_is_not_there_is_not_null(shop: Stage, kind: str, name: str, key: bytes, reason: str) -> None:
+    """Nobody is on call, nobody has an address: so it would seem."""
+    spoilt = Reworded(shop.tape.app, key, b'"other":')
+    shop.tape.before = lambda request: spoilt if request.path in {"/oncalls", "/users"} else None
+    collection = only(fetch(shop, query(kind)))
+    assert all(reason in record.unavailable[name] for record in collection.records)
 
 
 def test_a_refusal_is_not_asked_for_again_and_again(stage: Stage) -> None:

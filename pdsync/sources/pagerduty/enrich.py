@@ -20,14 +20,14 @@ from urllib.parse import quote
 import msgspec
 
 from pdsync.errors import Diagnostic, Interrupted, PdsyncError, some_of, warning
-from pdsync.kinds import DAYS_PER_MONTH
+from pdsync.kinds import DAYS_PER_MONTH, KINDS
 from pdsync.recordfile import KeptRecords, splice
 from pdsync.sources.pagerduty.leaps import Enough, Leaps
 from pdsync.sources.pagerduty.leaps import Rows as AnalyticsRows
 from pdsync.sources.pagerduty.listing import Asker, Listing, Tally
 from pdsync.sources.pagerduty.moments import Params, in_utc, moment
 from pdsync.sources.pagerduty.problems import not_again
-from pdsync.sources.pagerduty.records import FieldReader, array, replace
+from pdsync.sources.pagerduty.records import FieldReader, array, decode, malformed, replace, understood
 from pdsync.sources.pagerduty.shelf import Rows, Shelf
 from pdsync.sources.pagerduty.tasks import each, together
 from pdsync.transport import ApiError
@@ -283,13 +283,16 @@ async def _emails(setting: Setting, raws: Raws) -> Extra:
     """Each user of a schedule with their e-mail address; a user who is no longer there gets none."""
     listing = await setting.listing("users", ())
     reader = FieldReader(["id", "email"])
-    emails = {id_: msgspec.json.encode(email) for id_, email in map(reader.read, listing.records.values())}
+    told = dict(map(reader.read, listing.records.values()))
+    emails = {id_: msgspec.json.encode(email) for id_, email in told.items() if email is not None}
     decoder, names = msgspec.json.Decoder(_Users), FieldReader(["id"])
     extra = Extra()
     for id_, raw in raws.items():
         users = [(names.read(bytes(user))[0], bytes(user)) for user in decoder.decode(raw).users or ()]
         if listing.problem and any(user not in emails for user, _ in users):
             extra.without([id_], listing.problem.detail)
+        elif silent := [user for user, _ in users if user in told and user not in emails]:
+            extra.without([id_], f"PagerDuty lists user {silent[0]} without an address")
         elif users:
             extra.values[id_] = array(
                 splice(user, {"__email": emails[name]} if name in emails else {}) for name, user in users
@@ -300,7 +303,8 @@ async def _emails(setting: Setting, raws: Raws) -> Extra:
 # --- custom fields ---------------------------------------------------------------------------------------------
 
 
-_NOTHING = (b"[]", b"null")
+_NONE = b"[]"
+_LIST = msgspec.json.Decoder(list[msgspec.Struct])
 
 
 class _CustomFields(msgspec.Struct):
@@ -316,12 +320,12 @@ async def _custom_fields(setting: Setting, raws: Raws) -> Extra:
         path = f"/{setting.kind}/{quote(id_, safe='')}/custom_fields/values"
         reply = await setting.asker.send("GET", path)
         found = bytes(decoder.decode(reply.content).custom_fields)
-        return found if found.strip(b"[] \t\r\n") else b"[]"
+        return found if decode(_LIST, found) else _NONE
 
     async def fetch(id_: str) -> None:
-        found = await answer(id_)
-        if found in _NOTHING and id_ in given:
-            found = await answer(id_)  # that all of them are gone is not believed at once
+        found = await understood(partial(answer, id_))
+        if found == _NONE and id_ in given:
+            found = await understood(partial(answer, id_))  # that all of them are gone is not believed at once
         extra.values[id_] = found
 
     async def work(id_: str) -> None:
@@ -342,16 +346,19 @@ async def _service_analytics(setting: Setting, raws: Raws) -> Extra:
     extra, attempts = Extra(setting.shelf.rows()), _Attempts()
     since = setting.now - timedelta(days=DAYS_PER_MONTH * int(setting.argument))
     window = {"created_at_start": in_utc(since), "created_at_end": in_utc(setting.now)}
-    reader = FieldReader(["service_id"])
+    reader, kind = FieldReader(["service_id"]), KINDS["analytics.metrics.incidents.services"]
 
-    async def answer(ids: Sequence[str]) -> list[msgspec.Raw]:
+    async def answer(ids: Sequence[str]) -> dict[str, bytes]:
         body = {"filters": {"service_ids": list(ids), **window}}
-        reply = await setting.asker.send("POST", "/analytics/metrics/incidents/services", body=body)
-        return _METRICS.decode(reply.content).data
+        reply = await setting.asker.send(kind.method, kind.path, body=body)
+        rows = {reader.read(bytes(row))[0]: bytes(row) for row in _METRICS.decode(reply.content).data}
+        if None in rows:
+            raise malformed(kind, "a row does not say which service it is of")
+        return rows
 
     async def fetch(ids: Sequence[str]) -> None:
-        told = await answer(ids) or await answer(ids)  # that no service had an incident is not believed at once
-        rows = {reader.read(bytes(row))[0]: bytes(row) for row in told}
+        ask = partial(understood, partial(answer, ids))
+        rows = await ask() or await ask()  # that no service had an incident is not believed at once
         extra.values.update({id_: rows.get(id_, b"null") for id_ in ids})
 
     async def work(ids: Sequence[str]) -> None:

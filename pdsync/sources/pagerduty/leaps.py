@@ -18,7 +18,7 @@ import msgspec
 
 from pdsync.kinds import KINDS
 from pdsync.sources.pagerduty.moments import in_utc
-from pdsync.sources.pagerduty.records import FieldReader, malformed
+from pdsync.sources.pagerduty.records import FieldReader, malformed, understood
 from pdsync.sources.pagerduty.tasks import together
 
 if TYPE_CHECKING:
@@ -135,7 +135,11 @@ class Leaps:
             "time_zone": "Etc/UTC",
         }
         body |= {"starting_after": cursor} if cursor else {}
-        return _ROWS.decode((await self._asker.send(_KIND.method, _KIND.path, body=body)).content)
+
+        async def read() -> Rows:
+            return _ROWS.decode((await self._asker.send(_KIND.method, _KIND.path, body=body)).content)
+
+        return await understood(read)
 
     def _take(self, page: Rows) -> float:
         """Keep the rows of incidents at hand; the moment up to which rows have come."""

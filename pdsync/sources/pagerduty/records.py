@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -12,10 +12,12 @@ from pdsync.errors import SourceError, error
 from pdsync.recordfile import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from pdsync.kinds import Kind, Paging
     from pdsync.sources.pagerduty.shelf import Kept, Shelf
+
+T = TypeVar("T")
 
 ITSELF = (".",)
 """What `Kind.id` is for records that are plain texts."""
@@ -127,6 +129,14 @@ def decode(decoder: msgspec.json.Decoder[Any], content: bytes) -> Any:
 
 class Malformed(SourceError):
     """An answer is not what it should be."""
+
+
+async def understood(read: Callable[[], Awaitable[T]]) -> T:
+    """What `read` makes of an answer; one that is not what it should be, as if it broke off, is asked for once more."""
+    try:
+        return await read()
+    except (Malformed, msgspec.DecodeError):
+        return await read()
 
 
 def malformed(kind: Kind, what: str) -> Malformed:
