@@ -15,26 +15,42 @@ from pdsync.render.paint import Paint
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pdsync.model import Collection, Ledger, LedgerEntry, Snapshot
+    from pdsync.model import Collection, Ledger, LedgerEntry, Query, Snapshot
     from pdsync.plan.drift import Drift
 
 
 def render_snapshot(snapshot: Snapshot) -> str:
-    """One line per query: records, requests, seconds, how it was read, complete or why not."""
-    rows = [("query", "records", "requests", "seconds", "reading", "complete")]
-    for collection in sorted(snapshot.collections.values(), key=lambda c: str(c.query)):
-        problem = collection.problem
-        rows.append(
-            (
-                visible(str(collection.query)),
-                f"{len(collection.records):,}",
-                str(collection.requests),
-                f"{collection.seconds:.1f}",
-                visible(_reading(collection)),
-                "yes" if problem is None else f"no: {visible(problem.summary)}",
-            )
-        )
-    return f"Snapshot of {visible(snapshot.source)}, taken {visible(snapshot.taken_at)}\n" + table(rows)
+    """One line per list: records, requests, seconds, complete or why not, how it was read; below it, what was asked."""
+    collections = sorted(snapshot.collections.values(), key=lambda c: str(c.query))
+    head, *lines = table([_HEAD, *map(_row, collections)]).splitlines()
+    asked = [_asked(collection.query) for collection in collections]
+    shown = [f"{line}\n  {params}" if params else line for line, params in zip(lines, asked, strict=True)]
+    requests = sum(collection.requests for collection in collections)
+    title = f"Snapshot of {visible(snapshot.source)}, taken {visible(snapshot.taken_at)}, {requests:,} requests"
+    return "\n".join([title, head, *shown]) + "\n"
+
+
+_HEAD = ("kind", "records", "requests", "seconds", "complete", "reading")
+
+
+def _row(collection: Collection) -> tuple[str, ...]:
+    problem = collection.problem
+    return (
+        visible(collection.query.kind),
+        f"{len(collection.records):,}",
+        f"{collection.requests:,}",
+        f"{collection.seconds:.1f}",
+        "yes" if problem is None else f"no: {visible(problem.summary)}",
+        visible(_reading(collection)),
+    )
+
+
+def _asked(query: Query) -> str:
+    """The parameters of a query, each once."""
+    params: dict[str, list[str]] = {}
+    for name, value in query.params:
+        params.setdefault(name.removesuffix("[]"), []).append(value)
+    return visible("  ".join(f"{name}={','.join(values)}" for name, values in params.items()))
 
 
 def _reading(collection: Collection) -> str:

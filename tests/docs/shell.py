@@ -31,7 +31,8 @@ _VARYING = (
     # Who is on call depends on the hour.
     (re.compile(r"[a-z]+\.[a-z]+@example\.com"), "<somebody>"),
     # Lists that several queries share are counted with the first one that asks.
-    (re.compile(r" +\d+ +\d+\.\d +(full|incremental)"), r" <requests, seconds> \1"),
+    (re.compile(r" +\d+ +\d+\.\d +(yes|no:)"), r" <requests, seconds> \1"),
+    (re.compile(r", \d+ requests$", re.MULTILINE), ", <so many> requests"),
     (re.compile(r"\S+@\S+, pid \d+"), "<who>"),
     (re.compile(r"\b(you|unknown)@\S+ *"), "<who> "),
     (re.compile(r"\bwho +commit"), "who commit"),

@@ -211,13 +211,14 @@ def test_an_entry_is_shown_with_all_it_wrote() -> None:
     assert orjson.loads(render_entry("service/a", a, "json"))["fields"] == {"properties.tier": "1", "title": "A"}
 
 
-def test_a_snapshot_is_a_line_per_query() -> None:
+def test_a_snapshot_is_a_line_per_list() -> None:
     """Records, requests, seconds, and whether it is complete or why not."""
     assert render_snapshot(SNAPSHOT).splitlines() == [
-        "Snapshot of https://pd, taken 2026-06-01T12:00:00Z",
-        "query                     records  requests  seconds  reading  complete",
-        "services?include[]=teams  1,200    12        1.2      full     yes",
-        "users                     0        0         0.0      full     no: not allowed",
+        "Snapshot of https://pd, taken 2026-06-01T12:00:00Z, 12 requests",
+        "kind      records  requests  seconds  complete         reading",
+        "services  1,200    12        1.2      yes              full",
+        "  include=teams",
+        "users     0        0         0.0      no: not allowed  full",
     ]
 
 
