@@ -92,6 +92,40 @@ def test_an_on_call_of_the_documentation(starter: Catalog) -> None:
     }
 
 
+def _without_summary(**more: Any) -> Any:
+    return {"id": "P1", "summary": None, **more}
+
+
+@pytest.mark.parametrize(
+    ("user", "policy", "title"),
+    [
+        (_without_summary(), _without_summary(), "P1, level 1 of P1"),
+        (_without_summary(email="a@x"), _without_summary(name="Database"), "a@x, level 1 of Database"),
+        (_without_summary(email="a@x", name="Adam"), {"id": "P2"}, "Adam, level 1 of P2"),
+    ],
+)
+def test_an_on_call_without_summaries_has_a_title_all_the_same(
+    starter: Catalog, user: Any, policy: Any, title: str
+) -> None:
+    """PagerDuty lets the summary of a reference be null: that is nobody's name."""
+    mapped = _mapped(_rule(starter, "oncalls"), {**_seed("oncall"), "user": user, "escalation_policy": policy})
+    assert mapped["title"] == title
+
+
+def test_names_of_nobody_are_no_values(starter: Catalog) -> None:
+    """A user without teams' names has their ids, one without labels none; who has no e-mail hides nobody on call."""
+    user = {"teams": [{"id": "PT1", "summary": None}, {"id": "PT2", "summary": "Ops"}]}
+    user["contact_methods"] = [{"id": "PC1", "summary": None}, {"id": "PC2", "summary": "Work"}]
+    mapped = _mapped(_rule(starter, "users"), user)
+    assert (mapped["properties.teams"], mapped["properties.contact_methods"]) == (["PT1", "Ops"], ["Work"])
+    rows = [{"escalation_level": 1, "user": {"email": email}} for email in ("b@x", None)]
+    for kind, key, path in (
+        ("services", "__oncall_user", "oncall"),
+        ("escalation_policies", "__oncall_users", "primaryOncall"),
+    ):
+        assert _mapped(_rule(starter, kind), {key: rows})[f"properties.{path}"] == "b@x"
+
+
 def test_somebody_who_stands_in_a_policy_directly(starter: Catalog) -> None:
     """Without a schedule there is no start and no end; the identifier has a word in its place."""
     rule = _rule(starter, "oncalls")
