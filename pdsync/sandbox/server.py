@@ -28,6 +28,7 @@ from starlette.routing import Route
 from pdsync.sandbox.http import Fault, Faults, RequestLog, observed
 from pdsync.sandbox.pagerduty import pagerduty_app
 from pdsync.sandbox.port import PortRefusal, PortStore, port_app
+from pdsync.sandbox.serving import Server
 from pdsync.sandbox.world import World
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Sandbox:
             observed(port, "port", self.log, self.faults),
         )
         self._sockets: list[socket.socket] = []
-        self._servers: list[_Server] = []
+        self._servers: list[Server] = []
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -164,7 +165,7 @@ class Sandbox:
         with contextlib.ExitStack() as on_failure:
             self._sockets = [on_failure.enter_context(_listening(port)) for port in self._ports]
             on_failure.pop_all()
-        self._servers = [_Server(_settings(app)) for app in self._apps]
+        self._servers = [Server(_settings(app)) for app in self._apps]
         started = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(started,), name="sandbox", daemon=True)
         self._thread.start()
@@ -179,9 +180,9 @@ class Sandbox:
         trace: TracebackType | None,
     ) -> None:
         """Stop; returns when nothing runs any more."""
-        if self._thread is not None and self._loop is not None:
-            for server in self._servers:
-                self._loop.call_soon_threadsafe(server.leave)
+        for server in self._servers:
+            server.leave()
+        if self._thread is not None:
             self._thread.join()
         for listener in self._sockets:
             listener.close()
@@ -200,38 +201,6 @@ class Sandbox:
             await asyncio.sleep(0.001)
         started.set()
         await asyncio.gather(*running)
-
-
-class _Server(uvicorn.Server):
-    """A server that looks up when it is to end, and whether it has, at once instead of ten times a second."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._leaving = asyncio.Event()
-
-    def leave(self) -> None:
-        """End; to be called on its event loop."""
-        self.should_exit = True
-        self._leaving.set()
-
-    async def main_loop(self) -> None:
-        """Return once it is to end; until then keep the date of its answers right."""
-        while not await self.on_tick(0):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._leaving.wait(), 1.0)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no more requests, and return when those that run are answered, or have had their time."""
-        for listener in (*self.servers, *(sockets or ())):
-            listener.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
-                while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110  (uvicorn's sets)
-                    await asyncio.sleep(0.001)
-        for task in self.server_state.tasks:
-            task.cancel()
 
 
 def _listening(port: int) -> socket.socket:

@@ -21,6 +21,8 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from pdsync.sandbox.serving import Server
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -183,7 +185,7 @@ def serving(github: FakeGitHub) -> Iterator[FakeGitHub]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         github.url = f"http://127.0.0.1:{listener.getsockname()[1]}{github.prefix}"
         config = uvicorn.Config(github.app(), log_level="critical", lifespan="off", ws="none")
-        server = uvicorn.Server(config)
+        server = Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         while not server.started:
@@ -191,5 +193,5 @@ def serving(github: FakeGitHub) -> Iterator[FakeGitHub]:
         try:
             yield github
         finally:
-            server.should_exit = True
+            server.leave()
             thread.join()

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 import uvicorn
 
 from pdsync.sandbox.pagerduty import pagerduty_app
+from pdsync.sandbox.serving import Server
 from pdsync.sandbox.world import World
 from pdsync.transport import Timing
 
@@ -69,13 +70,13 @@ def serving(app: Asgi, **tls: Path) -> Iterator[str]:
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     options: dict[str, Any] = {name: str(path) for name, path in tls.items()}
     config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1, **options)
-    server = uvicorn.Server(config)
+    server = Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
         yield f"http{'s' if tls else ''}://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.leave()
         thread.join(10)
         listener.close()
 
