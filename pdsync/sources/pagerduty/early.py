@@ -51,12 +51,17 @@ class Early:
         self._wishes = early_wishes(takes)
         self._open: dict[Query, Rows] = {query: shelf.rows() for query in takes}
         self._failed: set[Wish] = set()
+        self._told: set[Query] = set()
         self._ended = False
         self.found: dict[Wish, Rows] = {wish: shelf.rows() for wish in self._wishes}
 
     def part(self, rows: Rows) -> None:
         """Some of the list's records are there."""
         self._parts.put_nowait(rows)
+
+    def tells(self, query: Query) -> bool:
+        """Whether records of a query were handed on."""
+        return query in self._told
 
     async def beside(self, job: Coroutine[object, object, T]) -> T:
         """What `job` gives, which reads the list; what comes of it meanwhile is read on."""
@@ -117,6 +122,7 @@ class Early:
         self._open[query] = rows.only(id_ for id_ in rows if id_ not in whole)
         found = {wish[0]: Extra(self.found[wish].only(whole)) for wish in query.enrich}
         if whole:
+            self._told.add(query)
             self._hands.came(query, whole, found)
 
 

@@ -146,6 +146,7 @@ class Run:
         self._early: dict[ListKey, Early] = {}
         self._tallies: dict[str, Tally] = {}
         self._queried: list[ListKey] = []
+        self._open = 0
         self._share(())
 
     async def collect(self, queries: Sequence[Query]) -> list[tuple[Collection, Exception | None]]:
@@ -156,6 +157,7 @@ class Run:
         together_read: dict[ListKey, list[Query]] = defaultdict(list)
         for query in known:
             together_read[self._shares.root((query.kind, query.params))].append(query)
+        self._open = len(together_read)
         groups = await together(self._collect(group) for group in together_read.values())
         self._shelf.flush()
         done = {collection.query: (collection, failure) for group in groups for collection, failure in group}
@@ -197,12 +199,22 @@ class Run:
         early = self._reading_ahead(group, askers)
         listings = await (early.beside(reading) if early else reading)
         found, as_of = await self._extras(group, askers, listings, early.found if early else {})
-        return [
+        done = [
             _or_of_today(
                 self._collection(query, listing, found, as_of, (asker.requests, asker.seconds)), listing.failure, known
             )
             for query, asker, listing, known in zip(group, askers, listings, old, strict=True)
         ]
+        self._open -= 1
+        for collection, _ in done:
+            self._tell(collection, early)
+        return done
+
+    def _tell(self, collection: Collection, early: Early | None) -> None:
+        """Tell of the records of a list that is whole, unless it is the last one, or they were told of in parts."""
+        if self._came and self._open and collection.complete and not (early and early.tells(collection.query)):
+            self._shelf.flush()
+            self._came(collection.query, collection.records)
 
     async def _wanted(self, asker: Asker, query: Query) -> Listing:
         """The list of a query; the lists that its enrichments need are read while it is."""
