@@ -33,7 +33,7 @@ from pdsync.sources.pagerduty.tasks import each, together
 from pdsync.transport import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 _POLICIES_PER_REQUEST = 50
@@ -391,8 +391,7 @@ async def _full_answers(setting: Setting, raws: Raws) -> Extra:
 async def _analytics_rows(setting: Setting, raws: Raws, read: Callable[[Leaps], Awaitable[set[str]]]) -> Extra:
     """What `read` gives, which says of whom nothing is known yet."""
     extra, attempts = Extra(setting.shelf.rows()), _Attempts()
-    reader = FieldReader(["created_at"])
-    made = {id_: moment(at, setting.now) for id_, raw in raws.items() if (at := reader.read(raw)[0])}
+    made = {id_: moment(at, setting.now) for id_, at in _made(raws, "created_at") if at}
     filters: dict[str, Any] = {}
     for name in ("service_ids", "team_ids"):
         if ids := [value for wire, value in setting.params if wire == f"{name}[]"]:
@@ -410,6 +409,17 @@ async def _analytics_rows(setting: Setting, raws: Raws, read: Callable[[Leaps], 
     else:
         extra.values.update(dict.fromkeys(missing, b"null"))
     return extra
+
+
+def _made(raws: Raws, name: str) -> Iterator[tuple[str, Any]]:
+    """When each record was made: most of them were read with their ids."""
+    reader = FieldReader([name])
+    if not isinstance(raws, Rows):
+        return ((id_, reader.read(raw)[0]) for id_, raw in raws.items())
+    moments, get = raws.shelf.moments, raws.shelf.get
+    return (
+        (id_, moments[place] if place in moments else reader.read(get(place))[0]) for id_, place in raws.places.items()
+    )
 
 
 ENRICHERS: Mapping[tuple[str, str], Enricher] = MappingProxyType(

@@ -12,17 +12,17 @@ from bisect import bisect_left
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from pdsync.kinds import KINDS
 from pdsync.sources.pagerduty.moments import in_utc
-from pdsync.sources.pagerduty.records import FieldReader, malformed, understood
+from pdsync.sources.pagerduty.records import FieldReader, malformed, rows_of, understood
 from pdsync.sources.pagerduty.tasks import together
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Iterable, Mapping, MutableMapping
 
     from pdsync.model import Json
     from pdsync.sources.pagerduty.listing import Asker, Tally
@@ -59,8 +59,16 @@ class Rows(msgspec.Struct):
     last: str | None = None
 
 
-_ROWS = msgspec.json.Decoder(Rows)
 _OF_ROW = FieldReader(["id", "created_at"])
+_ROWS = msgspec.json.Decoder(Rows)
+_TOLD = msgspec.json.Decoder(rows_of(_OF_ROW.shape, "data"))
+
+
+class _Page(NamedTuple):
+    """An answer of analytics, and what is looked at of its rows."""
+
+    rows: Rows
+    told: list[Any]
 
 
 class Leaps:
@@ -104,10 +112,10 @@ class Leaps:
         while len(sought) >= least and not enough():
             start = start if cursors[-1] else sought[0][0] - _SLACK
             end = min(sought[-1][0] + 2 * _SLACK, start + _WIDEST)
-            page = await self._page(start, end, cursors[-1])
+            page, told = await self._page(start, end, cursors[-1])
             if not page.data and (cursors[-1] or sought[0][0] < self._late):  # some were promised
-                page = await self._page(start, end, cursors[-1])
-            reached = self._take(page)
+                page, told = await self._page(start, end, cursors[-1])
+            reached = self._take(page, told)
             if not page.more:
                 sought = [each for each in sought if each[0] >= end - _SLACK]
                 cursors = [""]
@@ -125,7 +133,7 @@ class Leaps:
         late = [each for each in sought[begin:end] if each[1] not in self._found]
         return late + sought[end:]
 
-    async def _page(self, start: float, end: float, cursor: str) -> Rows:
+    async def _page(self, start: float, end: float, cursor: str) -> _Page:
         window = {"created_at_start": _written(start), "created_at_end": _written(end)}
         body: dict[str, Any] = {
             "filters": {**self._filters, **window},
@@ -136,19 +144,19 @@ class Leaps:
         }
         body |= {"starting_after": cursor} if cursor else {}
 
-        async def read() -> Rows:
-            return _ROWS.decode((await self._asker.send(_KIND.method, _KIND.path, body=body)).content)
+        async def read() -> _Page:
+            content = (await self._asker.send(_KIND.method, _KIND.path, body=body)).content
+            return _Page(_ROWS.decode(content), _TOLD.decode(content).rows)
 
         return await understood(read)
 
-    def _take(self, page: Rows) -> float:
+    def _take(self, page: Rows, told: Iterable[Any]) -> float:
         """Keep the rows of incidents at hand; the moment up to which rows have come."""
         times = []
-        for row in map(bytes, page.data):
-            id_, created = _OF_ROW.read(row)
+        for row, (id_, created) in zip(page.data, map(_OF_ROW.values, told), strict=True):
             times.append(_seconds(created))
             if id_ in self._made:
-                self._found[id_] = row
+                self._found[id_] = bytes(row)
         self._tally.add(len(times))
         if any(earlier > later for earlier, later in pairwise(times)):
             raise malformed(_KIND, "rows are not in the order that was asked for")

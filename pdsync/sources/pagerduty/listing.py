@@ -178,7 +178,9 @@ class Lister:
         self._tally = tally
         self._came = came
         self._turn = turn or asyncio.Semaphore(_SLICES_AT_ONCE)
-        self._place = place or Place(kind.path, PageReader(kind))
+        self._place = place or Place(
+            kind.path, PageReader(kind, moment=kind.window.field if came and kind.window else "")
+        )
         self._shelf = shelf
 
     async def read(self, now: datetime, begun: Beginning | None = None) -> Listing:

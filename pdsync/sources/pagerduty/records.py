@@ -27,10 +27,11 @@ class Page:
     """One answer of a list: ids and bytes of its records in order, and what it says about the rest.
 
     `more`, `total` and `limit` are None where the server does not tell; `next` is what the next page is asked for with.
-    `places` is where the bytes are: the bytes themselves until they are put on a shelf.
+    `places` is where the bytes are: the bytes themselves until they are put on a shelf.  `moments` say when each was
+    made, if that was to be read as well.
     """
 
-    __slots__ = ("ids", "limit", "more", "next", "places", "raws", "total")
+    __slots__ = ("ids", "limit", "moments", "more", "next", "places", "raws", "total")
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Page:
         total: int | None,
         following: str,
         limit: int | None = None,
+        moments: Sequence[Any] = (),
     ) -> None:
         self.ids = ids
         self.raws = raws
@@ -49,11 +51,13 @@ class Page:
         self.total = total
         self.next = following
         self.limit = limit
+        self.moments = moments
 
     def put_on(self, shelf: Shelf) -> Page:
         """The same, its bytes on a shelf."""
         self.places = list(map(shelf.put, self.ids, self.raws))
-        self.raws = []
+        shelf.moments.update(zip(self.places, self.moments, strict=False))
+        self.raws, self.moments = [], ()
         return self
 
 
@@ -62,15 +66,19 @@ _NEXT: Mapping[Paging, str] = MappingProxyType({"after": "after", "post": "last"
 
 
 class PageReader:
-    """Cuts the pages of one kind; `rows` is the key of the rows where it is not the kind's."""
+    """Cuts the pages of one kind; `rows` is the key of the rows where it is not the kind's.
 
-    def __init__(self, kind: Kind, rows: str = "") -> None:
+    `moment` names a field that tells when a record was made, where that is to be read with the ids.
+    """
+
+    def __init__(self, kind: Kind, rows: str = "", moment: str = "") -> None:
         self.kind = kind
+        rows = rows or kind.rows
         self._page = msgspec.json.Decoder(
             msgspec.defstruct(
                 "Page",
                 [
-                    ("rows", list[msgspec.Raw], msgspec.field(name=rows or kind.rows)),
+                    ("rows", list[msgspec.Raw], msgspec.field(name=rows)),
                     ("more", bool | None, None),
                     ("total", int | None, None),
                     ("limit", int | None, None),
@@ -82,31 +90,42 @@ class PageReader:
                 ],
             )
         )
-        self._own = kind.id == ITSELF
-        self._named = FieldReader(path.partition("|")[0] for path in kind.id)
+        names = () if kind.id == ITSELF else tuple(path.partition("|")[0] for path in kind.id)
+        self._told = FieldReader([*names, moment] if moment else names)
+        self._rows = msgspec.json.Decoder(rows_of(self._told.shape if names else str, rows))
         self._instead = [path.partition("|")[2] for path in kind.id]
+        self._has_moment = bool(moment)
 
     def read(self, content: bytes) -> Page:
         """The page in an answer.  Raises `Malformed` if it is not what the kind's list should be."""
         try:
             page: Any = decode(self._page, content)
+            told: Any = decode(self._rows, content)
         except msgspec.DecodeError as problem:
             raise malformed(self.kind, f"{problem}") from None
-        raws = [one_line(bytes(row)) for row in page.rows]
-        ids = [self.id_of(raw) for raw in raws]
-        following = "" if page.following is None else str(page.following)
-        return Page(ids, raws, more=page.more, total=page.total, following=following, limit=page.limit)
+        values = [[row] if row.__class__ is str else self._told.values(row) for row in told.rows]
+        moments = [each.pop() for each in values] if self._has_moment else []
+        return Page(
+            list(map(self._id_of, values)),
+            [one_line(bytes(row)) for row in page.rows],
+            more=page.more,
+            total=page.total,
+            following="" if page.following is None else str(page.following),
+            limit=page.limit,
+            moments=moments,
+        )
 
-    def id_of(self, raw: bytes) -> str:
+    def _id_of(self, values: Sequence[Any]) -> str:
         """The id of a record.  Raises `Malformed` if it has none."""
-        try:
-            values = [msgspec.json.decode(raw, type=str)] if self._own else self._named.read(raw)
-        except msgspec.DecodeError as problem:
-            raise malformed(self.kind, f"{problem}") from None
         parts = [instead if value is None else str(value) for value, instead in zip(values, self._instead, strict=True)]
         if not parts[0]:
             raise malformed(self.kind, "a record has no id")
         return "-".join(part for part in parts if part)
+
+
+def rows_of(row: Any, name: str) -> Any:
+    """A type with such rows under a name."""
+    return msgspec.defstruct("Rows", [("rows", list[row], msgspec.field(name=name))])
 
 
 _SURROGATES = re.compile(
@@ -159,12 +178,16 @@ class FieldReader:
 
     def __init__(self, paths: Iterable[str]) -> None:
         steps = [path.split(".") for path in paths]
-        self._decoder = msgspec.json.Decoder(_shape(steps))
+        self.shape = _shape(steps)
+        self._decoder = msgspec.json.Decoder(self.shape)
         self._attributes = [[_attribute(step) for step in path] for path in steps]
 
     def read(self, raw: bytes) -> list[Any]:
         """The values in the order of the paths; None where there is none.  Raises `msgspec.DecodeError`."""
-        record = self._decoder.decode(raw)
+        return self.values(self._decoder.decode(raw))
+
+    def values(self, record: Any) -> list[Any]:
+        """The same of what was decoded as `shape`."""
         return [_follow(record, path) for path in self._attributes]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pdsync.errors import StateError
 from pdsync.model import PagesRead, raw_digest
@@ -33,6 +33,8 @@ _SIZE, _OFFSET = (1 << _SIZE_BITS) - 1, (1 << _OFFSET_BITS) - 1
 class Shelf:
     """Keeps bytes: in a spool, as the lines that a snapshot's file has, or in memory if there is none.
 
+    `moments` are when records were made, by place, of which that was read with their ids.
+
     Args:
         spool: where they are put; from anything else than a spool, they are only read.
         clean: takes out what must not be stored, not even for a moment.
@@ -45,6 +47,7 @@ class Shelf:
         self._spool = spool
         self._clean = clean
         self._pages = pages(self) if pages else None
+        self.moments: dict[Kept, Any] = {}
 
     def put(self, id_: str, raw: bytes) -> Kept:
         """Keep the bytes of a record, or what belongs to it."""
