@@ -7,6 +7,7 @@ Schema is generated from the same types (`plan_schema`).
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import MISSING, fields
 from functools import partial
 from hashlib import blake2b
 from itertools import chain, islice
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from pdsync.errors import StateError, error
-from pdsync.model import ALIKE, Change, Plan
+from pdsync.model import ALIKE, Change, FieldChange, Plan
 from pdsync.plan import fingerprint
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FORMAT_VERSION = "1.5"
+FORMAT_VERSION = "1.6"
 _WITHOUT_CHECKSUM = "1.0"
 _AT_ONCE = 200
 _CHECKSUM = b',"checksum":"%b"}'
@@ -103,11 +104,19 @@ _OPENING, _NEXT, _END = b'[{"after":', b',{"after":', b"]"
 def _between(paths: Paths, befores: Sequence[Json], told: Told) -> list[bytes]:
     """What follows the value of each field up to the next one's, in the order of the alphabet."""
     rests = (
-        b',"before":' + _encode(before) + b"," + _encode({"path": path, **dict(zip(ALIKE, each, strict=True))})[1:]
+        b',"before":' + _encode(before) + b"," + _encode({"path": path, **_unusual(each)})[1:]
         for path, before, each in zip(paths, befores, told, strict=True)
     )
     ends = (*(_NEXT,) * (len(paths) - 1), _END)
     return [rest + end for rest, end in zip(rests, ends, strict=True)]
+
+
+def _unusual(told: tuple[Any, ...]) -> dict[str, Any]:
+    """What is said of a field besides its values, but for what holds where nothing is said: it is most of a plan."""
+    return {name: value for name, value in zip(ALIKE, told, strict=True) if name not in _USUAL or value != _USUAL[name]}
+
+
+_USUAL = {each.name: each.default for each in fields(FieldChange) if each.default is not MISSING}
 
 
 class _Frames:

@@ -50,10 +50,20 @@ FIELDS = st.builds(
 )
 
 
+NEEDED = {"path", "before", "after", "cause"}
+
+
 @given(st.lists(FIELDS, max_size=4))
 def test_fields_are_written_as_what_they_are(fields: list[FieldChange]) -> None:
-    """Whatever is done for speed: the bytes are those of each field as an object with sorted keys."""
-    assert encoded(FieldChanges(fields)) == msgspec.json.encode(fields, order="sorted")
+    """Whatever is done for speed: each field is an object with sorted keys, what is usual left out, and comes back."""
+    written = encoded(FieldChanges(fields))
+    objects = msgspec.json.decode(written)
+    assert written == msgspec.json.encode(objects, order="sorted")
+    assert objects == [
+        {name: value for name, value in told.items() if name in NEEDED or value not in (False, "", [])}
+        for told in msgspec.json.decode(msgspec.json.encode(fields))
+    ]
+    assert msgspec.json.decode(written, type=list[FieldChange]) == fields
 
 
 @given(st.data())
