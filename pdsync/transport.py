@@ -853,7 +853,7 @@ class ApiClient:
             f"{self._codes}0",
             f"{self.name} answered {reply.status}",
             detail=", ".join(about),
-            hint=self._hints.get(reply.status, ""),
+            hint=self._hint(reply.status, told),
         )
         return ApiError(
             diagnostic,
@@ -865,6 +865,11 @@ class ApiClient:
             trace_id=trace_id,
             details=told.details,
         )
+
+    def _hint(self, status: int, told: Complaint) -> str:
+        if status == HTTPStatus.NOT_FOUND and told == Complaint():
+            return f"check the base URL: {self.name} would say what is not found, what answers there does not"
+        return self._hints.get(status, "")
 
 
 def _area(path: str) -> str:

@@ -166,7 +166,7 @@ def snapshot(
         session.write_file(out, dump_snapshot(taken))
     session.show(render_snapshot(taken))
     found = [d for c in taken.collections.values() for d in (c.problem, *c.notes) if d is not None]
-    session.tell([*taken.notes, *found])
+    session.tell([*dict.fromkeys([*taken.notes, *found])])  # what two lists of a kind lack is often the same
     return 0 if all(c.complete for c in taken.collections.values()) else 7
 
 

@@ -115,7 +115,7 @@ class _Lines(_Nothing):
 def _words(what: str, done: int, total: int | None, began: float) -> str:
     rate = _rate(done, began)
     left = f", {_duration((total - done) / rate)} left" if total and rate else ""
-    return f"{what} {done:,}" + (f"/{total:,}" if total else "") + f" ({_speed(rate)}{left})"
+    return f"{what} {done:,}" + (f"/{total:,}" if total else "") + (f" ({_speed(rate)}{left})" if done else "")
 
 
 def _rate(done: int, began: float) -> float:
@@ -124,7 +124,7 @@ def _rate(done: int, began: float) -> float:
 
 def _speed(rate: float) -> str:
     """By the second, or by the minute where it is slower than that."""
-    return f"{rate:,.0f}/s" if rate >= 1 or not rate else f"{rate * 60:,.0f}/min"
+    return f"{rate * 60:,.0f}/min" if 0 < rate < 1 else f"{rate:,.0f}/s"
 
 
 def _duration(seconds: float) -> str:

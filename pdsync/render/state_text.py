@@ -57,7 +57,7 @@ def _reading(collection: Collection) -> str:
     """Whether all of it was read, together with what, and as of when it is what was not."""
     parts = ["full"]
     if collection.incremental:
-        parts = [f"incremental, {collection.taken:,} taken over, full {collection.since_full} before"]
+        parts = [f"incremental, {collection.taken:,} taken over, last full {collection.since_full} ago"]
     parts += [collection.sharing] if collection.sharing else []
     parts += [f"{name or 'records'} of {when}" for name, when in sorted(collection.as_of.items())]
     return ", ".join(parts)

@@ -135,6 +135,15 @@ def test_final_answers_fail_at_once(status: int) -> None:
     assert (problem.status, requests, time.slept) == (status, 1, [])
 
 
+@pytest.mark.parametrize(
+    ("body", "hint"), [(b"<html>", "check the base URL"), (b'{"error": {"message": "Not Found"}}', "it is not there")]
+)
+def test_a_404_that_is_no_word_of_the_api_is_of_another_address(body: bytes, hint: str) -> None:
+    """As behind a prefix that is not the right one."""
+    problem, _ = failing([(404, {}, body)])
+    assert hint in problem.diagnostics[0].hint
+
+
 def test_statuses_that_are_accepted_are_returned() -> None:
     """The caller says which statuses are answers."""
     reply, _ = ask([plain(404)], accept=(200, 404))
