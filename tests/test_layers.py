@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.leftalone", "pdsync.vanished"),
     ("pdsync.plan",),
     ("pdsync.render",),
-    ("pdsync.spool", "pdsync.files", "pdsync.trust", "pdsync.lanes"),
+    ("pdsync.spool", "pdsync.files", "pdsync.trust"),
     ("pdsync.recordfile",),
     ("pdsync.transport", "pdsync.init_files", "pdsync.sealing", "pdsync.emptied"),
     ("pdsync.catalog", "pdsync.sources", "pdsync.targets", "pdsync.state.backends"),

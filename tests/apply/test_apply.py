@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from pdsync import transport
 from pdsync.apply import apply_plan
 from pdsync.errors import StalePlan
 from pdsync.model import Blueprint, EntityKey, Outcome
@@ -429,7 +428,7 @@ def test_a_release_clears_what_we_set_and_deletes_nothing(here: Here) -> None:
 
 def test_a_stop_does_not_wait_for_what_is_looked_at(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     """Looking at what will be deleted gets no more time than a write does, and nothing is begun after it."""
-    monkeypatch.setattr(transport, "_STOP_GRACE", 0.1)
+    monkeypatch.setattr("pdsync.transport.client._STOP_GRACE", 0.1)
     do(here, SERVICES, desired(want("a"), want("b")))
     plan = here.plan(SERVICES, desired(want("a")))
     here.box.log.clear()

@@ -27,10 +27,10 @@ from pdsync.transport import (
     FixedHeaders,
     Reply,
     Unreachable,
-    _Gate,
     check_url,
     read_complaint,
 )
+from pdsync.transport.gate import Gate
 from pdsync.trust import is_untrusted
 from tests.source.loopback import OK, FakeTime, Request, Script, Tape, dropping, serving
 
@@ -527,7 +527,7 @@ def test_no_more_requests_are_in_flight_than_allowed() -> None:
 
 def test_the_gate_narrows_once_per_round_and_widens_again() -> None:
     """Eight refusals at once halve the concurrency once; a round of good answers admits one more."""
-    gate = _Gate(8)
+    gate = Gate(8)
     for _ in range(8):
         gate.pushed_back(8.0)
     assert gate.limit == 4.0
@@ -540,7 +540,7 @@ def test_a_cancelled_waiter_does_not_keep_its_place() -> None:
     """Whoever is cancelled while waiting, or just as the turn comes, leaves no gap behind."""
 
     async def body() -> int:
-        gate = _Gate(1)
+        gate = Gate(1)
         await gate.enter("")
         first, second = asyncio.create_task(gate.enter("")), asyncio.create_task(gate.enter(""))
         await asyncio.sleep(0)

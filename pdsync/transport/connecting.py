@@ -1,0 +1,97 @@
+"""The way to a server: which URLs are taken, by way of which proxy, and in plain words why there is none."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from pdsync.errors import UsageError, error
+from pdsync.transport.lanes import Lanes
+from pdsync.trust import HINT, is_untrusted, links, trusted_certificates, why_untrusted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROXY_ASKS = "the proxy asks who you are: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
+_PROXY_FORBIDS = "have the proxy let this host through, or leave it out with NO_PROXY"
+
+
+def check_url(url: str, name: str, *, allow_plain_http: bool = False, codes: str = "PD30") -> None:
+    """Raise `UsageError` unless `url` is https, or plain http to this machine (or asked for by name)."""
+    parts = urlsplit(url)
+    code = f"{codes}3"
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise UsageError(error(code, f"the base URL of {name} is no URL", hint="such as https://api.example.com"))
+    if parts.scheme == "http" and not allow_plain_http and not is_loopback(parts.hostname):
+        summary = f"the base URL of {name} is not encrypted"
+        raise UsageError(error(code, summary, detail=f"plain http to {parts.hostname}", hint="use https://"))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this very machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def open_lanes(base_url: str, headers: Mapping[str, str], timeout: float) -> Lanes:
+    """Connections to a server; a proxy is never asked for this very machine."""
+    parts = urlsplit(base_url)
+    verify = trusted_certificates() if parts.scheme == "https" else False
+    return Lanes(headers, timeout, verify=verify, trust_env=not is_loopback(parts.hostname or ""))
+
+
+_WORDS: tuple[tuple[type[httpx.RequestError], str], ...] = (
+    (httpx.ConnectTimeout, "no connection in time"),
+    (httpx.ProxyError, "the proxy refused"),
+    (httpx.ConnectError, "no connection"),
+    (httpx.TimeoutException, "no answer in time"),
+    (httpx.DecodingError, "the answer could not be unpacked"),
+    (httpx.RemoteProtocolError, "the connection broke off"),
+    (httpx.NetworkError, "the connection broke off"),
+)
+
+_CAUSES: tuple[tuple[type[OSError], str], ...] = (
+    (ssl.SSLError, "it does not speak TLS"),
+    (socket.gaierror, "the name of the host is not known"),
+    (ConnectionRefusedError, "nothing listens there"),
+)
+
+
+def in_words(problem: httpx.RequestError) -> str:
+    """What went wrong, without the library's text: it may quote what was sent."""
+    known = (words for kind, words in _WORDS if isinstance(problem, kind))
+    told = why_untrusted(problem) or next(known, type(problem).__name__)
+    behind = (words for kind, words in _CAUSES for each in links(problem) if isinstance(each, kind))
+    why = next(behind, "") if type(problem) is httpx.ConnectError else _proxy_status(problem)
+    return f"{told}: {why}" if why and not is_untrusted(problem) else told
+
+
+def _proxy_status(problem: httpx.RequestError) -> str:
+    """The status with which a proxy refused to lead on; empty when it was something else."""
+    status = str(problem)[:3] if isinstance(problem, httpx.ProxyError) else ""
+    return status if status.isdigit() else ""
+
+
+def in_vain(problem: httpx.RequestError) -> str:
+    """What to do about a problem that trying again does not help; empty for others."""
+    if is_untrusted(problem):
+        return HINT
+    status = _proxy_status(problem)
+    return PROXY_ASKS if status == "407" else _PROXY_FORBIDS if status in {"401", "403"} else ""
+
+
+def proxy_for(url: str) -> str:
+    """The host and port of the proxy that the environment names for a URL; empty where requests go straight."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    named = getproxies()
+    found = "" if is_loopback(host) or proxy_bypass(host) else named.get(parts.scheme) or named.get("all") or ""
+    return urlsplit(found if "://" in found else f"//{found}").netloc.rpartition("@")[2]
