@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pdsync.errors import error
 from pdsync.kinds import KINDS, PARENT
@@ -29,19 +29,27 @@ if TYPE_CHECKING:
 AnyList = TypeVar("AnyList", Collection, Leaned)
 
 SUSPICIOUS = "PD340"
-SMALLEST_HALVED = 10
-"""Fewer records than this may well be halved by an ordinary change."""
-SMALLEST_HALVED_UNCOUNTED = 4
-"""The same of a list that is not counted, so that nothing but its rows says how many there are."""
 
-SMALLEST_EMPTIED = 2
-"""Fewer records than this may well all go in an ordinary change."""
 
-SMALLEST_PASSED = 5
-"""The same of what is listed by time: the last open incidents are resolved every day."""
+class Smallest(NamedTuple):
+    """How many records a list must have had for it to be doubted that they were `emptied`, or `halved`.
 
-SMALLEST_UNCOUNTED = 1
-"""The same of a list that is not counted: nothing but an empty answer says that there is none."""
+    Fewer may well go in an ordinary change.
+    """
+
+    emptied: int
+    halved: int
+
+
+COUNTED = Smallest(emptied=2, halved=10)
+BY_TIME = Smallest(emptied=5, halved=10)
+"""Of what is listed by time: the last open incidents are resolved every day."""
+
+UNCOUNTED = Smallest(emptied=1, halved=4)
+"""Of a list that is not counted: nothing but its rows says how many there are."""
+
+LEANED = Smallest(emptied=1, halved=4)
+"""Of what enrichments are taken from: nothing has to wait for what is doubted, but the value of a field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,7 @@ def _judged(listed: AnyList, last: Seen, at: str, least: timedelta) -> AnyList:
     if not listed.complete:
         return replace(listed, believed=last.believed)
     kind, count = listed.query.kind, _count(listed)
-    if not _shrank(kind, _expected(listed, last.believed), count):
+    if not _shrank(_smallest_of(listed), _expected(listed, last.believed), count):
         return _believed(listed)
     confirms = last.suspicious and not _shrank_again(last.count, count)
     since = last.since if confirms and last.since else at
@@ -140,33 +148,26 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
-def _shrank(kind: str, believed: int, count: int) -> bool:
-    emptied = count == 0 and believed >= _smallest_emptied(kind)
-    return emptied or (believed >= _smallest_halved(kind) and count * 2 <= believed)
+def _shrank(smallest: Smallest, believed: int, count: int) -> bool:
+    emptied = count == 0 and believed >= smallest.emptied
+    return emptied or (believed >= smallest.halved and count * 2 <= believed)
 
 
-def _smallest_emptied(kind: str) -> int:
-    if _is_by_time(kind):
-        return SMALLEST_PASSED
-    return SMALLEST_EMPTIED if _is_counted(kind) else SMALLEST_UNCOUNTED
+def _smallest_of(listed: Collection | Leaned) -> Smallest:
+    return LEANED if isinstance(listed, Leaned) else _smallest(listed.query.kind)
 
 
-def _smallest_halved(kind: str) -> int:
-    return SMALLEST_HALVED if _is_counted(kind) or _is_by_time(kind) else SMALLEST_HALVED_UNCOUNTED
-
-
-def _is_by_time(kind: str) -> bool:
-    return kind in KINDS and KINDS[kind].window is not None
-
-
-def _is_counted(kind: str) -> bool:
-    return kind not in KINDS or (KINDS[kind].paging == "classic" and KINDS[kind].counted)
+def _smallest(kind: str) -> Smallest:
+    """What holds for a list of a kind; on-calls are listed by time as well, but do not leave the list with it."""
+    row = KINDS.get(kind)
+    if row and row.window and row.window.field:
+        return BY_TIME
+    return COUNTED if row is None or (row.paging == "classic" and row.counted) else UNCOUNTED
 
 
 def is_too_short(before: int, now: int) -> bool:
     """Whether a list that nothing counts lost so many of its rows that this is not believed at once."""
-    halved = before >= SMALLEST_HALVED_UNCOUNTED and now * 2 <= before
-    return halved or (now == 0 and before >= SMALLEST_UNCOUNTED)
+    return _shrank(UNCOUNTED, before, now)
 
 
 def doubts(snapshot: Snapshot) -> dict[Query, dict[str, Leaned]]:
@@ -229,7 +230,7 @@ def noted(
     kept = {}
     for query, collection in snapshot.collections.items():
         key, least = name(query), owned[query].believed if query in owned else 0
-        short = collection.complete and _shrank(query.kind, least, len(collection.records))
+        short = collection.complete and _shrank(_smallest(query.kind), least, len(collection.records))
         if short or is_short(collection):
             kept[key] = note_of(collection, snapshot.taken_at)
         elif not collection.complete and key in before:

@@ -49,6 +49,7 @@ def snapshot(count: int, query: Query = SERVICES, *, whole: bool = True, taken: 
         (Query("licenses"), 3, 1, False),
         (Query("audit.records"), 4, 0, False),
         (Query("audit.records"), 9, 4, False),
+        (Query("oncalls"), 2, 0, True),
         (INCIDENTS, 5, 0, True),
         (INCIDENTS, 4, 0, False),
         (SERVICES, 100, 500, False),
@@ -135,7 +136,16 @@ def test_a_list_that_only_enrichments_read_is_believed_as_any_other() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "some", "doubted"),
-    [(20, 20, False), (20, 11, False), (20, 10, True), (8, 8, False), (8, 0, True), (0, 0, False)],
+    [
+        (20, 20, False),
+        (20, 11, False),
+        (20, 10, True),
+        (8, 5, False),
+        (8, 4, True),
+        (3, 1, False),
+        (1, 0, True),
+        (0, 0, False),
+    ],
 )
 def test_what_is_given_to_each_record_shrinks_with_the_records(asked: int, some: int, *, doubted: bool) -> None:
     """Custom fields of fewer incidents are fewer; only queries whose own have become fewer are in doubt."""
@@ -167,7 +177,7 @@ def test_what_the_ledger_notes_of_such_a_list_tells_what_there_was(counts: list[
         assert told == count or (not anew and count < 2 * told and told < 2 * count)
         assert notes["users"].suspicious == bool(doubts(found))
         if before and not before.suspicious:
-            assert bool(doubts(found)) == (count * 2 <= before.count >= 10 or (count == 0 and before.count > 1))
+            assert bool(doubts(found)) == (count * 2 <= before.count >= 4 or (count == 0 and before.count > 0))
 
 
 def test_an_incomplete_list_changes_nothing_in_what_is_believed() -> None:

@@ -392,32 +392,6 @@ def test_custom_fields_that_come_empty_keep_their_value(
         assert (made["summary"]["update"], made["unavailable"]) == (0, [])
 
 
-@pytest.mark.parametrize("kept", ["snapshot", "ledger"])
-def test_analytics_that_come_empty_keep_their_value(kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No service has metrics any more, says an answer: what is mapped from them stays until that lasts, or is accepted."""
-    metrics = FIELDS.replace("includeCustomFields: true", "serviceAnalytics: true")
-    metrics = metrics.replace(".__custom_fields[0].name", ".__analytics.service_name")
-    with Sandbox(small_world(services=8, incidents=60)) as box:
-        here = make_workspace(tmp_path, box, monkeypatch)
-        here.write("catalog/mappings/pagerduty.yaml", "resources:\n" + metrics)
-        here.ok("-q", "apply", "--auto-approve")
-        had = sum(1 for each in box.store.entities("person").values() if each["properties"]["role"])
-        box.faults.add(Fault("answer", path="analytics/metrics", count=None, status=200, body={"data": []}))
-
-        def planned(*options: str) -> Any:
-            if kept == "ledger":
-                (here.folder / "state" / "snapshot.jsonl").unlink()
-            return here.ok("-q", "plan", "--format", "json", "--refresh-analytics", *options).json
-
-        for _ in range(2):
-            made = planned()
-            (unknown,) = made["unavailable"]
-            assert (made["summary"]["update"], unknown["enrichment"]) == (0, "__analytics")
-            assert f"{had} records before, 0 now" in unknown["reason"]
-        made = planned("--accept-shrink", "analytics.metrics.incidents.services")
-        assert (made["summary"]["update"], made["unavailable"], had > 4) == (had, [], True)
-
-
 def test_analytics_in_doubt_cost_no_request_before_one_could_dispel_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
