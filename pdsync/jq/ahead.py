@@ -74,9 +74,12 @@ class Ahead:
         return bool(self._names and self._workers)
 
     def came(self, query: Query, records: Sequence[Record]) -> None:
-        """Map these records of a query, some time."""
+        """Map these records of a query, some time.
+
+        Of one that lacks an enrichment a worker would take what is not known for nothing: it is left to mapping proper.
+        """
         if numbers := self._by_query.get(query):
-            for some in _batches(records):
+            for some in _batches(record for record in records if not record.unavailable):
                 self._under_way.add(self._threads.submit(self._map, numbers, some))
 
     def finish(self) -> None:
@@ -132,7 +135,7 @@ class Ahead:
                         self._memo.foretell(self._names[number], digest, outcome)
 
 
-def _batches(records: Sequence[Record]) -> Iterator[list[Record]]:
+def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
     """Records as they are sent to a worker: not many at a time, and not much."""
     batch: list[Record] = []
     size = 0

@@ -80,6 +80,15 @@ def test_records_that_give_a_warning_are_left_to_mapping(evaluated: list[str]) -
     assert evaluated == ["P0"]
 
 
+def test_what_a_record_lacks_is_left_to_mapping(evaluated: list[str]) -> None:
+    """It is not known, which is not nothing: a worker only sees that it is not there."""
+    lacking = record({"id": "b"}, name="P1", unavailable={"__email": "HTTP 500"})
+    world = snapshot_of({rule().query: [record({"id": "a", "__email": "a@x"}, name="P0"), lacking]})
+    found = mapped_ahead([rule({"title": ".__email"})], world, 1, Memo())
+    fields, unknown = zip(*((each.fields, {*each.unknown}) for each in found.entities.values()), strict=True)
+    assert (fields, unknown, evaluated) == (({"title": "a@x"}, {}), (set(), {"title"}), ["P1"])
+
+
 def test_a_worker_that_dies_is_the_end_of_it_and_of_nothing_else() -> None:
     """An expression without an end is given up by mapping proper, and the other rules' records are mapped."""
     rules = [rule({"title": "last(repeat(1))"}), rule({"title": ".id"}, blueprint='"other"', number=1)]
