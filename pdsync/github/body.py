@@ -18,7 +18,7 @@ from pdsync.github.events import Event, Mode
 from pdsync.github.record import Record, marker
 from pdsync.github.report import PARTLY, Report, of_base
 from pdsync.github.settings import Settings, is_web_url
-from pdsync.github.text import clip, fit, fits, utf16_units
+from pdsync.github.text import clip, fit, utf16_units
 from pdsync.model import Plan
 from pdsync.render.escape import visible
 from pdsync.render.markdown import code, render_plan_markdown
@@ -265,8 +265,3 @@ def _closing(page: Page) -> str:
     parts += [f'<a href="{runner.run_url}">run</a>'] if is_web_url(runner.run_url) else []
     parts += [f'<a href="{page.artifact_url}">plan file</a>'] if is_web_url(page.artifact_url) else []
     return f"<sub>{' · '.join(parts)}</sub>"
-
-
-def within_limits(body: str) -> bool:
-    """Whether GitHub will take this as a comment."""
-    return fits(body, units=COMMENT_UNITS, size=COMMENT_BYTES)

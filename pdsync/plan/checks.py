@@ -86,11 +86,28 @@ def check_upserts(
     """
     listed = list(upserts)
     drop = facts.catalog.project.policy.invalid == "drop-field"
-    rulers = {name: Ruler(blueprints[name]) for name in {c.blueprint for c in listed} if name in blueprints}
     problems = _Problems(facts, blueprints)
+    kept, held = _by_their_values(listed, facts, blueprints, problems, drop=drop)
+    for circle in required_circles(kept, blueprints, standing):
+        problems.add_circle([(kept[key], path) for key, path in circle])
+        held |= {key: Held(*key, f"{path} {_IN_CIRCLE}: {_round(circle)}") for key, path in circle}
+        for key, _ in circle:
+            del kept[key]
+    for change, refusal in _follow_relations(kept, held, facts, blueprints, beyond, drop=drop):
+        problems.add(change, refusal)
+    unchanged = len(listed) - len(kept) - len(held)
+    told = (*problems.diagnostics(), *_real_people(kept.values()))
+    return Checked(list(kept.values()), [held[key] for key in sorted(held)], unchanged, told)
+
+
+def _by_their_values(
+    upserts: Sequence[Change], facts: Facts, blueprints: Mapping[str, Blueprint], problems: _Problems, *, drop: bool
+) -> tuple[dict[EntityKey, Change], dict[EntityKey, Held]]:
+    """What may be written, without values that are to be dropped, and what is held for one; all of these are told."""
+    rulers = {name: Ruler(blueprints[name]) for name in {c.blueprint for c in upserts} if name in blueprints}
     kept: dict[EntityKey, Change] = {}
     held: dict[EntityKey, Held] = {}
-    for change in listed:
+    for change in upserts:
         found = tuple(rulers[change.blueprint].refusals(change)) if change.blueprint in rulers else ()
         refusals = [refusal for refusal in found if not refusal.doubted]
         if why := facts.refused.get(change.key):
@@ -107,16 +124,7 @@ def check_upserts(
             kept |= {change.key: left} if left else {}
         else:
             held[change.key] = Held(*change.key, _said(refusals))
-    for circle in required_circles(kept, blueprints, standing):
-        problems.add_circle([(kept[key], path) for key, path in circle])
-        held |= {key: Held(*key, f"{path} {_IN_CIRCLE}: {_round(circle)}") for key, path in circle}
-        for key, _ in circle:
-            del kept[key]
-    for change, refusal in _follow_relations(kept, held, facts, blueprints, beyond, drop=drop):
-        problems.add(change, refusal)
-    unchanged = len(listed) - len(kept) - len(held)
-    told = (*problems.diagnostics(), *_real_people(kept.values()))
-    return Checked(list(kept.values()), [held[key] for key in sorted(held)], unchanged, told)
+    return kept, held
 
 
 def _real_people(changes: Iterable[Change]) -> Iterator[Diagnostic]:

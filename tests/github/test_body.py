@@ -12,7 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdsync.errors import Diagnostic, Origin, Severity, error
-from pdsync.github.body import Page, Review, comment_body, record_of, review_line, summary_body, within_limits
+from pdsync.github.body import (
+    COMMENT_BYTES,
+    COMMENT_UNITS,
+    Page,
+    Review,
+    comment_body,
+    record_of,
+    review_line,
+    summary_body,
+)
 from pdsync.github.events import Event, Mode
 from pdsync.github.record import Record, comment_key, read_marker
 from pdsync.github.report import Report
@@ -120,7 +129,7 @@ def test_a_comment_always_fits(count: int, text: str, length: int, problems: int
     diagnostics = (error("PD1", text * length, detail=text * length),) * problems
     shown = page(plan(*changes), diagnostics=diagnostics)
     body = comment_body(shown, KEY)
-    assert (within_limits(body), utf16_units(body) <= 65_536) == (True, True)
+    assert (fits(body, units=COMMENT_UNITS, size=COMMENT_BYTES), utf16_units(body) <= 65_536) == (True, True)
     marker = read_marker(body)
     assert marker is not None
     assert marker[1] == record_of(shown)
