@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pdsync.errors import error
-from pdsync.kinds import KINDS, PARENT
+from pdsync.kinds import KINDS, PARENT, parents_of
 from pdsync.model import Collection, Leaned, Listed, Query, makers
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 AnyList = TypeVar("AnyList", Collection, Leaned)
 
-SUSPICIOUS = "PD340"
+SUSPICIOUS, UNDER_SHORT = "PD340", "PD342"
 
 
 class Smallest(NamedTuple):
@@ -82,8 +82,28 @@ def judged(
         sure = each.query.kind in accepted and each.complete
         return _believed(each) if sure else _judged(each, seen, snapshot.taken_at, least)
 
-    collections = {query: told(each) for query, each in snapshot.collections.items()}
-    return replace(snapshot, collections=collections, leaned={q: told(each) for q, each in snapshot.leaned.items()})
+    leaned = {query: told(each) for query, each in snapshot.leaned.items()}
+    short = {query.kind: each for query, each in leaned.items() if is_short(each) and _is_of_parents(query)}
+    collections = {query: _with_parents(told(each), short) for query, each in snapshot.collections.items()}
+    return replace(snapshot, collections=collections, leaned=leaned)
+
+
+def parents_list(kind: str, params: tuple[tuple[str, str], ...]) -> Query:
+    """What a list is called as that of what other records are listed under."""
+    return Query(kind, params, ((PARENT, ""),))
+
+
+def _is_of_parents(query: Query) -> bool:
+    return query.enrich == ((PARENT, ""),)
+
+
+def _with_parents(collection: Collection, short: Mapping[str, Leaned]) -> Collection:
+    """The same, which proves nothing either where it was listed under what is not believed."""
+    for kind in _above(collection.query.kind) if short and collection.complete else ():
+        if kind in short and (why := short[kind].problem):
+            detail = f"{collection.query.kind}, listed under {why.detail}"
+            return replace(collection, problem=replace(why, code=UNDER_SHORT, detail=detail))
+    return collection
 
 
 def _judged(listed: AnyList, last: Seen, at: str, least: timedelta) -> AnyList:
@@ -154,7 +174,8 @@ def _shrank(smallest: Smallest, believed: int, count: int) -> bool:
 
 
 def _smallest_of(listed: Collection | Leaned) -> Smallest:
-    return LEANED if isinstance(listed, Leaned) else _smallest(listed.query.kind)
+    is_taken_from = isinstance(listed, Leaned) and not _is_of_parents(listed.query)
+    return LEANED if is_taken_from else _smallest(listed.query.kind)
 
 
 def _smallest(kind: str) -> Smallest:
@@ -199,8 +220,13 @@ def _given_by(query: Query, enrichment: Enrichment) -> Query | None:
 
 
 def leans_on(query: Query) -> frozenset[str]:
-    """The kinds that the enrichments of a query are taken from."""
-    return frozenset(kind for each in _enrichments(query) for kind in each.kinds)
+    """The kinds that the enrichments of a query are taken from, and those that it is listed under."""
+    return frozenset(kind for each in _enrichments(query) for kind in each.kinds).union(_above(query.kind))
+
+
+def _above(kind: str) -> list[str]:
+    """The kinds that one is listed under."""
+    return [row.name for row in parents_of(kind) if row.name != kind] if kind in KINDS else []
 
 
 def _enrichments(query: Query) -> list[Enrichment]:

@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdsync.completeness import SUSPICIOUS, Seen, doubts, given_to_each, judged, noted, remembered, seen_in, taken_over
+from pdsync.completeness import (
+    SUSPICIOUS,
+    Seen,
+    doubts,
+    given_to_each,
+    judged,
+    leans_on,
+    noted,
+    parents_list,
+    remembered,
+    seen_in,
+    taken_over,
+)
 from pdsync.errors import Diagnostic, error
 from pdsync.model import Collection, Leaned, Listed, Query, Record, Snapshot
 from tests.builders import entry, ledger, rule
@@ -178,6 +190,21 @@ def test_what_the_ledger_notes_of_such_a_list_tells_what_there_was(counts: list[
         assert notes["users"].suspicious == bool(doubts(found))
         if before and not before.suspicious:
             assert bool(doubts(found)) == (count * 2 <= before.count >= 4 or (count == 0 and before.count > 0))
+
+
+@pytest.mark.parametrize(("parents", "proves"), [(12, True), (7, True), (6, False), (0, False)])
+def test_what_is_listed_under_a_list_that_is_not_believed_is_not_either(parents: int, *, proves: bool) -> None:
+    """Who is missing among the parents takes all that is under them along; their kind accepts that."""
+    users, methods = parents_list("users", ()), Query("users.contact_methods")
+    now = replace(snapshot(30, methods), leaned={users: Leaned(users, parents)})
+    seen = {users: Seen(12, 12, suspicious=False), methods: Seen(31, 31, suspicious=False)}
+    found = judged(now, seen, HOUR).collections[methods]
+    assert (found.complete, found.believed) == (proves, 30)
+    if found.problem:
+        assert found.problem.detail == f"users.contact_methods, listed under users: 12 records before, {parents} now"
+        assert found.problem.hint.endswith("or pass --accept-shrink users")
+    assert judged(now, seen, HOUR, ("users",)).collections[methods].complete
+    assert leans_on(methods) == {"users"}
 
 
 def test_an_incomplete_list_changes_nothing_in_what_is_believed() -> None:

@@ -217,7 +217,7 @@ def test_an_old_incident_that_is_gone_is_deleted_all_the_same(old: Workspace) ->
 
 
 def test_a_kind_may_be_spelt_as_in_a_mapping(here: Workspace) -> None:
-    """By its path as well; what was probably meant is said.  What an enrichment reads may be accepted, too."""
+    """By its path as well; what was probably meant is said.  What an enrichment reads may be accepted, too, and parents."""
     here.write("catalog/mappings/pagerduty.yaml", MAPPING.replace("kind: users", "kind: teams/{id}/members"))
     for spelling in ("teams.members", "teams/members", "/teams/{id}/members"):
         said = here.ok("snapshot", "--kind", spelling).out
@@ -225,7 +225,7 @@ def test_a_kind_may_be_spelt_as_in_a_mapping(here: Workspace) -> None:
     ran = here.ok("snapshot", "--kind", "service", code=1)
     assert ("PD305" in ran.err, 'did you mean "services"?' in ran.err) == (True, True)
     ran = here.ok("plan", "--accept-shrink", "vendors", code=1)
-    assert ("PD305" in ran.err, "incidents, oncalls, services, teams.members" in ran.err) == (True, True)
+    assert ("PD305" in ran.err, "incidents, oncalls, services, teams, teams.members" in ran.err) == (True, True)
 
 
 def test_a_snapshot_of_one_kind_leaves_the_others(here: Workspace) -> None:

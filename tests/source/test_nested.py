@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pdsync.completeness import parents_list
 from pdsync.kinds import KINDS
 from pdsync.model import Missing
 from pdsync.sandbox.world import World
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pdsync.model import Collection
+    from pdsync.sources.pagerduty.moments import Params
     from tests.source.loopback import Asgi, Request
 
 MEMBERS = query("teams.members")
@@ -104,6 +106,9 @@ def test_that_a_parent_has_nothing_any_more_is_asked_twice(lists: Stage) -> None
     assert only(fetch(lists, wanted, previous=fifth)).missing.keys() == {record.id for record in only(first).records}
 
 
+PARENTS: list[tuple[str, Params]] = [("users", ()), ("services", (("include[]", "integrations"),))]
+
+
 def test_half_of_a_list_that_nothing_counts_is_doubted_too() -> None:
     """Two of four under a parent, asked for twice; one of three may well go.  What stands in the parent is no other."""
     users = [{"id": id_, "type": "user"} for id_ in ("PU1", "PU2")]
@@ -129,6 +134,7 @@ def test_half_of_a_list_that_nothing_counts_is_doubted_too() -> None:
         services[0]["integrations"] = [{"id": "I"}]
         second = fetch(stage, *wanted, previous=first)
     methods, integrations = second.collections.values()
+    assert [second.leaned[parents_list(kind, params)].count for kind, params in PARENTS] == [2, 1]
     assert methods.missing == {"C": Missing("PU1"), "D": Missing("PU1")}
     assert integrations.missing == dict.fromkeys("JKL", Missing("PS1"))
     assert [tape.count(f"/users/{id_}/contact_methods") for id_ in own] == [3, 2]

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import starmap
 from typing import TYPE_CHECKING, Protocol
 
-from pdsync.completeness import is_too_short
+from pdsync.completeness import is_too_short, parents_list
 from pdsync.errors import Diagnostic, error
 from pdsync.kinds import KINDS, PARENT, parents_of, scopes_for
 from pdsync.model import Collection, Leaned, Missing, Query
@@ -174,10 +174,16 @@ class Run:
         return self._shelf.read
 
     async def leaned_on(self, queries: Sequence[Query]) -> dict[Query, Leaned]:
-        """How long the lists were, read already, that the enrichments of some queries were taken from."""
-        needs = dict.fromkeys(each for query in queries for each in needed_lists(query.kind, query.enrich))
-        listings = await together(self._listing(self._client, *need) for need in needs)
-        return {query: _leaned(query, each) for query, each in zip(starmap(Query, needs), listings, strict=True)}
+        """How long the lists were, read already, that some queries lean on.
+
+        Their enrichments were taken from them, or they were listed under what these list (`parents_list`).
+        """
+        taken_from = (Query(*need) for query in queries for need in needed_lists(query.kind, query.enrich))
+        rows = ((query, KINDS[query.kind]) for query in queries if query.kind in KINDS)
+        keys = (key for query, row in rows if not row.daily for key in lists_needed((row.name, query.params))[1:])
+        needs = list(dict.fromkeys([*taken_from, *starmap(parents_list, keys)]))
+        listings = await together(self._listing(self._client, need.kind, need.params) for need in needs)
+        return {query: _leaned(query, each) for query, each in zip(needs, listings, strict=True)}
 
     def _share(self, keys: Iterable[ListKey]) -> None:
         """Say which lists are to be read, so that some are taken from others."""
