@@ -244,6 +244,8 @@ async def plan_read(
     before = replace(before, desired=desired)
     facts = await _facts(before, snapshot, reader, store, progress=progress, scope=scope or Scope())
     base = _base(sides, facts)
+    if progress is not None:
+        progress("planning", 0, None)
     plan = make_plan(facts, base, scope)
     store.save_unchanged(facts.unchanged)
     if validating is not None and (refused := await remote_refusals(plan, validating)):

@@ -113,6 +113,8 @@ class _Lines(_Nothing):
 
 
 def _words(what: str, done: int, total: int | None, began: float) -> str:
+    if not done and total is None:
+        return what
     rate = _rate(done, began)
     left = f", {_duration((total - done) / rate)} left" if total and rate else ""
     return f"{what} {done:,}" + (f"/{total:,}" if total else "") + (f" ({_speed(rate)}{left})" if done else "")
@@ -164,7 +166,7 @@ class _Bars(_Nothing):
         if what not in self._tasks:
             self._began[what] = time.monotonic()
             self._tasks[what] = self._bars.add_task(what, total=total, rate="")
-        speed = _speed(_rate(done, self._began[what]))
+        speed = _speed(_rate(done, self._began[what])) if done else ""
         self._bars.update(self._tasks[what], completed=done, total=total, rate=speed)
 
     def note(self, text: str) -> None:

@@ -52,3 +52,14 @@ def test_what_is_slow_is_counted_by_the_minute(monkeypatch: pytest.MonkeyPatch) 
         while not stream.getvalue():
             time.sleep(0.001)
     assert stream.getvalue().splitlines()[0] == "a 2/100 (6/min, 16 min left)"
+
+
+def test_what_cannot_be_counted_is_named_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planning is one piece of work; before it was named, the mapping that had ended seemed to go on."""
+    monkeypatch.setattr(shown, "SILENCE", 0.01)
+    stream = io.StringIO()
+    with shown.Progress(stream, enabled=True, bars=False) as progress:
+        progress("planning", 0)
+        while not stream.getvalue():
+            time.sleep(0.001)
+    assert stream.getvalue().splitlines()[0] == "planning"

@@ -378,7 +378,7 @@ class Lister:
 
     async def _at_once(self, first: Page, total: int) -> tuple[list[Page], PdsyncError | None]:
         """All pages up to `total`, each beginning with the last row of the one before; what stopped some of them."""
-        size = len(first.ids)
+        size = min(len(first.ids), self._kind.page_size)
         offsets = range(size - 1, total - 1, size - 1) if first.more else ()
         read = await asyncio.gather(*(self._counted(offset, size) for offset in offsets), return_exceptions=True)
         failures = [outcome for outcome in read if isinstance(outcome, BaseException)]
