@@ -412,14 +412,12 @@ async def _analytics_rows(setting: Setting, raws: Raws, read: Callable[[Leaps], 
 
 
 def _made(raws: Raws, name: str) -> Iterator[tuple[str, Any]]:
-    """When each record was made: most of them were read with their ids."""
+    """When each record was made: most of them were read with their ids, which is told once."""
     reader = FieldReader([name])
     if not isinstance(raws, Rows):
         return ((id_, reader.read(raw)[0]) for id_, raw in raws.items())
-    moments, get = raws.shelf.moments, raws.shelf.get
-    return (
-        (id_, moments[place] if place in moments else reader.read(get(place))[0]) for id_, place in raws.places.items()
-    )
+    told, get = raws.shelf.moments.pop, raws.shelf.get
+    return ((id_, told(place, None) or reader.read(get(place))[0]) for id_, place in raws.places.items())
 
 
 ENRICHERS: Mapping[tuple[str, str], Enricher] = MappingProxyType(

@@ -160,6 +160,7 @@ class Run:
         self._open = len(together_read)
         groups = await together(self._collect(group) for group in together_read.values())
         self._shelf.flush()
+        self._shelf.moments.clear()
         done = {collection.query: (collection, failure) for group in groups for collection, failure in group}
         return [done.get(query) or (_unknown(query), None) for query in queries]
 
