@@ -36,7 +36,7 @@ from pdsync.jq.reading import Reader
 from pdsync.jq.searched import Waiting, settle
 from pdsync.jq.tracing import RecordTrace, RowTrace, SlotTrace, trace
 from pdsync.memo import NoRecall, Recall, fingerprint, record_digest
-from pdsync.model import DesiredEntities, DesiredEntity, EntityKey, Expression, RuleCount
+from pdsync.model import DesiredEntities, DesiredEntity, EntityKey, Expression, RuleCount, unpack
 from pdsync.searching import unanswered
 from pdsync.sharing import share
 
@@ -257,7 +257,9 @@ def _attempt(
             outcome.entities += reading.entities
             outcome.pending += reading.pending
             for entity in reading.entities:
-                if entity.packed is None and (known := like.get(entity.key)) is not None:
+                if (known := like.get(entity.key)) is None:
+                    unpack(entity)  # it is new, so it will be asked for: beside its bytes it would take twice the room
+                elif entity.packed is None:
                     share(entity.fields, known.fields)
             if reading.failure:
                 outcome.failed[source_of(layout, record)] = reading.failure

@@ -75,7 +75,7 @@ from pdsync.model.snapshot import (
     Snapshot,
     raw_digest,
 )
-from pdsync.model.values import EntityKey, Fields, Json, Unread, Unreadily, glance, unread
+from pdsync.model.values import EntityKey, Fields, Json, Unread, Unreadily, glance, unpack, unread
 
 __all__ = [
     "ALIKE",
@@ -151,5 +151,6 @@ __all__ = [
     "renames_of",
     "sources_of",
     "under_names",
+    "unpack",
     "unread",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Callable  # noqa: TC003  (msgspec reads what is anno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
-__all__ = ["EntityKey", "Fields", "Json", "Unread", "Unreadily", "WithKey", "glance", "many", "unread"]
+__all__ = ["EntityKey", "Fields", "Json", "Unread", "Unreadily", "WithKey", "glance", "many", "unpack", "unread"]
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as many
@@ -78,6 +78,11 @@ def unread(
     del made.fields
     made.packed = read, data, keep
     return made
+
+
+def unpack(made: Unread) -> None:
+    """Have the fields read now."""
+    assert made.fields is not None
 
 
 def glance(at: Unread) -> Fields:
