@@ -20,7 +20,7 @@ from pdsync.normal import same
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from pdsync.model import Fields, Json
+    from pdsync.model import FieldsView, Json
 
 
 CONTEXT = 2
@@ -35,7 +35,7 @@ class Difference(NamedTuple):
     after: Json
 
 
-def diff_fields(before: Fields, after: Fields) -> list[Difference]:
+def diff_fields(before: FieldsView, after: FieldsView) -> list[Difference]:
     """The paths of `after` whose value in `before` is another one, sorted.
 
     Paths that only `before` has were not spoken of and do not count.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pdsync.model import Fields, Json
+    from pdsync.model import Fields, FieldsView, Json
 
 MOST: Final = 4096
 """So many different texts are remembered: enough for every status and target, few enough to be cheap."""
@@ -47,7 +47,7 @@ def empty(paths: tuple[str, ...]) -> Fields:
     return vars(holder)
 
 
-def share(fields: Fields, like: Fields) -> None:
+def share(fields: Fields, like: FieldsView) -> None:
     """Put the texts of `like` where the fields have equal ones at the same paths."""
     for path, value in fields.items():
         if type(value) is str and value == (held := like.get(path)):

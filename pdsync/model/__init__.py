@@ -75,7 +75,7 @@ from pdsync.model.snapshot import (
     Snapshot,
     raw_digest,
 )
-from pdsync.model.values import EntityKey, Fields, Json, Unread, Unreadily, glance, unpack, unread
+from pdsync.model.values import EntityKey, Fields, FieldsView, Json, Row, Unread, Unreadily, glance, unpack, unread
 
 __all__ = [
     "ALIKE",
@@ -101,6 +101,7 @@ __all__ = [
     "FieldChange",
     "FieldChanges",
     "Fields",
+    "FieldsView",
     "Guard",
     "Held",
     "Ignored",
@@ -130,6 +131,7 @@ __all__ = [
     "Query",
     "Record",
     "Removal",
+    "Row",
     "RuleCount",
     "RunHead",
     "RunNote",

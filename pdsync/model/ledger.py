@@ -8,7 +8,7 @@ from typing import Literal
 
 from pdsync.model.catalog import Removal
 from pdsync.model.sides import DesiredEntity, Portion
-from pdsync.model.values import EntityKey, Fields, Unread, many
+from pdsync.model.values import EntityKey, FieldsView, Unread, many
 
 EntityOrigin = Literal["created", "adopted", "integration"]
 """We made it; it was there; it was there, and Port's own PagerDuty integration had made it from the same records."""
@@ -24,7 +24,7 @@ class LedgerEntry(Unread):
     that of the blueprint: what we added to one that was there, and what was there of one that we made.
     """
 
-    fields: Fields
+    fields: FieldsView
     origin: EntityOrigin
     rules: tuple[str, ...] = ()
     source: str = ""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable  # noqa: TC003  (msgspec reads what is annotated with it)
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
-__all__ = ["EntityKey", "Fields", "Json", "Unread", "Unreadily", "WithKey", "glance", "many", "unpack", "unread"]
+__all__ = ["EntityKey", "Fields", "FieldsView", "Json", "Row", "Unread", "Unreadily", "WithKey", "glance", "many", "unpack", "unread"]
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as many
@@ -26,6 +27,39 @@ Json = Any
 
 Fields = dict[str, Json]
 """Path to value, as in the package's docstring."""
+
+FieldsView = Mapping[str, Json]
+"""The same, only to be looked at."""
+
+
+class Row(FieldsView):
+    """Values under paths, of which both are held by others as well: there may be one for every entity."""
+
+    __slots__ = ("_paths", "_values")
+
+    def __init__(self, paths: tuple[str, ...], values: tuple[Json, ...]) -> None:
+        self._paths = paths
+        self._values = values
+
+    def __getitem__(self, path: str) -> Json:
+        return self._values[_places(self._paths)[path]]
+
+    def __contains__(self, path: object) -> bool:
+        return path in _places(self._paths)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+@lru_cache(maxsize=4096)
+def _places(paths: tuple[str, ...]) -> Mapping[str, int]:
+    return {path: n for n, path in enumerate(paths)}
 
 
 class EntityKey(NamedTuple):
@@ -49,7 +83,11 @@ class Unread:
     packed: tuple[Callable[[bytes], Fields], bytes, Callable[[Fields], Fields]] | None
 
     if TYPE_CHECKING:
-        fields: Fields
+
+        @property
+        def fields(self) -> FieldsView:
+            """Path to value."""
+
     else:
 
         def __getattr__(self, name: str) -> Any:
@@ -85,7 +123,7 @@ def unpack(made: Unread) -> None:
     assert made.fields is not None
 
 
-def glance(at: Unread) -> Fields:
+def glance(at: Unread) -> FieldsView:
     """The fields, which are not kept where nobody had asked for them before: for a look at very many."""
     packed = at.packed
     return at.fields if packed is None else packed[0](packed[1])

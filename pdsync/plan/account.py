@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pdsync.diff import Place, inside
-from pdsync.model import Cause, EntityKey, EntityOrigin, FieldChange, Fields, Json, Removal, makers
+from pdsync.model import Cause, EntityKey, EntityOrigin, FieldChange, Fields, FieldsView, Json, Removal, makers
 from pdsync.normal import desired_normaliser, same
 from pdsync.plan.alone import LeftAlone
 from pdsync.plan.blueprints import blueprints_after
@@ -285,7 +285,7 @@ def _end(removal: Removal) -> str:
     return f"once nothing makes it any more it is {_ENDS[removal]}"
 
 
-def _title(desired: Fields, applied: Fields, live: Live | None) -> str:
+def _title(desired: FieldsView, applied: FieldsView, live: Live | None) -> str:
     held = live.fields if live and live.fields else {}
     return str(next((fields["title"] for fields in (desired, held, applied) if fields.get("title")), ""))
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from pdsync.errors import StateError, error
-from pdsync.model import ALIKE, Change, FieldChange, Plan
+from pdsync.model import ALIKE, Change, FieldChange, Plan, Row
 from pdsync.plan import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pdsync.errors import Diagnostic
-    from pdsync.model import FieldChanges, Json
+    from pdsync.model import FieldChanges, Fields, Json
 
     Paths = tuple[str, ...]
     Told = tuple[tuple[Any, ...], ...]
@@ -82,7 +82,12 @@ def _listed(changes: Sequence[Change]) -> Iterator[bytes]:
 
 def encoded(value: Any) -> bytes:
     """Parts of a plan as JSON with sorted keys; the fields of a change are a list of what one sees of them."""
-    return msgspec.json.encode(value, order="sorted", enc_hook=_fields)
+    return msgspec.json.encode(value, order="sorted", enc_hook=_written)
+
+
+def _written(value: FieldChanges | Row) -> msgspec.Raw | Fields:
+    """What is no type of its own in a document."""
+    return dict(value) if isinstance(value, Row) else _fields(value)
 
 
 def _fields(changes: FieldChanges) -> msgspec.Raw:

@@ -13,7 +13,7 @@ from pdsync.plan.alone import LeftAlone
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pdsync.model import LedgerEntry, MappingRule
+    from pdsync.model import FieldsView, LedgerEntry, MappingRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,5 +63,5 @@ def spoke_of(ledger: Ledger, entry: LedgerEntry, path: str) -> bool:
     return path in entry.fields or not ledger.expressions or any(path in of or "$merge" in of for of in mapped)
 
 
-def _moved(have: dict[str, object], applied: dict[str, object]) -> tuple[Difference, ...]:
+def _moved(have: FieldsView, applied: FieldsView) -> tuple[Difference, ...]:
     return tuple(Difference(path, wrote, holds) for path, holds, wrote in diff_fields(have, applied))

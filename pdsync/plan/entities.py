@@ -17,6 +17,7 @@ from pdsync.model import (
     FieldChanges,
     Held,
     LedgerEntry,
+    Row,
     glance,
     makers,
     sources_of,
@@ -39,7 +40,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 
     from pdsync.errors import Diagnostic
-    from pdsync.model import Action, Blueprint, Cause, EntityOrigin, ExistingEntity, Fields, Json, MappingRule, Removal
+    from pdsync.model import (
+        Action,
+        Blueprint,
+        Cause,
+        EntityOrigin,
+        ExistingEntity,
+        Fields,
+        FieldsView,
+        Json,
+        MappingRule,
+        Removal,
+    )
     from pdsync.plan.decide import Facts, Scope
 
 REPLACED = "not mapped, and enableMergeEntity is false"
@@ -208,10 +220,11 @@ class _Shape(NamedTuple):
     on_remove: Removal | None
     row: Callable[[Fields], tuple[Json, ...]]
 
-    def remembered(self, paths: tuple[str, ...], values: tuple[Json, ...]) -> Fields:
-        """What the ledger remembers of the values under some of the paths."""
+    def remembered(self, fields: FieldChanges) -> FieldsView:
+        """What the ledger remembers of what is written: the very values, or those that are not left alone."""
+        paths, _, values, _ = fields.columns()
         if not self.left_alone:
-            return filled(paths, values)
+            return Row(paths, values)
         held = [(path, value) for path, value in zip(paths, values, strict=True) if path not in self.left_alone]
         return filled(tuple(path for path, _ in held), (value for _, value in held))
 
@@ -370,8 +383,9 @@ class EntityDecisions:
         if None in values:
             paths = tuple(path for path, value in zip(paths, values, strict=True) if value is not None)
             values = tuple(value for value in values if value is not None)
+        fields, causes = self._told_new(want, paths, values)
         entry = LedgerEntry(
-            shape.remembered(paths, values),
+            shape.remembered(fields),
             "created",
             want.rules,
             want.source,
@@ -379,7 +393,6 @@ class EntityDecisions:
             shape.on_remove,
             portions=want.portions,
         )
-        fields, causes = self._told_new(want, entry, paths, values)
         made = Change(
             n=0,
             target="entity",
@@ -526,29 +539,29 @@ class EntityDecisions:
             fields = tuple(self._field(difference, want, last) for difference in differences)
             return fields, self._causes(action, fields, entry, last)
         paths, afters = (tuple(map(itemgetter(index), differences)) for index in (0, 2))
-        return self._told_new(want, entry, paths, afters)
+        return self._told_new(want, paths, afters)
 
     def _told_new(
-        self, want: DesiredEntity, entry: LedgerEntry, paths: tuple[str, ...], afters: tuple[Json, ...]
+        self, want: DesiredEntity, paths: tuple[str, ...], afters: tuple[Json, ...]
     ) -> tuple[FieldChanges, tuple[Cause, ...]]:
         """The fields of something new, from null to these values."""
         made = want.rules, paths
         if made not in self._new:
             differences = map(Difference, paths, repeat(None), afters)
-            self._new[made] = self._told_anew([self._field(each, want, None) for each in differences], entry)
+            self._new[made] = self._told_anew([self._field(each, want, None) for each in differences], want.rules)
         like, causes = self._new[made]
         return like.from_nothing(afters), causes
 
-    def _told_anew(self, fields: Iterable[FieldChange], entry: LedgerEntry) -> tuple[FieldChanges, tuple[Cause, ...]]:
+    def _told_anew(self, fields: Iterable[FieldChange], rules: Iterable[str]) -> tuple[FieldChanges, tuple[Cause, ...]]:
         """The fields and the causes of what comes: what makes it come brings each of its values as well."""
-        anew = self._anew(entry)
+        anew = self._anew(rules)
         causes = [("catalog",) if anew == "catalog" else all_causes(each.cause, (anew,)) for each in fields]
         told = FieldChanges(replace(f, cause=of[0], causes=of) for f, of in zip(fields, causes, strict=True))
         return told, all_causes(anew, (cause for each in told for cause in each.causes))
 
-    def _anew(self, entry: LedgerEntry) -> Cause:
-        """Why an entity comes, as far as the expressions tell."""
-        return "catalog" if any(map(self._selection_is_new, entry.rules)) else "source"
+    def _anew(self, rules: Iterable[str]) -> Cause:
+        """Why an entity comes of some rules, as far as the expressions tell."""
+        return "catalog" if any(map(self._selection_is_new, rules)) else "source"
 
     def _field(self, difference: Difference, want: DesiredEntity, last: LedgerEntry | None) -> FieldChange:
         path, before, after = difference
@@ -628,7 +641,7 @@ class EntityDecisions:
         self, action: Action, fields: Iterable[FieldChange], entry: LedgerEntry, last: LedgerEntry | None
     ) -> tuple[Cause, ...]:
         """The causes of a change as far as the expressions tell them, the main one first."""
-        anew = self._anew(entry)
+        anew = self._anew(entry.rules)
         if last is not None and action == "adopt":
             return self._ledger_causes(entry, last, anew)
         main = "drift" if last is not None and action == "create" else main_cause(fields, anew)

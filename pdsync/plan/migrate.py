@@ -33,7 +33,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
-    from pdsync.model import Blueprint, Cause, DesiredEntity, ExistingEntity, Fields, Json, Ledger, LedgerEntry
+    from pdsync.model import (
+        Blueprint,
+        Cause,
+        DesiredEntity,
+        ExistingEntity,
+        Fields,
+        FieldsView,
+        Json,
+        Ledger,
+        LedgerEntry,
+    )
     from pdsync.plan.decide import Facts, Scope
 
     Unfilled = AbstractSet[tuple[EntityKey, str]]
@@ -72,7 +82,7 @@ class Migration:
         """Whether entities are not as they were once the blueprint is changed."""
         return bool(self.moved or self.dropped or self.many)
 
-    def carried(self, fields: Fields) -> Fields:
+    def carried(self, fields: FieldsView) -> Fields:
         """Values under the names and in the form that they have afterwards."""
         named = ((self.moved.get(path, path), value) for path, value in fields.items())
         return {path: _reshaped(value, many=self.many.get(path)) for path, value in named}
@@ -621,7 +631,7 @@ def _one(
     return None
 
 
-def _as_held(change: FieldChange, held: Fields, applied: Fields) -> FieldChange:
+def _as_held(change: FieldChange, held: FieldsView, applied: FieldsView) -> FieldChange:
     before = held.get(change.path)
     drift = change.path in applied and not same(before, applied[change.path])
     causes: tuple[Cause, ...] = ("catalog", "drift") if drift else ("catalog",)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from pdsync.model import Blueprint, Change, ExistingEntity, Fields, Json
+    from pdsync.model import Blueprint, Change, ExistingEntity, FieldsView, Json
 
     _Wait = tuple[EntityKey, str, EntityKey]
     _Waits = tuple[tuple[EntityKey, frozenset[str]], ...]
@@ -39,12 +39,12 @@ BETWEEN = (*TARGETING, "mirrorProperties.", "ownership")
 """Parts that only make sense while other blueprints are there."""
 
 
-def relation_targets(fields: Fields, blueprint: Blueprint | None) -> list[tuple[str, EntityKey]]:
+def relation_targets(fields: FieldsView, blueprint: Blueprint | None) -> list[tuple[str, EntityKey]]:
     """(path, key of the target) for every relation value in `fields`, sorted."""
     return targeting(blueprint)(fields) if blueprint else []
 
 
-def targeting(blueprint: Blueprint) -> Callable[[Fields], list[tuple[str, EntityKey]]]:
+def targeting(blueprint: Blueprint) -> Callable[[FieldsView], list[tuple[str, EntityKey]]]:
     """`relation_targets` for many entities of one blueprint."""
     relations = _relations(blueprint)
     return lambda fields: _pointed_at(relations, fields.get)

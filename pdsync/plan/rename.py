@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from pdsync.errors import Diagnostic
-    from pdsync.model import Blueprint, Cause, DesiredEntity, Fields, Json, LedgerEntry
+    from pdsync.model import Blueprint, Cause, DesiredEntity, Fields, FieldsView, Json, LedgerEntry
     from pdsync.plan.decide import Facts
 
     Moves = Mapping[EntityKey, EntityKey]
@@ -157,7 +157,7 @@ def _alike(old: list[EntityKey], new: list[EntityKey], facts: Facts) -> dict[Ent
     return {keys[0]: now[v][0] for v, keys in was.items() if len(keys) == 1 and len(now.get(v, ())) == 1}
 
 
-def _by_values(keys: Iterable[EntityKey], fields: Callable[[EntityKey], Fields]) -> dict[bytes, list[EntityKey]]:
+def _by_values(keys: Iterable[EntityKey], fields: Callable[[EntityKey], FieldsView]) -> dict[bytes, list[EntityKey]]:
     grouped: defaultdict[bytes, list[EntityKey]] = defaultdict(list)
     for key in keys:
         said = {path: value for path, value in fields(key).items() if value is not None}

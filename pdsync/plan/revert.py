@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from pdsync.model import Action, Blueprint, Catalog, Fields, Json, PlanBase, RunRecord
+    from pdsync.model import Action, Blueprint, Catalog, Fields, FieldsView, Json, PlanBase, RunRecord
     from pdsync.plan import Facts, Scope
     from pdsync.plan.migrate import Migration
 
@@ -220,7 +220,7 @@ class _Names(NamedTuple):
     def has(self, path: str) -> bool:
         return self.paths is None or path in self.paths
 
-    def kept(self, fields: Fields) -> Fields:
+    def kept(self, fields: FieldsView) -> Fields:
         """Fields under their new names, without those that there is no place for."""
         named = ((self.moved.get(path, path), value) for path, value in fields.items())
         return {path: value for path, value in sorted(named) if value is not None and self.has(path)}

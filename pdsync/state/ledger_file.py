@@ -211,7 +211,7 @@ def _lines(ledger: Ledger) -> Iterator[bytes]:
 def _as_line(entry: LedgerEntry, *, blueprint: str = "", key: EntityKey | None = None) -> _Line:
     packed = entry.packed
     return _Line(
-        msgspec.Raw(packed[1] if packed else _encoder.encode(entry.fields)),
+        msgspec.Raw(packed[1] if packed else _encoder.encode(dict(entry.fields))),
         entry.origin,
         b=blueprint,
         k=key,

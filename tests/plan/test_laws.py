@@ -517,8 +517,8 @@ TOUCHES: tuple[Callable[[LedgerEntry], LedgerEntry], ...] = (
     lambda last: replace(last, rules=(*last.rules, "gone")),
     lambda last: replace(last, protect=not last.protect),
     lambda last: replace(last, on_remove="forget"),
-    lambda last: replace(last, fields=last.fields | {"title": "another"}),
-    lambda last: replace(last, fields=last.fields | {"properties.tier": "four"}),
+    lambda last: replace(last, fields={**last.fields, "title": "another"}),
+    lambda last: replace(last, fields={**last.fields, "properties.tier": "four"}),
     lambda last: replace(last, fields=dict(list(last.fields.items())[1:])),
 )
 
@@ -537,7 +537,9 @@ def test_what_is_told_at_once_is_what_the_table_tells(
     if side == "ledger":
         left = replace(left, entities=touched)
     else:
-        after = {key: replace(has, fields=touched[key].fields) if key in touched else has for key, has in after.items()}
+        after = {
+            key: replace(has, fields=dict(touched[key].fields)) if key in touched else has for key, has in after.items()
+        }
     made = plan_document(plan(facts(of, world, after, left)))
     with patch.object(EntityDecisions, "_is_settled", lambda *_: False):
         assert plan_document(plan(facts(of, world, after, left))) == made

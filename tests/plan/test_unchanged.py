@@ -50,8 +50,10 @@ def _as_bytes(told: Facts) -> Facts:
         else unread(DesiredEntity(key, {}, want.rules, want.source), _read, _packed(want.fields, *key))
         for key, want in told.desired.entities.items()
     }
-    held = {key: unread(ExistingEntity({}), _read, _packed(e.fields)) for key, e in told.existing.entities.items()}
-    owned = {key: unread(replace(e), _read, _packed(e.fields)) for key, e in told.ledger.entities.items()}
+    held = {
+        key: unread(ExistingEntity({}), _read, _packed(dict(e.fields))) for key, e in told.existing.entities.items()
+    }
+    owned = {key: unread(replace(e), _read, _packed(dict(e.fields))) for key, e in told.ledger.entities.items()}
     return replace(
         told,
         desired=replace(told.desired, entities=desired),

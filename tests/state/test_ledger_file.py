@@ -75,7 +75,7 @@ def test_equal_ledgers_are_equal_bytes(ledger: Ledger, order: random.Random) -> 
         order.shuffle(listed)
         return dict(listed)
 
-    entities = {key: replace(entry, fields=shuffled(entry.fields)) for key, entry in ledger.entities.items()}
+    entities = {key: replace(entry, fields=shuffled(dict(entry.fields))) for key, entry in ledger.entities.items()}
     other = replace(ledger, blueprints=shuffled(dict(ledger.blueprints)), entities=shuffled(entities))
     assert dump_ledger(ledger) == dump_ledger(other)
 
