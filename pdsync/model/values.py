@@ -7,7 +7,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
-__all__ = ["EntityKey", "Fields", "FieldsView", "Json", "Row", "Unread", "Unreadily", "WithKey", "glance", "many", "unpack", "unread"]
+__all__ = [
+    "EntityKey",
+    "Fields",
+    "FieldsView",
+    "Json",
+    "Row",
+    "Unread",
+    "Unreadily",
+    "WithKey",
+    "glance",
+    "many",
+    "unpack",
+    "unread",
+]
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as many
