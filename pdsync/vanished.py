@@ -30,14 +30,30 @@ def in_doubt(
     """The snapshot with nothing missing but what is in doubt, and since when.
 
     `since` tells of records, as `users.contact_methods/PC1`, since when snapshots have missed them in a row; those
-    that were missed for `least` are gone, as are all of the kinds `accepted`.  What could not be read was not missed.
+    that were missed for `least` are gone, as are all of the kinds `accepted`.  What could not be read was not missed,
+    and what another list of the kind has is not missing.
     """
+    short = {query: each for query, each in snapshot.collections.items() if each.missing}
+    there = _there(snapshot, {query.kind for query in short}) if short else {}
     found = {
-        query: _in_doubt(each, since, snapshot.taken_at, least, accepted)
-        for query, each in snapshot.collections.items()
-        if each.missing
+        query: _in_doubt(_without(each, there[query.kind]), since, snapshot.taken_at, least, accepted)
+        for query, each in short.items()
     }
     return replace(snapshot, collections={**snapshot.collections, **found}) if found else snapshot
+
+
+def _there(snapshot: Snapshot, kinds: AbstractCollection[str]) -> dict[str, set[str]]:
+    """The ids of all records of some kinds."""
+    found: dict[str, set[str]] = {kind: set() for kind in kinds}
+    for query, collection in snapshot.collections.items():
+        if query.kind in found:
+            found[query.kind].update(record.id for record in collection.records)
+    return found
+
+
+def _without(collection: Collection, there: AbstractCollection[str]) -> Collection:
+    left = {id_: each for id_, each in collection.missing.items() if id_ not in there}
+    return replace(collection, missing=left)
 
 
 def _in_doubt(
@@ -55,13 +71,19 @@ def _in_doubt(
 
 def _note(kind: str, doubted: Mapping[str, Missing], least: timedelta) -> Diagnostic:
     last = when_believed(max(each.since for each in doubted.values()), least)
+    parents = {each.parent for each in doubted.values()}
+    under = "some parent" if "" in parents else _counted(len(parents), "parent")
     return warning(
         VANISHED,
         "a list under a parent came too short to be believed",
-        detail=f"{kind}: {len(doubted)} that were there are missing, of a list that nothing counts",
+        detail=f"{kind}: {_counted(len(doubted), 'record')} missing under {under}, and nothing counts what there is",
         hint=f"what is made from them stays; look in PagerDuty; {last}, or pass --accept-shrink {kind}",
         **some_of(f"{kind}/{id_}" for id_ in sorted(doubted)),
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def missed_since(collections: Iterable[Collection]) -> dict[str, str]:

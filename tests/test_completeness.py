@@ -192,16 +192,23 @@ def test_what_the_ledger_notes_of_such_a_list_tells_what_there_was(counts: list[
             assert bool(doubts(found)) == (count * 2 <= before.count >= 4 or (count == 0 and before.count > 0))
 
 
-@pytest.mark.parametrize(("parents", "proves"), [(12, True), (7, True), (6, False), (0, False)])
-def test_what_is_listed_under_a_list_that_is_not_believed_is_not_either(parents: int, *, proves: bool) -> None:
-    """Who is missing among the parents takes all that is under them along; their kind accepts that."""
+@pytest.mark.parametrize(
+    ("before", "parents", "proves"),
+    [(12, 12, True), (12, 7, True), (12, 6, False), (2, 0, False), (9, 4, True), (1, 0, True)],
+)
+def test_what_is_listed_under_a_list_that_is_not_believed_is_not_either(
+    before: int, parents: int, *, proves: bool
+) -> None:
+    """Who is missing among the parents takes all that is under them along; they are doubted as any list of theirs."""
     users, methods = parents_list("users", ()), Query("users.contact_methods")
     now = replace(snapshot(30, methods), leaned={users: Leaned(users, parents)})
-    seen = {users: Seen(12, 12, suspicious=False), methods: Seen(31, 31, suspicious=False)}
+    seen = {users: Seen(before, before, suspicious=False), methods: Seen(31, 31, suspicious=False)}
     found = judged(now, seen, HOUR).collections[methods]
     assert (found.complete, found.believed) == (proves, 30)
     if found.problem:
-        assert found.problem.detail == f"users.contact_methods, listed under users: 12 records before, {parents} now"
+        assert (
+            found.problem.detail == f"users.contact_methods, listed under users: {before} records before, {parents} now"
+        )
         assert found.problem.hint.endswith("or pass --accept-shrink users")
     assert judged(now, seen, HOUR, ("users",)).collections[methods].complete
     assert leans_on(methods) == {"users"}

@@ -70,6 +70,17 @@ def test_what_is_accepted_is_gone() -> None:
     assert len(doubtful(in_doubt(short, {}, HOUR, ("users",)))) == 2
 
 
+def test_what_another_list_of_the_kind_has_is_not_missing() -> None:
+    """Two mappings of a kind, each of some parents: nobody knows beforehand whose records are whose."""
+    short, other = snapshot("A", "BC", 0), Query("users.contact_methods", (("parent.team_ids[]", "PT1"),))
+    both = {**short.collections, other: Collection(other, (Record("C", b"{}"),), missing={"A": Missing("")})}
+    found = in_doubt(replace(short, collections=both), {}, HOUR)
+    assert doubtful(found) == {"users.contact_methods/B"}
+    (note,) = found.collections[METHODS].notes
+    assert "1 record missing under 1 parent" in note.detail
+    assert found.collections[other].notes == ()
+
+
 def test_the_ledger_remembers_what_is_missing_for_as_long_as_it_is_owned() -> None:
     """Beside what it notes of the length of the list; what nothing is made of any more is forgotten."""
     before = {
