@@ -106,6 +106,20 @@ def test_that_a_parent_has_nothing_any_more_is_asked_twice(lists: Stage) -> None
     assert only(fetch(lists, wanted, previous=fifth)).missing.keys() == {record.id for record in only(first).records}
 
 
+@pytest.mark.parametrize(("left", "asked"), [(2, 2), (3, 1)])
+def test_half_of_a_list_that_stands_alone_is_asked_for_twice(left: int, asked: int) -> None:
+    """Nothing counts it either; what the second answer has is there."""
+    answers = [range(4), range(left), range(4)]
+    bodies = [json.dumps({"licenses": [{"id": f"PL{n}"} for n in each]}).encode() for each in answers]
+    tape = Tape(Script([(200, {}, body) for body in bodies]))
+    wanted = query("licenses")
+    with serving(tape) as url:
+        stage = Stage(World(services=1, incidents=0), tape, url)
+        first = fetch(stage, wanted)
+        second = only(fetch(stage, wanted, previous=first))
+    assert (len(tape.requests), len(second.records)) == (1 + asked, 4 if asked == 2 else left)
+
+
 PARENTS: list[tuple[str, Params]] = [("users", ()), ("services", (("include[]", "integrations"),))]
 
 
