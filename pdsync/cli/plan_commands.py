@@ -157,13 +157,14 @@ def snapshot(
     if out is not None:
         session.see_writable(out)
     taken = session.run(work())
-    if out is None:
-        kept = session.store.load_snapshot() if kinds else None
-        session.store.save_snapshot(commands.merged(kept, taken) if kept else taken)
-    else:
-        from pdsync.state.snapshot_file import dump_snapshot
+    with session.busy("keeping the snapshot"):
+        if out is None:
+            kept = session.store.load_snapshot() if kinds else None
+            session.store.save_snapshot(commands.merged(kept, taken) if kept else taken)
+        else:
+            from pdsync.state.snapshot_file import dump_snapshot
 
-        session.write_file(out, dump_snapshot(taken))
+            session.write_file(out, dump_snapshot(taken))
     session.show(render_snapshot(taken))
     found = [d for c in taken.collections.values() for d in (c.problem, *c.notes) if d is not None]
     session.tell([*dict.fromkeys([*taken.notes, *found])])  # what two lists of a kind lack is often the same
@@ -246,13 +247,16 @@ def tell_problems(session: Session, made: Plan) -> None:
 def keep_plan(session: Session, made: Plan, out: Path | None) -> None:
     """Save a plan if it is to be, and say so."""
     if out is not None:
-        session.write_file(out, plan_chunks(made))
+        with session.busy(f"writing {out}"):
+            session.write_file(out, plan_chunks(made))
         session.progress.note(f"Saved to {out}; `pdsync apply {out}` does exactly this.")
 
 
 def show_plan(session: Session, made: Plan, form: str = "text") -> None:
     """Print a plan in one of the formats."""
-    session.show(_plan_in(session, made, form), form)
+    with session.busy("putting the plan into words"):
+        text = _plan_in(session, made, form)
+    session.show(text, form)
 
 
 def _plan_in(session: Session, made: Plan, form: str) -> str:

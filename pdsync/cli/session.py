@@ -319,6 +319,13 @@ class Session:
 
     # -- running
 
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Show that something is being done that may take a while for very many entities."""
+        with self.progress:
+            self.progress(what, 0)
+            yield
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run asynchronous work with progress shown and signals turned into a stop."""
         # Not the result of the task: asyncio puts a handler back at the end, for which Python 3.11 writes out the task.

@@ -85,9 +85,9 @@ def _around_store(moments: Moments, call: Callable[..., str]) -> Callable[..., s
 
 
 def _around_request(moments: Moments, call: Callable[..., Any]) -> Callable[..., Any]:
-    async def wrapped(self: ApiClient, request: Any) -> Any:
+    async def wrapped(self: ApiClient, request: Any, *rest: Any) -> Any:
         moments.pass_by(f"before {request.method} {request.path}")
-        answer = await call(self, request)
+        answer = await call(self, request, *rest)
         moments.pass_by(f"after {request.method} {request.path}")
         return answer
 
