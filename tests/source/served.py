@@ -77,6 +77,8 @@ class Lists:
     def __init__(self) -> None:
         self.refusals: list[str] = []
         self._by_path = {(row["method"], row["path"]): row for row in lists().values()}
+        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._paths: dict[str, frozenset[str]] = {}
 
     # --- what there is
 
@@ -100,6 +102,11 @@ class Lists:
 
     def rows(self, path: str) -> list[dict[str, Any]]:
         """The rows at a concrete path; each is found nowhere else."""
+        if path not in self._rows:
+            self._rows[path] = self._made(path)
+        return self._rows[path]
+
+    def _made(self, path: str) -> list[dict[str, Any]]:
         row = self._row_of("GET", path) or self._row_of("POST", path)
         assert row is not None, path
         shape = row["rows"].get(path.rpartition("/")[2]) or next(iter(row["rows"].values()))
@@ -113,6 +120,11 @@ class Lists:
         exact = self._by_path.get((method, path))
         fits = (row for (how, template), row in self._by_path.items() if how == method and _matches(template, path))
         return exact or next(fits, None)
+
+    def _all(self, template: str) -> frozenset[str]:
+        if template not in self._paths:
+            self._paths[template] = frozenset(self.paths(template))
+        return self._paths[template]
 
     # --- serving
 
@@ -136,7 +148,7 @@ class Lists:
         if shown := re.fullmatch(r"/v3/schedules/([^/]+)", asked.path):
             return {"schedule": next(row for row in self.rows("/v3/schedules") if row["id"] == shown[1])}
         row = self._row_of(method, asked.path)
-        if row is None or asked.path not in set(self.paths(row["path"])):
+        if row is None or asked.path not in self._all(row["path"]):
             raise Refused(404, "not there")
         _check(row, asked)
         return self._page(row, asked)

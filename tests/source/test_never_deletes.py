@@ -45,6 +45,7 @@ def shrinking(told: Told) -> None:
         told.rest["total"] -= int(told.rest.get("offset") or 0) // 5 + 1
 
 
+LISTS = Lists()
 FAULTS: dict[str, Change] = {
     **PASSING,
     **LASTING,
@@ -91,7 +92,7 @@ class Spoiling:
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    tape = Tape(Spoiling(Lists()))
+    tape = Tape(Spoiling(LISTS))
     with serving(tape) as url:
         yield Stage(World(services=1, incidents=0), tape, url)
 
@@ -128,7 +129,7 @@ def test_no_fault_deletes_anything(
     """The snapshot is complete with every record, or names why it is not; no delete is planned either way."""
     before = whole[KIND_OF[paging]]
     assert (KINDS[before.query.kind].paging, before.complete, len(before.records) > 2) == (paging, True, True)
-    stage.tape.app = Spoiling(Lists(), FAULTS[fault], SCHEDULES[schedule])
+    stage.tape.app = Spoiling(LISTS, FAULTS[fault], SCHEDULES[schedule])
     try:
         now = fetch(stage, before.query)
     except SourceError:  # nobody is let in, or nobody answers: the command ends with an error, and without a plan
