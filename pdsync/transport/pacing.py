@@ -92,7 +92,7 @@ class _Budget:
             return self._spent(now)
         wait = 0.0
         if self.left <= self.limit / 20:
-            slot = max(now, self._next)
+            slot = min(max(now, self._next), self.ends)  # then the window begins anew, for those who wait as well
             self._next = slot + (self.ends - now) / self.left
             wait = slot - now
         self.left -= 1

@@ -31,6 +31,7 @@ from pdsync.transport import (
     read_complaint,
 )
 from pdsync.transport.gate import Gate
+from pdsync.transport.pacing import Pacer
 from pdsync.trust import is_untrusted
 from tests.source.loopback import OK, FakeTime, Request, Script, Tape, dropping, serving
 
@@ -426,6 +427,19 @@ def test_the_budget_is_never_overdrawn(budget: int, requests: int) -> None:
         run(body)
     assert app.refused == 0
     assert sum(time.slept) <= 60 * (1 + requests // budget)
+
+
+@given(st.lists(st.tuples(st.floats(0, 2), st.integers(0, 50), st.booleans()), min_size=1, max_size=80))
+def test_nobody_waits_for_longer_than_a_window(steps: list[tuple[float, int, bool]]) -> None:
+    """Few requests are left, and some take their turn while others still wait for theirs: all go in the next window."""
+    pacer, now, ends = Pacer(), 0.0, 60.0
+    for passed, left, told in steps:
+        now += passed
+        if told:
+            ends = now + max(1.0, 60.0 - now % 60)
+            pacer.told("/things", 1000, left, ends, now)
+        wait, _ = pacer.turn("/things", now)
+        assert now + wait <= ends + 1e-6 or wait == 0
 
 
 def ample(left: int) -> Answer:
