@@ -172,6 +172,17 @@ def test_what_is_owned_and_missing_is_looked_for_once_more(lists: Stage) -> None
     assert {*fourth.missing} == ids - {*parsed(fourth)} != set()
 
 
+def test_an_owned_record_whose_id_tells_its_parent_is_missing_under_that_one_alone(lists: Stage) -> None:
+    """Where no snapshot is kept: what is gone from a list that has others is gone."""
+    wanted = query("schedules.users")
+    ids = {*parsed(only(fetch(lists, wanted)))}
+    first, *_, last = sorted({id_.partition("/")[0] for id_ in ids})
+    path, owned = f"/schedules/{first}/users", frozenset({*ids, f"{last}/PGONE"})
+    lists.tape.before = lambda r: Script([(200, {}, b'{"users": []}')]) if r.path == path else None
+    missing = only(fetch(lists, wanted, owned={wanted.kind: owned})).missing
+    assert {*missing} == {id_ for id_ in ids if id_.startswith(f"{first}/")}
+
+
 def test_parents_that_are_not_all_there_make_the_rest_unproven(lists: Stage) -> None:
     """A list of parents that could not be read is a problem of everything under it, on every level."""
     lists.tape.before = answering(403, "/status_pages")

@@ -873,6 +873,12 @@ def test_a_refusal_is_not_asked_for_again_and_again(stage: Stage) -> None:
     fetch(stage, query("incidents", {"includeCustomFields": True}))
     values = [request for request in stage.tape.requests if request.path.endswith("/values")]
     assert 1 <= len(values) <= 16
+    stage.tape.before = lambda request: Script([(200, {}, b"<html>")]) if request.path.endswith("/values") else None
+    stage.world.mutate({"action": "restore", "kind": "incidents.custom_fields.values"})
+    stage.tape.requests.clear()
+    fetch(stage, query("incidents", {"includeCustomFields": True}))
+    values = [request for request in stage.tape.requests if request.path.endswith("/values")]
+    assert 6 <= len(values) <= 40
 
 
 def test_a_spent_daily_quota_makes_metrics_unavailable_at_once(stage: Stage) -> None:

@@ -27,7 +27,7 @@ from pdsync.sources.pagerduty.leaps import Rows as AnalyticsRows
 from pdsync.sources.pagerduty.listing import Asker, Listing, Tally
 from pdsync.sources.pagerduty.moments import Params, in_utc, moment
 from pdsync.sources.pagerduty.problems import not_again
-from pdsync.sources.pagerduty.records import FieldReader, array, decode, malformed, replace, understood
+from pdsync.sources.pagerduty.records import FieldReader, Malformed, array, decode, malformed, replace, understood
 from pdsync.sources.pagerduty.shelf import Rows, Shelf
 from pdsync.sources.pagerduty.tasks import each, together
 from pdsync.transport import ApiError
@@ -46,6 +46,9 @@ _METRICS = msgspec.json.Decoder(AnalyticsRows)
 _AT_ONCE = 16
 _VERDICTS = frozenset({401, 402, 403, 429})
 """Answers that hold for every further request of the same sort."""
+
+_ENOUGH_ODD = 3
+"""So many answers that are none, without a good one, hold for the rest, too."""
 
 Raws = Mapping[str, bytes]
 """Records as bytes, by id."""
@@ -193,10 +196,14 @@ def _reason(failure: PdsyncError | msgspec.DecodeError) -> str:
 
 
 class _Attempts:
-    """Requests of one sort: once one was refused for a reason that holds for all, none is sent any more."""
+    """Requests of one sort: once one was refused for a reason that holds for all, none is sent any more.
+
+    Nor is any after some answers that were none, of which each was asked for twice, if there was no other.
+    """
 
     def __init__(self) -> None:
         self.verdict = ""
+        self._good = self._odd = 0
 
     async def to(self, job: Callable[[], Awaitable[None]]) -> PdsyncError | msgspec.DecodeError | str | None:
         """Do `job`; what stopped it, or the verdict there was before, or None when it went well."""
@@ -207,9 +214,12 @@ class _Attempts:
         except Interrupted:
             raise
         except (PdsyncError, msgspec.DecodeError) as failure:
-            if isinstance(failure, ApiError) and failure.status in _VERDICTS:
+            self._odd += isinstance(failure, Malformed | msgspec.DecodeError)
+            final = isinstance(failure, ApiError) and failure.status in _VERDICTS
+            if final or (self._odd >= _ENOUGH_ODD and not self._good):
                 self.verdict = _reason(failure)
             return failure
+        self._good += 1
         return None
 
 

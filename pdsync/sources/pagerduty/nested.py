@@ -156,9 +156,17 @@ class Nest:
     def _with_missing(self, whole: Listing) -> Listing:
         """The same with what is missing that may be there: under parents whose lists came too short, or all of it."""
         doubtful = {id_: parent for id_, parent in self._had.items() if whole.problem or parent in self._short}
-        owned = self._before.owned if self._empty or self._bare else ()
-        gone = dict.fromkeys(owned, "") | doubtful
-        return replace(whole, missing={id_: parent for id_, parent in gone.items() if id_ not in whole.records})
+        owned = self._before.owned - whole.records.keys() if self._empty or self._bare else frozenset()
+        missing = {id_: parent for id_, parent in doubtful.items() if id_ not in whole.records}
+        return replace(whole, missing=dict.fromkeys(filter(self._may_be_there, owned), "") | missing)
+
+    def _may_be_there(self, id_: str) -> bool:
+        """Whether a record may belong under a parent that has nothing: of some kinds the id tells its parent."""
+        return not self._kind.in_parent or id_.startswith(tuple(self._prefix(branch) for branch in self._empty))
+
+    def _prefix(self, branch: _Branch) -> str:
+        """What the ids of records under a parent begin with."""
+        return "/".join(branch.values) + "/" if self._kind.in_parent else ""
 
     async def _apart(self, above: Mapping[ListKey, Listing]) -> Listing:
         """One list for each parent."""
@@ -232,7 +240,7 @@ class Nest:
         elif not (listing.records or listing.problem) and listing.counted is None:
             self._empty.append(branch)
         extra = {PARENT: branch.parent} if branch.parent else {}
-        prefix = "/".join(branch.values) + "/" if self._kind.in_parent else ""
+        prefix = self._prefix(branch)
         renamed = ((prefix + id_, splice(raw, extra)) for id_, raw in listing.records.items())
         return replace(listing, records=self._shelf.keep(renamed))
 
