@@ -41,13 +41,14 @@ import orjson
 from pdsync.model import Plan, Summary, renames_of
 from pdsync.plan.blast import blast_radius
 from pdsync.plan.blueprints import blueprints_that_stay, plan_blueprints
+from pdsync.plan.carrying import between, with_carried
 from pdsync.plan.checks import check_upserts
 from pdsync.plan.decide import Facts, Scope, constant_blueprint
 from pdsync.plan.entities import EntityDecisions, with_stubs
 from pdsync.plan.guards import Removals, Situation, guard_removals
 from pdsync.plan.idle import idle_options
 from pdsync.plan.kept import kept_fields
-from pdsync.plan.migrate import allowing, between, unfilled_by, with_carried
+from pdsync.plan.migrate import allowing, unfilled_by
 from pdsync.plan.order import in_order
 from pdsync.plan.portions import with_missing
 from pdsync.plan.readers import clearing

@@ -42,12 +42,13 @@ from pdsync.model import (
 from pdsync.normal import same
 from pdsync.plan.alone import LeftAlone
 from pdsync.plan.blueprints import blueprints_after, plan_blueprints
+from pdsync.plan.carrying import between
 from pdsync.plan.checks import Ruler
 from pdsync.plan.decide import CAUSES, Scope, all_causes, main_cause
 from pdsync.plan.drift import spoke_of
 from pdsync.plan.entities import EntityDecisions, with_stubs
 from pdsync.plan.guards import MISSING, NOT_READ, UNPROVEN
-from pdsync.plan.migrate import allowing, between, part_name, unfilled_by
+from pdsync.plan.migrate import allowing, part_name, unfilled_by
 from pdsync.plan.order import relation_targets
 from pdsync.plan.portions import GIVEN_NO_MORE, failed_of, with_missing
 from pdsync.plan.saved import names_before

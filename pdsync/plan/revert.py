@@ -39,9 +39,10 @@ from pdsync.normal import blueprint_fields, same
 from pdsync.plan import fingerprint, summary_of
 from pdsync.plan.blast import blast_radius
 from pdsync.plan.blueprints import BlueprintPlan, blueprints_that_stay, in_force, settled_for
+from pdsync.plan.carrying import between, with_carried
 from pdsync.plan.checks import check_upserts
 from pdsync.plan.guards import Situation, guard_removals
-from pdsync.plan.migrate import between, entity_path, migrated, with_carried
+from pdsync.plan.migrate import entity_path, migrated
 from pdsync.plan.order import in_order, relation_targets
 from pdsync.plan.parts import origin_of, origins_of, with_names, with_origins
 from pdsync.plan.readers import clearing, with_readers

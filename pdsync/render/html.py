@@ -18,6 +18,7 @@ from pdsync.plan.branch import base_fields
 from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import value_text, visible
+from pdsync.render.field_text import nested_lines
 from pdsync.render.html_page import PAGE, SCRIPT, STYLE
 from pdsync.render.left import held_lines, ignored_lines, unknown_lines
 from pdsync.render.plan_text import (
@@ -25,7 +26,6 @@ from pdsync.render.plan_text import (
     SYMBOLS,
     base_text,
     catalog_text,
-    nested_lines,
     spoken,
     taken_over,
     withheld_text,

@@ -25,15 +25,11 @@ from pdsync.plan.branch import parts as split
 from pdsync.render.because import behind, cause_tag, place_of
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import both_texts, line_text, quoted, visible
+from pdsync.render.field_text import MOST_LINES, inner_text, more_lines, place_sign, places_in
 from pdsync.render.left import held_lines, ignored_lines, unknown_lines
 from pdsync.render.plan_text import (
-    MOST_LINES,
     REST,
     SYMBOLS,
-    inner_text,
-    more_lines,
-    place_sign,
-    places_in,
     spoken,
     taken_over,
     withheld_text,

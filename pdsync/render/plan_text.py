@@ -15,22 +15,21 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from pdsync.diff import changed_lines, inside, is_set, kind_of
 from pdsync.errors import Severity
 from pdsync.normal import same
 from pdsync.plan.branch import base_fields, changes_nothing, parts
 from pdsync.plan.guards import MISSING, NOT_READ, UNPROVEN
-from pdsync.render.because import behind, cause_tag, place_of
+from pdsync.render.because import behind
 from pdsync.render.blast_text import blast_line, blast_names
-from pdsync.render.escape import both_texts, line_text, quoted, value_text, visible
+from pdsync.render.escape import quoted, value_text, visible
+from pdsync.render.field_text import field_lines, field_name, width_of
 from pdsync.render.left import FOLD, first_few, held_lines, ignored_lines, unknown_lines
 from pdsync.render.paint import Paint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pdsync.diff import Place
-    from pdsync.model import Branch, Change, Commit, FieldChange, Json, Plan, PlanBase, Withheld
+    from pdsync.model import Branch, Change, Commit, FieldChange, Plan, PlanBase, Withheld
 
     Block = tuple[int, list[str]]
     """The number of a change and the lines that show it."""
@@ -167,7 +166,7 @@ def _otherwise(plan: Plan, branch: Branch, paint: Paint) -> Iterator[str]:
         symbol = paint(COLORS[each.base.action], SYMBOLS[each.base.action])
         yield f"{f'#{each.n}'.rjust(5)} {symbol} {_name_of(each.base)}"
         fields = base_fields(changes[each.n], each.base)
-        yield from _fields(fields, {}, paint)
+        yield from field_lines(fields, {}, paint)
         rest = {f.path for f in each.base.fields}
         only = [visible(f.path) for f in changes[each.n].fields if f.path not in rest]
         if only and not fields:
@@ -262,7 +261,7 @@ def _blueprints(plan: Plan, paint: Paint) -> Iterator[str]:
             if change.action == "create":
                 yield f"       {_parts(change.fields)}"
             else:
-                yield from _fields(change.fields, plan.commits, paint)
+                yield from field_lines(change.fields, plan.commits, paint)
 
 
 def _parts(fields: Sequence[FieldChange]) -> str:
@@ -301,7 +300,7 @@ def _renames(
         tail = paint("dim", f"[{change.cause}] the old one goes with #{pairs[change.n]}")
         head = f"{f'#{change.n}'.rjust(5)} {paint(RENAME_COLOR, RENAME)} {names} {quoted(change.title, 80)}  {tail}"
         fields = [f for f in change.fields if not same(f.before, f.after)]
-        yield change.n, [head, *(_fields(fields, commits, paint) if everything or number < WHOLE_CREATES else ())]
+        yield change.n, [head, *(field_lines(fields, commits, paint) if everything or number < WHOLE_CREATES else ())]
 
 
 def _creates(changes: list[Change], paint: Paint, *, everything: bool) -> Iterator[Block]:
@@ -321,8 +320,8 @@ def _creates(changes: list[Change], paint: Paint, *, everything: bool) -> Iterat
 def _values_only(fields: Sequence[FieldChange]) -> Iterator[str]:
     """The fields of something new: all of them come from where the change does."""
     told = [f for f in fields if f.path != "title"]  # the line above has it
-    width = _width(told)
-    yield from (f"       {_name(f):<{width}}  {value_text(f.after)}" for f in told)
+    width = width_of(told)
+    yield from (f"       {field_name(f):<{width}}  {value_text(f.after)}" for f in told)
 
 
 def _same(changes: list[Change], *, everything: bool) -> list[list[Change]]:
@@ -345,9 +344,9 @@ def _updates(
         shown = alike if len(alike) <= NAMED else alike[:EXAMPLES]
         for group in shown:
             head = _line(group[0], paint, commits) if len(group) == 1 else _folded(group, "the same change", paint)
-            yield group[0].n, [head, *_fields(group[0].fields, commits, paint)]
+            yield group[0].n, [head, *field_lines(group[0].fields, commits, paint)]
         if rest := sorted((change for group in alike[len(shown) :] for change in group), key=lambda change: change.n):
-            paths = ", ".join(_name(field) for field in rest[0].fields)
+            paths = ", ".join(field_name(field) for field in rest[0].fields)
             yield rest[0].n, [_folded(rest, f"other values of {paths}, all with --verbose", paint)]
 
 
@@ -399,7 +398,7 @@ def _quiet(changes: list[Change], commits: Mapping[str, Commit], paint: Paint, *
     for action in ("adopt", "forget"):
         group = [c for c in changes if c.action == action]
         if everything or len(group) <= WHOLE_CREATES:
-            yield from ((c.n, [_line(c, paint), *_fields(_released(c), commits, paint)]) for c in group)
+            yield from ((c.n, [_line(c, paint), *field_lines(_released(c), commits, paint)]) for c in group)
         else:
             counts = Counter(c.blueprint for c in group)
             listed = ", ".join(f"{visible(name)} x {n}" for name, n in sorted(counts.items()))
@@ -463,106 +462,6 @@ def spoken(change: Change) -> str:
     if change.reason in ("equal", "taken-over") and _by_integration(change):
         told += "; made by Port's integration, so ours to delete later"
     return f"{told}: {quoted(change.twin)}" if change.twin else told
-
-
-def _fields(fields: Sequence[FieldChange], commits: Mapping[str, Commit], paint: Paint) -> Iterator[str]:
-    width = _width(fields)
-    for field in fields:
-        tag = paint("dim", f"  {cause_tag(field)}  {place_of(field, commits)}".rstrip())
-        tag += f"  {visible(field.note)}" if field.note else ""
-        nested = list(_nested(field, paint))
-        if field.moved_from:
-            yield f"       {visible(field.moved_from)} => {visible(field.path)}{tag}"
-        elif field.note and same(field.before, field.after):
-            yield f"       {_name(field):<{width}}{tag}"
-        elif not nested:
-            yield f"       {_name(field):<{width}}  {_values(field, paint)}{tag}"
-        else:
-            yield f"       {_name(field):<{width}}{tag}"
-        yield from (f"         {line}" for line in nested)
-
-
-def _nested(field: FieldChange, paint: Paint) -> Iterator[str]:
-    """`nested_lines` in colours."""
-    for line in nested_lines(field):
-        yield paint(_LINE_COLORS[line[:1]], line) if line[:1] in _LINE_COLORS else line
-
-
-def nested_lines(field: FieldChange) -> Iterator[str]:
-    """Where inside the value the difference is; nothing when the whole value is the difference."""
-    lines = changed_lines(field.before, field.after)
-    yield from map(line_text, lines[:MOST_LINES])
-    yield from more_lines(lines)
-    if not lines:
-        for place in places_in(field):
-            yield f"{place_sign(place)} {inner_text(place)}" if place_sign(place) else inner_text(place)
-
-
-_LINE_COLORS = {"-": "red", "+": "green", "@": "dim"}
-MOST_LINES = 40
-"""Lines of one text that are shown."""
-
-
-def more_lines(lines: Sequence[str]) -> list[str]:
-    """A word about the lines that are not shown."""
-    return [f" ... and {len(lines) - MOST_LINES} more lines"] if len(lines) > MOST_LINES else []
-
-
-ONLY = {
-    "reordered": "order only",
-    "spacing": "white space only",
-    "spelling": "the same JSON, written otherwise (order of keys, numbers, escapes)",
-}
-"""Differences that are none of any value inside."""
-
-
-SIGNS = {"added": "+", "removed": "-"}
-"""Differences that are a value on one side alone."""
-
-
-def places_in(field: FieldChange) -> list[Place]:
-    """Where inside a field's value the difference is."""
-    return inside(field.before, field.after, as_sets=is_set(field.path))
-
-
-def place_sign(place: Place) -> str:
-    """What stands before a place that only one side has; else empty."""
-    return SIGNS.get(place.only, "")
-
-
-def inner_text(place: Place) -> str:
-    """One place inside a nested value, before and after, or what is there on the one side that has it."""
-    if place.only in SIGNS:
-        told = value_text(place.after if place.only == "added" else place.before)
-    else:
-        told = f"{place.only}  {ONLY[place.only]}" if place.only else _both(place.before, place.after)
-    return f"{visible(place.path)}  {told}" if place.path else told
-
-
-def _both(before: Json, after: Json) -> str:
-    return " -> ".join(both_texts(before, after))
-
-
-def _name(field: FieldChange) -> str:
-    """A field as it is told: a property by its name alone, unless an entity has a field of its own by that name."""
-    name = field.path.removeprefix("properties.")
-    return visible(field.path if name in OWN_FIELDS else name)
-
-
-OWN_FIELDS = frozenset(("title", "icon", "team"))
-
-
-def _width(fields: Sequence[FieldChange]) -> int:
-    return min(max((len(_name(f)) for f in fields), default=0), 40)
-
-
-def _values(field: FieldChange, paint: Paint) -> str:
-    if field.before is None:
-        return paint("green", value_text(field.after))
-    before, after = both_texts(field.before, field.after)
-    kinds = kind_of(field.before), kind_of(field.after)
-    told = ("", "") if "null" in kinds or kinds[0] == kinds[1] else tuple(f" ({kind})" for kind in kinds)
-    return f"{paint('red', before)}{told[0]} -> {paint('green', after)}{told[1]}"
 
 
 def _guards(plan: Plan) -> Iterator[str]:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pdsync.model import Blueprint, EntityKey, Expression
-from pdsync.plan.migrate import converter
+from pdsync.plan.convert import converter
 from pdsync.sight import watch
 from tests.apply.running import Here, create_blueprints, running
 from tests.builders import HERE, blueprint, catalog, desired, relation, rule, want
