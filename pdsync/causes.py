@@ -1,12 +1,13 @@
 """Gather what a plan's causes are told by: the catalog and the records of the last apply, git, and Port.
 
-All of it is asked for what the plan changes or withholds alone; a plan of neither asks nothing.
+All of it is asked for what the plan changes or withholds alone, and records that moved; a plan of neither asks nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +19,7 @@ from pdsync.plan import Facts
 from pdsync.plan.cause import Past, lines_of, may_have_moved, records_behind, with_causes
 from pdsync.plan.moved import catalog_with
 from pdsync.plan.portions import giver_of
+from pdsync.state.snapshot_file import read_through
 from pdsync.state.store import StateStore
 
 if TYPE_CHECKING:
@@ -108,9 +110,11 @@ def _catalog_then(found: Evidence) -> tuple[Catalog | None, str]:
 
 
 def _by_corners(plan: Plan, found: Evidence, then: Catalog) -> Plan:
-    now, sources = found.facts.catalog, records_behind(plan, found.facts)
-    records_then = _records_then(found, [now, then], sources)
-    records_now = _with_unread(limited(found.snapshot, [now, then], sources), records_then, found.snapshot)
+    now, kept = found.facts.catalog, _kept(found, then)
+    sources = records_behind(plan, found.facts)
+    sources |= _moved(kept, found.snapshot, (now, then)) if kept else set()
+    records_then = _read(kept, (now, then), sources) if kept else None
+    records_now = _with_unread(limited(found.snapshot, (now, then), sources), records_then, found.snapshot)
     same = then is now
     by_source = found.facts.desired if same else found.mapped(then, records_now)
     both = found.mapped(then, records_then) if records_then else None
@@ -121,15 +125,45 @@ def _by_corners(plan: Plan, found: Evidence, then: Catalog) -> Plan:
     return told if records_then else replace(told, inexact=NOT_KEPT)
 
 
-def _records_then(found: Evidence, catalogs: Iterable[Catalog], sources: AbstractSet[str]) -> Snapshot | None:
-    kinds = {source.partition("/")[0] for source in sources}
+def _kept(found: Evidence, then: Catalog) -> Snapshot | None:
+    """The records of the last apply, none of which is read; None where they are not kept, or damaged."""
+    kinds = {rule.query.kind for catalog in (found.facts.catalog, then) for rule in catalog.rules}
+    with suppress(StateError):  # one that cannot be read is as good as none
+        return found.store.load_applied(found.facts.ledger.snapshot, kinds)
+    return None
+
+
+def _moved(then: Snapshot, now: Snapshot, catalogs: Iterable[Catalog]) -> set[str]:
+    """The records that are not as they were, by their digests, of what was read then and now.
+
+    What one of them gives to the catalog of the other time is in neither plan nor ledger, and may be what changes or
+    point at it.  What has not moved gives each catalog what it gave it, or gives it, at its own time: that is known.
+    """
+    found: set[str] = set()
+    for query in _queries(catalogs):
+        if not (_asked(then, query) and _asked(now, query)):
+            continue  # one catalog alone asks for it, and it has its own records of it
+        one, other = _told(then, query), _told(now, query)
+        found |= {f"{query.kind}/{id_}" for id_ in one.keys() | other.keys() if one.get(id_) != other.get(id_)}
+    return found
+
+
+def _told(snapshot: Snapshot, query: Query) -> dict[str, tuple[bytes, Mapping[str, str]]]:
+    """What tells the records of a query from others with their ids."""
+    records = (record for collection in reversed(_asked(snapshot, query)) for record in collection.records)
+    return {record.id: (record.digest, record.unavailable) for record in records}
+
+
+def _queries(catalogs: Iterable[Catalog]) -> set[Query]:
+    return {rule.query for catalog in catalogs for rule in catalog.rules}
+
+
+def _read(kept: Snapshot, catalogs: Iterable[Catalog], sources: AbstractSet[str]) -> Snapshot | None:
+    """These records of the last apply; None where one of them is damaged."""
+    then = limited(kept, catalogs, sources)
     try:
-        kept = found.store.load_applied(found.facts.ledger.snapshot, kinds)
-        then = limited(kept, catalogs, sources) if kept else None
-        for collection in then.collections.values() if then else ():
-            for record in collection.records:
-                len(record.raw)
-    except StateError:  # one that cannot be read is as good as none
+        read_through(then)
+    except StateError:
         return None
     return then
 
@@ -143,8 +177,7 @@ def limited(snapshot: Snapshot, catalogs: Iterable[Catalog], sources: AbstractSe
     for source in sources:
         kind, _, id_ = source.partition("/")
         wanted[kind].add(id_)
-    queries = {rule.query for catalog in catalogs for rule in catalog.rules}
-    asked = {query: _asked(snapshot, query) for query in queries}
+    asked = {query: _asked(snapshot, query) for query in _queries(catalogs)}
     return replace(
         snapshot,
         collections={query: Collection(query, tuple(_some(some, wanted[query.kind]))) for query, some in asked.items()},

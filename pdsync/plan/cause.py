@@ -95,6 +95,7 @@ def records_behind(plan: Plan, facts: Facts) -> frozenset[str]:
     """The records, as `services/PX1`, that decide about what a plan changes: those from which it is made, or was.
 
     An entity is also there for as long as something points at it, so the records of what does count too.
+    Together with those that have moved since they suffice at the corners.
     """
     found: set[str] = set()
     moving: set[EntityKey] = set()

@@ -239,29 +239,13 @@ def points(entity: DesiredEntity | LedgerEntry, at: EntityKey) -> bool:
     return at.blueprint == "team" and entity.fields.get("relations.team") == at.identifier
 
 
-def records_of(story: Story, made: Plan, now: Mapping[EntityKey, DesiredEntity]) -> set[str]:
-    """The records that what is planned to change is made from, or was, and those of what points at it, or did."""
-    sides = (story.owned.entities, now)
-    moving = [c for c in made.changes if c.target == "entity" and c.action not in ("update", "adopt")]
-    planned = [side[c.key] for c in made.changes for side in sides if c.key in side]
-    pointing = [e for side in sides for e in side.values() for c in moving if points(e, c.key)]
-    return {source for e in (*planned, *pointing) for source in sources_of(e)}
-
-
-def only(of: Words, records: set[str]) -> Words:
-    return {kind: {i: r for i, r in held.items() if f"{kind}/{i}" in records} for kind, held in of.items()}
-
-
 class Judge:
     """The causes of a story's changes, from all four mappings of the whole worlds."""
 
-    def __init__(self, story: Story, made: Plan) -> None:
+    def __init__(self, story: Story) -> None:
         self.story = story
-        behind = records_of(story, made, mapped(story.catalogs[1], snapshot(story.worlds[1], "s")).entities)
         self.corners = {
-            (c, s): mapped(story.catalogs[c], snapshot(only(story.worlds[s], behind), "s")).entities
-            for c in (0, 1)
-            for s in (0, 1)
+            (c, s): mapped(story.catalogs[c], snapshot(story.worlds[s], "s")).entities for c in (0, 1) for s in (0, 1)
         }
 
     def there(self, key: EntityKey, corner: tuple[int, int]) -> bool:
@@ -336,7 +320,7 @@ class Judge:
 
 
 def judge(story: Story, made: Plan) -> None:
-    by_force = Judge(story, made)
+    by_force = Judge(story)
     for change in made.changes:
         if change.target == "entity":
             assert set(change.causes) == by_force.of_change(change), change
@@ -363,6 +347,32 @@ def test_causes_are_exact(story: Story) -> None:
     made = story.plan()
     assert made.inexact == ""
     judge(story, made)
+
+
+def switched(on: str) -> Catalog:
+    """A rule for teams and one for services, of the records that are on, or off."""
+    fields = {("teams", "team"): ("title", '"fixed"'), ("services", "service"): ("relations.team", ".team")}
+    rules = [
+        replace(rule(name, kind=kind), selector=Expression(on, HERE), fields={path: Expression(text, HERE)})
+        for (kind, name), (path, text) in fields.items()
+    ]
+    return numbered(catalog((TEAM, SERVICE), rules))
+
+
+def test_what_only_the_other_catalog_makes_of_a_new_record_counts() -> None:
+    """A team is made of a record now; the catalog of then would not, but have a new service point at it all the same."""
+    then, now = switched(".on"), switched(".on | not")
+    told = {"name": "one", "note": "one"}
+    world: Words = {
+        "teams": {"a": {"id": "a", "on": False, **told}},
+        "services": {"s": {"id": "s", "on": True, "team": "a", **told}},
+        "policies": {},
+    }
+    nothing: Words = {kind: {} for kind in BLUEPRINTS}
+    story = Story((then, now), (nothing, world), False, *applied(then, nothing, older=False))
+    (change,) = story.plan().changes
+    assert (str(change.key), change.action, change.causes) == ("team/a", "create", ("source",))
+    judge(story, story.plan())
 
 
 @settings(max_examples=50, deadline=None)
