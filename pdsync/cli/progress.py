@@ -79,7 +79,7 @@ class _Lines(_Nothing):
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._talk, daemon=True)
-        self._said = ""
+        self._noted = ""
 
     def start(self) -> None:
         self._thread.start()
@@ -96,20 +96,25 @@ class _Lines(_Nothing):
 
     def note(self, text: str) -> None:
         """Say it, and again while nothing moves: it is why."""
-        self._said = text
+        self._noted = text
         print(text, file=self._stream, flush=True)
 
     def _talk(self) -> None:
         while not self._ended.wait(SILENCE):
             with self._lock:
                 moved, self._moved = self._moved, set()
-                work = [(w, *s) for w, s in reversed(self._state.items()) if w in moved]
-            work = [each for each in work if each[2] is None or each[1] < each[2]]
-            if work or not self._said:
-                more = f", and {len(work) - NAMED} more" if len(work) > NAMED else ""
-                self.note((", ".join(_words(*each) for each in work[:NAMED]) or "working") + more)
+                going = [(w, *s) for w, s in reversed(self._state.items()) if s[1] is None or s[0] < s[1]]
+            if work := [each for each in going if each[0] in moved]:
+                self._noted = ""
+                print(_together(work), file=self._stream, flush=True)
             else:
-                print(f"still at it: {self._said}", file=self._stream, flush=True)
+                print(f"still at it: {self._noted or _together(going)}", file=self._stream, flush=True)
+
+
+def _together(work: list[tuple[str, int, int | None, float]]) -> str:
+    """Those that moved last, and how many more."""
+    more = f", and {len(work) - NAMED} more" if len(work) > NAMED else ""
+    return (", ".join(_words(*each) for each in work[:NAMED]) or "working") + more
 
 
 def _words(what: str, done: int, total: int | None, began: float) -> str:

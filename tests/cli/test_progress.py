@@ -63,3 +63,17 @@ def test_what_cannot_be_counted_is_named_alone(monkeypatch: pytest.MonkeyPatch) 
         while not stream.getvalue():
             time.sleep(0.001)
     assert stream.getvalue().splitlines()[0] == "planning"
+
+
+def test_while_nothing_moves_what_has_not_ended_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what was told of last: that may be done, and another list is slow."""
+    monkeypatch.setattr(shown, "SILENCE", 0.01)
+    stream = io.StringIO()
+    with shown.Progress(stream, enabled=True, bars=False) as progress:
+        progress("slow", 0)
+        progress("quick", 5)
+        while "slow" not in stream.getvalue():
+            time.sleep(0.001)
+        progress("quick", 9, 9)
+        while "still at it: slow\n" not in stream.getvalue():
+            time.sleep(0.001)

@@ -191,10 +191,10 @@ def test_relative_moments_are_those_of_the_fetch(stage: Stage) -> None:
 
 
 def test_progress_is_told(company: Stage) -> None:
-    """What, how many so far, of how many."""
+    """What, that it is begun, how many so far, of how many, that it has ended."""
     told: list[tuple[str, int, int | None]] = []
     fetch(company, query("users"), progress=lambda *step: told.append(step))
-    assert told == [("users", 100, 130), ("users", 130, 130)]
+    assert told == [("users", 0, None), ("users", 100, 130), ("users", 130, 130), ("users", 130, 130)]
 
 
 def test_the_digest_depends_on_what_was_said_only(stage: Stage) -> None:

@@ -271,7 +271,7 @@ def test_pages(count: int, *, empty_last_page: bool) -> None:
         existing = port.read(lambda reader: reader.read({"target": ["title"]}, lambda *told: progress.append(told)))
         assert names == [key.identifier for key in existing.entities]
         assert names == [entity.fields["title"] for entity in existing.entities.values()]
-        assert progress[-1] == ("target", count, None)
+        assert (progress[0], progress[-1]) == (("target", 0, None), ("target", count, count))
 
 
 property_values: dict[str, st.SearchStrategy[Json]] = {

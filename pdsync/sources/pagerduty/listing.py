@@ -108,6 +108,11 @@ class Tally:
         if self._progress:
             self._progress(self._what, self._done, self._total)
 
+    def end(self) -> None:
+        """No more come."""
+        if self._progress:
+            self._progress(self._what, self._done, self._done)
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -188,9 +193,12 @@ class Lister:
 
         It is read on from where it was begun, if it was and is not to be cut.
         """
-        if begun and len(begun.pages) == 1:
-            return await self._told(self._onwards(begun.pages[0], now))
-        return await self._told(_WAYS[self._kind.paging](self, now))
+        self._tally.add(0)
+        goes_on = begun and len(begun.pages) == 1
+        way = self._onwards(begun.pages[0], now) if begun and goes_on else _WAYS[self._kind.paging](self, now)
+        listing = await self._told(way)
+        self._tally.end()
+        return listing
 
     async def begin(self, now: datetime) -> Beginning | Listing:
         """The beginning of a list that is paged by offset; a listing with the reason if it could not be had."""

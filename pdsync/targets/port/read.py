@@ -298,6 +298,8 @@ class PortReader:
             found, rows = await self._read_through(reading, progress)
             counted = rows if rows == len(found) else await self._count(name)
             if counted == len(found):
+                if progress:
+                    progress(name, counted, counted)
                 return found
         raise unsettled(name, len(found), counted)
 
@@ -308,6 +310,8 @@ class PortReader:
         found: dict[str, ExistingEntity] = {}
         rows = 0
         name = reading.blueprint
+        if progress:
+            progress(name, 0, None)
         async for page in self._decoded(_ROWS, name, {"include": reading.columns.include}):
             rows += len(page)
             try:
@@ -315,7 +319,7 @@ class PortReader:
             except ValueError as problem:
                 raise unreadable(f"POST {search_path(name)}", str(problem)) from None
             if progress:
-                progress(reading.blueprint, len(found), None)
+                progress(name, len(found), None)
         return found, rows
 
     async def _look(
