@@ -15,7 +15,7 @@ from pdsync.emptied import doubted_since, emptied, losing
 from pdsync.errors import SourceError, StateError, error, some_of, warning
 from pdsync.kinds import KINDS, suggest
 from pdsync.lacking import NO_ENRICHMENT, paths_with
-from pdsync.model import Expression, Leaned, PagesRead, SearchQuery, sources_of
+from pdsync.model import Expression, Leaned, PagesRead, SearchQuery, makers, sources_of
 from pdsync.privacy import Cleaner, still_whole
 from pdsync.recordfile import KeptRecords, doubted
 from pdsync.sources import Reuse
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pdsync.errors import Diagnostic
     from pdsync.model import Catalog, Collection, Ledger, Listed, MappingRule, Query, Snapshot
     from pdsync.recordfile import Block
-    from pdsync.sources import Came, Source
+    from pdsync.sources import Came, ListKey, Source
     from pdsync.state.store import StateStore
 
     Progress = Callable[[str, int, int | None], None]
@@ -70,7 +70,7 @@ async def take_snapshot(
     leaned = frozenset(kind for query in queries(catalog) for kind in leans_on(query))
     accepted = [kind_of(catalog, kind, leaned) for kind in how.accept_shrink]
     kept, notes = await asyncio.to_thread(_kept, store, {query.kind for query in wanted})
-    reuse = _reuse(catalog, kept, how) if kept else Reuse(owned=_under_parents(store, wanted))
+    reuse = _reuse(catalog, kept, how) if kept else Reuse(owned=under_parents(store.load(), wanted))
     fetched = await source.fetch(wanted, progress, reuse, Cleaner(catalog.rules), came)
     fetched = replace(fetched, notes=(*notes, *fetched.notes))
     fetched = _with_given(fetched)
@@ -246,15 +246,23 @@ def kind_of(catalog: Catalog, spelling: str, besides: AbstractCollection[str] = 
 # --- what the last snapshot is good for ------------------------------------------------------------------------
 
 
-def _under_parents(store: StateStore, wanted: Sequence[Query]) -> Mapping[str, frozenset[str]]:
-    """The ids of records that something owned was made from, by kind, of kinds that are listed under parents."""
-    found: defaultdict[str, set[str]] = defaultdict(set)
-    nested = {query.kind for query in wanted if KINDS[query.kind].parents}
-    for entry in store.load().entities.values() if nested else ():
-        for kind, _, id_ in (source.partition("/") for source in sources_of(entry)):
-            if kind in nested:
-                found[kind].add(id_)
-    return {kind: frozenset(ids) for kind, ids in found.items()}
+def under_parents(ledger: Ledger, wanted: Sequence[Query]) -> dict[ListKey, frozenset[str]]:
+    """The ids of records that something owned was made from, by list, of kinds that are listed under parents.
+
+    One that was asked for in another way than any of these lists may be in each of its kind.
+    """
+    nested = {(query.kind, query_digest(query)): query for query in wanted if KINDS[query.kind].parents}
+    kinds = {kind for kind, _ in nested}
+    asked = {rule: parts.get("$query", "") for rule, parts in ledger.expressions.items()}
+    found: defaultdict[ListKey, set[str]] = defaultdict(set)
+    for source, rules in (made for entry in ledger.entities.values() if kinds for made in makers(entry)):
+        kind, _, id_ = source.partition("/")
+        told = [nested.get((kind, asked.get(rule, ""))) for rule in rules] if kind in kinds else []
+        any_of_kind = (each for each in nested.values() if each.kind == kind)
+        for query in told if told and all(told) else any_of_kind:
+            if query:
+                found[query.kind, query.params].add(id_)
+    return {key: frozenset(ids) for key, ids in found.items()}
 
 
 def _reuse(catalog: Catalog, kept: Snapshot, how: Fetching) -> Reuse:

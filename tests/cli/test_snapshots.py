@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import inspect
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pdsync.model import Query
 from pdsync.sandbox.http import Fault
 from pdsync.sandbox.server import Sandbox
+from pdsync.snapshots import query_digest, under_parents
 from pdsync.sources.pagerduty import open_pagerduty
 from pdsync.state.snapshot_file import parse_snapshot
+from tests.builders import entry, ledger, rule
 from tests.cli.workspace import BLUEPRINTS, MAPPING, PROJECT, Workspace, make_workspace, small_world
 
 if TYPE_CHECKING:
@@ -291,6 +295,21 @@ def test_a_second_run_that_finds_the_same_is_believed_without_a_snapshot(
         anew("apply", "--auto-approve")
         assert listed() == {}
         assert len(box.store.entities("person")) == 6
+
+
+def test_the_ledger_tells_of_which_list_a_record_is() -> None:
+    """So that not every list of a kind looks for what another one has; what was asked for otherwise may be in any."""
+    some, others = Query("users.contact_methods", (("parent.team_ids[]", "PT1"),)), Query("users.contact_methods")
+    mine, other = rule(id="a", kind=some.kind), rule(id="b", kind=some.kind)
+    entries = {
+        name: entry(source=f"{some.kind}/{name}", rules=rules)
+        for name, rules in (("A", (mine.id,)), ("B", (other.id,)), ("C", ("gone",)), ("D", ()))
+    }
+    told = {mine.id: {"$query": query_digest(some)}, other.id: {"$query": query_digest(others)}}
+    kept = replace(ledger({**entries, "E": entry(source="users/E")}), expressions=told)
+    found = under_parents(kept, [some, others, Query("users")])
+    assert found == {(some.kind, some.params): frozenset("ACD"), (others.kind, ()): frozenset("BCD")}
+    assert under_parents(kept, [Query("users")]) == {}
 
 
 @pytest.mark.parametrize("kept", ["snapshot", "ledger"])

@@ -162,13 +162,13 @@ def test_what_is_owned_and_missing_is_looked_for_once_more(lists: Stage) -> None
     ids = {record.id for record in only(first).records}
     once = [Script([(200, {}, b'{"contact_methods": []}')])]
     lists.tape.before = lambda request: once.pop() if request.path == path and once else None
-    second = fetch(lists, wanted, owned={wanted.kind: frozenset(ids)})
+    second = fetch(lists, wanted, owned={(wanted.kind, wanted.params): frozenset(ids)})
     assert ({record.id for record in only(second).records}, len(lists.tape.requests)) == (ids, 2 * requests + 1)
     lists.tape.before = lambda r: Script([(200, {}, b'{"contact_methods": []}')]) if r.path == path else None
     third = fetch(lists, wanted)
     assert (len(only(third).records) < len(ids), len(lists.tape.requests)) == (True, 3 * requests + 1)
     assert (only(first).missing, only(second).missing, only(third).missing) == ({}, {}, {})
-    fourth = only(fetch(lists, wanted, owned={wanted.kind: frozenset(ids)}))
+    fourth = only(fetch(lists, wanted, owned={(wanted.kind, wanted.params): frozenset(ids)}))
     assert {*fourth.missing} == ids - {*parsed(fourth)} != set()
 
 
@@ -179,7 +179,7 @@ def test_an_owned_record_whose_id_tells_its_parent_is_missing_under_that_one_alo
     first, *_, last = sorted({id_.partition("/")[0] for id_ in ids})
     path, owned = f"/schedules/{first}/users", frozenset({*ids, f"{last}/PGONE"})
     lists.tape.before = lambda r: Script([(200, {}, b'{"users": []}')]) if r.path == path else None
-    missing = only(fetch(lists, wanted, owned={wanted.kind: owned})).missing
+    missing = only(fetch(lists, wanted, owned={(wanted.kind, wanted.params): owned})).missing
     assert {*missing} == {id_ for id_ in ids if id_.startswith(f"{first}/")}
 
 
