@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from pdsync.targets.port.auth import PortAuth
 from pdsync.targets.port.read import PortReader
@@ -12,6 +12,10 @@ from pdsync.transport import PORT_LIMITS, ApiClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 __all__ = ["PortAuth", "PortReader", "PortWriter", "open_port_reader", "open_port_writer", "port_client"]
 
@@ -50,47 +54,21 @@ def port_client(
     )
 
 
-@asynccontextmanager
-async def open_port_reader(
-    base_url: str,
-    client_id: str,
-    client_secret: str,
-    *,
-    user_agent: str,
-    on_wait: Callable[[str], None] | None = None,
-    allow_plain_http: bool = False,
-) -> AsyncIterator[PortReader]:
-    """A reader for the block; arguments as for `port_client`.  No request is sent before the first read."""
-    client = port_client(
-        base_url,
-        client_id,
-        client_secret,
-        user_agent=user_agent,
-        on_wait=on_wait,
-        allow_plain_http=allow_plain_http,
-    )
-    async with client:
-        yield PortReader(client)
+def _opening(
+    make_client: Callable[P, ApiClient], make: Callable[[ApiClient], T]
+) -> Callable[P, AbstractAsyncContextManager[T]]:
+    """What takes the arguments of a client, and has for a block what is made with it."""
+
+    @asynccontextmanager
+    async def opened(*args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        async with make_client(*args, **kwargs) as client:
+            yield make(client)
+
+    return opened
 
 
-@asynccontextmanager
-async def open_port_writer(
-    base_url: str,
-    client_id: str,
-    client_secret: str,
-    *,
-    user_agent: str,
-    on_wait: Callable[[str], None] | None = None,
-    allow_plain_http: bool = False,
-) -> AsyncIterator[PortWriter]:
-    """A writer for the block; arguments as for `port_client`.  No request is sent before the first write."""
-    client = port_client(
-        base_url,
-        client_id,
-        client_secret,
-        user_agent=user_agent,
-        on_wait=on_wait,
-        allow_plain_http=allow_plain_http,
-    )
-    async with client:
-        yield PortWriter(client)
+open_port_reader = _opening(port_client, PortReader)
+"""A reader for the block; arguments as for `port_client`.  No request is sent before the first read."""
+
+open_port_writer = _opening(port_client, PortWriter)
+"""A writer for the block; arguments as for `port_client`.  No request is sent before the first write."""
