@@ -108,6 +108,20 @@ def _ordered(value: Json, wanted: Json, compare: Callable[[Any, Any], bool]) -> 
     return isinstance(value, (int, float)) and not isinstance(value, bool) and compare(value, wanted)
 
 
+def named_in(query: Mapping[str, Json]) -> set[str] | None:
+    """The identifiers of which some must be an entity's for it to match; None where a query names none.
+
+    Who looks some entities up asks so: nobody else need be looked at.
+    """
+    if query["combinator"] != "and":
+        return None
+    rules = (
+        rule for rule in query["rules"] if rule.get("property") == "$identifier" and rule["operator"] in ("=", "in")
+    )
+    told = [{name for name in _many(rule.get("value")) if isinstance(name, str)} for rule in rules]
+    return set.intersection(*told) if told else None
+
+
 class Search:
     """A query over the entities of `data`, values read by `reader`, at the moment `now` (epoch seconds)."""
 

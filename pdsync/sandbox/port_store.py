@@ -22,6 +22,7 @@ from pdsync.sandbox.port_data import Key, PortData
 from pdsync.sandbox.port_entities import EntityRules, Write
 from pdsync.sandbox.port_read import Reader, Selection
 from pdsync.sandbox.port_rules import Behaviour, PortRefusal, Stamp, conflict, invalid, not_found, timestamp
+from pdsync.sandbox.port_search import named_in
 from pdsync.sandbox.port_system import DEFINITIONS, PERSON, TEAMS, USERS
 
 if TYPE_CHECKING:
@@ -358,7 +359,9 @@ class PortStore:
     ) -> tuple[list[Entity], str | None]:
         """One page of a search within a blueprint, and the cursor of the next one (None: this was the last)."""
         with self.lock:
-            rows = list(self.held(blueprint).values())
+            held, named = self.held(blueprint), None if query is None else named_in(query)
+            asked = held.values() if named is None else (held[name] for name in named if name in held)
+            rows = list(asked) if named is None else sorted(asked, key=_sequence)
             start = 0 if cursor is None else bisect_right(rows, _position(cursor), key=_sequence)
             if query is None:
                 found = rows[start : start + limit + 1]

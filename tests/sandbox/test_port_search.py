@@ -167,6 +167,18 @@ def test_pages_follow_the_cursor_to_the_end(port: PortClient) -> None:
     assert pages(port, limit=2, query=query) == [["a", "b"], ["d"]]
 
 
+@pytest.mark.parametrize("asked", [["d", "a", "nobody"], ["c"], [], ["d", "c", "b", "a"]])
+@pytest.mark.parametrize("beside", [[], [rule("tier", "isNotEmpty")], [rule("$identifier", "in", ["a", "c"])]])
+def test_entities_that_are_named_come_as_by_any_other_search(
+    port: PortClient, asked: list[str], beside: list[dict[str, Any]]
+) -> None:
+    """Nobody but those that are named is looked at; in a group of its own the same rule is one like any other."""
+    named = rule("$identifier", "in", asked)
+    looked_up = {"combinator": "and", "rules": [named, *beside]}
+    gone_through = {"combinator": "and", "rules": [{"combinator": "or", "rules": [named]}, *beside]}
+    assert pages(port, limit=2, query=looked_up) == pages(port, limit=2, query=gone_through)
+
+
 def test_a_full_last_page_can_have_a_cursor_to_nothing() -> None:
     port = PortClient(PortStore(behaviour=Behaviour(next_on_full_last_page=True)))
     port.blueprint()
