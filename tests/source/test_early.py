@@ -68,6 +68,17 @@ def test_what_comes_early_is_what_comes_in_the_end(
     assert cost <= len(stage.tape.requests) + fragments
 
 
+def test_lists_that_are_whole_come_while_longer_ones_are_read(stage: Stage) -> None:
+    """With all they shall have, as they are in the snapshot, each record once."""
+    services, users = query("services"), query("users")
+    snapshot, came = read(stage, ALL, services, users)
+    for each in (services, users):
+        told = [(record, record.digest) for record in snapshot.collections[each].records]
+        assert [(record, record.digest) for record in came[each]] == told
+        assert told
+    assert all(b'"__analytics"' in record.raw for record in came[services])
+
+
 def test_analytics_are_asked_for_while_the_list_is_read(stage: Stage) -> None:
     """Neither waits for the other."""
     read(stage, ALL)
