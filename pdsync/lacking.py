@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from pdsync.jq.reading import mention
+from pdsync.jq.reading import mention, takes_all
 from pdsync.model import Expression, SearchQuery, Unavailable
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ def paths_with(rule: MappingRule, name: str) -> list[str]:
         "$items": rule.items,
     }
     found = mention(name)
-    parts = {**own, **rule.fields}
-    return [path for path, part in parts.items() if any(found.search(text) for text in _texts(part))]
+    named = [path for path, part in own.items() if any(map(found.search, _texts(part)))]
+    fields = rule.fields.items()
+    return named + [path for path, part in fields if any(found.search(t) or takes_all(t) for t in _texts(part))]
 
 
 def _texts(part: Expression | SearchQuery | Json) -> Iterator[str]:

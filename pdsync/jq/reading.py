@@ -20,6 +20,7 @@ from pdsync.jq.problems import (
     WRONG_TYPE,
 )
 from pdsync.jq.program import BLUEPRINT, IDENTIFIER, ITEMS, SELECTOR, with_leaves
+from pdsync.jq.reads import wanted_by
 from pdsync.memo import keys_reader, rows_of
 from pdsync.model import DesiredEntity, EntityKey, SearchQuery, lacking, unread
 from pdsync.searching import Pending, Searched
@@ -320,7 +321,7 @@ class Reader:
                 slot: Cell("unknown", code=UNAVAILABLE, reason=lacking(name, why))
                 for name, why in names
                 for slot, text in self._spellings.items()
-                if mention(name).search(text)
+                if mention(name).search(text) or (slot not in _OF_THE_ENTITY and takes_all(text))
             }
         return found
 
@@ -398,6 +399,15 @@ def _kind(value: Json) -> str:
         return "true" if value else "false"
     names = {str: "text", int: "a number", float: "a number", list: "a list", dict: "an object"}
     return names[type(value)]
+
+
+_OF_THE_ENTITY = frozenset({ITEMS, SELECTOR, IDENTIFIER, BLUEPRINT})
+"""What says whether there is an entity, and which: no enrichment does that unless it is named."""
+
+
+def takes_all(text: str) -> bool:
+    """Whether an expression may give all that a record holds, its enrichments among it, as `.` does."""
+    return wanted_by([text]).whole
 
 
 def mention(name: str) -> re.Pattern[str]:

@@ -8,6 +8,7 @@ import pytest
 
 from pdsync.errors import Severity
 from pdsync.jq.program import stripped_path
+from pdsync.lacking import paths_with
 from pdsync.mapping import evaluate_record, expression_digest, jq_version, map_entities
 from pdsync.model import EntityKey, Query, RuleCount, SearchQuery
 from tests.mapping.builders import FILE, jq, record, rule, snapshot, snapshot_of
@@ -342,6 +343,26 @@ def test_unavailable_enrichment_is_unknown() -> None:
     assert [(d.code, d.severity, d.records) for d in desired.diagnostics] == [
         ("PD230", Severity.WARNING, ("services/PX1",))
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        (".", False),
+        ("del(.id)", False),
+        ("to_entries", False),
+        (". | .id", True),
+        ("{id}", True),
+        ("select(.id)|.id", True),
+    ],
+)
+def test_what_gives_the_whole_record_is_unknown_without_an_enrichment(text: str, known: bool) -> None:
+    """It would be erased from an object in Port that holds all there is; what takes a part of it has what it takes."""
+    mapping = rule({"properties.raw": text}, selector=". != {}", identifier=".id")
+    lacking = record({"id": "a"}, unavailable={"__analytics": "quota"})
+    (entity,) = map_entities([mapping], snapshot_of({Query("services"): [lacking]})).entities.values()
+    assert ("properties.raw" in entity.fields, "properties.raw" in entity.unknown) == (known, not known)
+    assert (paths_with(mapping, "__analytics") == []) == known
 
 
 @pytest.mark.parametrize("place", ["selector", "identifier", "blueprint", "items"])
