@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from pdsync.model import BlastRadius, Dependent, EntityKey, glance
 from pdsync.plan.guards import is_required
-from pdsync.plan.order import relation_targets
+from pdsync.plan.order import targeting
 from pdsync.plan.portions import failed_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from pdsync.model import Blueprint, Change, ExistingEntity, Fields, Withheld
     from pdsync.plan.decide import Facts
@@ -112,16 +112,39 @@ def _dependents(
     targets = {*gone, *refused}
     pointing = _pointing(blueprints, {key.blueprint for key in targets})
     written = {change.key: change for change in changes if change.action in ("create", "update")}
+    pointed_at = {name: targeting(blueprints[name]) for name in pointing}
+    named = _naming(targets)
     sources = sorted({*facts.existing.entities, *facts.around.dependents}) if pointing else []
     for key in sources:
         if key.blueprint not in pointing or key in gone:
             continue
-        blueprint = blueprints[key.blueprint]
-        for path, target in relation_targets(_afterwards(key, pointing[key.blueprint], written, facts), blueprint):
+        if key not in written and key not in facts.around.dependents and not named(facts.existing.entities[key]):
+            continue
+        relations = blueprints[key.blueprint].relations
+        for path, target in pointed_at[key.blueprint](_afterwards(key, pointing[key.blueprint], written, facts)):
             name = path.removeprefix("relations.")
-            required = bool(blueprint.relations[name].get("required"))
+            required = bool(relations[name].get("required"))
             if target in (refused if required else gone) and target != key:
                 yield Dependent(*key, name, str(target), required)
+
+
+def _naming(targets: Collection[EntityKey]) -> Callable[[ExistingEntity], bool]:
+    """Whether an entity may name any of these: of one that nobody has looked at, its bytes tell that it does not.
+
+    A text of JSON without a backslash stands there as it is.
+    """
+    names = [target.identifier.encode() for target in targets]
+    if len(names) > _FEW or any(b"\\" in name or b'"' in name for name in names):
+        return lambda _: True
+
+    def may_name(entity: ExistingEntity) -> bool:
+        packed = entity.packed
+        return packed is None or b"\\" in packed[1] or any(name in packed[1] for name in names)
+
+    return may_name
+
+
+_FEW = 100
 
 
 def _pointing(blueprints: Mapping[str, Blueprint], targets: Collection[str]) -> dict[str, set[str]]:
