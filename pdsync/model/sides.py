@@ -26,7 +26,8 @@ class DesiredEntity(Unread):
     `fields` holds every mapped path that is known, null included; `unknown` the mapped paths whose value could
     not be found out, with the reason: they keep Port's value.  `rules` are the mapping rules that wrote it,
     `source` the record it comes from, as `services/PX1`.  Where several records make it, `portions` has each of them,
-    sorted, `source` is the first and `rules` are those of all; else `portions` is empty.
+    sorted, `source` is the first and `rules` are those of all; else `portions` is empty.  `assumed` are those of them
+    of which nothing is known at the moment: that they still make it is what the ledger says.
     """
 
     key: EntityKey
@@ -35,6 +36,7 @@ class DesiredEntity(Unread):
     source: str
     unknown: Mapping[str, str] = field(default_factory=dict)
     portions: tuple[Portion, ...] = ()
+    assumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,10 @@ def _with(want: DesiredEntity, missing: Sequence[Portion], reasons: Mapping[str,
     unknown = {p: reasons[portion.source] for portion in missing for p in portion.paths if p not in said}
     portions = tuple(sorted([*portions_of(want), *missing], key=lambda portion: portion.source))
     rules = tuple(dict.fromkeys(rule for portion in portions for rule in portion.rules))
-    return DesiredEntity(want.key, want.fields, rules, portions[0].source, {**want.unknown, **unknown}, portions)
+    assumed = tuple(sorted({*want.assumed, *(portion.source for portion in missing)}))
+    return DesiredEntity(
+        want.key, want.fields, rules, portions[0].source, {**want.unknown, **unknown}, portions, assumed
+    )
 
 
 class _Doubt:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import orjson
 
 from pdsync.errors import some_of, warning
-from pdsync.model import Change, EntityKey, FieldChange, Held, makers, sources_of
+from pdsync.model import Change, DesiredEntity, EntityKey, FieldChange, Held, makers, sources_of
 from pdsync.plan.decide import main_cause
 from pdsync.plan.order import relation_targets
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from pdsync.errors import Diagnostic
-    from pdsync.model import Blueprint, Cause, DesiredEntity, Fields, FieldsView, Json, LedgerEntry
+    from pdsync.model import Blueprint, Cause, Fields, FieldsView, Json, LedgerEntry
     from pdsync.plan.decide import Facts
 
     Moves = Mapping[EntityKey, EntityKey]
@@ -70,7 +70,8 @@ def successors(facts: Facts) -> dict[EntityKey, EntityKey]:
 
     Of a rule with items several entities come from one record: there, only if the identifier's expression is another
     one, an entity is taken for the one that has the same values, if there is only one on either side.  Of several
-    records that make several entities now, the one that gave most of it counts.
+    records that make several entities now, the one that gave most of it counts.  A record of which nothing is known at
+    the moment proves nothing: what it is assumed to make may be something else by now, and what it made be there still.
     """
     return {old: min(ways, key=lambda new: (-ways[new], new)) for old, ways in _ways(facts).items()}
 
@@ -139,8 +140,9 @@ def _given(source: str, last: LedgerEntry) -> int:
 def _claims(entities: Iterable[tuple[EntityKey, LedgerEntry | DesiredEntity]]) -> dict[_Claim, list[EntityKey]]:
     claims: defaultdict[_Claim, list[EntityKey]] = defaultdict(list)
     for key, entity in entities:
+        assumed = entity.assumed if isinstance(entity, DesiredEntity) else ()
         for source, rules in makers(entity):
-            for rule in rules:
+            for rule in rules if source not in assumed else ():
                 claims[_Claim(source, rule, key.blueprint)].append(key)
     return {claim: sorted(keys) for claim, keys in claims.items()}
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pdsync.commands import expressions
@@ -182,8 +182,18 @@ def kept_alone(after: Mapping[EntityKey, Kept], now: World) -> set[tuple[EntityK
     return {(key, path) for key, given in made.items() for path in after[key].values if path not in given}
 
 
+NONE: frozenset[str] = frozenset()
+BESIDE_WHAT_WAS_HELD = [
+    World({"services/b": "one", "schedules/b": "one"}, NONE, NONE, NONE, 1, "x-"),
+    World({"services/b": "one", "policies/b": "one"}, frozenset(["schedules/b"]), NONE, NONE, 1, ""),
+    World({"policies/b": "one"}, NONE, NONE, frozenset(["schedules/b"]), 1, ""),
+]
+"""An entity is held because one of its records fails, while its successor comes; then that record is not read."""
+
+
 @settings(max_examples=120, deadline=None)
 @given(st.lists(worlds(), min_size=2, max_size=4))
+@example(BESIDE_WHAT_WAS_HELD)
 def test_each_record_answers_for_what_it_gave(story: list[World]) -> None:
     """What is gone takes along what it alone gave; what cannot be known keeps it, which is told; the rest is as mapped.
 
