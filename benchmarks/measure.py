@@ -104,12 +104,17 @@ class _Watch(AbstractContextManager["_Watch"]):
 
 
 def _family(pid: int) -> list[int]:
-    """A process and its descendants."""
+    """A process and its descendants, but for those that are still their parent: begun, they share all its memory."""
     found = [pid]
     for parent in found:  # it grows while it is read
         for listed in _PROC.glob(f"{parent}/task/*/children"):
-            found += map(int, _text(listed).split())
+            found += [child for child in map(int, _text(listed).split()) if _program(child) != _program(parent)]
     return found
+
+
+def _program(pid: int) -> str:
+    """What a process runs."""
+    return _text(_PROC / str(pid) / "cmdline")
 
 
 def _resident_kb(pid: int) -> int:
