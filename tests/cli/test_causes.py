@@ -181,7 +181,7 @@ def test_what_replacing_entities_clears_is_the_catalogs_doing(committed: Workspa
     sha = commit(committed, "Replace")
     plan = committed.plan()
     (field,) = (f for c in plan["changes"] for f in c["fields"])
-    assert (field["causes"], field["drift"], field["origin"]) == (["catalog"], False, f"{PLACE}:1:20")
+    assert (field["causes"], "drift" in field, field["origin"]) == (["catalog"], False, f"{PLACE}:1:20")
     assert plan["commits"][field["origin"]]["id"] == sha
     assert "not mapped, and enableMergeEntity is false" in field["note"]
     committed.ok("-q", "apply", "--auto-approve")
@@ -230,6 +230,7 @@ def test_another_evaluator_is_named_as_the_tool(committed: Workspace, monkeypatc
     with monkeypatch.context() as patch:
         other = "def ascii_upcase: ascii_downcase;\n" + prelude()
         patch.setattr("pdsync.jq.program.prelude", lambda: other)
+        patch.setattr("os.cpu_count", lambda: 1)  # nobody maps ahead, in a process that knows nothing of this
         patch.setattr("pdsync.commands.jq_version", lambda: "jq.py 0.1")
         committed.ok("-q", "apply", "--auto-approve")
     (committed.folder / "state" / "memo.jsonl").unlink(missing_ok=True)
