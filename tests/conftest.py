@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # No test is about time: a slow machine must not fail one.  In CI examples are fewer, and the same in every run; at home
 # they vary.
 settings.register_profile("home", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", settings.get_profile("home"), derandomize=True, database=None, max_examples=45)
+settings.register_profile("ci", settings.get_profile("home"), derandomize=True, database=None, max_examples=30)
 settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 
