@@ -70,7 +70,7 @@ class Row(FieldsView):
         return repr(self.copy())
 
     def copy(self) -> Fields:
-        """The same as a dict, which takes a tenth of the time that `dict` would take."""
+        """The same as a dict, which takes a seventh of the time that `dict` would take."""
         return dict(zip(self._paths, self._values, strict=True))
 
 
