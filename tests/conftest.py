@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
+from pdsync.cli import progress
+
 if TYPE_CHECKING:
     import pytest
 
@@ -15,6 +17,15 @@ if TYPE_CHECKING:
 settings.register_profile("home", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("home"), derandomize=True, database=None, max_examples=30)
 settings.load_profile("ci" if os.environ.get("CI") else "home")
+
+
+NEVER = 3600.0
+"""Seconds; no test takes as long."""
+
+
+def pytest_configure() -> None:
+    """Let no command say what it waits for: how long that takes is the machine's, and what is printed is compared."""
+    progress.SILENCE = NEVER
 
 
 AGAIN = (

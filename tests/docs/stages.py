@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import sysconfig
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 OURS = re.compile(r"^(PORT|PAGERDUTY|PDSYNC|GITHUB|GIT|PYTEST)_|^(NO_COLOR|COLUMNS|LINES|TERM|FORCE_COLOR)$")
 PLAIN = re.compile(r"pdsync(?: [\w./=:+-]+| '[^']*')*")
 """A line that a shell would hand to pdsync as it stands."""
+CONSOLE_SCRIPT = f"""#!{sys.executable}
+from pdsync.cli import main, progress
+
+progress.SILENCE = 3600.0
+main()
+"""
+"""pdsync, for a shell, without the lines that say what it waits for: a page shows what it prints on any machine."""
 SERVER_LINES = 6
 """What `pdsync sandbox` prints before it only serves: five variables and a sentence."""
 
@@ -36,6 +44,7 @@ class Stage:
         self.folder = folder
         self.box = box
         self.env = clean_environment(folder) | box.env()
+        self.env["PATH"] = os.pathsep.join((str(_console_script(folder.parent / "bin")), self.env["PATH"]))
         self.code = 0
 
     def run(self, command: str) -> str:
@@ -89,6 +98,15 @@ class Stage:
             if found := re.fullmatch(r"export (\w+)=(\S+)\n", line):
                 self.env[found[1]] = found[2]
         return "".join(lines), process
+
+
+def _console_script(folder: Path) -> Path:
+    """`folder`, which has pdsync in it now, and nothing else."""
+    folder.mkdir()
+    script = folder / "pdsync"
+    script.write_text(CONSOLE_SCRIPT, encoding="utf-8")
+    script.chmod(0o755)
+    return folder
 
 
 @contextmanager

@@ -82,7 +82,8 @@ def test_python_of_a_page_runs(block: Block, tmp_path: Path) -> None:
     """A block of Python is a test file that passes, and has a test in it."""
     (tmp_path / "test_page.py").write_text(block.text, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ".", "-c", "/dev/null", "."],
+        # A folder of its own: in the shared one the inner run would clear away what outer runs have left.
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp=run", "-c", "/dev/null", "."],
         cwd=tmp_path,
         env=clean_environment(tmp_path),
         capture_output=True,
