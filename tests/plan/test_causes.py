@@ -39,6 +39,7 @@ from pdsync.model import (
 from pdsync.plan import Facts, fingerprint, make_plan
 from pdsync.plan.document import plan_document
 from tests.builders import BASE, HERE, blueprint, catalog, relation, rule
+from tests.drawing import among, several, some
 from tests.plan.test_laws import do
 
 if TYPE_CHECKING:
@@ -86,19 +87,19 @@ def catalogs(draw: st.DrawFn) -> Catalog:
     """A rule for teams and two for services; their paths, selectors and identifiers are any."""
     rules = []
     for kind, name in BLUEPRINTS.items():
-        paths = draw(st.lists(st.sampled_from(PATHS[kind]), unique=True, min_size=1))
-        fields = {path: draw(st.sampled_from(sorted(VALUES))) for path in paths}
+        paths = draw(several(*PATHS[kind], unique=True, least=1))
+        fields = {path: draw(among(*VALUES)) for path in paths}
         fields |= {"relations.team": ".team"} if kind == "services" else {}
         made = replace(
             rule(name, fields, kind=kind),
-            selector=Expression(draw(st.sampled_from(sorted(SELECTORS))), HERE),
+            selector=Expression(draw(among(*SELECTORS)), HERE),
             fields={path: Expression(text, HERE) for path, text in fields.items()},
         )
         if name == "service":
-            made = replace(made, identifier=Expression(draw(st.sampled_from(sorted(IDENTIFIERS))), HERE))
+            made = replace(made, identifier=Expression(draw(among(*IDENTIFIERS)), HERE))
         rules.append(made)
-    chosen = draw(st.sampled_from([rules, rules[:2], rules[:1], [rules[0], rules[2]]]))
-    return numbered(catalog((TEAM, SERVICE), chosen))
+    chosen = draw(among((0, 1, 2), (0, 1), (0,), (0, 2)))
+    return numbered(catalog((TEAM, SERVICE), [rules[place] for place in chosen]))
 
 
 def numbered(of: Catalog) -> Catalog:
@@ -106,17 +107,16 @@ def numbered(of: Catalog) -> Catalog:
     return replace(of, tree=hashlib.blake2b(repr(of.rules).encode()).hexdigest()[:8])
 
 
+WORDS = st.sampled_from(["one", "two"])
+
+
 @st.composite
 def worlds(draw: st.DrawFn) -> Words:
-    words = st.sampled_from(["one", "two"])
-
     def record(id_: str, kind: str) -> dict[str, Json]:
-        told = {"id": id_, "name": draw(words), "note": draw(words), "on": draw(st.booleans())}
-        return told | ({"team": draw(st.sampled_from([None, *IDS]))} if kind == "services" else {})
+        told = {"id": id_, "name": draw(WORDS), "note": draw(WORDS), "on": draw(st.booleans())}
+        return told | ({"team": draw(among(None, *IDS))} if kind == "services" else {})
 
-    return {
-        kind: {id_: record(id_, kind) for id_ in sorted(draw(st.sets(st.sampled_from(IDS))))} for kind in BLUEPRINTS
-    }
+    return {kind: {id_: record(id_, kind) for id_ in sorted(draw(several(*IDS, unique=True)))} for kind in BLUEPRINTS}
 
 
 def snapshot(of: Words, digest: str) -> Snapshot:
@@ -224,9 +224,9 @@ def stories(draw: st.DrawFn) -> Story:
     another = draw(st.just(other) | worlds())
     older = draw(st.booleans())
     port, owned = applied(one, other, older=older)
-    for key in draw(st.lists(st.sampled_from(sorted(port)), max_size=2, unique=True)) if port else ():
+    for key in dict.fromkeys(some(draw, sorted(port), 2)):
         if draw(st.booleans()):
-            port[key] = ExistingEntity({**port[key].fields, draw(EDITED): draw(st.sampled_from(["one", "by hand"]))})
+            port[key] = ExistingEntity({**port[key].fields, draw(EDITED): draw(among("one", "by hand"))})
         else:
             del port[key]
     return Story((one, two), (other, another), older, port, owned)

@@ -7,6 +7,7 @@ made to fail.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -38,6 +39,7 @@ from pdsync.plan.rename import FOLLOWS, successors
 from pdsync.state.runs import after_run
 from tests import builders
 from tests.builders import blueprint, catalog, entry, have, ledger, plan, relation, rule, want
+from tests.drawing import among, several, some
 
 if TYPE_CHECKING:
     import random
@@ -80,6 +82,7 @@ INTEGRATION = "ab"
 KEYS = st.builds(EntityKey, st.sampled_from(sorted(PATHS)), IDS)
 
 
+@cache
 def value_of(path: str) -> st.SearchStrategy[Any]:
     if path == "relations.users":
         return st.none() | st.lists(TARGETS, unique=True, max_size=3)
@@ -95,12 +98,10 @@ def value_of(path: str) -> st.SearchStrategy[Any]:
     return st.none() | st.sampled_from(["one", "two", "`three`"])
 
 
-@st.composite
 def fields_of(draw: st.DrawFn, name: str, mapped: Collection[str]) -> Fields:
-    fields = {path: draw(value_of(path)) for path in mapped}
-    if name == "incident" and "relations.service" in fields:
-        fields["relations.service"] = draw(TARGETS)
-    return fields
+    """Any values at the mapped paths of a blueprint."""
+    required = "relations.service" if name == "incident" else ""
+    return {path: draw(TARGETS if path == required else value_of(path)) for path in mapped}
 
 
 @st.composite
@@ -108,13 +109,17 @@ def catalogs(draw: st.DrawFn) -> Catalog:
     """One rule a blueprint, each mapping some of the paths (an incident always its service)."""
     rules = []
     for name, paths in PATHS.items():
-        mapped = draw(st.lists(st.sampled_from(paths), unique=True, min_size=1))
+        mapped = draw(several(*paths, least=1, unique=True))
         mapped += ["relations.service"] if name == "incident" and "relations.service" not in mapped else []
         merge = draw(st.booleans()) if name == "team" else True
         rules.append(rule(name, mapped, kind=f"{name}s", merge=merge, lifecycle=draw(lifecycles(name))))
-    return catalog(ALL, rules, protect=tuple(draw(st.lists(KEYS.map(str), max_size=1))))
+    return catalog(ALL, rules, protect=tuple(draw(PROTECTED)))
 
 
+PROTECTED = st.lists(KEYS.map(str), max_size=1)
+
+
+@cache
 def lifecycles(name: str) -> st.SearchStrategy[Lifecycle]:
     """Any end, and some paths left alone (never a required relation: without it Port takes no entity)."""
     paths = [path for path in PATHS[name] if name != "incident" or path != "relations.service"]
@@ -126,6 +131,10 @@ def lifecycles(name: str) -> st.SearchStrategy[Lifecycle]:
     )
 
 
+RECORDS = st.lists(KEYS, unique=True, max_size=8)
+HELD = st.lists(KEYS, unique=True, max_size=6)
+
+
 @st.composite
 def worlds(draw: st.DrawFn, of: Catalog) -> DesiredEntities:
     """What a snapshot maps to under a catalog; some fields cannot be found out, some records fail.
@@ -133,18 +142,18 @@ def worlds(draw: st.DrawFn, of: Catalog) -> DesiredEntities:
     A record that is called `a` may have the identifier `a` or `A`, so that from one world to the next some are renamed.
     """
     entities: dict[EntityKey, DesiredEntity] = {}
-    for record in draw(st.lists(KEYS, unique=True, max_size=8)):
+    for record in draw(RECORDS):
         made_by = next(r for r in of.rules if r.kind == f"{record.blueprint}s")
-        key = record._replace(identifier=draw(st.sampled_from([record.identifier, record.identifier.upper()])))
-        fields = draw(fields_of(key.blueprint, list(made_by.fields)))
-        unknown = draw(st.sets(st.sampled_from(sorted(fields)), max_size=1)) - {"relations.service"}
+        key = record._replace(identifier=draw(among(record.identifier, record.identifier.upper())))
+        fields = fields_of(draw, key.blueprint, made_by.fields)
+        unknown = set(draw(several(*sorted(fields), most=1))) - {"relations.service"}
         known = {p: v for p, v in fields.items() if p not in unknown}
         entities[key] = DesiredEntity(
             key, known, (made_by.id,), f"{key.blueprint}s/{record.identifier}", dict.fromkeys(unknown, "quota")
         )
     mapped = {EntityKey(key.blueprint, key.identifier.lower()) for key in entities}
     rest = sorted({EntityKey(n, i) for n in PATHS for i in "abcde"} - mapped)
-    failed = draw(st.lists(st.sampled_from(rest), max_size=2)) if rest else []
+    failed = some(draw, rest, 2)
     return DesiredEntities(entities, failed={f"{k.blueprint}s/{k.identifier}": "broken" for k in failed})
 
 
@@ -152,8 +161,8 @@ def worlds(draw: st.DrawFn, of: Catalog) -> DesiredEntities:
 def ports(draw: st.DrawFn) -> dict[EntityKey, ExistingEntity]:
     """What Port holds before we ever came: whole entities whose required relations hold."""
     entities = {}
-    for key in draw(st.lists(KEYS, unique=True, max_size=6)):
-        entities[key] = ExistingEntity(draw(fields_of(key.blueprint, PATHS[key.blueprint])))
+    for key in draw(HELD):
+        entities[key] = ExistingEntity(fields_of(draw, key.blueprint, PATHS[key.blueprint]))
     return entities
 
 
@@ -208,8 +217,8 @@ def histories(draw: st.DrawFn) -> tuple[Catalog, DesiredEntities, dict[EntityKey
     owned = Ledger("lineage", 1)
     made = plan(facts(first, draw(worlds(first)), port, owned))
     port, owned = do(made, port, owned)
-    for key in draw(st.lists(st.sampled_from(sorted(port)), max_size=2)) if port else ():
-        edited = draw(fields_of(key.blueprint, PATHS[key.blueprint]))
+    for key in some(draw, sorted(port), 2):
+        edited = fields_of(draw, key.blueprint, PATHS[key.blueprint])
         port[key] = ExistingEntity({**port[key].fields, **edited})
     second = draw(catalogs())
     return second, draw(worlds(second)), port, owned
@@ -446,8 +455,8 @@ def applied(
     """A catalog that was applied: what Port held before that, what it holds by now, with edits, and what is owned."""
     of, before = draw(catalogs()), draw(ports())
     port, owned = do(plan(facts(of, draw(worlds(of)), before, Ledger("lineage", 1))), before, Ledger("lineage", 1))
-    for key in draw(st.lists(st.sampled_from(sorted(port)), max_size=3)) if port else ():
-        edited = draw(fields_of(key.blueprint, PATHS[key.blueprint]))
+    for key in some(draw, sorted(port), 3):
+        edited = fields_of(draw, key.blueprint, PATHS[key.blueprint])
         port[key] = ExistingEntity({**port[key].fields, **edited})
     return of, before, port, owned
 

@@ -48,6 +48,7 @@ from tests.builders import (
     rule,
     want,
 )
+from tests.drawing import among, several
 from tests.plan.test_laws import do
 
 if TYPE_CHECKING:
@@ -119,14 +120,14 @@ class World:
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     every = [f"{kind}/{id_}" for kind in PATHS for id_ in "ab"]
-    state = {source: draw(st.sampled_from(["there", "there", "gone", "failing", "not read"])) for source in every}
+    state = {source: draw(among("there", "there", "gone", "failing", "not read")) for source in every}
     return World(
-        {source: draw(st.sampled_from(WORDS)) for source, of in state.items() if of == "there"},
+        {source: draw(among(*WORDS)) for source, of in state.items() if of == "there"},
         frozenset(source for source, of in state.items() if of == "failing"),
-        frozenset(draw(st.sets(st.sampled_from(sorted(PATHS)), max_size=1))),
+        frozenset(draw(several(*PATHS, most=1))),
         frozenset(source for source, of in state.items() if of == "not read"),
-        draw(st.integers(1, 2)),
-        draw(st.sampled_from(["", "", "x-"])),
+        draw(among(1, 2)),
+        draw(among("", "", "x-")),
     )
 
 

@@ -15,6 +15,7 @@ from pdsync.plan.document import plan_document, read_plan
 from pdsync.plan.saved import moved, moved_since, paths_seen
 from pdsync.plan.wording import moved_fields
 from tests.builders import plan
+from tests.drawing import several
 from tests.plan.test_laws import BY_NAME, KEYS, PATHS, do, facts, fields_of, histories
 
 if TYPE_CHECKING:
@@ -65,13 +66,16 @@ def test_on_an_unchanged_world_a_saved_plan_always_applies(history: History) -> 
         port = written(made, wave, port)
 
 
+EDITED = st.lists(KEYS, unique=True, max_size=4)
+
+
 @st.composite
 def edits(draw: st.DrawFn) -> dict[EntityKey, Fields | None]:
     """What others do: set some values of an entity that may be there or not, or (None) delete it."""
     names: dict[EntityKey, Any] = {}
-    for key in draw(st.lists(KEYS, unique=True, max_size=4)):
-        paths = draw(st.lists(st.sampled_from(PATHS[key.blueprint]), unique=True))
-        names[key] = draw(st.none() | fields_of(key.blueprint, paths))
+    for key in draw(EDITED):
+        paths = draw(several(*PATHS[key.blueprint], unique=True))
+        names[key] = None if draw(st.booleans()) else fields_of(draw, key.blueprint, paths)
     return names
 
 

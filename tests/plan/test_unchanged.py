@@ -23,6 +23,7 @@ from pdsync.model import (
 from pdsync.plan.document import plan_document
 from pdsync.plan.unchanged import Unchanged, circumstances, dump_unchanged, parse_unchanged
 from tests.builders import plan
+from tests.drawing import among, several
 from tests.plan.test_laws import PATHS, catalogs, do, facts, fields_of, ports
 
 if TYPE_CHECKING:
@@ -81,16 +82,16 @@ _NAMES = [EntityKey(name, identifier) for name in PATHS for identifier in "abc"]
 def _plain(draw: st.DrawFn) -> Catalog:
     """A catalog of which most rules leave nothing alone, so that much is known for certain."""
     of = draw(catalogs())
-    rules = [replace(r, merge=True, lifecycle=Lifecycle()) if draw(st.integers(0, 4)) else r for r in of.rules]
+    rules = [replace(r, merge=True, lifecycle=Lifecycle()) if draw(_MOSTLY) else r for r in of.rules]
     return replace(of, rules=tuple(rules))
 
 
 @st.composite
 def _desired(draw: st.DrawFn, of: Catalog, key: EntityKey) -> DesiredEntity:
     made_by = next(r for r in of.rules if r.kind == f"{key.blueprint}s")
-    fields = draw(fields_of(key.blueprint, list(made_by.fields)))
+    fields = fields_of(draw, key.blueprint, made_by.fields)
     if key.blueprint == "incident":
-        fields["relations.service"] = draw(st.sampled_from("abc"))
+        fields["relations.service"] = draw(among("a", "b", "c"))
     return DesiredEntity(key, fields, (made_by.id,), f"{key.blueprint}s/{key.identifier}")
 
 
@@ -103,26 +104,30 @@ def _settled(draw: st.DrawFn) -> tuple[Catalog, World]:
     return of, (world, *do(plan(facts(of, world, port, owned)), port, owned))
 
 
+_MOSTLY = st.integers(0, 4)
+_CASES = st.integers(0, 6)
+
+
 @st.composite
 def _later(draw: st.DrawFn, of: Catalog, before: World) -> World:
     """The same world with something else in PagerDuty, in Port or in the ledger, for some entities."""
     world, port, owned = before
     entities, port, entries = dict(world.entities), dict(port), dict(owned.entities)
-    for key in draw(st.lists(st.sampled_from(_NAMES), unique=True, max_size=4)):
+    for key in draw(several(*_NAMES, most=4, unique=True)):
         entry, have = entries.get(key), port.get(key)
-        match draw(st.integers(0, 6)):
+        match draw(_CASES):
             case 0:
                 entities[key] = draw(_desired(of, key))
             case 1:
                 del entities[key]
             case 2 if have:
-                port[key] = ExistingEntity({**have.fields, **draw(fields_of(key.blueprint, PATHS[key.blueprint]))})
+                port[key] = ExistingEntity({**have.fields, **fields_of(draw, key.blueprint, PATHS[key.blueprint])})
             case 3:
                 port.pop(key, None)
             case 4:
                 entries.pop(key, None)
             case 5 if entry:
-                entries[key] = replace(entry, fields=draw(fields_of(key.blueprint, list(entry.fields))))
+                entries[key] = replace(entry, fields=fields_of(draw, key.blueprint, entry.fields))
             case 6 if entry:
                 entries[key] = replace(entry, protect=not entry.protect, on_remove="delete")
     return replace(world, entities=entities), port, replace(owned, entities=entries)
