@@ -11,6 +11,7 @@ import ipaddress
 import json
 import re
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -92,7 +93,13 @@ def property_check(definition: Mapping[str, Json]) -> Check:
     Port's pages do not say whether it counts a text's length in characters or in UTF-16 units, which differ beyond the
     basic plane: only what is too long or too short either way is refused (see `length_check`).
     """
-    return _compiled(definition, most=_characters, least=_units)
+    return _check_of(json.dumps({key: definition[key] for key in _KEYWORDS if key in definition}))
+
+
+# Most properties of a catalog are of a few sorts, and to make a check takes longer than to check a thousand values.
+@lru_cache(maxsize=4096)
+def _check_of(schema: str) -> Check:
+    return _compiled(json.loads(schema), most=_characters, least=_units)
 
 
 def length_check(definition: Mapping[str, Json]) -> Check | None:
