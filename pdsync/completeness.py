@@ -16,14 +16,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pdsync.errors import error
-from pdsync.kinds import KINDS, PARENT, parents_of
+from pdsync.kinds import KINDS, PARENT, PARENT_PREFIX, is_relative, parents_of
 from pdsync.model import Collection, Leaned, Listed, Query, makers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from collections.abc import Collection as AbstractCollection
 
-    from pdsync.kinds import Enrichment
+    from pdsync.kinds import Enrichment, Kind, Window
     from pdsync.model import Ledger, Snapshot
 
 AnyList = TypeVar("AnyList", Collection, Leaned)
@@ -41,15 +41,10 @@ class Smallest(NamedTuple):
     halved: int
 
 
-COUNTED = Smallest(emptied=2, halved=10)
-BY_TIME = Smallest(emptied=5, halved=10)
-"""Of what is listed by time: the last open incidents are resolved every day."""
+LASTING = Smallest(emptied=1, halved=4)
 
-UNCOUNTED = Smallest(emptied=1, halved=4)
-"""Of a list that is not counted: nothing but its rows says how many there are."""
-
-LEANED = Smallest(emptied=1, halved=4)
-"""Of what enrichments are taken from: nothing has to wait for what is doubted, but the value of a field."""
+PASSING = Smallest(emptied=5, halved=10)
+"""Of what leaves its list by itself, as time goes on: the last open incidents are resolved every day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,21 +169,37 @@ def _shrank(smallest: Smallest, believed: int, count: int) -> bool:
 
 
 def _smallest_of(listed: Collection | Leaned) -> Smallest:
+    """What holds for a list; what enrichments take from one delays nothing but the value of a field."""
     is_taken_from = isinstance(listed, Leaned) and not _is_of_parents(listed.query)
-    return LEANED if is_taken_from else _smallest(listed.query.kind)
+    return LASTING if is_taken_from else _smallest(listed.query)
 
 
-def _smallest(kind: str) -> Smallest:
-    """What holds for a list of a kind; on-calls are listed by time as well, but do not leave the list with it."""
-    row = KINDS.get(kind)
-    if row and row.window and row.window.field:
-        return BY_TIME
-    return COUNTED if row is None or (row.paging == "classic" and row.counted) else UNCOUNTED
+def _smallest(query: Query) -> Smallest:
+    """What holds for a query, whose records leave with those that they are listed under, if not before."""
+    rows = (KINDS[query.kind], *parents_of(query.kind)) if query.kind in KINDS else ()
+    return PASSING if any(_is_passing(row, query.params) for row in rows) else LASTING
+
+
+def _is_passing(row: Kind, params: tuple[tuple[str, str], ...]) -> bool:
+    """Whether records of a kind leave a list as time goes by, or as their status changes.
+
+    On-calls are listed by time as well, but somebody else is on call then.
+    """
+    asked = {name.replace(PARENT_PREFIX, ""): value for name, value in params}
+    return bool(row.window and row.window.field and ("statuses[]" in asked or _moves(row.window, asked)))
+
+
+def _moves(window: Window, asked: Mapping[str, str]) -> bool:
+    """Whether what a list begins with depends on the time it is asked for."""
+    if window.everything and asked.get(window.everything[0]) == window.everything[1]:
+        return False
+    since = asked.get(window.since)
+    return is_relative(since) if since else window.back_days is not None
 
 
 def is_too_short(before: int, now: int) -> bool:
     """Whether a list that nothing counts lost so many of its rows that this is not believed at once."""
-    return _shrank(UNCOUNTED, before, now)
+    return _shrank(LASTING, before, now)
 
 
 def doubts(snapshot: Snapshot) -> dict[Query, dict[str, Leaned]]:
@@ -256,7 +267,7 @@ def noted(
     kept = {}
     for query, collection in snapshot.collections.items():
         key, least = name(query), owned[query].believed if query in owned else 0
-        short = collection.complete and _shrank(_smallest(query.kind), least, len(collection.records))
+        short = collection.complete and _shrank(_smallest(query), least, len(collection.records))
         if short or is_short(collection):
             kept[key] = note_of(collection, snapshot.taken_at)
         elif not collection.complete and key in before:

@@ -12,7 +12,7 @@ selectors  a whole selector
 """
 
 from pdsync.kinds.includes import ADDED, INCLUDES, PERHAPS
-from pdsync.kinds.moments import moment, window_start
+from pdsync.kinds.moments import is_relative, moment, window_start
 from pdsync.kinds.names import KINDS, KindTable, parents_of, scopes_for, suggest
 from pdsync.kinds.selectors import SelectorProblem, read_selector
 from pdsync.kinds.shape import (
@@ -55,6 +55,7 @@ __all__ = [
     "Settled",
     "Window",
     "hours_in",
+    "is_relative",
     "moment",
     "parents_of",
     "read_selector",
