@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pdsync.errors import Diagnostic, Interrupted, PdsyncError
 from pdsync.sources.pagerduty.moments import Params, Span, body_of, moment, span_of, unbounded, wire_params
-from pdsync.sources.pagerduty.problems import REACH, cut_short, moved, too_long, unreadable
+from pdsync.sources.pagerduty.problems import REACH, cut_short, miscounted, repeated, too_long, unreadable
 from pdsync.sources.pagerduty.records import FieldReader, Malformed, Page, PageReader, malformed
 from pdsync.sources.pagerduty.shelf import IN_MEMORY, Rows
 from pdsync.sources.pagerduty.tasks import together
@@ -275,21 +275,34 @@ class Lister:
         return Listing(self._merged([page]), page.total, cut_short(self._kind, why) if why else None)
 
     async def by_cursor(self, now: datetime) -> Listing:
-        """A list whose pages name the next one."""
+        """A list whose pages name the next one; followed once more if rows came again, perhaps in place of others."""
         if parts := self._too_wide(now):
             return await self._in_slices(*parts, None, now)
+        listing, again = await self._followed()
+        if again:
+            listing, again = await self._followed()
+        problem = repeated(self._kind, len(listing.records), again) if again else None
+        return replace(listing, problem=listing.problem or problem)
+
+    async def _followed(self) -> tuple[Listing, int]:
+        """The list as far as its pages lead to any that are new, and how many rows came that had come before."""
         places: dict[str, Kept] = {}
         records = self._shelf.rows(places)
         cursors: list[str] = []
+        again = 0
         while True:
             page = await self._after(cursors[-1:])
-            _add(places, page)
+            new = _add(places, page)
+            known = len(page.ids) - new if self._kind.id == OWN_ID else 0
+            again += known
             self._tally.add(len(page.ids))
             if why := self._dead_end(page, cursors):
-                return Listing(records, problem=cut_short(self._kind, why))
+                return Listing(records, problem=cut_short(self._kind, why)), again
             if not self._goes_on(page):
                 why = "" if cursors else await self._silence(page)
-                return Listing(records, problem=cut_short(self._kind, why) if why else None)
+                return Listing(records, problem=cut_short(self._kind, why) if why else None), again
+            if known and not new:
+                return Listing(records), again
             cursors.append(page.next)
 
     async def _silence(self, page: Page) -> str:
@@ -480,7 +493,10 @@ class Lister:
         parts = span.cut(timedelta(days=window.widest_days), least)
         whole = self._joined(await together(self._within(window, part).as_part(now) for part in parts))
         if first and first.total and not whole.problem and not self._adds_up(len(whole.records), first.total):
-            return replace(whole, problem=moved(self._kind, len(whole.records), first.total))
+            # Records may have left the list meanwhile.
+            total = await self.count()
+            if total is None or not self._adds_up(len(whole.records), total):
+                return replace(whole, problem=miscounted(self._kind, len(whole.records), total or first.total))
         return whole
 
     async def as_part(self, now: datetime) -> Listing:
@@ -550,9 +566,12 @@ _CURSOR: Mapping[Paging, str] = MappingProxyType({"cursor": "cursor", "after": "
 # --- pages and listings ----------------------------------------------------------------------------------------
 
 
-def _add(places: dict[str, Kept], page: Page) -> None:
+def _add(places: dict[str, Kept], page: Page) -> int:
+    """Add what a page has; how many of its rows are new."""
+    before = len(places)
     for name, place in zip(page.ids, page.places, strict=True):
         places.setdefault(name, place)
+    return len(places) - before
 
 
 def _seamless(pages: Sequence[Page]) -> bool:

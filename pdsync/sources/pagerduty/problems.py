@@ -17,6 +17,8 @@ REACH = 10_000
 _SAME_ROWS = frozenset({"include", "sort_by", "time_zone", "order", "order_by", "additional_fields"})
 """Parameters that do not make a list shorter."""
 
+_UNPROVEN = "what came is used, and nothing is deleted for being missing"
+
 
 def unreadable(kind: Kind, failure: PdsyncError) -> Diagnostic:
     """A request for it failed for good."""
@@ -28,23 +30,40 @@ def unreadable(kind: Kind, failure: PdsyncError) -> Diagnostic:
 def too_long(kind: Kind, total: int | None) -> Diagnostic:
     """It has more rows than can be reached, and no time to cut it by."""
     detail = f"{kind.name}: {'more' if total is None else total} records, PagerDuty gives the first {REACH}"
-    return error("PD321", "a list is too long to be read", detail=detail, hint="narrow the selector's apiQueryParams")
+    return error("PD321", "a list is too long to be read", detail=detail, hint=_narrowing(kind))
 
 
-def moved(kind: Kind, got: int, total: int | None) -> Diagnostic:
-    """Its pages do not fit together or do not add up."""
-    counts = f"PagerDuty counts {'no total' if total is None else total}"
-    detail = f"{kind.name}: {got} records read, {'rows moved between pages' if got == total else counts}"
-    return error("PD322", "a list kept changing while it was read", detail=detail, hint="try again")
+def moved(kind: Kind, got: int) -> Diagnostic:
+    """Its pages do not fit together, however often it is read."""
+    detail = f"{kind.name}: {got} records came, rows moved between the pages, also when it was read again"
+    hint = f"plan again when less changes in PagerDuty; {_UNPROVEN}"
+    return error("PD322", "a list kept changing while it was read", detail=detail, hint=hint)
+
+
+def miscounted(kind: Kind, got: int, total: int) -> Diagnostic:
+    """Not as many came as PagerDuty counts, however often it is asked."""
+    detail = f"{kind.name}: {got} records came, PagerDuty counts {total}, also when it was asked again"
+    hint = f"should that last, it counts what these credentials do not see, or wrongly: ask its support; {_UNPROVEN}"
+    return error("PD326", "a list is not as long as PagerDuty counts", detail=detail, hint=hint)
+
+
+def repeated(kind: Kind, got: int, again: int) -> Diagnostic:
+    """Rows came twice, and nobody knows in whose place."""
+    detail = f"{kind.name}: {got} records came, {again} rows that had come before, also when it was read again"
+    hint = f"should that last, ask PagerDuty's support; {_UNPROVEN}"
+    return error("PD327", "a list repeats what it gave before", detail=detail, hint=hint)
 
 
 def cut_short(kind: Kind, why: str) -> Diagnostic:
     """There is no way to its end."""
-    narrowing = " or ".join(param.name for param in kind.params if param.name not in _SAME_ROWS)
-    hint = (
-        f"ask for less with apiQueryParams: {narrowing}" if narrowing else "what was read is used, nothing is deleted"
-    )
-    return error("PD323", "a list could not be read to its end", detail=f"{kind.name}: {why}", hint=hint)
+    detail = f"{kind.name}: {why}"
+    return error("PD323", "a list could not be read to its end", detail=detail, hint=_narrowing(kind))
+
+
+def _narrowing(kind: Kind) -> str:
+    """What makes a list shorter, if anything does."""
+    names = " or ".join(param.name for param in kind.params if param.name not in _SAME_ROWS)
+    return f"ask for less with apiQueryParams: {names}; {_UNPROVEN}" if names else _UNPROVEN
 
 
 def some_missing(kind: Kind, failed: Sequence[tuple[str, Diagnostic]], unasked: int, count: int) -> Diagnostic:

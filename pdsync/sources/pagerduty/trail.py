@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pdsync.sources.pagerduty.problems import REACH, cut_short, moved, too_long
+from pdsync.sources.pagerduty.problems import REACH, cut_short, miscounted, moved, too_long
 
 if TYPE_CHECKING:
     from pdsync.errors import Diagnostic
@@ -88,13 +88,20 @@ class Trail:
     @property
     def quiet(self) -> bool:
         """Whether nothing was lost and nothing moved in a way that proves nothing."""
-        uncounted = self.total is None or self._beyond or self._kind.id != OWN_ID
         # What vanished was read and is no longer counted; an id made up from other fields counts for nothing.
-        adds_up = uncounted or len(self.records) - self._vanished == self.total
-        # Of many that vanished at once, as one had to step back, nobody knows whether others came instead.
-        unsure = uncounted and (self._promised or self._steps_back > 0)
+        adds_up = self._uncounted or len(self.records) - self._vanished == self.total
         # A full page that is the last although there are more: other counts may be wrong, but not in this way.
-        return adds_up and not (self._stirred or self._lost or unsure or self._cut)
+        return adds_up and not (self._moved or self._cut)
+
+    @property
+    def _moved(self) -> bool:
+        """Whether rows moved in a way that proves nothing."""
+        # Of many that vanished at once, as one had to step back, nobody knows whether others came instead.
+        return self._stirred or self._lost or (self._uncounted and (self._promised or self._steps_back > 0))
+
+    @property
+    def _uncounted(self) -> bool:
+        return self.total is None or self._beyond or self._kind.id != OWN_ID
 
     @property
     def problem(self) -> Diagnostic | None:
@@ -103,4 +110,8 @@ class Trail:
             return too_long(self._kind, self.total)
         if self._promised and not self._stirred and self.total is None:
             return cut_short(self._kind, "PagerDuty says there is more and gives nothing")
-        return None if self.quiet else moved(self._kind, len(self.records), self.total)
+        if self.quiet:
+            return None
+        count = len(self.records)
+        is_odd = self.total is not None and not self._moved
+        return miscounted(self._kind, count, self.total or 0) if is_odd else moved(self._kind, count)
