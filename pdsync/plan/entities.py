@@ -60,6 +60,12 @@ REPLACED = "not mapped, and enableMergeEntity is false"
 _NO_PARTS: Mapping[str, EntityOrigin] = {}
 
 
+def _with_title(target: Fields, key: EntityKey, have: ExistingEntity) -> Fields:
+    """What shall be, beside what is there: an entity without a title may be given its identifier for one by Port."""
+    titled = target.get("title", "") is None and have.fields.get("title") == key.identifier
+    return {**target, "title": key.identifier} if titled else target
+
+
 def targets_of(
     facts: Facts, blueprints: Mapping[str, Blueprint]
 ) -> Callable[[DesiredEntity], Iterable[tuple[str, EntityKey]]]:
@@ -426,7 +432,7 @@ class EntityDecisions:
         last = last and self.left_alone.as_left(last, have, want.rules)
         target, kept = self._target(want, last)
         target, ours = self.left_alone.without_ignored(want.key, want.rules, target, have)
-        differences = diff_fields(have.fields if have else {}, target)
+        differences = diff_fields(have.fields, _with_title(target, want.key, have)) if have else diff_fields({}, target)
         written = {path: value for path, value in ours.items() if value is not None}
         entry = self._entry(want, have, last, kept, written)
         action = decide(

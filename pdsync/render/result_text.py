@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pdsync.errors import Severity
 from pdsync.render.escape import quoted, visible
 from pdsync.render.paint import Paint
 from pdsync.render.plan_text import SYMBOLS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pdsync.model import Outcome, Plan
 
@@ -36,11 +37,19 @@ def render_result(
             lines.append(f"       {visible(outcome.message)}")
     counts = {status: sum(o.status == status for o in outcomes) for status in ("done", *_TITLES)}
     whole = counts["done"] == len(outcomes)
-    told = ", ".join(f"{n} {status}" for status, n in counts.items() if status == "done" or not whole)
+    count = ", ".join(f"{n} {status}" for status, n in counts.items() if status == "done" or not whole)
     verdict = "Apply complete" if whole else "Apply incomplete"
-    withheld = {0: "", 1: "1 delete was"}.get(len(plan.withheld), f"{len(plan.withheld)} deletes were")
-    command = "destroy" if any(item.why == "destroyed" for item in plan.withheld) else "plan"
-    lines += [paint("yellow", f"{withheld} withheld; `pdsync {command}` tells which.")] if withheld else []
+    lines += [paint("yellow", told) for told in _left_out(plan)]
     state = f"State saved, serial {serial}." if serial is not None else paint("red", "The state is NOT saved.")
     following = [f"Next: pdsync resume {run}"] if run else []
-    return "\n".join([*lines, paint("bold", f"{verdict}: {told}.") + f" {state}", *following]) + "\n"
+    return "\n".join([*lines, paint("bold", f"{verdict}: {count}.") + f" {state}", *following]) + "\n"
+
+
+def _left_out(plan: Plan) -> Iterator[str]:
+    """What there would be to do besides what was done, for which there is an exit code as well."""
+    command = "destroy" if any(item.why == "destroyed" for item in plan.withheld) else "plan"
+    if count := len(plan.withheld):
+        yield f"{'1 delete was' if count == 1 else f'{count} deletes were'} withheld; `pdsync {command}` tells which."
+    if count := sum(each.severity is Severity.ERROR for each in plan.diagnostics):
+        problems = "1 problem" if count == 1 else f"{count} problems"
+        yield f"{problems} kept a part from being planned; `pdsync plan` tells which."

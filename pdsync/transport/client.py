@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
@@ -253,7 +254,7 @@ class ApiClient:
                 )
                 # A response that has read itself keeps its content until the garbage collector comes by, which is late.
                 async with answer as response:
-                    content = b"".join([part async for part in response.aiter_bytes()])
+                    content = b"".join([part async for part in response.aiter_bytes()]).removeprefix(BOM_UTF8)
             status, size = response.status_code, len(content)
             self._answered = True
             took = self._timing.clock() - call.sent

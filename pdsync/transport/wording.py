@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from pdsync.transport.exchange import Call, Reply
 
 _TRACE_HEADERS = ("x-request-id", "x-trace-id", "x-amzn-trace-id", "cf-ray")
+_LEADS_ON = (301, 302, 303, 307, 308)
 _ELSEWHERE = "check that the base URL is that of the API itself: credentials are not sent on to where an answer points"
 _HINTS: Mapping[int, str] = MappingProxyType(
     {
-        **dict.fromkeys((301, 302, 303, 307, 308), _ELSEWHERE),
+        **dict.fromkeys(_LEADS_ON, _ELSEWHERE),
         401: "check the credentials, and that the base URL is that of their region",
         402: "the account's plan does not include this",
         403: "give the credentials the permission or scope for this",
@@ -92,6 +93,7 @@ class Wording:
         message = _without(told.message, call.credentials)
         trace_id = next((reply.headers[name] for name in _TRACE_HEADERS if name in reply.headers), "")
         about = [f"{call.method} {call.path}", message or _phrase(reply.status)]
+        about += [f"it points to {where}"] if (where := _pointed_to(reply)) else []
         about += [f"code {told.code}"] if told.code else []
         about += [f"trace {trace_id}"] if trace_id else []
         diagnostic = error(
@@ -115,6 +117,18 @@ class Wording:
         if status == HTTPStatus.NOT_FOUND and told == Complaint():
             return f"check the base URL: {self._name} would say what is not found, what answers there does not"
         return self._hints.get(status, "")
+
+
+def _pointed_to(reply: Reply) -> str:
+    """The server and path that an answer leads to instead; the rest of an address may hold secrets."""
+    if reply.status not in _LEADS_ON:
+        return ""
+    try:
+        to = urlsplit(reply.headers.get("location", ""))
+    except ValueError:
+        return ""
+    host = to.netloc.rpartition("@")[2]
+    return f"{to.scheme}://{host}{to.path}" if to.scheme and host else to.path
 
 
 def _phrase(status: int) -> str:

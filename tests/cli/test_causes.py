@@ -69,6 +69,19 @@ def test_each_cause_says_who_is_behind_it(committed: Workspace) -> None:
     assert markdown.count("edited by admin@sandbox.example 20") == 2
 
 
+def test_what_port_does_not_keep_as_written_is_said(committed: Workspace) -> None:
+    """Not of an edit with other credentials; of what was last written with ours, what was written and what is there."""
+    one, other = sorted(committed.box.store.entities("service"))[:2]
+    ours = committed.box.store.entities("service")[one]["createdBy"]
+    committed.box.store.put_entity("service", {"identifier": other, "title": "By hand"})
+    assert "PD416" not in committed.ok("plan").err
+    wrote = committed.box.store.entities("service")[one]["title"]
+    committed.box.store.put_entity("service", {"identifier": one, "title": "Cut off"}, by=ours)
+    told = committed.ok("plan").err
+    assert told.count("warning[PD416]") == 1
+    assert f'service/{one}: title was written as "{wrote}" and is "Cut off"; nobody with other credentials' in told
+
+
 @pytest.mark.parametrize("name", ["", "state"])
 def test_what_goes_with_its_blueprints_part_is_nobodys_edit(committed: Workspace, name: str) -> None:
     """A property that goes, or gets another name, takes its values along: in Port nobody has changed them."""

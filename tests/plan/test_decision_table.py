@@ -39,6 +39,8 @@ ROWS = [
     ("equal, not ours", want("a", tier="1"), have(tier="1"), None, "adopt", "equal"),
     ("equal, applied differs", want("a", tier="1"), have(tier="1"), entry(tier="0"), "adopt", "caught-up"),
     ("as it should be", want("a", tier="1"), have(tier="1"), entry(tier="1"), None, ""),
+    ("identifier for want of a title", want("a", title=None), have(title="a"), entry(), None, ""),
+    ("another title", want("a", title=None), have(title="b"), entry(title="b"), "update", "changed"),
     ("changed", want("a", tier="2"), have(tier="1"), entry(tier="1"), "update", "changed"),
     ("differs, not ours", want("a", tier="2"), have(tier="1"), None, "update", "taken-over"),
     ("ours, unwanted", None, have(tier="1"), entry(tier="1"), "delete", "gone-from-source"),

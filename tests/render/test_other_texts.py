@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pdsync.diff import Difference
-from pdsync.errors import error
+from pdsync.errors import error, warning
 from pdsync.mapping import evaluate_record
 from pdsync.model import (
     Collection,
@@ -137,6 +137,13 @@ def test_a_whole_apply_is_one_line() -> None:
     """When all is done only that is said, with the serial that holds it."""
     outcomes = [Outcome(c.n, "done") for c in PLAN.changes]
     assert render_result(PLAN, outcomes, serial=4) == "Apply complete: 6 done. State saved, serial 4.\n"
+
+
+def test_a_plan_that_lacks_something_is_not_all_there_was_to_do() -> None:
+    """The exit code says so, and so does the text."""
+    plan = replace(PLAN, diagnostics=(error("PD320", "a list could not be read completely"), warning("PD230", "so")))
+    text = render_result(plan, [Outcome(c.n, "done") for c in PLAN.changes], serial=4)
+    assert text.splitlines()[:-1] == ["1 problem kept a part from being planned; `pdsync plan` tells which."]
 
 
 def test_what_was_not_done_is_named_with_its_reason() -> None:

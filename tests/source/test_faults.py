@@ -64,6 +64,7 @@ class Things:
     counted: bool = True
     names: tuple[str, ...] = ("id",)
     always: Change = lambda _: None
+    most: int = 1000
     answers: int = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -80,7 +81,7 @@ class Things:
         rows = [{"id": f"T{number:04}"} for number in range(self.count)]
         if self.paging == "none":
             return Told(rows, {})
-        limit = int(asked["limit"])
+        limit = min(int(asked["limit"]), self.most)
         begin = self._begin(asked)
         part, more = rows[begin : begin + limit], begin + limit < len(rows)
         rest: dict[Paging, dict[str, Any]] = {
@@ -422,6 +423,28 @@ def test_an_empty_page_hides_nothing(url: str, paging: Paging, at: int) -> None:
 def test_a_list_that_is_not_paged_may_still_be_cut(url: str, told: dict[str, Any], expected: str) -> None:
     """Paging fields in the body of a list without paging are taken seriously."""
     assert outcome(read(url, Things("none", always=lambda answer: answer.rest.update(told)))) == expected
+
+
+@pytest.mark.parametrize("told", [(), ("limit",), ("more",), ("total",), ("limit", "more"), ("more", "total")])
+@pytest.mark.parametrize("paging", ["classic", "cursor", "after", "post"])
+def test_a_server_may_give_fewer_rows_than_are_asked_for(url: str, paging: Paging, told: tuple[str, ...]) -> None:
+    """It says what it likes of the rest, or nothing: a page that is shorter than asked for is not the last for that."""
+
+    def change(answer: Told) -> None:
+        said = {"limit": 25, **answer.rest}
+        where = {name: said[name] for name in ("next_cursor", "after", "last") if name in said}
+        answer.rest = where | {name: said[name] for name in told if name in said}
+
+    listing = read(url, Things(paging, always=change, most=25))
+    assert (outcome(listing), whole(listing)) == ("complete", True)
+
+
+@pytest.mark.parametrize(("count", "requests"), [(1, 2), (99, 2), (101, 4)])
+def test_what_follows_a_page_that_says_nothing_is_looked_for_once(url: str, count: int, requests: int) -> None:
+    """Of a short page; a full one is followed as ever, from the start, as nobody counts."""
+    things = Things("classic", count=count, always=lambda answer: answer.rest.clear())
+    listing = read(url, things)
+    assert (outcome(listing), len(listing.records), things.answers) == ("complete", count, requests)
 
 
 CHANGES = st.dictionaries(

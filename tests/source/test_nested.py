@@ -395,6 +395,15 @@ def test_a_refusal_that_hides_schedules_in_use_is_a_hole(stage: Stage, status: i
     assert only(fetch(stage, query("schedules"))).complete == believed
 
 
+def test_a_shift_based_schedule_whose_answer_breaks_off_is_asked_for_again(stage: Stage) -> None:
+    """Once, as pages are."""
+    upgraded(stage, shifted("PNEW1"))
+    serve, spoilt = stage.tape.before, [Script([(200, {}, b'{"schedule":{"id":')])]
+    stage.tape.before = lambda r: spoilt.pop() if r.path == "/v3/schedules/PNEW1" and spoilt else serve(r)
+    assert "PNEW1" in parsed(collection := only(fetch(stage, query("schedules"))))
+    assert collection.complete
+
+
 def test_a_shift_based_schedule_that_cannot_be_shown_is_a_hole(stage: Stage) -> None:
     """It is in the list, and not to be had: named, and nothing is proven."""
     upgraded(stage, shifted("PNEW1"), shifted("PNEW2"))

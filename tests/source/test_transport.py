@@ -128,6 +128,12 @@ def test_what_must_not_be_repeated_is_only_retried_when_it_was_not_done(status: 
         assert (problem.status, requests) == (status, sent)
 
 
+def test_a_mark_of_the_byte_order_is_no_part_of_an_answer() -> None:
+    """RFC 8259, 8.1: it must not be sent, and may be ignored."""
+    reply, _ = ask([(200, {}, b'\xef\xbb\xbf{"a":1}')])
+    assert reply.json() == {"a": 1}
+
+
 @pytest.mark.parametrize("status", [400, 402, 403, 404, 409, 413, 422, 301])
 def test_final_answers_fail_at_once(status: int) -> None:
     """No second request and no waiting for what will not change."""
@@ -785,8 +791,10 @@ def test_nobody_waits_for_hours(answer: Answer) -> None:
 )
 def test_what_to_do_about_a_status(status: int, named: str) -> None:
     """A redirect is not followed: the credentials are for the one server."""
-    problem, sent = failing([plain(status, location="https://elsewhere.test/")])
-    assert (named in problem.diagnostics[0].hint, sent) == (True, 1)
+    problem, sent = failing([plain(status, location=f"https://me:{SECRET}@elsewhere.test/v2?key={SECRET}")])
+    (told,) = problem.diagnostics
+    assert (named in told.hint, sent, SECRET in told.detail) == (True, 1, False)
+    assert ("https://elsewhere.test/v2" in told.detail) == (status < 400)
 
 
 def test_no_secret_is_ever_said() -> None:

@@ -13,7 +13,7 @@ from pdsync.recordfile import one_line
 from pdsync.sources.pagerduty.apart import Apart
 from pdsync.sources.pagerduty.listing import Listing
 from pdsync.sources.pagerduty.problems import unreadable
-from pdsync.sources.pagerduty.records import decode, malformed
+from pdsync.sources.pagerduty.records import decode, malformed, understood
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -48,11 +48,14 @@ async def read_details(
 async def _read_one(
     asker: Asker, kind: Kind, id_: str, *, path: str, decoder: msgspec.json.Decoder[Any], params: Params, shelf: Shelf
 ) -> Listing:
-    try:
+    async def shown() -> bytes:
         reply = await asker.send(
             "GET", path.replace("{id}", quote(id_, safe="")), params=params, headers=dict(kind.headers)
         )
-        return Listing(shelf.keep([(id_, one_line(bytes(decode(decoder, reply.content).it)))]))
+        return one_line(bytes(decode(decoder, reply.content).it))
+
+    try:
+        return Listing(shelf.keep([(id_, await understood(shown))]))
     except Interrupted:
         raise
     except PdsyncError as failure:

@@ -240,13 +240,27 @@ class Lister:
         return (await self._asker.send("GET", path, params=(*self._params, *extra), headers=headers)).content
 
     async def _at(self, offset: int, size: int, *extra: tuple[str, str]) -> Page:
-        """Rows from an offset; a page that does not say whether there is more has more if it is full."""
+        """Rows from an offset, and whether there is more: where a page does not say so, that is found out."""
         asked = min(size, REACH - offset)
         told = extra if self._kind.counted else ()
         page = await self._page(("limit", str(asked)), ("offset", str(offset)), *told)
         if page.more is None:
-            page.more = len(page.ids) >= asked
+            page.more = await self._goes_beyond(page, offset, asked)
         return page
+
+    async def _goes_beyond(self, page: Page, offset: int, asked: int) -> bool:
+        """Whether there is more than a page that does not say so.
+
+        A server may give fewer rows than were asked for: it is only over where that adds up, where the page is shorter
+        than the server says it gives, or where nothing follows.
+        """
+        reached = offset + len(page.ids)
+        if page.total is not None:
+            return reached < page.total
+        if page.limit or len(page.ids) >= asked or not page.ids:
+            return bool(page.ids) and len(page.ids) >= min(asked, page.limit or asked)
+        after = await self._page(("limit", str(min(asked, REACH - reached))), ("offset", str(reached)))
+        return not set(after.ids) <= set(page.ids)
 
     @property
     def _limit(self) -> Params:
@@ -334,7 +348,9 @@ class Lister:
         if self._kind.paging == "after":
             return bool(page.more or (page.next and page.ids))
         full = len(page.ids) >= min(page.limit or self._kind.page_size, self._kind.page_size)
-        return bool(page.more or (full and (page.next or page.more is None)))
+        # Any page may be full where none says how many rows it has at most.
+        silent = page.more is None and page.limit is None and page.ids and page.next
+        return bool(page.more or silent or (full and (page.next or page.more is None)))
 
     def _dead_end(self, page: Page, cursors: list[str]) -> str:
         """Why there is no way on although there should be."""
