@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pdsync.completeness import doubts, given_to_each, judged, leans_on, noted, remembered, seen_in
 from pdsync.emptied import doubted_since, emptied, losing
 from pdsync.errors import SourceError, StateError, error, some_of, warning
-from pdsync.kinds import KINDS, suggest
+from pdsync.kinds import KINDS, PARENT, suggest
 from pdsync.lacking import NO_ENRICHMENT, paths_with
 from pdsync.model import Expression, Leaned, PagesRead, SearchQuery, makers, sources_of
 from pdsync.privacy import Cleaner, still_whole
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pdsync.completeness import Seen
     from pdsync.errors import Diagnostic
-    from pdsync.model import Catalog, Collection, Ledger, Listed, MappingRule, Query, Snapshot
+    from pdsync.model import Catalog, Collection, Ledger, LedgerEntry, Listed, MappingRule, Query, Snapshot
     from pdsync.recordfile import Block
     from pdsync.sources import Came, ListKey, Source
     from pdsync.state.store import StateStore
@@ -246,23 +246,41 @@ def kind_of(catalog: Catalog, spelling: str, besides: AbstractCollection[str] = 
 # --- what the last snapshot is good for ------------------------------------------------------------------------
 
 
-def under_parents(ledger: Ledger, wanted: Sequence[Query]) -> dict[ListKey, frozenset[str]]:
+def under_parents(ledger: Ledger, wanted: Sequence[Query]) -> dict[ListKey, dict[str, str]]:
     """The ids of records that something owned was made from, by list, of kinds that are listed under parents.
 
-    One that was asked for in another way than any of these lists may be in each of its kind.
+    Each with the id of its parent, where something owned says that (otherwise empty).  A record that was asked for in
+    another way than any of these lists may be in each of its kind.
     """
     nested = {(query.kind, query_digest(query)): query for query in wanted if KINDS[query.kind].parents}
     kinds = {kind for kind, _ in nested}
     asked = {rule: parts.get("$query", "") for rule, parts in ledger.expressions.items()}
-    found: defaultdict[ListKey, set[str]] = defaultdict(set)
-    for source, rules in (made for entry in ledger.entities.values() if kinds for made in makers(entry)):
+    found: defaultdict[ListKey, dict[str, str]] = defaultdict(dict)
+    for entry, source, rules in _made_of(ledger, kinds):
         kind, _, id_ = source.partition("/")
-        told = [nested.get((kind, asked.get(rule, ""))) for rule in rules] if kind in kinds else []
-        any_of_kind = (each for each in nested.values() if each.kind == kind)
+        told = [nested.get((kind, asked.get(rule, ""))) for rule in rules]
+        any_of_kind = [each for each in nested.values() if each.kind == kind]
         for query in told if told and all(told) else any_of_kind:
             if query:
-                found[query.kind, query.params].add(id_)
-    return {key: frozenset(ids) for key, ids in found.items()}
+                mine = found[query.kind, query.params]
+                mine[id_] = mine.get(id_) or _parent_of(entry, ledger)
+    return dict(found)
+
+
+def _made_of(ledger: Ledger, kinds: AbstractCollection[str]) -> Iterator[tuple[LedgerEntry, str, tuple[str, ...]]]:
+    """What is owned, with each record of some kinds that it was made from and the rules that did."""
+    for entry in ledger.entities.values() if kinds else ():
+        for source, rules in makers(entry):
+            if source.partition("/")[0] in kinds:
+                yield entry, source, rules
+
+
+def _parent_of(entry: LedgerEntry, ledger: Ledger) -> str:
+    """The id of the parent of the only record that an entity is made of, if its rule maps that as it is."""
+    rules = [rule for _, made_by in makers(entry) for rule in made_by]
+    said = ledger.expressions.get(rules[0], {}) if len(rules) == 1 else {}
+    found = (entry.fields.get(path) for path, digest in said.items() if digest == _PARENT_ID)
+    return next((value for value in found if isinstance(value, str)), "")
 
 
 def _reuse(catalog: Catalog, kept: Snapshot, how: Fetching) -> Reuse:
@@ -349,9 +367,17 @@ def _digests(rule: MappingRule) -> dict[str, str]:
     if not rule.merge:
         own["$merge"] = repr(rule.merge)
     texts = own | {path: _text(value) for path, value in rule.fields.items()}
-    digests = {path: hashlib.blake2b(text.encode(), digest_size=6).hexdigest() for path, text in texts.items()}
+    digests = {path: _digest(text) for path, text in texts.items()}
     return dict(sorted((digests | {"$query": query_digest(rule.query)}).items()))
 
 
 def _text(value: object) -> str:
     return value.text if isinstance(value, Expression | SearchQuery) else repr(value)
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+_PARENT_ID = _digest(f".{PARENT}.id")
+"""Of the expression that says what a record is listed under."""

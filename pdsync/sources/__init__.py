@@ -32,14 +32,14 @@ class Reuse:
     Analytics that are younger than a day are; with `refresh_analytics` only where they cannot be read again.  Records
     that no longer change are from the age of `settled_after` on (None: never): the collection is then incremental.
     Analytics that are in doubt are not read again before that could dispel it, when it is `again_after` old.
-    `owned` are, by list, ids of records that must not be taken for gone because one empty answer says so; an earlier
-    snapshot tells that by itself.
+    `owned` are, by list, ids of records that must not be taken for gone because one empty answer says so, each with the
+    id of its parent (empty: nobody knows); an earlier snapshot tells that by itself.
     """
 
     snapshot: Snapshot | None = None
     refresh_analytics: bool = False
     settled_after: timedelta | None = None
-    owned: Mapping[ListKey, frozenset[str]] = field(default_factory=dict)
+    owned: Mapping[ListKey, Mapping[str, str]] = field(default_factory=dict)
     again_after: timedelta = timedelta()
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pdsync.model import Query
+from pdsync.model import Expression, Query
 from pdsync.sandbox.http import Fault
 from pdsync.sandbox.server import Sandbox
-from pdsync.snapshots import query_digest, under_parents
+from pdsync.snapshots import expressions, query_digest, under_parents
 from pdsync.sources.pagerduty import open_pagerduty
 from pdsync.state.snapshot_file import parse_snapshot
 from tests.builders import entry, ledger, rule
@@ -308,8 +308,25 @@ def test_the_ledger_tells_of_which_list_a_record_is() -> None:
     told = {mine.id: {"$query": query_digest(some)}, other.id: {"$query": query_digest(others)}}
     kept = replace(ledger({**entries, "E": entry(source="users/E")}), expressions=told)
     found = under_parents(kept, [some, others, Query("users")])
-    assert found == {(some.kind, some.params): frozenset("ACD"), (others.kind, ()): frozenset("BCD")}
+    assert found == {(some.kind, some.params): dict.fromkeys("ACD", ""), (others.kind, ()): dict.fromkeys("BCD", "")}
     assert under_parents(kept, [Query("users")]) == {}
+
+
+@pytest.mark.parametrize(
+    ("expression", "rules", "parent"),
+    [
+        (".__parent.id", 1, "PU1"),
+        (".__parent.summary", 1, ""),
+        (".__parent.id", 2, ""),
+    ],
+)
+def test_the_ledger_tells_of_which_parent_a_record_is(expression: str, rules: int, parent: str) -> None:
+    """Where one rule maps just that; what another one wrote to the same path may be something else."""
+    mine = rule(id="a", kind="users.contact_methods", paths=("relations.user",))
+    mine = replace(mine, fields={"relations.user": Expression(expression, mine.origin)})
+    made = entry(to_user="PU1", source="users.contact_methods/A", rules=(mine.id, "b")[:rules])
+    kept = replace(ledger({"A": made}), expressions=expressions([mine]))
+    assert under_parents(kept, [mine.query]) == {("users.contact_methods", ()): {"A": parent}}
 
 
 @pytest.mark.parametrize("kept", ["snapshot", "ledger"])

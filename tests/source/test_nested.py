@@ -162,13 +162,13 @@ def test_what_is_owned_and_missing_is_looked_for_once_more(lists: Stage) -> None
     ids = {record.id for record in only(first).records}
     once = [Script([(200, {}, b'{"contact_methods": []}')])]
     lists.tape.before = lambda request: once.pop() if request.path == path and once else None
-    second = fetch(lists, wanted, owned={(wanted.kind, wanted.params): frozenset(ids)})
+    second = fetch(lists, wanted, owned={(wanted.kind, wanted.params): dict.fromkeys(ids, "")})
     assert ({record.id for record in only(second).records}, len(lists.tape.requests)) == (ids, 2 * requests + 1)
     lists.tape.before = lambda r: Script([(200, {}, b'{"contact_methods": []}')]) if r.path == path else None
     third = fetch(lists, wanted)
     assert (len(only(third).records) < len(ids), len(lists.tape.requests)) == (True, 3 * requests + 1)
     assert (only(first).missing, only(second).missing, only(third).missing) == ({}, {}, {})
-    fourth = only(fetch(lists, wanted, owned={(wanted.kind, wanted.params): frozenset(ids)}))
+    fourth = only(fetch(lists, wanted, owned={(wanted.kind, wanted.params): dict.fromkeys(ids, "")}))
     assert {*fourth.missing} == ids - {*parsed(fourth)} != set()
 
 
@@ -177,10 +177,22 @@ def test_an_owned_record_whose_id_tells_its_parent_is_missing_under_that_one_alo
     wanted = query("schedules.users")
     ids = {*parsed(only(fetch(lists, wanted)))}
     first, *_, last = sorted({id_.partition("/")[0] for id_ in ids})
-    path, owned = f"/schedules/{first}/users", frozenset({*ids, f"{last}/PGONE"})
+    path, owned = f"/schedules/{first}/users", dict.fromkeys({*ids, f"{last}/PGONE"}, "")
     lists.tape.before = lambda r: Script([(200, {}, b'{"users": []}')]) if r.path == path else None
     missing = only(fetch(lists, wanted, owned={(wanted.kind, wanted.params): owned})).missing
     assert {*missing} == {id_ for id_ in ids if id_.startswith(f"{first}/")}
+
+
+def test_an_owned_record_is_missing_under_its_own_parent_alone(lists: Stage) -> None:
+    """Where the ledger tells that; otherwise, or if that one is not there, under any that has nothing."""
+    wanted = query("users.contact_methods")
+    parents = {id_: str(record["__parent"]["id"]) for id_, record in parsed(only(fetch(lists, wanted))).items()}
+    first, *_, last = sorted({*parents.values()})
+    path = f"/users/{first}/contact_methods"
+    lists.tape.before = lambda r: Script([(200, {}, b'{"contact_methods": []}')]) if r.path == path else None
+    owned = parents | {"PGONE": last, "PNOWHERE": "PU0", "PUNKNOWN": ""}
+    missing = only(fetch(lists, wanted, owned={(wanted.kind, wanted.params): owned})).missing
+    assert {*missing} == {id_ for id_, parent in parents.items() if parent == first} | {"PNOWHERE", "PUNKNOWN"}
 
 
 def test_parents_that_are_not_all_there_make_the_rest_unproven(lists: Stage) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -26,7 +27,6 @@ from pdsync.sources.pagerduty.tasks import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
-    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from pdsync.sources.pagerduty.listing import Asker, ListKey
@@ -86,10 +86,10 @@ class _Branch:
 
 
 class Had(NamedTuple):
-    """What there was before: records by id with their parents, and records that should not be missing."""
+    """What there was before, by id with its parent: all, and what should not be missing, perhaps of unknown parents."""
 
     parents: Callable[[], Mapping[str, str]] = dict
-    owned: AbstractSet[str] = frozenset()
+    owned: Mapping[str, str] = MappingProxyType({})
 
 
 class Nest:
@@ -129,6 +129,7 @@ class Nest:
         self._before = had or Had()
         self._empty: list[_Branch] = []
         self._short: set[str] = set()
+        self._parents: set[str] = set()
         self._bare = False
         self._tally = tally
         self._shelf = shelf
@@ -140,7 +141,7 @@ class Nest:
         keys = parent_lists(self._kind, self._params)
         above = dict(zip(keys, await together(self._lists(*key) for key in keys), strict=True))
         whole = self._inside(above) if self._kind.inside else await self._apart(above)
-        if self._empty and not self._before.owned <= whole.records.keys():
+        if self._empty and not self._before.owned.keys() <= whole.records.keys():
             whole = await self._once_more(whole)
         return self._with_missing(self._under(above, whole))
 
@@ -156,13 +157,19 @@ class Nest:
     def _with_missing(self, whole: Listing) -> Listing:
         """The same with what is missing that may be there: under parents whose lists came too short, or all of it."""
         doubtful = {id_: parent for id_, parent in self._had.items() if whole.problem or parent in self._short}
-        owned = self._before.owned - whole.records.keys() if self._empty or self._bare else frozenset()
-        missing = {id_: parent for id_, parent in doubtful.items() if id_ not in whole.records}
-        return replace(whole, missing=dict.fromkeys(filter(self._may_be_there, owned), "") | missing)
+        owned = {id_: parent for id_, parent in self._owned.items() if self._may_be_there(id_, parent)}
+        missing = {id_: parent for id_, parent in (owned | doubtful).items() if id_ not in whole.records}
+        return replace(whole, missing=missing)
 
-    def _may_be_there(self, id_: str) -> bool:
-        """Whether a record may belong under a parent that has nothing: of some kinds the id tells its parent."""
-        return not self._kind.in_parent or id_.startswith(tuple(self._prefix(branch) for branch in self._empty))
+    def _may_be_there(self, id_: str, parent: str) -> bool:
+        """Whether something owned may be listed although it did not come: of an unknown parent, if any has nothing.
+
+        A parent that is not there is unknown as well: what told of it may be older than the record.
+        """
+        if parent in self._parents:
+            return parent in self._short
+        has_prefix = id_.startswith(tuple(self._prefix(branch) for branch in self._empty))
+        return self._bare or (bool(self._empty) and (has_prefix or not self._kind.in_parent))
 
     def _prefix(self, branch: _Branch) -> str:
         """What the ids of records under a parent begin with."""
@@ -190,7 +197,8 @@ class Nest:
             return Listing(problem=unreadable(self._kind, odd), failure=odd)
 
     def _mind(self, parent: str, count: int) -> None:
-        """Remember a parent that has too little in it, and that one has nothing."""
+        """Remember a parent, one that has too little in it, and that one has nothing."""
+        self._parents.add(parent)
         if is_too_short(self._lengths[parent], count):
             self._short.add(parent)
         self._bare = self._bare or not count
@@ -233,10 +241,12 @@ class Nest:
 
     async def _read_one(self, branch: _Branch) -> Listing:
         listing, parent = await self._listed(branch), _id_of(branch.parent)
+        self._parents.add(parent)
         if self._is_doubtful(parent, listing):
             listing = await self._listed(branch)
         if self._is_doubtful(parent, listing):
             self._short.add(parent)
+            self._bare = self._bare or not listing.records
         elif not (listing.records or listing.problem) and listing.counted is None:
             self._empty.append(branch)
         extra = {PARENT: branch.parent} if branch.parent else {}
@@ -269,8 +279,17 @@ class Nest:
         return self._before.parents()
 
     @cached_property
+    def _owned(self) -> Mapping[str, str]:
+        """What is owned, with its parent where anything tells that: if only its id, as far as that begins with it."""
+        kind = self._kind
+        filled = [([path for _, path in each.fill], each.fixed) for each in kind.parents]
+        by_id = kind.in_parent and all(each == (["id"], ()) for each in filled)
+        owned = self._before.owned.items()
+        return {id_: parent or (id_.partition("/")[0] if by_id else "") for id_, parent in owned}
+
+    @cached_property
     def _lengths(self) -> Counter[str]:
-        return Counter(self._had.values())
+        return Counter([*self._had.values(), *filter(None, self._owned.values())])
 
     async def _still_there(self, keys: list[ListKey]) -> set[str]:
         """The names of the parents that exist now; what cannot be told counts as there."""

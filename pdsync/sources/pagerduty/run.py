@@ -477,7 +477,7 @@ class Run:
 
         lists = partial(self._listing, asker)
         tally = Tally(kind, self._progress)
-        had = Had(partial(self._earlier.parents, kind), self._earlier.owned.get(key, frozenset()))
+        had = Had(partial(self._earlier.parents, kind), self._earlier.owned.get(key, {}))
         nest = Nest(asker, row, params, self.now, lists=lists, afresh=afresh, had=had, tally=tally, shelf=self._shelf)
         return await nest.read()
 
