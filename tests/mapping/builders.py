@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from pdsync.errors import Origin
+from pdsync.jq.pool import Stop, Worker
+from pdsync.jq.problems import OUT_OF_TIME
 from pdsync.model import Collection, Expression, MappingRule, Query, Record, SearchQuery, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    import pytest
 
     from pdsync.model import Json
 
@@ -66,3 +71,28 @@ def snapshot(*contents: Json | bytes, kind: str = "services") -> Snapshot:
 def snapshot_of(records: Mapping[Query, Sequence[Record]]) -> Snapshot:
     collections = {query: Collection(query, tuple(found)) for query, found in records.items()}
     return Snapshot("https://pagerduty.test", "2024-01-01T00:00:00Z", collections)
+
+
+HEAVY = "[.heavy]"
+"""Expressions whose text holds this do not end in time where several of them are evaluated together."""
+
+
+def too_slow_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop each record over which several `HEAVY` ones run at once.
+
+    How many take longer than any bound, while one of them never does, is the machine's.
+    """
+    too_slow(monkeypatch, lambda program, _: program.count(HEAVY) > 1)
+
+
+def too_slow(monkeypatch: pytest.MonkeyPatch, where: Callable[[str, Record], bool]) -> None:
+    """Stop programs over these records, as a worker does whose time is up."""
+    run = Worker.run
+
+    def stopping(worker: Worker, program: str, records: Sequence[Record]) -> tuple[list[bytes], Stop | None]:
+        before = list(takewhile(lambda each: not where(program, each), records))
+        answers, stop = run(worker, program, before) if before else ([], None)
+        over = len(before) < len(records)
+        return answers, stop or (Stop(OUT_OF_TIME, "stopped after 5 s") if over else None)
+
+    monkeypatch.setattr(Worker, "run", stopping)

@@ -19,7 +19,7 @@ from pdsync.errors import MappingError
 from pdsync.jq.pool import JqLimits, Pool, Worker, end_all
 from pdsync.jq.problems import OUT_OF_MEMORY
 from pdsync.mapping import map_entities
-from tests.mapping.builders import record, rule, snapshot
+from tests.mapping.builders import HEAVY, record, rule, snapshot, too_slow_together
 
 _ROOT = Path(__file__).parent.parent.parent
 _QUICK = JqLimits(seconds=0.2)
@@ -92,11 +92,11 @@ def test_endless_key_expression_fails_the_records(place: str) -> None:
     assert [problem.code for problem in got.diagnostics] == ["PD203"]
 
 
-def test_slow_together_but_not_alone() -> None:
+def test_slow_together_but_not_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Expressions that only together take too long still give their values."""
-    slow = "last(range(100000)) | 1"
-    many = {f"properties.p{n}": slow for n in range(24)}
-    [(_, entity)] = map_entities([rule(many)], snapshot({"id": "a"}), limits=JqLimits(seconds=0.5)).entities.items()
+    too_slow_together(monkeypatch)
+    many = {f"properties.p{n}": f"{HEAVY} | length" for n in range(24)}
+    [(_, entity)] = map_entities([rule(many)], snapshot({"id": "a"})).entities.items()
     assert dict.fromkeys(many, 1) == entity.fields
 
 
@@ -119,12 +119,11 @@ def test_environment_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "u+secret" not in repr(got)
 
 
-def test_rule_is_given_up_when_no_expression_alone_is_to_blame() -> None:
+def test_rule_is_given_up_when_no_expression_alone_is_to_blame(monkeypatch: pytest.MonkeyPatch) -> None:
     """When only all expressions together take too long, and often, the records fail: the rule must not take for ever."""
-    slow = "last(range(50000)) | 1"  # alone so quick that no load makes it slow
-    mapping = rule({f"properties.p{n}": slow for n in range(80)})
-    limits = JqLimits(seconds=0.5, stops=1)
-    desired = map_entities([mapping], snapshot({"id": "a"}, {"id": "b"}), limits=limits)
+    too_slow_together(monkeypatch)
+    mapping = rule({f"properties.p{n}": HEAVY for n in range(80)})
+    desired = map_entities([mapping], snapshot({"id": "a"}, {"id": "b"}), limits=JqLimits(stops=1))
     assert list(desired.failed) == ["services/P0", "services/P1"]
     assert desired.entities == {}
     assert [(d.code, d.records) for d in desired.diagnostics] == [("PD203", ("services/P0",))]

@@ -17,7 +17,7 @@ from pdsync.mapping import map_entities
 from pdsync.memo import Memo, dump_memo, fingerprint, parse_memo, record_digest
 from pdsync.model import Query, SearchQuery
 from pdsync.searching import Answer, Asked
-from tests.mapping.builders import jq, record, rule, snapshot, snapshot_of
+from tests.mapping.builders import HEAVY, jq, record, rule, snapshot, snapshot_of, too_slow, too_slow_together
 from tests.mapping.strategies import CONTENTS, EXPRESSIONS
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from pdsync.model import DesiredEntities, DesiredEntity, EntityKey, Json, MappingRule, Record, Snapshot
 
-_QUICK = JqLimits(seconds=0.2)
 _SETTINGS = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 # --- worlds ----------------------------------------------------------------------------------------------------
@@ -203,16 +202,17 @@ def test_a_search_is_asked_anew_and_not_evaluated_anew(monkeypatch: pytest.Monke
         assert {each.fields["relations.r"] for each in desired.entities.values()} == {value}
 
 
-def test_given_up_in_spite_of_a_memo() -> None:
+def test_given_up_in_spite_of_a_memo(monkeypatch: pytest.MonkeyPatch) -> None:
     """An expression that is given up is given up for records that are remembered, too."""
-    bad = [rule({"properties.x": "if .bad then last(repeat(1)) else 1 end", "title": ".id"})]
+    too_slow(monkeypatch, lambda program, given: "if .bad" in program and "bad" in json.loads(given.raw))
+    bad = [rule({"properties.x": "if .bad then 2 else 1 end", "title": ".id"})]
     contents: list[dict[str, Json]] = [{"id": f"s{n}"} for n in range(20)]
-    memo = _learnt(bad, snapshot(*contents), limits=_QUICK)
+    memo = _learnt(bad, snapshot(*contents))
     assert _count(memo) == 20
     for n in (4, 9, 12):
         contents[n]["bad"] = True
-    told = _told(bad, snapshot(*contents), memo, limits=_QUICK)
-    assert told == _told(bad, snapshot(*contents), limits=_QUICK)
+    told = _told(bad, snapshot(*contents), memo)
+    assert told == _told(bad, snapshot(*contents))
     desired: DesiredEntities = told[0]  # type: ignore[assignment]
     assert all("properties.x" in entity.unknown for entity in desired.entities.values())
 
@@ -266,12 +266,12 @@ def test_a_missing_enrichment_is_reported_each_time() -> None:
     assert _count(_learnt([rule({"properties.m": ".m"})], world)) == 1
 
 
-def test_a_stop_without_a_culprit_is_not_remembered() -> None:
+def test_a_stop_without_a_culprit_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Had it been remembered, it would not count any more when the rule is given up after several stops."""
-    slow = "last(range(50000)) | 1"  # alone so quick that no load makes it slow
-    mapping = rule({f"properties.p{n}": slow for n in range(80)})
+    too_slow_together(monkeypatch)
+    mapping = rule({f"properties.p{n}": HEAVY for n in range(80)})
     memo = Memo()
-    desired = map_entities([mapping], snapshot({"id": "a"}), limits=JqLimits(seconds=0.5), memo=memo)
+    desired = map_entities([mapping], snapshot({"id": "a"}), memo=memo)
     assert (len(desired.entities), desired.diagnostics, _count(memo)) == (1, (), 0)
 
 
