@@ -212,7 +212,7 @@ class ApiClient:
         except ApiError as problem:  # from the credentials' own request
             if problem.status not in _RETRIED | {429}:
                 raise
-            await self._wait(call, self._back_off(call), problem, f"HTTP {problem.status} for a token")
+            await self._wait(call, self._back_off(call), problem, f"of HTTP {problem.status} for a token")
             return None
         if reply.status in call.accept:
             return reply
@@ -316,7 +316,7 @@ class ApiClient:
         if not self._answered:
             self._give_up_at = min(self._give_up_at, self._timing.clock() + _FIRST_CONTACT)
             call.deadline = min(call.deadline, self._give_up_at)
-        await self._wait(call, self._back_off(call), problem, "no answer")
+        await self._wait(call, self._back_off(call), problem, f"{call.method} {call.path} got no answer")
 
     async def _after_refusal(self, call: Call, reply: Reply) -> None:
         """Wait for the next try, or raise `ApiError`."""
@@ -332,7 +332,7 @@ class ApiClient:
             await self._wait(call, wait, problem, "the rate limit is reached")
         elif reply.status in _RETRIED and call.repeatable:
             wait = self._asked_wait(reply) or self._back_off(call)
-            await self._wait(call, wait, problem, f"HTTP {reply.status}")
+            await self._wait(call, wait, problem, f"{call.method} {call.path} was answered with HTTP {reply.status}")
         else:
             raise problem
 

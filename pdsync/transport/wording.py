@@ -90,10 +90,9 @@ class Wording:
     def api_error(self, call: Call, reply: Reply) -> ApiError:
         """The server answered this, which is not what was asked for."""
         told = read_complaint(reply.content)
-        message = _without(told.message, call.credentials)
+        message = _without(told.message, call.credentials) or _pointed_to(reply)
         trace_id = next((reply.headers[name] for name in _TRACE_HEADERS if name in reply.headers), "")
         about = [f"{call.method} {call.path}", message or _phrase(reply.status)]
-        about += [f"it points to {where}"] if (where := _pointed_to(reply)) else []
         about += [f"code {told.code}"] if told.code else []
         about += [f"trace {trace_id}"] if trace_id else []
         diagnostic = error(
@@ -120,7 +119,7 @@ class Wording:
 
 
 def _pointed_to(reply: Reply) -> str:
-    """The server and path that an answer leads to instead; the rest of an address may hold secrets."""
+    """Where an answer leads to, in words; server and path alone, as the rest of an address may hold secrets."""
     if reply.status not in _LEADS_ON:
         return ""
     try:
@@ -128,7 +127,8 @@ def _pointed_to(reply: Reply) -> str:
     except ValueError:
         return ""
     host = to.netloc.rpartition("@")[2]
-    return f"{to.scheme}://{host}{to.path}" if to.scheme and host else to.path
+    where = f"{to.scheme}://{host}{to.path}" if to.scheme and host else to.path
+    return f"it points to {where}" if where else ""
 
 
 def _phrase(status: int) -> str:

@@ -28,6 +28,7 @@ class Answer(NamedTuple):
 
     status: int
     body: Json | bytes = None
+    location: str = ""
 
 
 class ScriptedPort:
@@ -78,6 +79,8 @@ def scripted_port(script: Callable[[Request], Answer], tokens: tuple[float, ...]
             self.send_response(answer.status)
             self.send_header("content-length", str(len(content)))
             self.send_header("x-trace-id", "trace-1")
+            if answer.location:
+                self.send_header("location", answer.location)
             self.end_headers()
             self.wfile.write(content)
 

@@ -214,6 +214,16 @@ def test_refused_reading_says_what_to_do(status: int, code: str) -> None:
     assert "very-secret" not in text + repr(caught.value)
 
 
+def test_an_answer_that_leads_elsewhere_says_where_and_is_not_followed() -> None:
+    """The token is for the one server."""
+    answer = Answer(307, {}, "https://elsewhere.test/v1/blueprints")
+    with scripted_port(lambda _: answer) as port, pytest.raises(TargetError) as caught:
+        reading(port, lambda reader: reader.read({}))
+    text = told(caught.value)
+    assert "https://elsewhere.test/v1/blueprints" in text
+    assert "PORT_BASE_URL" in text
+
+
 def test_known_in_chunks() -> None:
     """Keys are looked up 200 at a time; of an unknown blueprint none is known, nor anything that was not asked for."""
 

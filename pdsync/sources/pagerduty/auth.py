@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from codecs import BOM_UTF8
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -237,7 +238,7 @@ class ClientCredentials:
             raise Unreachable(what, sent=False, hopeless=bool(advice)) from None
         if response.is_success:
             try:
-                return msgspec.json.decode(response.content, type=_Granted)
+                return msgspec.json.decode(response.content.removeprefix(BOM_UTF8), type=_Granted)
             except msgspec.DecodeError:
                 pass
         refusal = _refused(response, path)

@@ -58,6 +58,11 @@ class Rows(msgspec.Struct):
     more: bool | None = None
     last: str | None = None
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether another page follows; an answer that does not say so has another for as long as it has rows."""
+        return bool(self.data and self.last) if self.more is None else self.more
+
 
 _OF_ROW = FieldReader(["id", "created_at"])
 _ROWS = msgspec.json.Decoder(Rows)
@@ -116,7 +121,7 @@ class Leaps:
             if not page.data and (cursors[-1] or sought[0][0] < self._late):  # some were promised
                 page, told = await self._page(start, end, cursors[-1])
             reached = self._take(page, told)
-            if not page.more:
+            if not page.goes_on:
                 sought = [each for each in sought if each[0] >= end - _SLACK]
                 cursors = [""]
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import httpx
@@ -75,7 +76,7 @@ class PortAuth:
         if not response.is_success:
             raise _refused(response)
         try:
-            answer = msgspec.json.decode(response.content, type=_Answer)
+            answer = msgspec.json.decode(response.content.removeprefix(BOM_UTF8), type=_Answer)
         except ValueError:  # its text may quote the answer, and with it the token
             raise unreadable(f"POST {AUTHENTICATION}", "no access token in it") from None
         margin = min(MARGIN_SECONDS, answer.expires_in / 2)

@@ -47,12 +47,18 @@ _VALUES: Final = _Advice(
 )
 _SERVER: Final = _Advice("PD410", "Port is in trouble", "try again later; what was done is kept")
 _OTHER: Final = _Advice("PD400", "Port refuses the request", "the trace id helps Port's support to find the reason")
+_ELSEWHERE: Final = _Advice(
+    "PD400",
+    "Port is not there",
+    "check that PORT_BASE_URL is Port's API itself: credentials are not sent on to where an answer points",
+)
 _DEPENDENTS: Final = _Advice(
     "PD411",
     "others in Port still depend on this",
     "remove what depends on it first, in the catalog or in Port; nothing is ever deleted along with it",
 )
 _ADVICE: Final[Mapping[int, _Advice]] = {
+    **dict.fromkeys((301, 302, 303, 307, 308), _ELSEWHERE),
     400: _VALUES,
     401: _CREDENTIALS,
     403: _Advice(
