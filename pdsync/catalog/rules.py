@@ -75,7 +75,7 @@ _TABLE = (
     Rule("PD143", _E, "invalid selector value", "Port's integration then treats the kind as a custom one, and dies."),
     Rule("PD145", _W, "selector value out of range", "PagerDuty cuts or refuses what is beyond its limits."),
     Rule("PD146", _W, "environment variables are never exported", "A mapping must not be able to read secrets."),
-    Rule("PD147", _W, "selector key without effect", "Another key switches it off."),
+    Rule("PD147", _W, "selector key without effect", "Another key switches it off, or it says nothing."),
     Rule("PD148", _W, "kind goes away", "PagerDuty has announced the end of this list."),
     Rule("PD149", _E, "required filter is missing", "PagerDuty refuses to list this kind without it."),
     # --- mappings ---

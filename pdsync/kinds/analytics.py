@@ -53,9 +53,13 @@ _UNIT = Param("aggregate_unit", "aggregate_unit", "choice", ("day", "week", "mon
 _ANY_COLUMN = Param("order_by", "order_by", "text")
 
 
-def _bounds(start: str, end: str) -> tuple[Param, Param]:
-    """From when to when; `months` counts back from now, as `analyticsMonthsPeriod` does."""
-    since = Param("since", _PREFIX + start, "since", maximum=_YEAR, also=("months", start))
+def _bounds(start: str, end: str, *, sliced: bool) -> tuple[Param, Param]:
+    """From when to when; `months` counts back from now, as `analyticsMonthsPeriod` does.
+
+    PagerDuty refuses more than a year at once.
+    """
+    most = None if sliced else _YEAR
+    since = Param("since", _PREFIX + start, "since", maximum=most, also=("months", start))
     until = Param("until", _PREFIX + end, "until", past=True, also=(end,))
     return since, until
 
@@ -77,7 +81,7 @@ def _analytics(
     parent: str = "",
 ) -> Kind:
     """A row; `always` says that bounds are sent even if none are given, for there is no default that is written."""
-    since, until = _bounds(f"{bounds}_start", f"{bounds}_end")
+    since, until = _bounds(f"{bounds}_start", f"{bounds}_end", sliced=always and paging == "post")
     return Kind(
         f"analytics.{name}",
         f"/analytics/{path}",

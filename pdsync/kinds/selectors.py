@@ -182,7 +182,7 @@ def _empty_stretch(row: Kind, params: _Pairs) -> Iterator[SelectorProblem]:
     (_, since), (name, until) = found["since"], found["until"]
     if is_relative(since) == is_relative(until) and moment(since, _WHENEVER) > moment(until, _WHENEVER):
         detail = f"nothing lies between {since} and {until}"
-        yield _problem((_PARAMS, name), Finding((), detail, f"{name} must be after since", Severity.WARNING))
+        yield _problem((_PARAMS, name), Finding((), detail, f"{name} must be after since"))
 
 
 def _since_ahead(row: Kind, params: _Pairs) -> Iterator[SelectorProblem]:
@@ -196,7 +196,7 @@ def _since_ahead(row: Kind, params: _Pairs) -> Iterator[SelectorProblem]:
         hint = (
             f'write "-{since[1:]}" for a moment ago' if since.startswith("+") else 'write a moment ago, such as "30d"'
         )
-        finding = Finding((), f'"{since}" is not over yet, and nothing is listed from there', hint, Severity.WARNING)
+        finding = Finding((), f'"{since}" is not over yet, and nothing is listed from there', hint)
         yield _problem((_PARAMS, bounds["since"].name), finding)
 
 
@@ -229,8 +229,18 @@ def _read_params(row: Kind, written: Json) -> tuple[_Pairs, list[SelectorProblem
             values, _ = READERS[param.type](_as_written(param), param)
         pairs += [(param.wire, text) for text in values]
         problems += [_problem((_PARAMS, key), finding) for finding in findings]
+        problems += _says_nothing((_PARAMS,), written, param)
         problems += [_without_effect((_PARAMS, name), f"{key} says it already", f"remove {name}") for name in others]
     return tuple(pairs), problems
+
+
+def _says_nothing(path: _Path, written: Mapping[str, Json], param: Param) -> Iterator[SelectorProblem]:
+    """Keys that are there and say nothing: null, and an empty list where no other one is usual."""
+    takes_lists = param.type in {"texts", "choices"} and not param.default
+    for name in () if param.required else _spellings(param):
+        if name in written and (written[name] is None or (takes_lists and written[name] == [])):
+            what = "null" if written[name] is None else "an empty list"
+            yield _without_effect((*path, name), f"{what} is the same as no {name} at all", f"remove {name}")
 
 
 def _as_written(param: Param) -> Json:
@@ -247,12 +257,11 @@ def _read_options(row: Kind, selector: Mapping[str, Json]) -> tuple[dict[str, st
     for option in row.options:
         value = selector.get(option.name)
         read = READERS["flag"] if option.type == "flag" else read_count
-        texts, findings = read(
-            option.default if value is None else value,
-            Param(option.name, "", "flag", minimum=1, maximum=option.maximum),
-        )
+        param = Param(option.name, "", "flag", minimum=1, maximum=option.maximum)
+        texts, findings = read(option.default if value is None else value, param)
         values[option.name] = texts[0] if texts else option.default
         problems += [_problem((option.name,), finding) for finding in findings]
+        problems += _says_nothing((), selector, param)
     return values, problems
 
 

@@ -30,8 +30,8 @@ class Param(NamedTuple):
 
     `wire` is its name in the query string; `{name}` is a part of the path, `filters.name` stands in the body of a
     POST.  `also` are other spellings of the key.  `default` is sent when `apiQueryParams` is there but the key is
-    not; `minimum` and `maximum` bound numbers and months (below is an error, above a warning: PagerDuty would refuse
-    or cut it).  `past` marks a bound in time that nothing lies beyond.  `local` is the field of a record that a
+    not; `minimum` and `maximum` bound numbers and months: PagerDuty refuses what is beyond, or `cuts` it, of which it
+    is enough to warn.  `past` marks a bound in time that nothing lies beyond.  `local` is the field of a record that a
     filter is about, where a record in hand tells whether it fits; `near` the same where the reference does not say so
     plainly ("related to these teams") that PagerDuty need not be asked, too; `[]` ends a step that leads to many.
     """
@@ -43,6 +43,7 @@ class Param(NamedTuple):
     default: tuple[str, ...] = ()
     minimum: int = 0
     maximum: int | None = None
+    cuts: bool = False
     required: bool = False
     past: bool = False
     local: str = ""

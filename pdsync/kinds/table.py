@@ -125,7 +125,7 @@ _MAIN = (
         params=(
             Param("include", "include[]", "choices", ("users", "escalation_policies", "schedules"), default=("users",)),
             Param("since", "since", "since"),
-            Param("until", "until", "until", default=("3",), minimum=1, maximum=3),
+            Param("until", "until", "until", default=("3",), minimum=1, maximum=3, cuts=True),
         ),
         unless_given=UTC,
         window=Window(90, back_days=0, ahead_days=0),

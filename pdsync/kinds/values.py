@@ -145,11 +145,9 @@ def read_count(value: Json, param: Param) -> Values:
     number = _whole(value)
     if number is None:
         return (), [Finding((), f"expected a whole number, not {name_of(value)}")]
-    if number < param.minimum:
-        return (), [Finding((), f"expected {param.minimum} or more, not {number}")]
-    if param.maximum is not None and number > param.maximum:
-        detail = f"PagerDuty takes up to {param.maximum} months, not {number}"
-        return (str(number),), [Finding((), detail, f"use {param.maximum} or less", Severity.WARNING)]
+    if number < param.minimum or (param.maximum is not None and number > param.maximum):
+        bounds = f"{param.minimum} or more" if param.maximum is None else f"{param.minimum} to {param.maximum}"
+        return (), [Finding((), f"expected {bounds}, not {number}")]
     return (str(number),), []
 
 
@@ -174,11 +172,12 @@ def _moment(value: Json, param: Param, sign: str) -> Values:
     Zero months are the same as not asking, as in Port's integration; where something must be asked, they are now.
     """
     if _whole(value) is not None:
-        texts, findings = read_count(value, param)
+        texts, findings = read_count(value, param._replace(maximum=None))
         hours = int(texts[0]) * _HOURS["mo"] if texts else 0
         if hours > _LONGEST:
             return (), [Finding((), f"expected a number of months, not {name_of(value)}", 'such as 3, or "90d"')]
-        return ((_relative(sign, hours),) if hours or (texts and param.required) else ()), findings
+        sent = (_relative(sign, hours),) if hours or (texts and param.required) else ()
+        return sent, [*findings, *_too_far(value, param, hours)]
     text = value.strip() if isinstance(value, str) else ""
     if text == "now":
         return ("now",), []
@@ -212,7 +211,8 @@ def _too_far(value: Json, param: Param, hours: int) -> list[Finding]:
     if param.maximum is None or hours <= param.maximum * _HOURS["mo"] + slack:
         return []
     detail = f"PagerDuty takes up to {param.maximum} months, not {name_of(value)}"
-    return [Finding((), detail, f"use {param.maximum}mo or less", Severity.WARNING)]
+    severity = Severity.WARNING if param.cuts else Severity.ERROR
+    return [Finding((), detail, f"use {param.maximum}mo or less", severity)]
 
 
 def _is_iso(text: str) -> bool:

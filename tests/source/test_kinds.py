@@ -173,8 +173,21 @@ PROBLEMS: list[tuple[str, dict[str, Any], list[tuple[str, tuple[str | int, ...]]
     ("oncalls", {"apiQueryParams": {"until": 4}}, [("PD145", ("apiQueryParams", "until"))], True),
     ("schedules", {"apiQueryParams": {"since": 1.5}}, [("PD143", ("apiQueryParams", "since"))], False),
     ("services", {"serviceAnalytics": "maybe"}, [("PD143", ("serviceAnalytics",))], False),
-    ("services", {"analyticsMonthsPeriod": 24}, [("PD145", ("analyticsMonthsPeriod",))], True),
+    ("services", {"analyticsMonthsPeriod": 13}, [("PD143", ("analyticsMonthsPeriod",))], False),
+    ("services", {"analyticsMonthsPeriod": "24"}, [("PD143", ("analyticsMonthsPeriod",))], False),
+    ("services", {"analyticsMonthsPeriod": 0}, [("PD143", ("analyticsMonthsPeriod",))], False),
     ("services", {"analyticsMonthsPeriod": -1}, [("PD143", ("analyticsMonthsPeriod",))], False),
+    ("services", {"analyticsMonthsPeriod": 1.5}, [("PD143", ("analyticsMonthsPeriod",))], False),
+    ("services", {"analyticsMonthsPeriod": "abc"}, [("PD143", ("analyticsMonthsPeriod",))], False),
+    ("services", {"analyticsMonthsPeriod": ""}, [("PD143", ("analyticsMonthsPeriod",))], False),
+    ("services", {"analyticsMonthsPeriod": True}, [("PD143", ("analyticsMonthsPeriod",))], False),
+    ("services", {"analyticsMonthsPeriod": []}, [("PD143", ("analyticsMonthsPeriod",))], False),
+    ("services", {"analyticsMonthsPeriod": None}, [("PD147", ("analyticsMonthsPeriod",))], True),
+    ("services", {"serviceAnalytics": None}, [("PD147", ("serviceAnalytics",))], True),
+    ("services", {"apiQueryParams": {"team_ids": []}}, [("PD147", ("apiQueryParams", "team_ids"))], True),
+    ("services", {"apiQueryParams": {"team_ids": "PT1,PT2"}}, [("PD143", ("apiQueryParams", "team_ids"))], False),
+    ("services", {"apiQueryParams": {"name": None}}, [("PD147", ("apiQueryParams", "name"))], True),
+    ("oncalls", {"apiQueryParams": {"include": []}}, [], True),
     ("services", {"exportEnvVariables": ["HOME"]}, [("PD146", ("exportEnvVariables",))], True),
     (
         "incidents",
@@ -187,20 +200,28 @@ PROBLEMS: list[tuple[str, dict[str, Any], list[tuple[str, tuple[str | int, ...]]
     ("standards.scores", {"apiQueryParams": {"ids": []}}, [("PD149", ("apiQueryParams",))], False),
     ("schedules.overrides", {"apiQueryParams": {"since": 1, "until": 0}}, [], True),
     ("incidents", {"apiQueryParams": {"until": "3d"}}, [("PD145", ("apiQueryParams", "until"))], True),
-    ("incidents", {"apiQueryParams": {"since": "2w", "until": "-3w"}}, [("PD145", ("apiQueryParams", "until"))], True),
+    ("incidents", {"apiQueryParams": {"since": "2w", "until": "-3w"}}, [("PD143", ("apiQueryParams", "until"))], False),
     (
         "audit.records",
         {"apiQueryParams": {"since": "2026-02-01T01:00:00+02:00", "until": "2026-01-31T22:59:59"}},
-        [("PD145", ("apiQueryParams", "until"))],
-        True,
+        [("PD143", ("apiQueryParams", "until"))],
+        False,
     ),
     ("audit.records", {"apiQueryParams": {"since": "2026-02-01", "until": "-1d"}}, [], True),
-    ("incidents", {"apiQueryParams": {"since": "+3mo"}}, [("PD145", ("apiQueryParams", "since"))], True),
-    ("log_entries", {"apiQueryParams": {"since": "now"}}, [("PD145", ("apiQueryParams", "since"))], True),
+    ("incidents", {"apiQueryParams": {"since": "+3mo"}}, [("PD143", ("apiQueryParams", "since"))], False),
+    ("log_entries", {"apiQueryParams": {"since": "now"}}, [("PD143", ("apiQueryParams", "since"))], False),
     ("oncalls", {"apiQueryParams": {"since": "+1d"}}, [], True),
     ("schedules", {"apiQueryParams": {"since": 1, "until": 1}}, [], True),
     ("oncalls", {"apiQueryParams": {"until": "13w"}}, [("PD145", ("apiQueryParams", "until"))], True),
-    ("analytics.raw.incidents", {"apiQueryParams": {"since": "2y"}}, [("PD145", ("apiQueryParams", "since"))], True),
+    ("incidents", {"apiQueryParams": {"since": "0d"}}, [("PD143", ("apiQueryParams", "since"))], False),
+    ("analytics.raw.incidents", {"apiQueryParams": {"since": "2y"}}, [], True),
+    ("analytics.metrics.incidents.all", {"apiQueryParams": {"since": "1y"}}, [], True),
+    (
+        "analytics.metrics.incidents.all",
+        {"apiQueryParams": {"since": 13}},
+        [("PD143", ("apiQueryParams", "since"))],
+        False,
+    ),
     (
         "analytics.raw.incidents",
         {"apiQueryParams": {"since": "1y", "months": 3}},
@@ -378,9 +399,9 @@ def test_true_is_spelt_in_many_ways(word: bool | str | int) -> None:
     assert read("incidents", {"incidentAnalytics": word}).enrich == (("__analytics", ""),)
 
 
-@pytest.mark.parametrize("word", [False, "false", "f", "no", "N", "off", "0", 0, None])
-def test_false_is_spelt_in_many_ways(word: bool | str | int | None) -> None:
-    """Strings that Port's integration takes for false are false, and null is the default."""
+@pytest.mark.parametrize("word", [False, "false", "f", "no", "N", "off", "0", 0])
+def test_false_is_spelt_in_many_ways(word: bool | str | int) -> None:
+    """Strings that Port's integration takes for false are false."""
     assert read("incidents", {"incidentAnalytics": word}).enrich == ()
 
 
