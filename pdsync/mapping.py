@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from pdsync import __version__
-from pdsync.jq.ahead import Ahead
+from pdsync.jq.ahead import FEW, Ahead
 from pdsync.jq.evaluate import RULE, GivenUp, answers, blocked, faults_of, source_of
 from pdsync.jq.joining import Claims, problems_of
 from pdsync.jq.pool import JqLimits, Pool, default_workers
@@ -104,15 +104,20 @@ def map_entities(
 
 
 def mapping_ahead(
-    rules: Sequence[MappingRule], memo: Memo, *, limits: JqLimits | None = None, workers: int | None = None
+    rules: Sequence[MappingRule],
+    memo: Memo,
+    *,
+    limits: JqLimits | None = None,
+    workers: int | None = None,
+    few: int = FEW,
 ) -> Ahead:
     """What maps records by these rules while others are still read, for `map_entities` to find them in the memo.
 
-    Left out are rules of which anything is remembered: there, hardly any record is new.
+    Left out are rules of which anything is remembered: there, hardly any record is new.  See `Ahead` for the rest.
     """
     limits = limits or JqLimits()
     named = {_fingerprint(rule, limits): rule for rule in rules}
-    return Ahead({name: rule for name, rule in named.items() if not memo.knows(name)}, memo, limits, workers)
+    return Ahead({name: rule for name, rule in named.items() if not memo.knows(name)}, memo, limits, workers, few)
 
 
 def all_remembered(rules: Sequence[MappingRule], known: Collection[bytes]) -> bool:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from pdsync.memo import Memo
     from pdsync.model import MappingRule, Query, Record
 
+FEW = 200
+"""So many records mapping proper is done with before a process has started, which the end of reading waited for."""
+
 _MOST_WORKERS = 3
 _AT_A_TIME = 256
 _BYTES_AT_A_TIME = 4 << 20
@@ -46,10 +49,16 @@ class Ahead:
         memo: is told what comes of it.
         limits: bounds on the evaluation of one record.
         workers: processes; by default one for each processor but that which reads.
+        few: so many records are left to mapping proper, unless more come.
     """
 
     def __init__(
-        self, rules: Mapping[bytes, MappingRule], memo: Memo, limits: JqLimits, workers: int | None = None
+        self,
+        rules: Mapping[bytes, MappingRule],
+        memo: Memo,
+        limits: JqLimits,
+        workers: int | None = None,
+        few: int = FEW,
     ) -> None:
         told = [(rule, name, spelled) for name, rule in rules.items() if (spelled := told_of(rule))]
         self._memo = memo
@@ -66,6 +75,8 @@ class Ahead:
         self._threads = ThreadPoolExecutor(max(1, self._count), thread_name_prefix="ahead")
         self._turn = threading.Lock()
         self._under_way: set[Future[None]] = set()
+        self._waiting: list[tuple[list[int], list[Record]]] = []
+        self._left = few
         self._over = False
 
     @property
@@ -79,8 +90,14 @@ class Ahead:
         Of one that lacks an enrichment a worker would take what is not known for nothing: it is left to mapping proper.
         """
         if numbers := self._by_query.get(query):
-            for some in _batches(record for record in records if not record.unavailable):
-                self._under_way.add(self._threads.submit(self._map, numbers, some))
+            whole = [record for record in records if not record.unavailable]
+            self._left -= len(whole)
+            self._waiting.append((numbers, whole))
+        if self._left < 0:
+            for numbers, waiting in self._waiting:
+                for some in _batches(waiting):
+                    self._under_way.add(self._threads.submit(self._map, numbers, some))
+            self._waiting.clear()
 
     def finish(self) -> None:
         """Wait until all is mapped that came, or no worker says anything: mapping proper then does the rest."""

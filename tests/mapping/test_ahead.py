@@ -13,7 +13,7 @@ from pdsync.jq import evaluate
 from pdsync.jq.pool import JqLimits
 from pdsync.mapping import map_entities, mapping_ahead
 from pdsync.memo import Memo
-from pdsync.model import SearchQuery
+from pdsync.model import Query, SearchQuery
 from tests.mapping.builders import jq, record, rule, snapshot, snapshot_of
 from tests.mapping.test_memo import worlds
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 QUICK = JqLimits(seconds=0.2)
 
 
-def mapped_ahead(rules: list[MappingRule], world: Snapshot, share: int, memo: Memo) -> DesiredEntities:
+def mapped_ahead(rules: list[MappingRule], world: Snapshot, share: int, memo: Memo, few: int = 0) -> DesiredEntities:
     """What mapping gives when one record of so many has been mapped ahead."""
-    with mapping_ahead(rules, memo, limits=QUICK, workers=1) as ahead:
+    with mapping_ahead(rules, memo, limits=QUICK, workers=1, few=few) as ahead:
         for query, collection in world.collections.items():
             ahead.came(query, [*collection.records][::share])
         ahead.finish()
@@ -73,6 +73,17 @@ def test_nothing_is_evaluated_twice(evaluated: list[str]) -> None:
     assert evaluated == []
 
 
+@pytest.mark.parametrize(("few", "left"), [(299, 0), (300, 300)])
+def test_a_few_records_are_not_worth_a_process(evaluated: list[str], few: int, left: int) -> None:
+    """Once more have come, all are mapped ahead, the first ones too; before that, none, and nothing is started."""
+    half = len(PEOPLE) // 2
+    shares = {Query("users"): PEOPLE[:half], Query("services"): PEOPLE[half:]}
+    world = snapshot_of({query: [record(each, name=each["id"]) for each in some] for query, some in shares.items()})
+    rules = [rule({"title": ".name | ascii_upcase"}, kind=query.kind, blueprint=f'"{query.kind}"') for query in shares]
+    assert len(mapped_ahead(rules, world, 1, Memo(), few).entities) == 300
+    assert len(evaluated) == left
+
+
 def test_records_that_give_a_warning_are_left_to_mapping(evaluated: list[str]) -> None:
     """So that what there is to be said is said."""
     found = mapped_ahead([rule({"title": ".a"})], snapshot({"id": "a", "a": 1}, {"id": "b", "a": "x"}), 1, Memo())
@@ -100,7 +111,7 @@ def test_a_worker_that_dies_is_the_end_of_it_and_of_nothing_else() -> None:
 def test_nobody_waits_for_a_worker_that_is_stuck() -> None:
     """Its bound is ten minutes, which this test would take, too."""
     endless, world = rule({"title": "last(repeat(1))"}), snapshot({"id": "a"})
-    with mapping_ahead([endless], Memo(), limits=JqLimits(seconds=600), workers=1) as ahead:
+    with mapping_ahead([endless], Memo(), limits=JqLimits(seconds=600), workers=1, few=0) as ahead:
         for query, collection in world.collections.items():
             ahead.came(query, collection.records)
         ahead.finish()
