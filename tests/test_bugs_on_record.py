@@ -41,7 +41,7 @@ from tests.apply.killing import killed_at
 from tests.apply.running import Here, create_blueprints, running
 from tests.apply.test_elsewhere import machines
 from tests.builders import blueprint, catalog, desired, entry, existing, have, key, ledger, plan, relation, rule, want
-from tests.cli.workspace import MAPPING, make_workspace, small_world, until
+from tests.cli.workspace import MAPPING, answers_held, make_workspace, small_world, stop, until
 from tests.state.test_holding import INFO, Late, Shared, leave_locked, shared_store
 
 if TYPE_CHECKING:
@@ -673,10 +673,13 @@ def test_an_interrupt_was_not_heeded(site: Workspace) -> None:
     site.box.mutate({"action": "add_service", "name": "Added"})
     added = max(site.box.world.services, key=lambda each: site.box.world.services[each].name == "Added")
     site.box.mutate({"action": "trigger_incident", "service_id": added, "title": "On fire"})
-    site.box.faults.add(Fault("delay", api="port", path="service/entities/bulk$", seconds=0.7, when="after"))
-    with site.start("apply", "--auto-approve") as process:
+    with (
+        answers_held(site.box, "service/entities/bulk$") as released,
+        site.start("apply", "--auto-approve") as process,
+    ):
         until(lambda: added in site.box.store.entities("service"), process)
-        process.send_signal(signal.SIGINT)
+        stop(process, signal.SIGINT)
+        released.set()
         out, err = process.communicate()
     assert (process.returncode, "Traceback" in err, "Apply incomplete: 1 done" in out) == (130, False, True)
     assert f"service/{added}" in site.ok("state", "list").out

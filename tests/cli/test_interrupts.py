@@ -14,11 +14,14 @@ from pdsync.cli.session import Session
 from pdsync.sandbox.http import Fault
 from pdsync.sandbox.server import Sandbox
 from pdsync.state.ledger_file import parse_ledger
-from tests.cli.workspace import Workspace, make_workspace, small_world, until
+from tests.cli.workspace import NEVER, Workspace, answers_held, make_workspace, small_world, stop, until
 from tests.state.servers import Web, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+PROMPTLY = 30.0
+"""Seconds: far more than a stop takes on any machine, far less than what it must not wait for."""
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
@@ -44,14 +47,14 @@ def owned(here: Workspace) -> dict[str, str]:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stop_ends_what_is_in_flight_and_saves(here: Workspace, number: signal.Signals, code: int) -> None:
     """Begun writes end, no more are begun, the state is saved, the exit code says it; the next apply does the rest."""
-    here.box.faults.add(
-        Fault("delay", api="port", path="service/entities/bulk$", seconds=0.7, when="after", count=None)
-    )
-    with here.start("apply", "--auto-approve") as process:
+    with (
+        answers_held(here.box, "service/entities/bulk$") as released,
+        here.start("apply", "--auto-approve") as process,
+    ):
         until(lambda: len(here.box.store.entities("service")) > 0, process)
-        process.send_signal(number)
+        stop(process, number)
+        released.set()
         out, err = process.communicate()
-    here.box.faults.clear()
     assert (process.returncode, "Traceback" in err) == (code, False)
     assert "Apply incomplete" in out
     assert "unknown" not in out.splitlines()[-1]
@@ -66,12 +69,10 @@ def test_a_stop_ends_what_is_in_flight_and_saves(here: Workspace, number: signal
 def test_a_second_stop_ends_at_once(here: Workspace) -> None:
     """What was in flight is not waited for, is kept as ours all the same, and the next run finds out."""
     here.ok("-q", "apply", "--auto-approve", "--only", "person")
-    here.box.faults.add(Fault("delay", api="port", path="/entities/bulk$", seconds=30, when="after", count=None))
+    here.box.faults.add(Fault("delay", api="port", path="/entities/bulk$", seconds=NEVER, when="after", count=None))
     with here.start("apply", "--auto-approve") as process:
         until(lambda: len(here.box.store.entities("service")) > 0, process)
-        process.send_signal(signal.SIGINT)
-        assert process.stderr is not None
-        assert next(line for line in process.stderr if "stopping" in line)
+        stop(process, signal.SIGINT)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
     assert (process.returncode, "Traceback" in err) == (130, False)
@@ -86,7 +87,7 @@ def test_a_second_stop_ends_at_once(here: Workspace) -> None:
 
 def test_a_stop_while_planning_writes_nothing(here: Workspace) -> None:
     """Ctrl-C during the reads ends with 130, at once and in words."""
-    here.box.faults.add(Fault("delay", api="pagerduty", path="^/services$", seconds=30, count=None))
+    here.box.faults.add(Fault("delay", api="pagerduty", path="^/services$", seconds=NEVER, count=None))
     with here.start("apply", "--auto-approve") as process:
         until(lambda: len(here.box.log.all("port")) > 0, process)
         process.send_signal(signal.SIGINT)
@@ -119,7 +120,7 @@ def test_a_killed_apply_is_made_good(here: Workspace, writes: int) -> None:
 def test_what_was_in_flight_when_it_was_killed_is_ours(here: Workspace) -> None:
     """Kill -9 between the work and its answer: the begin was durable, so that what was made is known to be ours."""
     here.ok("-q", "apply", "--auto-approve", "--only", "person")
-    here.box.faults.add(Fault("delay", api="port", path="/entities/bulk$", seconds=30, when="after", count=None))
+    here.box.faults.add(Fault("delay", api="port", path="/entities/bulk$", seconds=NEVER, when="after", count=None))
     with here.start("apply", "--auto-approve") as process:
         until(lambda: len(here.box.store.entities("service")) > 0, process)
         process.kill()
@@ -154,14 +155,14 @@ def test_a_sigterm_before_the_loop_gives_the_lock_back(here: Workspace) -> None:
         with here.start("apply", "--auto-approve", **env) as process:
             until(lambda: len(shelf.requests) > 1, process)
             process.send_signal(signal.SIGTERM)
-            _, err = process.communicate(timeout=10)
+            _, err = process.communicate(timeout=PROMPTLY)
         assert (process.returncode, err.splitlines()[-1]) == (143, "interrupted")
         shelf.faults.clear()
-        here.box.faults.add(Fault("delay", api="pagerduty", path="^/services$", seconds=30, count=None))
+        here.box.faults.add(Fault("delay", api="pagerduty", path="^/services$", seconds=NEVER, count=None))
         with here.start("apply", "--auto-approve", **env) as process:
             until(lambda: len(here.box.log.all("port")) > 0, process)
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=10)
+            process.communicate(timeout=PROMPTLY)
         assert process.returncode == 143
         here.box.faults.clear()
         assert "lock      free" in here.run("state", "check", **env).out
@@ -177,7 +178,7 @@ def test_a_stop_does_not_wait_for_what_is_evaluated(here: Workspace) -> None:
     with here.start("plan", "--offline") as process:
         until(lambda: _has_children(process.pid), process)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=12)
+        process.communicate(timeout=PROMPTLY)
     assert process.returncode == 143
 
 

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -17,10 +18,12 @@ import pytest
 
 from pdsync.cli import run
 from pdsync.cli.session import now
+from pdsync.sandbox.http import Fault
 from pdsync.sandbox.server import Sandbox
 from pdsync.sandbox.world import World
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Iterator
 
 PROJECT = """\
@@ -100,6 +103,10 @@ NEUTRAL = (
     "COVERAGE_PROCESS_CONFIG",
 )
 """Variables that a run keeps; nothing else of this process's environment reaches it."""
+
+
+NEVER = 3600.0
+"""Seconds; no test takes as long."""
 
 
 class Ran(NamedTuple):
@@ -212,6 +219,30 @@ def until(true: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     while not true():
         assert process.poll() is None, "\n".join(process.communicate())
         time.sleep(0.002)
+
+
+@contextmanager
+def answers_held(box: Sandbox, path: str) -> Iterator[threading.Event]:
+    """Answers to such requests to Port are held back, though all has its effect, until the event is set."""
+    released = threading.Event()
+
+    def held(_: Fault) -> None:
+        released.wait()
+
+    box.faults.struck = held
+    box.faults.add(Fault("delay", api="port", path=path, seconds=0, when="after", count=None))
+    try:
+        yield released
+    finally:
+        released.set()
+        box.faults.clear()
+
+
+def stop(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Send a signal, and wait until the process says that it heeds it."""
+    process.send_signal(number)
+    assert process.stderr is not None
+    assert next(line for line in process.stderr if "stopping" in line)
 
 
 def _stream() -> io.TextIOWrapper:
