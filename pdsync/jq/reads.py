@@ -2,8 +2,8 @@
 
 The text is read once, from left to right, and what each part gives is followed as the set of the record's values that
 it may hand on: `.a.b` hands on one, `.a // .b` two, `"x"` none.  A value that is only stepped through (`.a` in `.a.b`)
-is not read, one that anything else is done with is read as a whole.  What this does not understand (`def`, `label`, a
-comment) reads the whole record; so does anything that jq would refuse.
+is not read, one that anything else is done with is read as a whole.  What this does not understand (`label`, a function
+with parameters or one that calls itself) reads the whole record; so does anything that jq would refuse.
 
 Only what decides about reading is told apart: every operator but `|`, `,` and `//` reads its operands as a whole, so
 that their precedence does not matter; every function but a few reads its input and its arguments as a whole.
@@ -12,7 +12,7 @@ that their precedence does not matter; every function but a few reads its input 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -52,7 +52,9 @@ _Values = frozenset[Wanted]
 
 _NOTHING: _Values = frozenset()
 
-_SPACE = re.compile(r"[ \t\r\n]*")
+_SPACE = re.compile(r"(?:[ \t\r\n]|#[^\\\r\n]*(?:\n|\Z))*")
+"""Comments as well, but those in which jq's versions do not agree about where they end."""
+
 _TOKEN = re.compile(
     r"""(?P<field>\.[A-Za-z_]\w*)
       | (?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
@@ -66,6 +68,13 @@ _TOKEN = re.compile(
 _STRING_PART = re.compile(r'[^"\\]*(?:\\[^(][^"\\]*)*', re.DOTALL)
 _CONSTANT_STEP = re.compile(r'\[[ \t\r\n]*"([^"\\]*)"[ \t\r\n]*\]')
 _PLAIN_STRING = re.compile(r'"([^"\\]*)"')
+_CONSTANT_NAMES = {
+    "has": re.compile(r'\([ \t\r\n]*"[^"\\]*"[ \t\r\n]*\)'),
+    "getpath": re.compile(
+        r'\([ \t\r\n]*\[[ \t\r\n]*"[^"\\]*"(?:[ \t\r\n]*,[ \t\r\n]*"[^"\\]*")*[ \t\r\n]*\][ \t\r\n]*\)'
+    ),
+}
+"""What stands behind a function that looks at one member of its input, or at a path of them."""
 
 _ASSIGNING = frozenset(["=", "|=", "+=", "-=", "*=", "/=", "%=", "//="])
 """Operators that hand on all they were given, changed."""
@@ -88,6 +97,26 @@ _GIVING_THE_LAST = frozenset(["first", "last", "limit"])
 _PASSING = _GIVING_THE_LAST | {"select", "error", "isempty", "range"}
 """Functions that do nothing with their input but give it to their arguments; `select` hands it on."""
 
+_TESTING = frozenset(["any", "all"])
+"""Functions that give what their first argument gives to their second, if there are two."""
+
+_OF_A_PATTERN = {"[": 1, "{": 1, "]": -1, "}": -1, ",": 0, ":": 0}
+"""The signs in a pattern, and how much deeper they lead."""
+
+_MANY = 100
+"""So many calls are followed: functions that call each other twice would make ever more."""
+
+
+class _Function(NamedTuple):
+    """A function without parameters: where its body begins, and what is known there."""
+
+    at: int
+    kind: str
+    sign: str
+    start: int
+    variables: dict[str, _Values]
+    functions: dict[str, _Function | None]
+
 
 class _Walk:
     """The way through one text."""
@@ -97,6 +126,8 @@ class _Walk:
         self._at = 0
         self._record = record
         self._variables: dict[str, _Values] = {}
+        self._functions: dict[str, _Function | None] = {}
+        self._followed = 0
         self._in_function = False
         self._kind = self._sign = ""
         self._start = 0
@@ -143,10 +174,44 @@ class _Walk:
     # --- grammar; each takes what `.` stands for and gives what is handed on
 
     def _pipe(self, given: _Values) -> _Values:
-        found = self._sequence(given)
-        while self._accept("|"):
-            found = self._sequence(found)
+        found = given
+        while True:
+            found = self._defining(found) if self._accept("def") else self._sequence(found)
+            if not self._accept("|"):
+                return found
+
+    def _defining(self, given: _Values) -> _Values:
+        """`def NAME: BODY;` and the rest of the pipe; the body is gone through to find its end, and at each call."""
+        outside, name = self._functions, self._taken("word")
+        self._expect(":")
+        self._functions = {**outside, name: None}
+        function = _Function(self._at, self._kind, self._sign, self._start, self._variables, self._functions)
+        self._count()
+        self._pipe(_NOTHING)
+        self._expect(";")
+        self._functions = {**outside, name: function}
+        found = self._pipe(given)
+        self._functions = outside
         return found
+
+    def _called(self, function: _Function | None, given: _Values) -> _Values:
+        """What a function hands on of its input; None is one that calls itself."""
+        if function is None:
+            raise _Unclear
+        self._count()
+        here = _Function(self._at, self._kind, self._sign, self._start, self._variables, self._functions)
+        self._go(function)
+        found = self._pipe(given)
+        self._go(here)
+        return found
+
+    def _go(self, place: _Function) -> None:
+        self._at, self._kind, self._sign, self._start, self._variables, self._functions = place
+
+    def _count(self) -> None:
+        self._followed += 1
+        if self._followed > _MANY:
+            raise _Unclear
 
     def _sequence(self, given: _Values) -> _Values:
         """Terms with operators between them."""
@@ -168,17 +233,33 @@ class _Walk:
         found = self._steps(self._head(given), given)
         if not self._accept("as"):
             return found
-        name = self._taken("variable")
+        names = self._names(found)
         self._expect("|")
-        return self._bound(name, found, lambda: self._pipe(given))
+        return self._bound(names, lambda: self._pipe(given))
 
-    def _bound(self, name: str, value: _Values, body: Callable[[], _Values]) -> _Values:
-        """What a body gives in which a variable stands for a value."""
-        outside = dict(self._variables)
-        self._variables[name] = value
+    def _bound(self, names: dict[str, _Values], body: Callable[[], _Values]) -> _Values:
+        """What a body gives in which variables stand for values."""
+        outside = self._variables
+        self._variables = {**outside, **names}
         found = body()
         self._variables = outside
         return found
+
+    def _names(self, value: _Values) -> dict[str, _Values]:
+        """The variables behind `as`: `$x`, or those of a pattern as `[$x, {name: $y}]`, which reads the value."""
+        if self._kind == "variable":
+            return {self._taken("variable"): value}
+        _read(value)
+        names: dict[str, _Values] = {}
+        depth = 0
+        while depth or not names:
+            if self._kind == "variable":
+                names[self._sign] = _NOTHING
+            elif self._kind != "word" and self._sign not in _OF_A_PATTERN:
+                raise _Unclear
+            depth += _OF_A_PATTERN.get(self._sign, 0)
+            self._next()
+        return names
 
     def _try(self, given: _Values) -> _Values:
         found = self._steps(self._head(given), given)
@@ -363,7 +444,7 @@ class _Walk:
         """`reduce TERM as $x (START; STEP)` and `foreach`, whose result is read."""
         over = self._steps(self._head(given), given)
         self._expect("as")
-        name = self._taken("variable")
+        names = self._names(over)
         self._expect("(")
 
         def body() -> _Values:
@@ -372,14 +453,21 @@ class _Walk:
                 _read(self._pipe(_NOTHING))
             return _NOTHING
 
-        self._bound(name, over, body)
+        self._bound(names, body)
         self._expect(")")
         return _NOTHING
 
     def _call(self, name: str, given: _Values) -> _Values:
         """A function; those that are not in a table may do anything with their input."""
         if self._sign != "(":
-            return _NOTHING if name in _CONSTANTS else _read(given)
+            return self._without_arguments(name, given)
+        if name in _TESTING:
+            return self._test(given)
+        if name in _CONSTANT_NAMES and (constant := _CONSTANT_NAMES[name].match(self._text, self._start)):
+            self._at = constant.end()
+            self._next()
+            found = _through(given, _PLAIN_STRING.findall(constant[0]))
+            return _read(found) if name == "has" else found
         if name not in _PASSING:
             outside, self._in_function = self._in_function, True
             for argument in self._arguments(_read(given)):
@@ -391,6 +479,22 @@ class _Walk:
         for argument in arguments:
             _read(argument)
         return handed_on
+
+    def _without_arguments(self, name: str, given: _Values) -> _Values:
+        if name in self._functions:
+            return self._called(self._functions[name], given)
+        return _NOTHING if name in _CONSTANTS else _read(given)
+
+    def _test(self, given: _Values) -> _Values:
+        """`any(GENERATOR; CONDITION)`, or `any(CONDITION)` about the values in its input."""
+        self._expect("(")
+        found = self._pipe(given)
+        if self._accept(";"):
+            found = self._pipe(found)
+        else:
+            _read(given)
+        self._expect(")")
+        return _read(found)
 
     def _arguments(self, given: _Values) -> list[_Values]:
         self._expect("(")
@@ -408,6 +512,12 @@ def _space_end(text: str, position: int) -> int:
 
 def _member(values: _Values, name: str) -> _Values:
     return frozenset(value.member(name) for value in values)
+
+
+def _through(values: _Values, names: Iterable[str]) -> _Values:
+    for name in names:
+        values = _member(values, name)
+    return values
 
 
 def _read(values: _Values) -> _Values:

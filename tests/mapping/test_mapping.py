@@ -354,6 +354,9 @@ def test_unavailable_enrichment_is_unknown() -> None:
         (". | .id", True),
         ("{id}", True),
         ("select(.id)|.id", True),
+        (".id # as it is", True),
+        ("def id: .id; id", True),
+        ("def all_of_it: .; all_of_it", False),
     ],
 )
 def test_what_gives_the_whole_record_is_unknown_without_an_enrichment(text: str, known: bool) -> None:

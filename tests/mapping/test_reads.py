@@ -25,12 +25,17 @@ _MANY = settings(max_examples=400, deadline=None)
 # --- random paths through random records -----------------------------------------------------------------------
 
 _paths = st.lists(st.sampled_from([".a", ".b", ".c", '.["a"]', '."b"', ".c?"]), min_size=1, max_size=3).map("".join)
-_ends = _paths | st.sampled_from([".", "..", "$v", "$v.a", "$v.b.c", "1", "-1", ".a[]?", '"\\(.a.b) \\(.c)"', "@json"])
+_ends = _paths | st.sampled_from(
+    (".", "..", "$v", "$v.a", "$v.b.c", "1", "-1", ".a[]?", '"\\(.a.b) \\(.c)"', "@json", 'has("a")', '.b | has("a")',
+     'getpath(["a", "b"])', "# .c\n.a")
+)  # fmt: skip
 _twos = (
     "{} | {}", "{}, {}", "{} // {}", "{} + {}", "{} == {}", "{} and {}", "{} as $v | {}", "select({}) | {}",
     "if {} then {} else . end", "if {} then {} end", "try {} catch {}", "{{x: ({}), $v}} | {}", "[{}] | map({})",
     "reduce ({}) as $v (0; {})", "foreach ({}) as $v (0; {}; .)", "first({}, {})", "limit(1; {}) | {}", "{} |= {}",
     "[({})[{}]?]", "isempty({}) or {}", "{{a, b: {}}} | {}", "{} | error({})", "(-{}) // {}", "any({}; {})",
+    "all({}; {})", "any({}) or {}", "def f: {}; ({} | f), f", "def f: {}; def g: f | {}; .a | g",
+    "{} as [$v, {{a: $w}}] | {}", "def f: {} | .b; path(f), {}", "{} | getpath([{}])", "{} | has({})",
 )  # fmt: skip
 _texts = st.recursive(
     _ends,
@@ -114,13 +119,24 @@ def test_an_excerpt_holds_nothing_else(texts: list[str], content: dict[str, Any]
         ("first(.a, .b) | .c", {"a": {"c": True}, "b": {"c": True}}),
         ("-.a - -.b", {"a": True, "b": True}),
         ("1, null, empty", {}),
+        (".a # .b\n| .c # .d", {"a": {"c": True}}),
+        ("any(.a.b, .c; .d)", {"a": {"b": {"d": True}}, "c": {"d": True}}),
+        ("all(.a[]; .b)", {"a": True}),
+        ('.a | has("b")', {"a": {"b": True}}),
+        ('getpath( ["a", "b c"] ) | .d', {"a": {"b c": {"d": True}}}),
+        (".a as [$x, {b: $y, $z}] | $x + $y + $z + .c", {"a": True, "c": True}),
+        ("reduce .a[] as {b: $x} (0; . + $x)", {"a": True}),
+        ("def f: .b; .a | f, (.c | f)", {"a": {"b": True, "c": {"b": True}}}),
+        (".e as $x | def f: $x.b; def g: f, .c; .d | g", {"e": {"b": True}, "d": {"c": True}}),
+        ("def f: .a; def g: f; def f: .b; g, f", {"a": True, "b": True}),
         *(
             (text, True)
             for text in (
                 ".", "..", "keys", "[.]", "{x: .}", "to_entries", "map(.a)", ".[]", ".[0]", ".[.a]", "select(.a)",
-                "if .a then .b end", ". as $x | $x", ". == .a", 'getpath(["a"])', "@json", "del(.a)", ".a = 1",
-                "def f: .a; f", "label $x | .a", ".a # comment", ". as {a: $x} | $x", ".a?//1", "$ENV.a", ".a |", "",
-                ".a)", '"\\(.a', '."\\(.a)"', "any(.a; .b)", "lib::f", "{a b}", "try", "éa",
+                "if .a then .b end", ". as $x | $x", ". == .a", 'getpath(["a", .b])', "@json", "del(.a)", ".a = 1",
+                "def f(g): .a; f(1)", "def f: .a, f; f", "label $x | .a", ".a # a \\ in it", ". as {a: $x} | $x",
+                ".a?//1", "$ENV.a", ".a |", "", ".a)", '"\\(.a', '."\\(.a)"', "any(.a)", "has(.a)", "getpath([])", ".a as {(.b): $x} | $x",
+                ".a as [$x] ?// $x | $x", "lib::f", "{a b}", "try", "éa",
             )
         ),
     ],
@@ -135,8 +151,10 @@ def _told(wanted: Wanted) -> Json:
 
 
 def test_any_nesting_is_survived() -> None:
-    """A text that is nested too deeply to be followed reads the whole record."""
+    """A text that is nested too deeply to be followed reads the whole record; so do functions that call too many."""
     assert wanted_by(["(" * 100_000 + ".a" + ")" * 100_000]).whole
+    calls = "def f0: .a; " + "".join(f"def f{n + 1}: f{n}, f{n}; " for n in range(40))
+    assert wanted_by([f"{calls} f40"]).whole
 
 
 @pytest.mark.parametrize("name", ["a b", "", "é", "\\", "a\nb", "\0"])
