@@ -19,7 +19,7 @@ from pdsync.plan import Facts
 from pdsync.plan.cause import Past, lines_of, may_have_moved, records_behind, with_causes
 from pdsync.plan.moved import catalog_with
 from pdsync.plan.portions import giver_of
-from pdsync.plan.unkept import unkept
+from pdsync.plan.unkept import is_ours, unkept
 from pdsync.state.snapshot_file import read_through
 from pdsync.state.store import StateStore
 
@@ -262,12 +262,12 @@ async def _edited(plan: Plan, reader: TargetReader) -> Plan:
     edits = await reader.edits(keys[:TOLD]) if keys else {}
     if not edits:
         return plan
-    made = {c.key for c in plan.changes if c.target == "entity" and c.ledger and c.ledger.origin == "created"}
+    entries = {c.key: c.ledger for c in plan.changes if c.target == "entity" and c.key in edits}
 
     def told(change: Change) -> Change:
         edit = edits.get(change.key) if change.target == "entity" and "drift" in change.causes else None
         return replace(change, edited_by=edit.by, edited_at=edit.at) if edit else change
 
     changes = tuple(map(told, plan.changes))
-    by_us = {key for key, edit in edits.items() if edit.by and edit.by == edit.made_by and key in made}
+    by_us = {key for key, entry in entries.items() if is_ours(entry, edits[key].by, edits[key].made_by)}
     return replace(plan, changes=changes, diagnostics=(*plan.diagnostics, *unkept(changes, by_us)))

@@ -42,6 +42,7 @@ from pdsync.plan.portions import lost_of, with_missing
 from pdsync.plan.rest import idle, rest_key, rest_of
 from pdsync.plan.saved import moved, paths_to_read
 from pdsync.plan.unchanged import Unchanged, circumstances
+from pdsync.plan.unkept import is_ours
 from pdsync.plan.wording import moved_fields
 from pdsync.sight import watch
 from pdsync.snapshots import Fetching, expressions, merged, queries, take_snapshot, to_remember
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from pdsync.sight import Watch
     from pdsync.sources import Source
     from pdsync.state.store import StateStore
-    from pdsync.targets import TargetReader, TargetWriter, ValidatingReader
+    from pdsync.targets import Edit, TargetReader, TargetWriter, ValidatingReader
 
     Progress = Callable[[str, int, int | None], None]
 
@@ -372,10 +373,12 @@ async def drift(
     same_organisation(ledger, existing)
     found = find_drift(ledger, existing, rules)
     edits = await reader.edits([each.key for each in found if each.target == "entity" and each.fields])
-    return tuple(
-        replace(each, updated_by=edits[each.key].by, updated_at=edits[each.key].at) if each.key in edits else each
-        for each in found
-    )
+    return tuple(_with_edit(each, edits[each.key], ledger) if each.key in edits else each for each in found)
+
+
+def _with_edit(drift: Drift, edit: Edit, ledger: Ledger) -> Drift:
+    by_us = is_ours(ledger.entities[drift.key], edit.by, edit.made_by)
+    return replace(drift, updated_by=edit.by, updated_at=edit.at, by_us=by_us)
 
 
 def wanted_paths(catalog: Catalog, ledger: Ledger) -> dict[str, frozenset[str]]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Drift:
     """One entity or blueprint that somebody else touched; no `fields` means that it is gone.
 
-    `before` of each field is what we wrote, `after` what Port holds now.
+    `before` of each field is what we wrote, `after` what Port holds now.  `by_us` is whether it was written last with
+    the credentials that made it, our own (see `pdsync.plan.unkept`).
     """
 
     target: Literal["entity", "blueprint"]
@@ -29,6 +30,7 @@ class Drift:
     fields: tuple[Difference, ...]
     updated_by: str = ""
     updated_at: str = ""
+    by_us: bool = False
 
 
 def find_drift(ledger: Ledger, existing: Existing, rules: Iterable[MappingRule] = ()) -> tuple[Drift, ...]:

@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from pdsync.errors import Diagnostic
-    from pdsync.model import Change, EntityKey, FieldChange, Json
+    from pdsync.model import Change, EntityKey, FieldChange, Json, LedgerEntry
 
 _LONGEST = 80
+
+
+def is_ours(entry: LedgerEntry | None, by: str, made_by: str) -> bool:
+    """Whether an entity was written last with our own credentials, as far as can be told: those that made it."""
+    return entry is not None and entry.origin == "created" and bool(by) and by == made_by
 
 
 def unkept(changes: Iterable[Change], by_us: Collection[EntityKey]) -> tuple[Diagnostic, ...]:

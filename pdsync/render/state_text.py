@@ -115,7 +115,14 @@ def render_drift(found: Sequence[Drift], form: str, *, color: bool = False) -> s
             f"    {visible(path)}  {paint('red', value_text(wrote))} -> {paint('green', value_text(holds))}"
             for path, wrote, holds in item.fields
         ]
-    return "\n".join([*lines, f"Drift: {len(found)} changed outside."]) + "\n"
+    return "\n".join([*lines, f"Drift: {_changed(found)}."]) + "\n"
+
+
+def _changed(found: Sequence[Drift]) -> str:
+    """How many were changed outside, and how many of them Port alone may have changed."""
+    ours = sum(each.by_us for each in found)
+    said = f", {ours} of them last written with our own credentials: Port may keep such values otherwise"
+    return f"{len(found)} changed outside{said if ours else ''}"
 
 
 def table(rows: Iterable[Sequence[str]]) -> str:

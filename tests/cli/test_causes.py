@@ -80,6 +80,7 @@ def test_what_port_does_not_keep_as_written_is_said(committed: Workspace) -> Non
     told = committed.ok("plan").err
     assert told.count("warning[PD416]") == 1
     assert f'service/{one}: title was written as "{wrote}" and is "Cut off"; nobody with other credentials' in told
+    assert "Drift: 2 changed outside, 1 of them last written with our own" in committed.ok("drift").out
 
 
 @pytest.mark.parametrize("name", ["", "state"])
