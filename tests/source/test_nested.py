@@ -389,6 +389,21 @@ def test_accounts_without_shift_based_schedules_miss_nothing(stage: Stage, statu
     assert [note.code for note in collection.notes] == (["PD331"] if status in (402, 403) else [])
 
 
+@pytest.mark.parametrize(("status", "complete"), [(402, False), (403, False), (400, True), (404, True)])
+def test_shift_based_schedules_that_there_were_are_not_gone_for_a_refusal(
+    stage: Stage, status: int, complete: bool
+) -> None:
+    """Without permission nothing is proven, however often; what is not there any more is in doubt at first."""
+    upgraded(stage, shifted("PNEW1"))
+    before = fetch(stage, query("schedules"))
+    stage.tape.before = answering(status, "/v3/schedules")
+    for _ in range(2):
+        before = fetch(stage, query("schedules"), previous=before)
+        collection = only(before)
+        assert (collection.complete, list(collection.missing)) == (complete, ["PNEW1"])
+        assert not complete or [note.code for note in collection.notes] == ["PD331"]
+
+
 @pytest.mark.parametrize(("status", "believed"), [(402, False), (403, False), (400, True), (404, True)])
 def test_a_refusal_that_hides_schedules_in_use_is_a_hole(stage: Stage, status: int, believed: bool) -> None:
     """An escalation policy leads to a shift-based schedule that is not to be had: schedules are not complete.

@@ -177,6 +177,12 @@ class Earlier:
         listed = (one for each in self._collections(kind) for one in self._bare(each))
         return missing | {id_: str(reader.read(raw)[0] or "") for id_, raw in listed}
 
+    def signed(self, kind: str, sign: Callable[[bytes], bool]) -> set[str]:
+        """The ids of the records of a kind that bear a sign; those, too, that were missing by then."""
+        collections = self._collections(kind)
+        found = {id_ for each in collections for id_, raw in self._bare(each) if sign(raw)}
+        return found.union(*(each.missing for each in collections))
+
     def whole(self, query: Query) -> Collection | None:
         """The collection of a query about analytics that was read whole less than a day ago."""
         found = self._snapshot.collections.get(query) if self._snapshot else None

@@ -438,13 +438,16 @@ class Run:
         await self._layered(asker)
         shown = v3.detail_params(wire_params(KINDS[query.kind], query.params, self.now))
         shifted = await self._shown_alone(asker, v3.V3, (), shown)
+        missing: dict[str, str] = {}
         if status := v3.refused(shifted):
             policies = await self._listing(asker, v3.POLICIES, ())
-            if not v3.in_use(policies, status):
-                unseen = (v3.unseen(status),) if v3.is_closed(status) else ()
-                return replace(layered, notes=(*layered.notes, *unseen))
+            known = self._earlier.signed(query.kind, v3.is_one) - layered.records.keys()
+            missing = dict.fromkeys(sorted(known), "")
+            if not v3.in_use(policies, status) and not (missing and v3.is_closed(status)):
+                unseen = (v3.unseen(status),) if missing or v3.is_closed(status) else ()
+                return replace(layered, notes=(*layered.notes, *unseen), missing=missing)
         users = (await self._listing(asker, "users", ())).records if shifted.records else {}
-        return v3.merged(layered, shifted, query.params, users, self._shelf)
+        return replace(v3.merged(layered, shifted, query.params, users, self._shelf), missing=missing)
 
     async def _listing(self, asker: Asker, kind: str, params: Params) -> Listing:
         """A list, read by whoever asks first."""

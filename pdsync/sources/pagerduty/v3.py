@@ -42,6 +42,8 @@ _RENDERED = (("include[]", "final_schedule"),)
 
 
 class _Target(msgspec.Struct):
+    """A schedule, or what an escalation policy leads to."""
+
     type: str | None = None
 
 
@@ -72,6 +74,11 @@ def is_closed(status: int) -> bool:
     return status in _CLOSED
 
 
+def is_one(raw: bytes) -> bool:
+    """Whether a schedule is a shift-based one."""
+    return msgspec.json.decode(raw, type=_Target).type == "schedule_v3"
+
+
 def in_use(policies: Listing, status: int) -> bool:
     """Whether an escalation policy leads to a shift-based schedule, or that cannot be told.
 
@@ -86,7 +93,7 @@ def in_use(policies: Listing, status: int) -> bool:
 
 
 def unseen(status: int) -> Diagnostic:
-    """The note that shift-based schedules were not read."""
+    """The note that shift-based schedules were not read, which there may be, or were."""
     return warning(
         "PD331",
         "shift-based schedules were not read",
