@@ -196,7 +196,8 @@ def _since_ahead(row: Kind, params: _Pairs) -> Iterator[SelectorProblem]:
         hint = (
             f'write "-{since[1:]}" for a moment ago' if since.startswith("+") else 'write a moment ago, such as "30d"'
         )
-        finding = Finding((), f'"{since}" is not over yet, and nothing is listed from there', hint)
+        when = "this moment" if since == "now" else f'"{since}"'
+        finding = Finding((), f"{when} is not over yet, and nothing is listed from there", hint)
         yield _problem((_PARAMS, bounds["since"].name), finding)
 
 

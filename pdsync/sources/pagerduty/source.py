@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 ACCEPT = "application/vnd.pagerduty+json;version=2"
 """The version of the REST API that pdsync speaks."""
 
+_HINTS = {
+    400: "PagerDuty refuses what is asked for: see the selector of the mapping that reads it",
+    **dict.fromkeys((500, 502, 503, 504), "PagerDuty is in trouble: run it again later"),
+}
+
 
 class PagerDuty:
     """Reads PagerDuty.
@@ -206,7 +211,7 @@ async def open_pagerduty(
         on_exchange=on_exchange,
         allow_plain_http=allow_plain_http,
         headers={"accept": ACCEPT},
-        hints={401: refused_hint(base_url, token)},
+        hints={401: refused_hint(base_url, token), **_HINTS},
         timing=timing,
     )
     login = auth if isinstance(auth, ClientCredentials) else None
