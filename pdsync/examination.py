@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from pdsync.errors import SourceError, TargetError
+from pdsync.errors import PdsyncError, SourceError, TargetError
 from pdsync.kinds import KINDS, scopes_for
 from pdsync.model import Examination, Existing, KindState
 from pdsync.snapshots import queries
@@ -84,7 +84,7 @@ async def examine(
     try:
         existing = await reader.read({})
     except TargetError as e:
-        port_error = str(e)
+        port_error = _told(e)
     scopes = scopes_for(asked)
     return Examination(
         catalog_blueprints=len(catalog.blueprints),
@@ -111,8 +111,13 @@ async def _probed(source: ProbingSource, kinds: Sequence[str]) -> tuple[dict[str
     try:
         return {each.kind: each for each in await source.probe(kinds)}, ""
     except SourceError as e:
-        told = e.diagnostics[0]
-        return {}, ": ".join(filter(None, (told.summary, told.detail))) + (f"; {told.hint}" if told.hint else "")
+        return {}, _told(e)
+
+
+def _told(problem: PdsyncError) -> str:
+    """What is wrong, and what to do about it."""
+    told = problem.diagnostics[0]
+    return ": ".join(filter(None, (told.summary, told.detail))) + (f"; {told.hint}" if told.hint else "")
 
 
 def _read_for(query: Query) -> Iterator[tuple[str, str]]:

@@ -93,6 +93,12 @@ def test_a_wrong_token_is_said_with_the_variable_that_holds_it(here: Workspace, 
     assert hint in found["pagerduty_error"]
 
 
+def test_what_keeps_port_from_being_read_is_said_with_what_to_do(here: Workspace) -> None:
+    """As of PagerDuty, by name: which variables to look at."""
+    here.box.faults.add(Fault("answer", api="port", path="organization", status=403, count=None))
+    assert "check its IP allow list" in here.ok("doctor", code=1).out
+
+
 def test_one_kind_that_refuses_the_credentials_does_not_speak_for_the_others(here: Workspace) -> None:
     """401 may be its own; of two kinds it is of all."""
     here.box.faults.add(Fault("answer", api="pagerduty", path="^/incidents$", status=401, count=None))

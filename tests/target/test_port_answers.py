@@ -589,7 +589,7 @@ def test_a_404_that_is_not_ports_proves_nothing() -> None:
         with pytest.raises(TargetError) as caught:
             reading(port, lambda reader: reader.known([EntityKey("thing", "a")]))
     assert [result.identifier for result in results if "(404)" in result.error] == ["a", "b"]
-    assert "PD404" in told(caught.value)
+    assert "PD404 Port is not there" in told(caught.value)
 
 
 def test_deleting_one_by_one_stops_when_it_is_forbidden() -> None:

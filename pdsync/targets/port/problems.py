@@ -10,6 +10,7 @@ PD405  exists already             PD411  dependents in the way
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pdsync.errors import TargetError, error
@@ -50,7 +51,7 @@ _OTHER: Final = _Advice("PD400", "Port refuses the request", "the trace id helps
 _ELSEWHERE: Final = _Advice(
     "PD400",
     "Port is not there",
-    "check that PORT_BASE_URL is Port's API itself: credentials are not sent on to where an answer points",
+    "check that PORT_BASE_URL is that of Port's API itself: credentials are not sent on to where an answer points",
 )
 _DEPENDENTS: Final = _Advice(
     "PD411",
@@ -133,6 +134,8 @@ def say(status: object, code: str, message: str) -> str:
 def _advice(problem: ApiError) -> _Advice:
     if problem.code == HAS_DEPENDENTS:
         return _DEPENDENTS
+    if problem.status == HTTPStatus.NOT_FOUND and not (problem.code or problem.message):
+        return _ELSEWHERE._replace(code="PD404")  # Port would say what it does not find
     return _ADVICE.get(problem.status) or (_SERVER if problem.status in range(500, 600) else _OTHER)
 
 
