@@ -377,6 +377,18 @@ def _by_integration(change: Change) -> bool:
     return change.ledger is not None and change.ledger.origin == "integration"
 
 
+def _is_kept(change: Change) -> bool:
+    """Whether something stays for the sake of others alone."""
+    return (change.reason, change.action) == ("stub", "adopt")
+
+
+_TOLD_APART = (
+    (_by_integration, "made by Port's integration, so ours to delete later"),
+    (_is_kept, "stay that no record makes any more, as relations need them"),
+)
+"""What is counted where many changes are one line."""
+
+
 def _folded(group: list[Change], how: str, paint: Paint) -> str:
     symbol = paint(COLORS[group[0].action], SYMBOLS[group[0].action])
     names = visible(first_few(c.identifier for c in group))
@@ -403,8 +415,8 @@ def _quiet(changes: list[Change], commits: Mapping[str, Commit], paint: Paint, *
             counts = Counter(c.blueprint for c in group)
             listed = ", ".join(f"{visible(name)} x {n}" for name, n in sorted(counts.items()))
             symbol = paint(COLORS[action], SYMBOLS[action])
-            made = sum(map(_by_integration, group))
-            ours = f"; {made} made by Port's integration, so ours to delete later" if made else ""
+            some = ((n, text) for holds, text in _TOLD_APART if (n := sum(map(holds, group))))
+            ours = "".join(f"; {n} {text}" for n, text in some)
             paths = Counter(field.path for c in group for field in _released(c))
             left = "; released: " + ", ".join(f"{visible(path)} x {n}" for path, n in sorted(paths.items()))
             told = f"{listed} (only the state moves{ours}{left if paths else ''})"
@@ -457,7 +469,7 @@ REASONS = {
 def spoken(change: Change) -> str:
     """Why a change is what it is, in words; empty where the action says it all."""
     told = REASONS.get(change.reason, change.reason)
-    if (change.reason, change.action) == ("stub", "adopt"):
+    if _is_kept(change):
         told = f"no record makes it any more; {told}"
     if change.reason in ("equal", "taken-over") and _by_integration(change):
         told += "; made by Port's integration, so ours to delete later"
