@@ -20,7 +20,7 @@ from pdsync.kinds import KINDS, PARENT, PARENT_PREFIX, is_relative, parents_of
 from pdsync.model import Collection, Leaned, Listed, Query, makers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Collection as AbstractCollection
 
     from pdsync.kinds import Enrichment, Kind, Window
@@ -64,18 +64,26 @@ _UNSEEN = Seen(0, 0, suspicious=False)
 
 
 def judged(
-    snapshot: Snapshot, last: Mapping[Query, Seen], least: timedelta, accepted: AbstractCollection[str] = ()
+    snapshot: Snapshot,
+    last: Mapping[Query, Seen],
+    least: timedelta,
+    accepted: AbstractCollection[str] = (),
+    had: Callable[[Query], Iterable[str]] = lambda _: (),
 ) -> Snapshot:
     """The snapshot with suspicious lists marked, and every list's `believed` count filled in.
 
     `last` is what the snapshot before this one had; two that say the same of a list that shrank must be `least` apart
-    to be believed; `accepted` names kinds whose shrinking the user knows to be right.
+    to be believed; `accepted` names kinds whose shrinking the user knows to be right.  `had` gives the ids of what a
+    list had before, as far as they are known: what another list of its kind has now has not gone.
     """
 
     def told(each: AnyList) -> AnyList:
         seen = last.get(each.query, _UNSEEN)
         sure = each.query.kind in accepted and each.complete
-        return _believed(each) if sure else _judged(each, seen, snapshot.taken_at, least)
+        found = _believed(each) if sure else _judged(each, seen, snapshot.taken_at, least)
+        return (
+            _believed(each) if is_short(found) and not _shrank_with(_moved(each, snapshot, had), each, seen) else found
+        )
 
     leaned = {query: told(each) for query, each in snapshot.leaned.items()}
     short = {query.kind: each for query, each in leaned.items() if is_short(each) and _is_of_parents(query)}
@@ -105,7 +113,7 @@ def _judged(listed: AnyList, last: Seen, at: str, least: timedelta) -> AnyList:
     if not listed.complete:
         return replace(listed, believed=last.believed)
     kind, count = listed.query.kind, _count(listed)
-    if not _shrank(_smallest_of(listed), _expected(listed, last.believed), count):
+    if not _shrank_with(0, listed, last):
         return _believed(listed)
     confirms = last.suspicious and not _shrank_again(last.count, count)
     since = last.since if confirms and last.since else at
@@ -118,6 +126,17 @@ def _judged(listed: AnyList, last: Seen, at: str, least: timedelta) -> AnyList:
         hint=f"look in PagerDuty; {when_believed(since, least)}, or pass --accept-shrink {kind}{_sparing(kind)}",
     )
     return replace(listed, problem=problem, believed=last.believed, short_since=since)
+
+
+def _moved(listed: Collection | Leaned, snapshot: Snapshot, had: Callable[[Query], Iterable[str]]) -> int:
+    """How many of the records that a list had were read in other lists of its kind now, and only there."""
+    if isinstance(listed, Leaned):
+        return 0
+    others = [each for each in snapshot.collections.values() if each.query.kind == listed.query.kind]
+    elsewhere = {
+        record.id for each in others if each is not listed for record in islice(each.records, each.taken, None)
+    }
+    return len(elsewhere.intersection(had(listed.query)).difference(record.id for record in listed.records))
 
 
 def _believed(listed: AnyList) -> AnyList:
@@ -195,6 +214,11 @@ def _moves(window: Window, asked: Mapping[str, str]) -> bool:
         return False
     since = asked.get(window.since)
     return is_relative(since) if since else window.back_days is not None
+
+
+def _shrank_with(moved: int, listed: Collection | Leaned, last: Seen) -> bool:
+    """Whether a list shrank suspiciously, so many records of which are somewhere else."""
+    return _shrank(_smallest_of(listed), _expected(listed, last.believed), _count(listed) + moved)
 
 
 def is_too_short(before: int, now: int) -> bool:
@@ -313,21 +337,27 @@ def remembered(listed: Listed) -> Seen:
 
 
 def seen_in(ledger: Ledger, wanted: Mapping[tuple[str, str], Query]) -> dict[Query, Seen]:
-    """What there was at least when the ledger was written: every record that something owned was made from.
+    """What there was at least when the ledger was written, of some queries."""
+    found = ids_in(ledger, wanted)
+    return {query: Seen(len(ids), len(ids), suspicious=False) for query, ids in found.items()}
+
+
+def ids_in(ledger: Ledger, wanted: Mapping[tuple[str, str], Query]) -> dict[Query, set[str]]:
+    """The ids of every record that something owned was made from.
 
     Of the `wanted` queries, by kind and by the digest that the ledger notes with each rule as `$query`: whatever a rule
     was called, and wherever it stands now.
     """
     asked = {rule: parts.get("$query", "") for rule, parts in ledger.expressions.items()}
-    sources: defaultdict[Query, set[str]] = defaultdict(set)
+    found: defaultdict[Query, set[str]] = defaultdict(set)
     for entry in ledger.entities.values():
         for source, made_by in makers(entry):
-            kind = source.partition("/")[0]
+            kind, _, id_ = source.partition("/")
             for rule in made_by:
                 query = wanted.get((kind, asked.get(rule, "")))
                 if query is not None:
-                    sources[query].add(source)
-    return {query: Seen(len(found), len(found), suspicious=False) for query, found in sources.items()}
+                    found[query].add(id_)
+    return dict(found)
 
 
 def taken_over(snapshot: Snapshot, sources: AbstractCollection[str]) -> frozenset[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pdsync.completeness import doubts, given_to_each, judged, leans_on, noted, remembered, seen_in
+from pdsync.completeness import doubts, given_to_each, ids_in, judged, leans_on, noted, remembered, seen_in
 from pdsync.emptied import doubted_since, emptied, losing
 from pdsync.errors import SourceError, StateError, error, some_of, warning
 from pdsync.kinds import KINDS, PARENT, suggest
@@ -22,7 +22,7 @@ from pdsync.sources import Reuse
 from pdsync.vanished import in_doubt, missed_since, noted_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Collection as AbstractCollection
     from datetime import timedelta
 
@@ -76,7 +76,8 @@ async def take_snapshot(
     fetched = _with_given(fetched)
     least = catalog.project.policy.believe_shrink_after
     fetched = in_doubt(fetched, _missed_since(store, kept, fetched), least, accepted)
-    found = _with_doubts(judged(fetched, _last_seen(catalog, store, fetched), least, accepted))
+    had = partial(_had, kept if kept and kept.source == fetched.source else None, catalog, store)
+    found = _with_doubts(judged(fetched, _last_seen(catalog, store, fetched), least, accepted, had))
     if kept and kept.source == found.source:
         return _with_emptied(found, kept, least, accepted)
     return await asyncio.to_thread(_with_emptied_of_owned, found, catalog, store.load(), least, accepted)
@@ -319,9 +320,20 @@ def _last_seen(catalog: Catalog, store: StateStore, fetched: Snapshot) -> Mappin
     return _owned(catalog, ledger) | {query: remembered(each) for query, each in listed.items() if each}
 
 
+def _had(kept: Snapshot | None, catalog: Catalog, store: StateStore, query: Query) -> Iterable[str]:
+    """The ids of what a query had before: in the last snapshot, or where none was kept, of what is owned."""
+    if kept:
+        return (record.id for record in kept.collections[query].records) if query in kept.collections else ()
+    return ids_in(store.load(), _asked(catalog)).get(query, ())
+
+
 def _owned(catalog: Catalog, ledger: Ledger) -> dict[Query, Seen]:
     """What there was of each query at least, of those that still ask for the same."""
-    return seen_in(ledger, {(rule.kind, query_digest(rule.query)): rule.query for rule in catalog.rules})
+    return seen_in(ledger, _asked(catalog))
+
+
+def _asked(catalog: Catalog) -> dict[tuple[str, str], Query]:
+    return {(rule.kind, query_digest(rule.query)): rule.query for rule in catalog.rules}
 
 
 def to_remember(catalog: Catalog, snapshot: Snapshot, ledger: Ledger, *, anew: bool) -> dict[str, Listed]:

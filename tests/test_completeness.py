@@ -125,6 +125,31 @@ def test_a_shrink_can_be_accepted_by_kind() -> None:
     assert not judged(snapshot(0), last, HOUR, ("users",)).collections[SERVICES].complete
 
 
+@given(before=st.sets(st.integers(0, 30)), now=st.sets(st.integers(0, 30)), elsewhere=st.sets(st.integers(0, 30)))
+def test_what_is_in_another_list_of_the_kind_has_not_gone(before: set[int], now: set[int], elsewhere: set[int]) -> None:
+    """An open incident that is resolved is in the list of those; what is in neither has gone."""
+    closed, users = Query("incidents", (("statuses[]", "resolved"),)), Query("users")
+    taken = {
+        query: Collection(query, tuple(Record(str(n), b"{}") for n in sorted(ids)))
+        for query, ids in ((INCIDENTS, now), (closed, elsewhere), (users, before))
+    }
+    count = len(before)
+    seen = {INCIDENTS: Seen(count, count, suspicious=False)}
+    there = {INCIDENTS: map(str, before)}
+    found = judged(Snapshot("pd", moment(0), taken), seen, HOUR, (), lambda query: there[query]).collections[INCIDENTS]
+    left = len(now) + len(before & elsewhere - now)
+    assert found.complete != ((count >= 10 and left * 2 <= count) or (count >= 5 and left == 0))
+    assert found.believed == (len(now) if found.complete else count)
+
+
+def test_what_was_taken_over_is_no_proof_that_it_is_there() -> None:
+    """Another list has it from the snapshot before, and did not read it."""
+    other = replace(snapshot(20, closed := Query("incidents", EVER)).collections[closed], taken=20)
+    taken = Snapshot("pd", moment(0), {INCIDENTS: Collection(INCIDENTS, ()), closed: other})
+    seen = {INCIDENTS: Seen(20, 20, suspicious=False)}
+    assert not judged(taken, seen, HOUR, (), lambda _: map(str, range(20))).collections[INCIDENTS].complete
+
+
 def leaning(count: int, *, minutes: int = 0, problem: Diagnostic | None = None) -> Snapshot:
     """A schedule whose addresses are taken from so many users, which no mapping lists; another without addresses."""
     read = {query: Collection(query, (Record("P1", b"{}"),)) for query in (SCHEDULES, Query("schedules"))}
