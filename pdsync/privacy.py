@@ -12,13 +12,14 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import ahocorasick_rs
 import msgspec
 
 from pdsync.jq.program import leaves
 from pdsync.model import SearchQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pdsync.model import MappingRule, Snapshot
 
@@ -81,12 +82,11 @@ class Cleaner:
     def __init__(self, rules: Iterable[MappingRule]) -> None:
         self._spelled = dict(spelled_names(rules))
         self._spelled[ANY] = _NOTHING.union(*self._spelled.values())
-        self._marks: dict[str, re.Pattern[bytes] | None] = {}
+        self._marks: dict[str, _Marks] = {}
 
     def clean(self, kind: str, raw: bytes) -> bytes:
         """The bytes of a record without what is private; the same ones when there is nothing."""
-        mark = self._mark(kind)
-        return _without(raw, self._names(kind)) if mark and mark.search(raw) else raw
+        return _without(raw, self._names(kind)) if self._marks_of(kind).are_in(raw) else raw
 
     def is_done(self, kind: str) -> bool:
         """Whether nothing is left to take out of records of a kind that were cleaned as `ANY`."""
@@ -100,11 +100,27 @@ class Cleaner:
         spelled = self._spelled.get(kind, _NOTHING)
         return [name for name in NAMES if name not in spelled]
 
-    def _mark(self, kind: str) -> re.Pattern[bytes] | None:
+    def _marks_of(self, kind: str) -> _Marks:
         if kind not in self._marks:
-            marks = [DELIVERY if name == URL else name for name in self._names(kind)]
-            self._marks[kind] = _mark_of(marks) if marks else None
+            self._marks[kind] = _Marks([DELIVERY if name == URL else name for name in self._names(kind)])
         return self._marks[kind]
+
+
+class _Marks:
+    """Finds any of some names in quotes.
+
+    All bytes that PagerDuty gives are looked through.  For the names alone that takes a tenth of the time that it takes
+    for them with their quotes: a quote stands at every turn.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        longest = ahocorasick_rs.MatchKind.LeftmostLongest  # else "secret" would hide "secrets"
+        self._names = ahocorasick_rs.BytesAhoCorasick([name.encode() for name in names], matchkind=longest)
+
+    def are_in(self, raw: bytes) -> bool:
+        """Whether one of them is: a match that began earlier would hold the quote before it, which no name does."""
+        found = self._names.find_matches_as_indexes(raw)
+        return any(raw[start - 1 : start] == b'"' == raw[end : end + 1] for _, start, end in found)
 
 
 def still_whole(snapshot: Snapshot, rules: Iterable[MappingRule]) -> Snapshot:
@@ -125,15 +141,6 @@ def spelled_names(rules: Iterable[MappingRule]) -> Mapping[str, frozenset[str]]:
         for text in _texts(rule):
             words[rule.kind].update(re.findall(r"\w+", text))
     return {kind: frozenset(found.intersection(NAMES)) for kind, found in words.items()}
-
-
-def _mark_of(names: Iterable[str]) -> re.Pattern[bytes]:
-    """Finds any of the names in quotes; told apart by their first letters, which takes half the time."""
-    by_letter: defaultdict[str, list[str]] = defaultdict(list)
-    for name in names:
-        by_letter[name[0]].append(name[1:])
-    branches = (f"{letter}(?:{'|'.join(rests)})" for letter, rests in by_letter.items())
-    return re.compile(f'"(?:{"|".join(branches)})"'.encode())
 
 
 def _without(raw: bytes, names: Iterable[str]) -> bytes:

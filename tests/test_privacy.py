@@ -15,7 +15,8 @@ from pdsync.privacy import ADDRESS, ANY, KEYS, Cleaner, still_whole
 from tests.builders import HERE, rule
 
 USERS = Query("services")
-NAMES = st.sampled_from([*KEYS, ADDRESS, "id", "type", "name"])
+SINGLE = st.sampled_from([*KEYS, ADDRESS, "id", "type", "name"])
+NAMES = SINGLE | st.tuples(SINGLE, SINGLE).map("".join)  # one that runs into another one must not hide what follows
 VALUES = st.recursive(
     st.none() | st.text(max_size=5) | st.sampled_from(["phone_contact_method", "user"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5),
@@ -77,6 +78,12 @@ def test_what_a_mapping_spells_stays() -> None:
     """A field that an expression of the kind names is mapped by the user, and only that one."""
     record = {"integration_key": "k", "routing_key": "r"}
     assert cleaned(record, key=".integration_key") == {"integration_key": "k"}
+
+
+def test_a_mapping_may_spell_all_of_them() -> None:
+    """Then there is nothing to look for."""
+    record = dict.fromkeys(KEYS, "x")
+    assert cleaned(record, **{name: f".{name}" for name in (*KEYS, ADDRESS, "url")}) == record
 
 
 def test_a_record_without_private_fields_keeps_its_bytes() -> None:
