@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from pdsync import garbage
 from pdsync.apply import ApplyResult, apply_plan
 from pdsync.around import look_around, not_asked, remote_refusals
 from pdsync.causes import Evidence, told_causes
@@ -234,31 +235,32 @@ async def plan_read(
 
     `memo` is what mapping remembers, if that is loaded already.
     """
-    catalog, snapshot = sides.catalog, sides.snapshot
-    same_organisation(ledger, existing)
-    now = expressions(catalog.rules)
-    moved = moved_rules(ledger.expressions, now | expressions(catalog.ended))
-    ledger = ledger_with(ledger, moved)
-    before = Facts(catalog, DesiredEntities({}), existing, ledger, expressions=now, moved_rules=moved)
-    searches = Searches(before, reader, asyncio.get_running_loop())
-    desired = await asyncio.to_thread(_mapped, sides, store, ledger, searches, progress=progress, memo=memo)
-    before = replace(before, desired=desired)
-    facts = await _facts(before, snapshot, reader, store, progress=progress, scope=scope or Scope())
-    base = _base(sides, facts)
-    if progress is not None:
-        progress("planning", 0, None)
-    plan = make_plan(facts, base, scope)
-    store.save_unchanged(facts.unchanged)
-    if validating is not None and (refused := await remote_refusals(plan, validating)):
-        plan = make_plan(replace(facts, refused=refused), base, scope)
-    if validating is not None:
-        plan = replace(plan, diagnostics=(*plan.diagnostics, *not_asked(plan)))
-    if history is not None:
-        evidence = Evidence(facts, snapshot, store, history, partial(_mapped_anew, searches), expressions)
-        plan = await told_causes(plan, evidence, reader)
-    listed = to_remember(catalog, snapshot, ledger, anew=bool(plan.changes))
-    plan = replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics), listed=listed)
-    return Decided(facts, plan)
+    with garbage.put_off():
+        catalog, snapshot = sides.catalog, sides.snapshot
+        same_organisation(ledger, existing)
+        now = expressions(catalog.rules)
+        moved = moved_rules(ledger.expressions, now | expressions(catalog.ended))
+        ledger = ledger_with(ledger, moved)
+        before = Facts(catalog, DesiredEntities({}), existing, ledger, expressions=now, moved_rules=moved)
+        searches = Searches(before, reader, asyncio.get_running_loop())
+        desired = await asyncio.to_thread(_mapped, sides, store, ledger, searches, progress=progress, memo=memo)
+        before = replace(before, desired=desired)
+        facts = await _facts(before, snapshot, reader, store, progress=progress, scope=scope or Scope())
+        base = _base(sides, facts)
+        if progress is not None:
+            progress("planning", 0, None)
+        plan = make_plan(facts, base, scope)
+        store.save_unchanged(facts.unchanged)
+        if validating is not None and (refused := await remote_refusals(plan, validating)):
+            plan = make_plan(replace(facts, refused=refused), base, scope)
+        if validating is not None:
+            plan = replace(plan, diagnostics=(*plan.diagnostics, *not_asked(plan)))
+        if history is not None:
+            evidence = Evidence(facts, snapshot, store, history, partial(_mapped_anew, searches), expressions)
+            plan = await told_causes(plan, evidence, reader)
+        listed = to_remember(catalog, snapshot, ledger, anew=bool(plan.changes))
+        plan = replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics), listed=listed)
+        return Decided(facts, plan)
 
 
 async def plan_destroy(

@@ -21,7 +21,7 @@ ROOT = Path(pdsync.__file__).parent
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.errors",),
-    ("pdsync.model",),
+    ("pdsync.model", "pdsync.garbage"),
     ("pdsync.sharing", "pdsync.searching", "pdsync.memo"),
     ("pdsync.kinds", "pdsync.normal", "pdsync.jq"),
     ("pdsync.diff", "pdsync.mapping", "pdsync.privacy", "pdsync.completeness", "pdsync.lacking"),

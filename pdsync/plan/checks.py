@@ -20,7 +20,7 @@ from pdsync.plan.circles import required_circles
 from pdsync.plan.decide import is_system
 from pdsync.plan.order import Pointers
 from pdsync.plan.portions import givers
-from pdsync.plan.values import checks_of, correction, doubts_of, json_type, required_paths
+from pdsync.plan.values import checks_of, classes_of, correction, doubts_of, json_type, required_paths
 from pdsync.plan.wording import shown
 
 if TYPE_CHECKING:
@@ -28,16 +28,15 @@ if TYPE_CHECKING:
 
     from pdsync.model import Blueprint, EntityKey, MappingRule
     from pdsync.plan.decide import Facts
-    from pdsync.plan.values import Check
-
-    _Test = tuple[Check | None, Check | None, bool]
-    """What a value is put to: its check, what casts doubt on it, and whether there must be one."""
 
 REFUSED, LACKING, ASKED, DOUBTED, BEYOND, CIRCULAR = "PD610", "PD611", "PD612", "PD613", "PD614", "PD615"
 REAL = "PD617"
 _IN_CIRCLE = "is required in a circle"
 OUT_OF_SCOPE = "is not in the scope of this plan"
 _NAMED = 5
+_EQUAL_IF_SAME = {str, bool, int, float}
+"""Classes of values of which equal ones are one value."""
+
 _LOOKED_AT = 1000
 """Of what an expression gives, so many values are looked at to see what it gives beside a wrong one."""
 
@@ -104,11 +103,11 @@ def _by_their_values(
     upserts: Sequence[Change], facts: Facts, blueprints: Mapping[str, Blueprint], problems: _Problems, *, drop: bool
 ) -> tuple[dict[EntityKey, Change], dict[EntityKey, Held]]:
     """What may be written, without values that are to be dropped, and what is held for one; all of these are told."""
-    rulers = {name: Ruler(blueprints[name]) for name in {c.blueprint for c in upserts} if name in blueprints}
+    told = _refusals(upserts, blueprints)
     kept: dict[EntityKey, Change] = {}
     held: dict[EntityKey, Held] = {}
     for change in upserts:
-        found = tuple(rulers[change.blueprint].refusals(change)) if change.blueprint in rulers else ()
+        found = told.get(change.key, ())
         refusals = [refusal for refusal in found if not refusal.doubted]
         if why := facts.refused.get(change.key):
             refusals.append(Refusal("", why, vital=True))
@@ -125,6 +124,15 @@ def _by_their_values(
         else:
             held[change.key] = Held(*change.key, _said(refusals))
     return kept, held
+
+
+def _refusals(upserts: Iterable[Change], blueprints: Mapping[str, Blueprint]) -> dict[EntityKey, tuple[Refusal, ...]]:
+    """What Port would refuse of which entity."""
+    of: defaultdict[str, list[Change]] = defaultdict(list)
+    for change in upserts:
+        of[change.blueprint].append(change)
+    rulers = ((Ruler(blueprints[name]), changes) for name, changes in of.items() if name in blueprints)
+    return {change.key: found for ruler, changes in rulers for change, found in ruler.refusals(changes)}
 
 
 def _real_people(changes: Iterable[Change]) -> Iterator[Diagnostic]:
@@ -150,38 +158,45 @@ class Ruler:
     def __init__(self, blueprint: Blueprint) -> None:
         self._checks = checks_of(blueprint)
         self._doubts = doubts_of(blueprint)
+        self._classes = classes_of(blueprint)
         self._required = required_paths(blueprint)
-        self._tests: dict[tuple[tuple[str, ...], bool], list[_Test] | None] = {}
 
-    def refusals(self, change: Change) -> Iterable[Refusal]:
-        """What of a change Port would refuse."""
-        assert isinstance(change.fields, FieldChanges)
-        paths, _, values, _ = change.fields.columns()
-        created = change.action == "create"
-        return () if self._is_sound(paths, values, created=created) else self.of(paths, values, created=created)
+    def refusals(self, changes: Iterable[Change]) -> Iterator[tuple[Change, tuple[Refusal, ...]]]:
+        """Each change with what of it Port would refuse, where that is anything.
 
-    def _is_sound(self, paths: tuple[str, ...], values: Iterable[Json], *, created: bool) -> bool:
-        """Whether nothing is to be said: for nearly all there is, with what their paths need found out once."""
-        shape = paths, created
-        if shape not in self._tests:
-            self._tests[shape] = self._tests_of(paths, created=created)
-        tests = self._tests[shape]
-        if tests is None:
-            return False
-        for value, (check, doubt, is_needed) in zip(values, tests, strict=True):
-            if value is None:
-                if is_needed:
-                    return False
-            elif (check is not None and check(value)) or (doubt is not None and doubt(value)):
-                return False
-        return True
+        Those that write the same fields are looked at together, field by field: hardly ever is one to be refused.
+        """
+        alike: defaultdict[tuple[tuple[str, ...], bool], list[tuple[Change, tuple[Json, ...]]]] = defaultdict(list)
+        for change in changes:
+            assert isinstance(change.fields, FieldChanges)
+            paths, _, values, _ = change.fields.columns()
+            alike[paths, change.action == "create"].append((change, values))
+        for (paths, created), each in alike.items():
+            if not self._all_sound(paths, [values for _, values in each], created=created):
+                for change, values in each:
+                    if refusals := tuple(self.of(paths, values, created=created)):
+                        yield change, refusals
 
-    def _tests_of(self, paths: Sequence[str], *, created: bool) -> list[_Test] | None:
-        """What the values under these paths are put to; None where one is missing that is required."""
+    def _all_sound(self, paths: tuple[str, ...], rows: Sequence[Sequence[Json]], *, created: bool) -> bool:
+        """Whether nothing is to be said of any of these rows of values."""
         if created and any(path not in paths and not given for path, given in self._required.items()):
-            return None
+            return False
         needed = {path for path, given in self._required.items() if not (created and given)}
-        return [(self._checks.get(path), self._doubts.get(path), path in needed) for path in paths]
+        return all(
+            self._is_sound(path, [row[place] for row in rows], may_lack=path not in needed)
+            for place, path in enumerate(paths)
+        )
+
+    def _is_sound(self, path: str, values: list[Json], *, may_lack: bool) -> bool:
+        """Whether nothing is to be said of the values of one field; what is there many times is looked at once."""
+        kinds = set(map(type, values)) - {type(None)}
+        if not may_lack and None in values:
+            return False
+        if kinds <= {self._classes.get(path)}:
+            return True
+        distinct = set(values) if len(kinds) == 1 and kinds <= _EQUAL_IF_SAME else values  # else 1 would be True
+        check, doubt = self._checks.get(path, _nothing), self._doubts.get(path, _nothing)
+        return not any(value is not None and (check(value) or doubt(value)) for value in distinct)
 
     def of(self, paths: Sequence[str], values: Iterable[Json], *, created: bool) -> Iterator[Refusal]:
         """What Port would refuse of values that an entity gets: all there are where it is created."""
@@ -197,6 +212,11 @@ class Ruler:
                 yield Refusal(path, reason, vital=vital, value=value, told=True)
             elif path in self._doubts and (reason := self._doubts[path](value)):
                 yield Refusal(path, reason, vital=False, value=value, told=True, doubted=True)
+
+
+def _nothing(_: Json) -> str:
+    """Nothing is to be said."""
+    return ""
 
 
 def _round(circle: Sequence[tuple[EntityKey, str]]) -> str:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import MISSING, fields
 from functools import partial
 from hashlib import blake2b
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -95,25 +95,19 @@ def _fields(changes: FieldChanges) -> msgspec.Raw:
     paths, befores, afters, told = changes.columns()
     if not paths:
         return msgspec.Raw(b"[]")
-    # For nearly all there is, what stands between the values is the same for many changes.
+    # For nearly all there is, what stands around the values is the same for many changes.
     new = befores.count(None) == len(befores)
-    between = _frames.between(paths, told) if new else _between(paths, befores, told)
-    return msgspec.Raw(
-        b"".join(chain.from_iterable(zip((_OPENING, *between), (*map(_encode, afters), b""), strict=True)))
-    )
+    frame = _frames.around(paths, told) if new else _around(paths, befores, told)
+    return msgspec.Raw(frame % tuple(map(_encode, afters)))
 
 
-_OPENING, _NEXT, _END = b'[{"after":', b',{"after":', b"]"
-
-
-def _between(paths: Paths, befores: Sequence[Json], told: Told) -> list[bytes]:
-    """What follows the value of each field up to the next one's, in the order of the alphabet."""
+def _around(paths: Paths, befores: Sequence[Json], told: Told) -> bytes:
+    """A list of fields in the order of the alphabet, with a `%b` where each has its value."""
     rests = (
         b',"before":' + _encode(before) + b"," + _encode({"path": path, **_unusual(each)})[1:]
         for path, before, each in zip(paths, befores, told, strict=True)
     )
-    ends = (*(_NEXT,) * (len(paths) - 1), _END)
-    return [rest + end for rest, end in zip(rests, ends, strict=True)]
+    return b"[%b]" % b",".join(b'{"after":%b' + rest.replace(b"%", b"%%") for rest in rests)
 
 
 def _unusual(told: tuple[Any, ...]) -> dict[str, Any]:
@@ -125,19 +119,19 @@ _USUAL = {each.name: each.default for each in fields(FieldChange) if each.defaul
 
 
 class _Frames:
-    """What stands between the values of changes from nothing, found again by the very tuples that these share."""
+    """What stands around the values of changes from nothing, found again by the very tuples that these share."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[int, int], tuple[Paths, Told, list[bytes]]] = {}
+        self._made: dict[tuple[int, int], tuple[Paths, Told, bytes]] = {}
 
-    def between(self, paths: Paths, told: Told) -> list[bytes]:
-        """`_between` where all was null."""
+    def around(self, paths: Paths, told: Told) -> bytes:
+        """`_around` where all was null."""
         where = id(paths), id(told)
         if (found := self._made.get(where)) is None:
             if len(self._made) >= _MOST_FRAMES:
                 self._made.clear()
             # The tuples are held, so that no others can come to have their ids.
-            found = self._made[where] = paths, told, _between(paths, (None,) * len(paths), told)
+            found = self._made[where] = paths, told, _around(paths, (None,) * len(paths), told)
         return found[2]
 
 

@@ -58,7 +58,7 @@ _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _EMAIL: Final = regex.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})+")
 _IDN_EMAIL: Final = regex.compile(r"[^\s@]+@[^\s@.]+(?:\.[^\s@.]+)+")
-_INSTANT: Final = regex.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", regex.ASCII)
+_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DAY: Final = regex.compile(r"\d{4}-\d\d-\d\d", regex.ASCII)
 PLAIN_URL: Final = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9.-]*(?:/[!-~]*)?")
 """What nearly every URL is; nothing that a closer look would refuse."""
@@ -72,6 +72,16 @@ def checks_of(blueprint: Blueprint) -> dict[str, Check]:
     checks |= {f"properties.{name}": property_check(part) for name, part in blueprint.properties.items()}
     checks |= {f"relations.{name}": relation_check(part) for name, part in blueprint.relations.items()}
     return checks
+
+
+def classes_of(blueprint: Blueprint) -> dict[str, type]:
+    """The paths of which every value of one class is fit -> that class."""
+    paths: dict[str, type] = {"title": str, "icon": str}
+    for name, part in blueprint.properties.items():
+        said = part.keys() & set(_KEYWORDS)
+        if said == {"type"} and isinstance(part["type"], str) and part["type"] in _CLASSES:
+            paths[f"properties.{name}"] = _CLASSES[part["type"]]
+    return paths
 
 
 def doubts_of(blueprint: Blueprint) -> dict[str, Check]:
