@@ -159,18 +159,22 @@ def desired_normaliser(blueprint: Blueprint) -> Callable[[Fields], Fields]:
 
 def desired_row(blueprint: Blueprint, paths: Iterable[str]) -> Callable[[Fields], tuple[Json, ...]]:
     """`desired_normaliser` for the values under some paths alone, in their order; null where there is none."""
+    paths = tuple(paths)
     table, defaults = _normalisers(blueprint), defaults_of(blueprint)
-    columns = [(path, table.get(path), defaults.get(path)) for path in paths]
+    not_as_given = [
+        (place, table.get(path), defaults.get(path))
+        for place, path in enumerate(paths)
+        if path in table or defaults.get(path) is not None
+    ]
 
     def row(fields: Fields) -> tuple[Json, ...]:
-        made = []
-        for path, normal, default in columns:
-            value = fields.get(path)
+        made = list(map(fields.get, paths))
+        for place, normal, default in not_as_given:
+            value = made[place]
             if value is None:
-                value = default
+                made[place] = default
             elif normal is not None and (value.__class__ is not int or abs(value) > LARGEST_EXACT_INTEGER):
-                value = normal(value)
-            made.append(value)
+                made[place] = normal(value)
         return tuple(made)
 
     return row

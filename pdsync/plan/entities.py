@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import repeat
+from itertools import compress, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -387,8 +387,8 @@ class EntityDecisions:
         shape = self._shape(want)
         paths, values = shape.paths, shape.row(want.fields)
         if None in values:
-            paths = tuple(path for path, value in zip(paths, values, strict=True) if value is not None)
-            values = tuple(value for value in values if value is not None)
+            given = [value is not None for value in values]
+            paths, values = tuple(compress(paths, given)), tuple(compress(values, given))
         fields, causes = self._told_new(want, paths, values)
         entry = LedgerEntry(
             shape.remembered(fields),

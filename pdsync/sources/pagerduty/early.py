@@ -108,6 +108,8 @@ class Early:
         for query, rows in self._open.items():
             new |= rows.only(id_ for id_ in rows if wish in query.enrich and id_ not in found)
         found |= self._hands.known(wish, new)
+        if self._is_over():
+            return
         extra = await self._hands.read(wish, new.only(id_ for id_ in new if id_ not in found), self._is_over)
         found |= extra.values
         if extra.unavailable:
