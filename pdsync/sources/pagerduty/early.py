@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     Taking = Callable[[bytes], bool]
     """Whether a record of the list belongs to a query."""
 
+_AT_ONCE = 2
+"""So many parts are looked after at the same time: rows are read page after page, the list by all lanes there are."""
+
 Wish = tuple[str, str]
 """An enrichment and its argument."""
 
@@ -49,7 +52,7 @@ class Early:
         self._shelf = shelf
         self._parts: asyncio.Queue[Rows | None] = asyncio.Queue()
         self._wishes = early_wishes(takes)
-        self._open: dict[Query, Rows] = {query: shelf.rows() for query in takes}
+        self._open: dict[Query, Rows] = {}
         self._failed: set[Wish] = set()
         self._told: set[Query] = set()
         self._ended = False
@@ -72,9 +75,10 @@ class Early:
                 given.append(await job)
             finally:
                 self._ended = True
-                self._parts.put_nowait(None)
+                for _ in range(_AT_ONCE):
+                    self._parts.put_nowait(None)
 
-        await together([whole(), self._work()])
+        await together([whole(), *(self._work() for _ in range(_AT_ONCE))])
         return given[0]
 
     def _is_over(self) -> bool:
@@ -83,12 +87,14 @@ class Early:
 
     async def _work(self) -> None:
         while (part := await self._parts.get()) is not None:
+            rows = {query: self._open.pop(query, self._shelf.rows()) for query in self._takes}
             for query, ids in self._taken(part).items():
-                self._open[query] |= part.only(ids)
+                rows[query] |= part.only(ids)
             for wish in self._wishes:
-                await self._read(wish)
-            for query in self._takes:
-                self._hand_on(query)
+                await self._read(wish, rows)
+            for query, each in rows.items():
+                left = self._hand_on(query, each)
+                self._open[query] = self._open.get(query, self._shelf.rows()) | left
 
     def _taken(self, part: Rows) -> dict[Query, list[str]]:
         """Which of some records each query takes; every record is looked up once at most."""
@@ -100,12 +106,12 @@ class Early:
                     ids.append(id_)
         return taken
 
-    async def _read(self, wish: Wish) -> None:
-        """Read what can be read now of one enrichment."""
+    async def _read(self, wish: Wish, of: Mapping[Query, Rows]) -> None:
+        """Read what can be read now of one enrichment of some records."""
         if wish in self._failed:
             return
         found, new = self.found[wish], self._shelf.rows()
-        for query, rows in self._open.items():
+        for query, rows in of.items():
             new |= rows.only(id_ for id_ in rows if wish in query.enrich and id_ not in found)
         found |= self._hands.known(wish, new)
         if self._is_over():
@@ -115,17 +121,16 @@ class Early:
         if extra.unavailable:
             self._failed.add(wish)
 
-    def _hand_on(self, query: Query) -> None:
-        """Hand on the records of a query that have all they shall have."""
+    def _hand_on(self, query: Query, rows: Rows) -> Rows:
+        """Hand on those records of a query that have all they shall have; the others."""
         if self._hands.came is None or not all(_is_early(query, wish) for wish in query.enrich):
-            return
-        rows = self._open[query]
+            return rows
         whole = rows.only(id_ for id_ in rows if all(id_ in self.found[wish] for wish in query.enrich))
-        self._open[query] = rows.only(id_ for id_ in rows if id_ not in whole)
         found = {wish[0]: Extra(self.found[wish].only(whole)) for wish in query.enrich}
         if whole:
             self._told.add(query)
             self._hands.came(query, whole, found)
+        return rows.only(id_ for id_ in rows if id_ not in whole)
 
 
 def _is_early(query: Query, wish: Wish) -> bool:
