@@ -36,7 +36,7 @@ from pdsync.plan import Facts, Scope, make_plan
 from pdsync.plan.blueprints import blueprint_drafts, blueprints_after
 from pdsync.plan.decide import constant_blueprint
 from pdsync.plan.drift import Drift, find_drift
-from pdsync.plan.entities import targets_of, unlike
+from pdsync.plan.entities import pointing_beyond
 from pdsync.plan.migrate import paths_at_stake
 from pdsync.plan.moved import ledger_with, moved_rules
 from pdsync.plan.portions import lost_of, with_missing
@@ -545,13 +545,11 @@ async def with_values_at_stake(
 
 def _outside_targets(facts: Facts, scope: Scope) -> frozenset[EntityKey]:
     """Relation targets that are neither desired nor among what was read, where either end is in scope."""
-    targets = targets_of(facts, blueprints_after(facts))
     have = facts.desired.entities.keys() | facts.existing.entities.keys()
-    pointing = unlike(facts, facts.desired.entities.values())
     return frozenset(
         target
-        for entity in pointing
-        for _, target in targets(entity)
+        for entity, targets in pointing_beyond(facts, blueprints_after(facts), have)
+        for _, target in targets
         if target not in have and (scope.covers_key(entity.key) or scope.covers_key(target))
     )
 

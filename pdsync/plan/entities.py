@@ -68,12 +68,15 @@ def _with_title(target: Fields, key: EntityKey, have: ExistingEntity) -> Fields:
 
 def targets_of(
     facts: Facts, blueprints: Mapping[str, Blueprint]
-) -> Callable[[DesiredEntity], Iterable[tuple[str, EntityKey]]]:
-    """What tells the relation paths and targets of a desired entity; of one that is unchanged without reading it."""
+) -> Callable[[DesiredEntity], Sequence[tuple[str, EntityKey]]]:
+    """What tells the relation paths and targets of a desired entity; of one that is unchanged without reading it.
+
+    For all that point at the same it gives one object.
+    """
     known = facts.unchanged.among(facts)
     of = {name: targeting(blueprint) for name, blueprint in blueprints.items()}
 
-    def targets(entity: DesiredEntity) -> Iterable[tuple[str, EntityKey]]:
+    def targets(entity: DesiredEntity) -> Sequence[tuple[str, EntityKey]]:
         found = known.get(entity.key)
         if found is not None:
             return found
@@ -82,32 +85,18 @@ def targets_of(
     return targets
 
 
-def unlike(facts: Facts, entities: Iterable[DesiredEntity]) -> Iterator[DesiredEntity]:
-    """Those of some entities that differ in what they point at, as far as that is known at once.
-
-    Of what is unchanged, very many point at the same few.
-    """
-    known = facts.unchanged.among(facts)
-    seen: set[int] = set()
-    for entity in entities:
-        if (told := known.get(entity.key)) is not None:
-            if id(told) in seen:  # one object for all that are equal, held for as long as the facts are
-                continue
-            seen.add(id(told))
-        yield entity
-
-
-def _pointing_beyond(facts: Facts) -> Iterator[DesiredEntity]:
-    """The desired entities, sorted, without those that are known to point at nothing but others of them."""
-    known, desired = facts.unchanged.among(facts), facts.desired.entities
-    within: dict[int, bool] = {}
+def pointing_beyond(
+    facts: Facts, blueprints: Mapping[str, Blueprint], within: Container[EntityKey]
+) -> Iterator[tuple[DesiredEntity, Sequence[tuple[str, EntityKey]]]]:
+    """The desired entities of which something that they point at is not `within`, sorted, with all of that."""
+    targets, desired = targets_of(facts, blueprints), facts.desired.entities
+    inside: dict[int, bool] = {}
     for key in sorted(desired):
-        if (told := known.get(key)) is not None:
-            if id(told) not in within:
-                within[id(told)] = all(target in desired for _, target in told)
-            if within[id(told)]:
-                continue
-        yield desired[key]
+        told = targets(desired[key])
+        if (known := inside.get(id(told))) is None:
+            known = inside[id(told)] = all(target in within for _, target in told)
+        if not known:
+            yield desired[key], told
 
 
 def with_stubs(
@@ -125,10 +114,9 @@ def with_stubs(
     there = facts.existing.entities.keys() | facts.existing.known_targets
     needed: dict[EntityKey, DesiredEntity] = {}
     missing: dict[tuple[str, str], list[tuple[DesiredEntity, EntityKey]]] = {}
-    targets = targets_of(facts, blueprints)
-    for entity in _pointing_beyond(facts):
+    for entity, targets in pointing_beyond(facts, blueprints, desired):
         makes = makes_stubs.issuperset(entity.rules)
-        for path, target in targets(entity):
+        for path, target in targets:
             if target in desired or target in facts.desired.held or (target in there and target not in owned):
                 continue
             if target in there and (target.blueprint in unproven or failed_of(owned[target], facts) or stays(target)):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import groupby
 from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pdsync.model import EntityKey, FieldChange, FieldChanges, number
 from pdsync.normal import blueprint_fields
@@ -39,15 +39,15 @@ BETWEEN = (*TARGETING, "mirrorProperties.", "ownership")
 """Parts that only make sense while other blueprints are there."""
 
 
-def relation_targets(fields: FieldsView, blueprint: Blueprint | None) -> list[tuple[str, EntityKey]]:
+def relation_targets(fields: FieldsView, blueprint: Blueprint | None) -> Sequence[tuple[str, EntityKey]]:
     """(path, key of the target) for every relation value in `fields`, sorted."""
-    return targeting(blueprint)(fields) if blueprint else []
+    return _pointed_at(_relations(blueprint), fields.get) if blueprint else ()
 
 
-def targeting(blueprint: Blueprint) -> Callable[[FieldsView], list[tuple[str, EntityKey]]]:
-    """`relation_targets` for many entities of one blueprint."""
-    relations = _relations(blueprint)
-    return lambda fields: _pointed_at(relations, fields.get)
+def targeting(blueprint: Blueprint) -> Callable[[FieldsView], Sequence[tuple[str, EntityKey]]]:
+    """`relation_targets` for many entities of one blueprint: one object for all that point at the same."""
+    shape = _Shape[str](_relations(blueprint))
+    return lambda fields: shape.pointed_at(fields.get)
 
 
 class Pointers:
@@ -59,9 +59,9 @@ class Pointers:
 
     def __init__(self, blueprints: Mapping[str, Blueprint]) -> None:
         self._relations = {name: _relations(blueprint) for name, blueprint in blueprints.items()}
-        self._shapes: dict[tuple[str, tuple[str, ...]], _Shape] = {}
+        self._shapes: dict[tuple[str, tuple[str, ...]], _Shape[int]] = {}
 
-    def of(self, change: Change) -> list[tuple[str, EntityKey]]:
+    def of(self, change: Change) -> Sequence[tuple[str, EntityKey]]:
         """`relation_targets` of what a change writes."""
         assert isinstance(change.fields, FieldChanges)
         paths, _, afters, _ = change.fields.columns()
@@ -69,33 +69,37 @@ class Pointers:
         if shape is None:
             relations = self._relations.get(change.blueprint, ())
             places = [(paths.index(path), path, to) for _, path, to in relations if path in paths]
-            shape = self._shapes[change.blueprint, paths] = _Shape(places)
-        return shape.pointed_at(afters)
+            shape = self._shapes[change.blueprint, paths] = _Shape[int](places)
+        return shape.pointed_at(afters.__getitem__)
 
 
-class _Shape:
-    """What values under the same paths point at; `places` tell where each relation's value is, its path and target."""
+_Place = TypeVar("_Place")
 
-    def __init__(self, places: Sequence[tuple[int, str, str]]) -> None:
-        self._places = places
-        self._values = itemgetter(*(at for at, _, _ in places)) if places else len
-        self._known: dict[Any, list[tuple[str, EntityKey]]] = {}
-        self._with_lists: dict[str, list[tuple[str, EntityKey]]] = {}
 
-    def pointed_at(self, values: Sequence[Json]) -> list[tuple[str, EntityKey]]:
+class _Shape(Generic[_Place]):
+    """What values point at; `relations` tell where each relation's value is found, its path and target."""
+
+    def __init__(self, relations: Sequence[tuple[_Place, str, str]]) -> None:
+        self._relations = relations
+        self._places = [place for place, _, _ in relations]
+        self._known: dict[Any, Sequence[tuple[str, EntityKey]]] = {}
+        self._with_lists: dict[str, Sequence[tuple[str, EntityKey]]] = {}
+
+    def pointed_at(self, value_at: Callable[[_Place], Json]) -> Sequence[tuple[str, EntityKey]]:
         """Path and key of each target."""
-        pointing, known = self._values(values), self._known
+        pointing, known = tuple(map(value_at, self._places)), self._known
         try:
             found = known.get(pointing)
         except TypeError:  # lists are looked up by how they are written: apart, since an identifier may look like one
-            pointing, known = repr(pointing), self._with_lists
-            found = known.get(pointing)
+            return self._in_lists(repr(pointing), value_at)
         if found is None:
-            found = known[pointing] = _pointed_at(self._places, values.__getitem__)
+            found = known[pointing] = _pointed_at(self._relations, value_at)
         return found
 
-
-_Place = TypeVar("_Place", str, int)
+    def _in_lists(self, written: str, value_at: Callable[[_Place], Json]) -> Sequence[tuple[str, EntityKey]]:
+        if written not in self._with_lists:
+            self._with_lists[written] = _pointed_at(self._relations, value_at)
+        return self._with_lists[written]
 
 
 def _pointed_at(

@@ -15,6 +15,7 @@ from tests.apply.running import running
 from tests.builders import blueprint, catalog, desired, existing, ledger, plan, relation, rule, want
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pdsync.model import Catalog, DesiredEntities, Plan
@@ -104,7 +105,7 @@ def test_what_can_be_made_is_made_in_order_and_all_else_is_held(
         assert written == kept
 
 
-def _targets(of: Catalog, key: EntityKey, fields: Any) -> list[tuple[str, EntityKey]]:
+def _targets(of: Catalog, key: EntityKey, fields: Any) -> Sequence[tuple[str, EntityKey]]:
     return relation_targets(fields, of.blueprints[key.blueprint])
 
 
