@@ -107,17 +107,19 @@ async def plan_online(
     """
     ledger, rules = store.load(), catalog.rules
     memo = None if all_remembered(rules, store.remembered_rules()) else store.load_memo()
-    with mapping_ahead(rules if memo else (), memo or Memo()) as ahead:
-        came = ahead.came if ahead.is_of_use else None
-        async with asyncio.TaskGroup() as group:
-            fetching = group.create_task(take_snapshot(catalog, source, store, how=how, progress=progress, came=came))
-            reading = group.create_task(reader.read(wanted_paths(catalog, ledger), progress, ledger.entities))
-        await asyncio.to_thread(ahead.finish)
-    sides, existing = Sides(catalog, fetching.result(), target), reading.result()
-    plain = validating is None and (scope or Scope()) == Scope()
-    rest = _resting(sides, existing, ledger, store) if plain else None
-    async with asyncio.TaskGroup() as group:
-        keeping = group.create_task(asyncio.to_thread(keep_snapshot, store, sides.snapshot))
+    async with asyncio.TaskGroup() as keeping_on:
+        with mapping_ahead(rules if memo else (), memo or Memo()) as ahead:
+            came = ahead.came if ahead.is_of_use else None
+            async with asyncio.TaskGroup() as group:
+                fetching = group.create_task(
+                    take_snapshot(catalog, source, store, how=how, progress=progress, came=came)
+                )
+                reading = group.create_task(reader.read(wanted_paths(catalog, ledger), progress, ledger.entities))
+            sides, existing = Sides(catalog, fetching.result(), target), reading.result()
+            keeping = keeping_on.create_task(asyncio.to_thread(keep_snapshot, store, sides.snapshot))
+            await asyncio.to_thread(ahead.finish)
+        plain = validating is None and (scope or Scope()) == Scope()
+        rest = _resting(sides, existing, ledger, store) if plain else None
         if rest and rest.plan:
             plan = rest.plan
         else:
