@@ -21,14 +21,14 @@ ROOT = Path(pdsync.__file__).parent
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.errors",),
-    ("pdsync.model", "pdsync.garbage"),
+    ("pdsync.model",),
     ("pdsync.sharing", "pdsync.searching", "pdsync.memo"),
     ("pdsync.kinds", "pdsync.normal", "pdsync.jq"),
     ("pdsync.diff", "pdsync.mapping", "pdsync.privacy", "pdsync.completeness", "pdsync.lacking"),
     ("pdsync.leftalone", "pdsync.vanished"),
     ("pdsync.plan",),
     ("pdsync.render",),
-    ("pdsync.spool", "pdsync.files", "pdsync.trust"),
+    ("pdsync.spool", "pdsync.files", "pdsync.trust", "pdsync.garbage"),
     ("pdsync.recordfile",),
     ("pdsync.transport", "pdsync.init_files", "pdsync.sealing", "pdsync.emptied"),
     ("pdsync.catalog", "pdsync.sources", "pdsync.targets", "pdsync.state.backends"),
