@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pdsync.cli import run
@@ -21,11 +22,10 @@ from pdsync.sandbox.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 OURS = re.compile(r"^(PORT|PAGERDUTY|PDSYNC|GITHUB|GIT|PYTEST)_|^(NO_COLOR|COLUMNS|LINES|TERM|FORCE_COLOR)$")
-PLAIN = re.compile(r"pdsync(?: [\w./=:+-]+| '[^']*')*")
-"""A line that a shell would hand to pdsync as it stands."""
+PLAIN = re.compile(r"(pdsync(?: [\w./=:+-]+| '[^']*')*)(?: > ([\w./-]+))?")
+"""A line that a shell would hand to pdsync as it stands, and the file that its output goes to."""
 CONSOLE_SCRIPT = f"""#!{sys.executable}
 from pdsync.cli import main, progress
 
@@ -54,8 +54,8 @@ class Stage:
         """
         if command == "echo $?":
             return f"{self.code}\n"
-        words = shlex.split(command) if PLAIN.fullmatch(command) else []
-        printed, self.code = self._here(words[1:]) if words else self._in_a_shell(command)
+        plain = PLAIN.fullmatch(command)
+        printed, self.code = self._here(shlex.split(plain[1])[1:], plain[2]) if plain else self._in_a_shell(command)
         return printed
 
     def must(self, *commands: str) -> None:
@@ -64,11 +64,17 @@ class Stage:
             printed = self.run(command)
             assert self.code == 0, f"{command} ended with {self.code}: {printed}"
 
-    def _here(self, args: list[str]) -> tuple[str, int]:
-        said = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
-        with contextlib.chdir(self.folder), _environment(self.env), redirect_stdout(said), redirect_stderr(said):
+    def _here(self, args: list[str], file: str | None) -> tuple[str, int]:
+        told = io.BytesIO()
+        with ExitStack() as stack:
+            said = io.TextIOWrapper(told, encoding="utf-8", write_through=True)
+            stack.enter_context(contextlib.chdir(self.folder))
+            stack.enter_context(_environment(self.env))
+            out = stack.enter_context(Path(file).open("w", encoding="utf-8")) if file else said
+            stack.enter_context(redirect_stdout(out))
+            stack.enter_context(redirect_stderr(said))
             code = run(args)
-        return said.buffer.getvalue().decode(), code
+        return told.getvalue().decode(), code
 
     def _in_a_shell(self, command: str) -> tuple[str, int]:
         done = subprocess.run(
