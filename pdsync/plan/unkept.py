@@ -26,15 +26,25 @@ def is_ours(entry: LedgerEntry | None, by: str, made_by: str) -> bool:
 def unkept(changes: Iterable[Change], by_us: Collection[EntityKey]) -> tuple[Diagnostic, ...]:
     """A warning for every path that is to be written as it was before, although it is `by_us` that it was written last.
 
-    Who else has our credentials may have edited it; otherwise Port has, and will again.
+    Who else has our credentials may have edited it; otherwise Port has, and will again.  A relation to what is made
+    anew is none of these: Port emptied it when somebody deleted that.
     """
+    changes = tuple(changes)
+    anew = {change.key.identifier for change in changes if change.target == "entity" and change.action == "create"}
     found: defaultdict[tuple[str, str], list[tuple[EntityKey, FieldChange]]] = defaultdict(list)
     for change in changes:
         if change.target == "entity" and change.action == "update" and change.key in by_us:
             for field in change.fields:
-                if field.drift and (field.causes or (field.cause,)) == ("drift",):
+                if field.drift and (field.causes or (field.cause,)) == ("drift",) and anew.isdisjoint(_targets(field)):
                     found[change.blueprint, field.path].append((change.key, field))
     return tuple(_told(path, some) for (_, path), some in sorted(found.items()))
+
+
+def _targets(field: FieldChange) -> Collection[str]:
+    """The identifiers that a relation shall point at."""
+    if not field.path.startswith("relations."):
+        return ()
+    return field.after if isinstance(field.after, list) else (str(field.after),)
 
 
 def _told(path: str, some: list[tuple[EntityKey, FieldChange]]) -> Diagnostic:

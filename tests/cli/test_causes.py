@@ -83,6 +83,15 @@ def test_what_port_does_not_keep_as_written_is_said(committed: Workspace) -> Non
     assert "Drift: 2 changed outside, 1 of them last written with our own" in committed.ok("drift").out
 
 
+def test_what_port_empties_when_its_target_goes_is_kept_as_written(committed: Workspace) -> None:
+    """A service that somebody deletes in Port takes the relations to it along, with our name still on the incidents."""
+    pointed_at = {each["relations"]["service"] for each in committed.box.store.entities("incident").values()}
+    committed.box.store.delete_entity("service", min(pointed_at))
+    ran = committed.ok("plan")
+    assert "relations.service" in ran.out
+    assert "PD416" not in ran.err
+
+
 @pytest.mark.parametrize("name", ["", "state"])
 def test_what_goes_with_its_blueprints_part_is_nobodys_edit(committed: Workspace, name: str) -> None:
     """A property that goes, or gets another name, takes its values along: in Port nobody has changed them."""
