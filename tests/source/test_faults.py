@@ -350,14 +350,15 @@ def test_that_there_is_nothing_is_not_believed_at_once_without_a_count(url: str,
     assert (outcome(listing), len(listing.records), app.answers) == ("complete", count, 2)
 
 
+def repeating(told: Told) -> None:
+    """Some rows are those of the first page."""
+    told.rows = told.rows[: len(told.rows) // 2] + [{"id": f"T{number:04}"} for number in range(len(told.rows) // 2)]
+
+
 @pytest.mark.parametrize("lasting", [False, True])
 @pytest.mark.parametrize("paging", ["cursor", "after", "post"])
 def test_a_page_that_repeats_another_hides_nothing(url: str, paging: Paging, *, lasting: bool) -> None:
     """It comes in place of the page that was asked for: once, and the walk is done anew; each time, and that is said."""
-
-    def repeating(told: Told) -> None:
-        told.rows = told.rows[:50] + [{"id": f"T{number:04}"} for number in range(50)]
-
     app = Things(paging, changes=dict.fromkeys(range(1, 99 if lasting else 2), repeating))
     listing = read(url, app)
     assert (outcome(listing), whole(listing)) == (("PD327", False) if lasting else ("complete", True))
@@ -459,4 +460,17 @@ CHANGES = st.dictionaries(
 def test_a_classic_list_called_complete_is(url: str, changes: dict[int, Change]) -> None:
     """Whatever mixture of faults: complete means whole."""
     listing = read(url, Things("classic", changes=changes))
+    assert listing.problem is not None or set(listing.records) == {f"T{number:04}" for number in range(COUNT)}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["cursor", "after", "post"]),
+    st.dictionaries(
+        st.integers(0, 8), st.sampled_from([*PASSING.values(), repeating, doubled, promising, silent]), max_size=4
+    ),
+)
+def test_a_list_by_cursor_called_complete_is(url: str, paging: Paging, changes: dict[int, Change]) -> None:
+    """The same of one that nothing counts, whose pages may hold what others did."""
+    listing = read(url, Things(paging, changes=changes))
     assert listing.problem is not None or set(listing.records) == {f"T{number:04}" for number in range(COUNT)}

@@ -27,7 +27,7 @@ from pdsync.sources.pagerduty.problems import REACH, cut_short, miscounted, repe
 from pdsync.sources.pagerduty.records import FieldReader, Malformed, Page, PageReader, malformed
 from pdsync.sources.pagerduty.shelf import IN_MEMORY, Rows
 from pdsync.sources.pagerduty.tasks import together
-from pdsync.sources.pagerduty.trail import OWN_ID, Trail
+from pdsync.sources.pagerduty.trail import OWN_ID, Trail, is_named_once
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -307,7 +307,7 @@ class Lister:
         while True:
             page = await self._after(cursors[-1:])
             new = _add(places, page)
-            known = len(page.ids) - new if self._kind.id == OWN_ID else 0
+            known = len(page.ids) - new if is_named_once(self._kind) else 0
             again += known
             self._tally.add(len(page.ids))
             if why := self._dead_end(page, cursors):

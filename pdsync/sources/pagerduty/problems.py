@@ -33,10 +33,11 @@ def too_long(kind: Kind, total: int | None) -> Diagnostic:
     return error("PD321", "a list is too long to be read", detail=detail, hint=_narrowing(kind))
 
 
-def moved(kind: Kind, got: int) -> Diagnostic:
+def moved(kind: Kind, got: int, total: int | None) -> Diagnostic:
     """Its pages do not fit together, however often it is read."""
-    detail = f"{kind.name}: {got} records came, rows moved between the pages, also when it was read again"
-    hint = f"plan again when less changes in PagerDuty; {_UNPROVEN}"
+    counted = "" if total is None else f", PagerDuty counts {total}"
+    detail = f"{kind.name}: {got} records came{counted}, rows moved between the pages, also when it was read again"
+    hint = f"plan again when less changes in PagerDuty; should that be of no use, ask its support; {_UNPROVEN}"
     return error("PD322", "a list kept changing while it was read", detail=detail, hint=hint)
 
 
@@ -49,7 +50,7 @@ def miscounted(kind: Kind, got: int, total: int) -> Diagnostic:
 
 def repeated(kind: Kind, got: int, again: int) -> Diagnostic:
     """Rows came twice, and nobody knows in whose place."""
-    detail = f"{kind.name}: {got} records came, {again} rows that had come before, also when it was read again"
+    detail = f"{kind.name}: {got} records came, and {again} rows that had come before, also when it was read again"
     hint = f"should that last, ask PagerDuty's support; {_UNPROVEN}"
     return error("PD327", "a list repeats what it gave before", detail=detail, hint=hint)
 

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 OWN_ID = ("id",)
 """What `Kind.id` is for records that carry an id of their own."""
 
+
+def is_named_once(kind: Kind) -> bool:
+    """Whether no two rows of a list can be of one record: it is named by one field that is its own."""
+    return len(kind.id) == 1 and kind.id[0].isidentifier() and not kind.in_parent
+
+
 _OVERLAP = 10
 _STEPS_BACK = 8
 _REPEATED = 8
@@ -114,4 +120,4 @@ class Trail:
             return None
         count = len(self.records)
         is_odd = self.total is not None and not self._moved
-        return miscounted(self._kind, count, self.total or 0) if is_odd else moved(self._kind, count)
+        return miscounted(self._kind, count, self.total or 0) if is_odd else moved(self._kind, count, self.total)
