@@ -48,6 +48,19 @@ AGAIN = (
 """Tests that go over the same lines again and again."""
 
 
+LONGEST = (
+    "tests/docs/test_examples.py",
+    "tests/github/test_end_to_end.py",
+    "tests/sandbox/test_pagerduty.py::test_lists_of_random_worlds",
+    "tests/cli/test_base.py",
+    "tests/cli/test_interrupts.py",
+    "tests/mapping/test_memo.py::test_with_and_without",
+    "tests/plan/test_causes.py",
+    "tests/plan/test_laws.py",
+)
+"""Tests that take seconds each.  They come first: at the end nobody waits for one."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave laws, each with its many examples, and others that repeat themselves out of the coverage.
 
@@ -56,4 +69,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if is_hypothesis_test(getattr(item, "obj", None)) or item.nodeid.startswith(AGAIN):
             item.add_marker("no_cover")
-    items.sort(key=lambda item: item.path.parent.name != "docs")  # the longest first: at the end nobody waits for one
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
