@@ -79,11 +79,11 @@ def judged(
 
     def told(each: AnyList) -> AnyList:
         seen = last.get(each.query, _UNSEEN)
-        sure = each.query.kind in accepted and each.complete
-        found = _believed(each) if sure else _judged(each, seen, snapshot.taken_at, least)
-        return (
-            _believed(each) if is_short(found) and not _shrank_with(_moved(each, snapshot, had), each, seen) else found
-        )
+        found = _judged(each, seen, snapshot.taken_at, least)
+        if not is_short(found):
+            return found
+        sure = each.query.kind in accepted or not _shrank_with(_moved(each, snapshot, had), each, seen)
+        return _believed(each) if sure else found
 
     leaned = {query: told(each) for query, each in snapshot.leaned.items()}
     short = {query.kind: each for query, each in leaned.items() if is_short(each) and _is_of_parents(query)}
