@@ -35,7 +35,7 @@ class Login:
         self.asked.append(scopes)
         granted = " ".join(each for each in scopes if each not in self.denied)
         body = {"access_token": TOKEN, "token_type": "bearer", "expires_in": 86400}
-        body |= {} if self.silent else {"scope": granted}
+        body |= {"expires_in": "86400"} if self.silent else {"scope": granted}  # a number as text, as some say it
         await Script([(200, {}, json.dumps(body).encode())])(scope, receive, send)
 
 

@@ -238,7 +238,7 @@ class ClientCredentials:
             raise Unreachable(what, sent=False, hopeless=bool(advice)) from None
         if response.is_success:
             try:
-                return msgspec.json.decode(response.content.removeprefix(BOM_UTF8), type=_Granted)
+                return msgspec.json.decode(response.content.removeprefix(BOM_UTF8), type=_Granted, strict=False)
             except msgspec.DecodeError:
                 pass
         refusal = _refused(response, path)
