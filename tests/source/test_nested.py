@@ -20,7 +20,7 @@ from tests.source.served import Lists
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pdsync.model import Collection
+    from pdsync.model import Collection, Query
     from pdsync.sources.pagerduty.moments import Params
     from tests.source.loopback import Asgi, Request
 
@@ -218,6 +218,21 @@ def test_a_refusal_that_holds_for_all_is_not_collected_a_thousand_times(status: 
     assert collection.problem is not None
     assert f"{status}" in collection.problem.detail
     assert "more of 900" in collection.problem.detail
+
+
+@pytest.mark.parametrize("wanted", [query("incidents.notes"), query("incidents", includeCustomFields=True)])
+def test_trouble_that_lasts_is_not_waited_for_at_each_record(wanted: Query) -> None:
+    """Five minutes of patience with one record are enough for all nine hundred; what is read already counts."""
+    ends = ("/notes", "/custom_fields/values")
+    with staging(World(services=2, users=4, incidents=900, incident_days=28), limit_per_minute=10**6) as stage:
+        good = iter(range(40))
+        spoilt = Script([(500, {}, b"")])
+        stage.tape.before = lambda r: spoilt if r.path.endswith(ends) and next(good, None) is None else None
+        collection = only(fetch(stage, wanted))
+        asked = {request.path for request in stage.tape.requests if request.path.endswith(ends)}
+    assert 40 <= len(asked) <= 40 + 32
+    told = collection.problem or collection.notes[0]
+    assert "answered 500" in told.detail
 
 
 def test_parents_can_be_narrowed(lists: Stage) -> None:

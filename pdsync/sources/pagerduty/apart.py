@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pdsync.errors import error
 from pdsync.sources.pagerduty.listing import Listing
-from pdsync.sources.pagerduty.problems import some_missing
+from pdsync.sources.pagerduty.problems import ENOUGH_TROUBLE, is_trouble, some_missing
 from pdsync.sources.pagerduty.tasks import each
 from pdsync.transport import ApiError
 
@@ -42,6 +42,7 @@ class _Toll:
     gone: list[str] = field(default_factory=list)
     unasked: int = 0
     refusals: int = 0
+    troubles: int = 0
     final: bool = False
 
     def take(self, name: str, listing: Listing) -> None:
@@ -54,7 +55,9 @@ class _Toll:
         else:
             self.read[name] = listing
         self.refusals += status == _FORBIDDEN
-        self.final = status in _FOR_ALL or (self.refusals >= _REFUSALS and not self.read)
+        self.troubles = self.troubles + is_trouble(listing.failure) if listing.problem else 0
+        closed = status in _FOR_ALL or (self.refusals >= _REFUSALS and not self.read)
+        self.final = closed or self.troubles >= ENOUGH_TROUBLE
 
 
 class Apart(Generic[T]):

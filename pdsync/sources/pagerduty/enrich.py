@@ -26,7 +26,7 @@ from pdsync.sources.pagerduty.leaps import Enough, Leaps
 from pdsync.sources.pagerduty.leaps import Rows as AnalyticsRows
 from pdsync.sources.pagerduty.listing import Asker, Listing, Tally
 from pdsync.sources.pagerduty.moments import Params, in_utc, moment
-from pdsync.sources.pagerduty.problems import not_again
+from pdsync.sources.pagerduty.problems import ENOUGH_TROUBLE, is_trouble, not_again
 from pdsync.sources.pagerduty.records import FieldReader, Malformed, array, decode, malformed, replace, understood
 from pdsync.sources.pagerduty.shelf import Rows, Shelf
 from pdsync.sources.pagerduty.tasks import each, together
@@ -198,12 +198,13 @@ def _reason(failure: PdsyncError | msgspec.DecodeError) -> str:
 class _Attempts:
     """Requests of one sort: once one was refused for a reason that holds for all, none is sent any more.
 
-    Nor is any after some answers that were none, of which each was asked for twice, if there was no other.
+    Nor is any after some answers that were none, of which each was asked for twice, if there was no other; nor while a
+    server is in trouble for longer than one has patience.
     """
 
     def __init__(self) -> None:
         self.verdict = ""
-        self._good = self._odd = 0
+        self._good = self._odd = self._troubles = 0
 
     async def to(self, job: Callable[[], Awaitable[None]]) -> PdsyncError | msgspec.DecodeError | str | None:
         """Do `job`; what stopped it, or the verdict there was before, or None when it went well."""
@@ -216,10 +217,13 @@ class _Attempts:
         except (PdsyncError, msgspec.DecodeError) as failure:
             self._odd += isinstance(failure, Malformed | msgspec.DecodeError)
             final = isinstance(failure, ApiError) and failure.status in _VERDICTS
-            if final or (self._odd >= _ENOUGH_ODD and not self._good):
+            self._troubles += is_trouble(failure)
+            odd = self._odd >= _ENOUGH_ODD and not self._good
+            if final or odd or self._troubles >= ENOUGH_TROUBLE:
                 self.verdict = _reason(failure)
             return failure
         self._good += 1
+        self._troubles = 0
         return None
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pdsync.errors import Diagnostic, PdsyncError, error, some_of, warning
+from pdsync.transport import ApiError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +67,20 @@ def _narrowing(kind: Kind) -> str:
     """What makes a list shorter, if anything does."""
     names = " or ".join(param.name for param in kind.params if param.name not in _SAME_ROWS)
     return f"ask for less with apiQueryParams: {names}; {_UNPROVEN}" if names else _UNPROVEN
+
+
+ENOUGH_TROUBLE = 3
+"""So many requests of one sort in a row that nobody answered, for as long as patience lasts, speak for the rest."""
+
+
+def is_trouble(failure: Exception | None) -> bool:
+    """Whether a failure is that of a server which was asked until patience was at its end."""
+    status = failure.status if isinstance(failure, ApiError) else 0
+    return (
+        isinstance(failure, Unreachable)
+        or status == HTTPStatus.REQUEST_TIMEOUT
+        or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    )
 
 
 def some_missing(kind: Kind, failed: Sequence[tuple[str, Diagnostic]], unasked: int, count: int) -> Diagnostic:
