@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pdsync.model import Catalog, Query
     from pdsync.state.store import StateStore
-    from pdsync.targets import TargetReader
+    from pdsync.targets import Progress, TargetReader
 
 NONE_HERE = "none here"
 """Records of another sort that belong to a kind as well, where the account does not have that sort at all."""
@@ -62,6 +62,13 @@ class ProbingSource(Protocol):
         ...
 
 
+_PAGERDUTY, _PORT = "asking PagerDuty", "asking Port"
+
+
+def _untold(_what: str, _done: int, _total: int | None) -> None:
+    """For whom nobody wants to hear of it."""
+
+
 async def examine(
     catalog: Catalog,
     source: ProbingSource,
@@ -70,21 +77,29 @@ async def examine(
     *,
     urls: tuple[str, str],
     every_kind: bool = False,
+    progress: Progress = _untold,
 ) -> Examination:
-    """Whether each mapped kind can be read, with its enrichments; every other kind as well, if that is wanted."""
+    """Whether each mapped kind can be read, with its enrichments; every other kind as well, if that is wanted.
+
+    `progress` is told who is asked.
+    """
     asked = queries(catalog)
     rows = dict.fromkeys(row for query in sorted(asked, key=lambda each: each.kind) for row in _read_for(query))
     others = [name for name in KINDS if every_kind and (name, name) not in rows]
     wanted = sorted({kind for _, kind in rows} | {*others})
+    progress(_PAGERDUTY, 0, None)
     probed, pagerduty_error = await _probed(source, [kind for kind in wanted if not KINDS[kind].daily])
+    progress(_PAGERDUTY, 1, 1)
     granted = source.granted
     states = [_state(label, kind, probed, granted) for label, kind in rows]
     ledger = store.load()
     port_error, existing = "", Existing("", "", {}, {})
+    progress(_PORT, 0, None)
     try:
         existing = await reader.read({})
     except TargetError as e:
         port_error = _told(e)
+    progress(_PORT, 1, 1)
     scopes = scopes_for(asked)
     return Examination(
         catalog_blueprints=len(catalog.blueprints),

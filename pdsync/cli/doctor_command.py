@@ -31,7 +31,10 @@ def doctor(options: Options, *, every_kind: bool, form: str) -> int:
             reader = await stack.enter_async_context(session.reader())
             source = await stack.enter_async_context(session.pagerduty())
             urls = (session.pagerduty_url, session.port_url)
-            return await examine(session.catalog, source, reader, session.store, urls=urls, every_kind=every_kind)
+            catalog, told = session.catalog, session.progress
+            return await examine(
+                catalog, source, reader, session.store, urls=urls, every_kind=every_kind, progress=told
+            )
 
     found = session.run(work())
     session.show(render_examination(found, form, color=session.color), form)

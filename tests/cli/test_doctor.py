@@ -93,6 +93,12 @@ def test_a_wrong_token_is_said_with_the_variable_that_holds_it(here: Workspace, 
     assert hint in found["pagerduty_error"]
 
 
+def test_while_it_waits_it_says_for_whom(here: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that does not answer is waited for a while."""
+    monkeypatch.setattr("pdsync.cli.progress.SILENCE", 0.001)
+    assert "asking PagerDuty" in here.ok("doctor").err
+
+
 def test_what_keeps_port_from_being_read_is_said_with_what_to_do(here: Workspace) -> None:
     """As of PagerDuty, by name: which variables to look at."""
     here.box.faults.add(Fault("answer", api="port", path="organization", status=403, count=None))
