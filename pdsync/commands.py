@@ -36,9 +36,9 @@ from pdsync.plan import Facts, Scope, make_plan
 from pdsync.plan.blueprints import blueprint_drafts, blueprints_after
 from pdsync.plan.decide import constant_blueprint
 from pdsync.plan.drift import Drift, find_drift
-from pdsync.plan.entities import pointing_beyond
 from pdsync.plan.migrate import paths_at_stake
 from pdsync.plan.moved import ledger_with, moved_rules
+from pdsync.plan.pointing import with_beyond
 from pdsync.plan.portions import lost_of, with_missing
 from pdsync.plan.rest import idle, rest_key, rest_of
 from pdsync.plan.saved import moved, paths_to_read
@@ -435,6 +435,7 @@ async def _facts(
     facts = with_missing(replace(facts, existing=await with_values_at_stake(facts, reader, progress, scope)))
     if (certain := circumstances(facts, edition())) is not None:
         facts = replace(facts, unchanged=Unchanged.recalled(facts, store.load_unchanged(), certain))
+    facts = replace(facts, beyond=with_beyond(facts, blueprints_after(facts)))
     known = await reader.known(_outside_targets(facts, scope))
     facts = replace(facts, existing=replace(facts.existing, known_targets=known))
     return await look_around(facts, reader, progress, scope)
@@ -547,10 +548,11 @@ async def with_values_at_stake(
 
 def _outside_targets(facts: Facts, scope: Scope) -> frozenset[EntityKey]:
     """Relation targets that are neither desired nor among what was read, where either end is in scope."""
+    assert facts.beyond is not None
     have = facts.desired.entities.keys() | facts.existing.entities.keys()
     return frozenset(
         target
-        for entity, targets in pointing_beyond(facts, blueprints_after(facts), have)
+        for entity, targets in facts.beyond.found
         for _, target in targets
         if target not in have and (scope.covers_key(entity.key) or scope.covers_key(target))
     )

@@ -106,6 +106,8 @@ def _by_their_values(
     told = _refusals(upserts, blueprints)
     kept: dict[EntityKey, Change] = {}
     held: dict[EntityKey, Held] = {}
+    if not told and not facts.refused:
+        return {change.key: change for change in upserts}, held
     for change in upserts:
         found = told.get(change.key, ())
         refusals = [refusal for refusal in found if not refusal.doubted]

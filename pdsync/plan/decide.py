@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -15,8 +15,10 @@ from pdsync.model import (
     Catalog,
     Cause,
     DesiredEntities,
+    DesiredEntity,
     EntityKey,
     Existing,
+    Json,
     Ledger,
     Surroundings,
     Unavailable,
@@ -30,10 +32,21 @@ if TYPE_CHECKING:
         Action,
         Change,
         FieldChange,
-        Json,
         LedgerEntry,
         MappingRule,
     )
+
+
+class Beyond(NamedTuple):
+    """The desired entities that point at something else as well, sorted, each with paths and targets of its relations.
+
+    Found by going through all entities there are, so it is found once: it holds for what is desired, and where these
+    relations lead.
+    """
+
+    found: tuple[tuple[DesiredEntity, Sequence[tuple[str, EntityKey]]], ...]
+    desired: Mapping[EntityKey, DesiredEntity]
+    relations: Mapping[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +60,8 @@ class Facts:
     `incidents/PX1`, that an incremental reading took over from an earlier one, `missing` those that may be
     there although they are not listed; `refused` are entities that the target, asked, says it would refuse, with its
     message; `lacking` is what could not be read of the source; `unchanged` what is known to need nothing;
-    `moved_rules` the ids that rules had in the ledger, which has those of now here.
+    `moved_rules` the ids that rules had in the ledger, which has those of now here; `beyond` what of all that is
+    desired points elsewhere, if somebody has found that out.
     """
 
     catalog: Catalog
@@ -65,6 +79,7 @@ class Facts:
     lacking: tuple[Unavailable, ...] = ()
     unchanged: Unchanged = field(default_factory=Unchanged)
     moved_rules: Mapping[str, str] = field(default_factory=dict)
+    beyond: Beyond | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,10 @@ from pdsync.plan.alone import LeftAlone
 from pdsync.plan.decide import CAUSES, all_causes, decide, is_system, main_cause, wanted_reason, writers
 from pdsync.plan.drift import spoke_of
 from pdsync.plan.guards import protected
-from pdsync.plan.order import relation_targets, targeting
+from pdsync.plan.order import relation_targets
 from pdsync.plan.ownership import Ownership
 from pdsync.plan.parts import added_to, was_there
+from pdsync.plan.pointing import pointing_beyond
 from pdsync.plan.portions import GIVEN_NO_MORE, failed_of, giver_of, givers, lost_of, noted_portions
 from pdsync.plan.rename import successors
 from pdsync.plan.retention import Retention
@@ -37,7 +38,7 @@ from pdsync.plan.values import is_identifier
 from pdsync.sharing import filled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 
     from pdsync.errors import Diagnostic
     from pdsync.model import (
@@ -66,39 +67,6 @@ def _with_title(target: Fields, key: EntityKey, have: ExistingEntity) -> Fields:
     return {**target, "title": key.identifier} if titled else target
 
 
-def targets_of(
-    facts: Facts, blueprints: Mapping[str, Blueprint]
-) -> Callable[[DesiredEntity], Sequence[tuple[str, EntityKey]]]:
-    """What tells the relation paths and targets of a desired entity; of one that is unchanged without reading it.
-
-    For all that point at the same it gives one object.
-    """
-    known = facts.unchanged.among(facts)
-    of = {name: targeting(blueprint) for name, blueprint in blueprints.items()}
-
-    def targets(entity: DesiredEntity) -> Sequence[tuple[str, EntityKey]]:
-        found = known.get(entity.key)
-        if found is not None:
-            return found
-        return of[entity.key.blueprint](entity.fields) if entity.key.blueprint in of else ()
-
-    return targets
-
-
-def pointing_beyond(
-    facts: Facts, blueprints: Mapping[str, Blueprint], within: Container[EntityKey]
-) -> Iterator[tuple[DesiredEntity, Sequence[tuple[str, EntityKey]]]]:
-    """The desired entities of which something that they point at is not `within`, sorted, with all of that."""
-    targets, desired = targets_of(facts, blueprints), facts.desired.entities
-    inside: dict[int, bool] = {}
-    for key in sorted(desired):
-        told = targets(desired[key])
-        if (known := inside.get(id(told))) is None:
-            known = inside[id(told)] = all(target in within for _, target in told)
-        if not known:
-            yield desired[key], told
-
-
 def with_stubs(
     facts: Facts, blueprints: Mapping[str, Blueprint], unproven: Mapping[str, str], scope: Scope
 ) -> tuple[Mapping[EntityKey, DesiredEntity], list[Diagnostic]]:
@@ -114,7 +82,7 @@ def with_stubs(
     there = facts.existing.entities.keys() | facts.existing.known_targets
     needed: dict[EntityKey, DesiredEntity] = {}
     missing: dict[tuple[str, str], list[tuple[DesiredEntity, EntityKey]]] = {}
-    for entity, targets in pointing_beyond(facts, blueprints, desired):
+    for entity, targets in pointing_beyond(facts, blueprints):
         makes = makes_stubs.issuperset(entity.rules)
         for path, target in targets:
             if target in desired or target in facts.desired.held or (target in there and target not in owned):
