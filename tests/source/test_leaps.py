@@ -16,6 +16,7 @@ from pdsync.sandbox.world import World
 from pdsync.sources.pagerduty.leaps import Leaps
 from pdsync.sources.pagerduty.listing import Tally
 from pdsync.sources.pagerduty.moments import in_utc
+from pdsync.sources.pagerduty.records import Malformed
 from pdsync.transport import Reply
 from tests.source.asking import fetch, only, parsed, query
 from tests.source.loopback import Script, staging
@@ -126,6 +127,22 @@ def test_incidents_made_at_once_are_read_through(stage: Stage) -> None:
     incidents = parsed(only(fetch(stage, query("incidents", incidentAnalytics=True))))
     assert [incident["__analytics"]["id"] for incident in incidents.values()] == list(incidents)
     assert (len(incidents), len(app.asked)) == (50, 7)
+
+
+def test_pages_that_lead_nowhere_end() -> None:
+    """The same rows under one new way on after the other: that is given up, not followed for ever."""
+    made = {f"Q{n}": NOW - timedelta(days=9, hours=-n) for n in range(6)}
+    first = [{"id": id_, "created_at": in_utc(at)} for id_, at in made.items()][:3]
+    asked: list[Any] = []
+
+    async def send(_method: str, _path: str, *, body: Any, **_: Any) -> Any:
+        asked.append(body)
+        return Reply(200, {}, json.dumps({"data": first, "more": True, "last": f"C{len(asked)}"}).encode())
+
+    leaps = Leaps(SimpleNamespace(send=send), made, {}, now=NOW, found={}, tally=Tally("", None))
+    with pytest.raises(Malformed):
+        asyncio.run(leaps.read())
+    assert len(asked) < 2 * len(made)
 
 
 @pytest.mark.parametrize(("days", "empty", "found", "asked"), [(5, 1, True, 2), (5, 9, False, 2), (1, 1, False, 1)])

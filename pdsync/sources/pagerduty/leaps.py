@@ -112,7 +112,7 @@ class Leaps:
 
     async def _read(self, sought: list[Sought], least: int = 1, enough: Enough = lambda: False) -> list[Sought]:
         """Read for as long as there are so many and it is not enough; those that are left."""
-        cursors = [""]
+        cursors, seen = [""], set[str]()
         start = 0.0
         while len(sought) >= least and not enough():
             start = start if cursors[-1] else sought[0][0] - _SLACK
@@ -120,16 +120,16 @@ class Leaps:
             page, told = await self._page(start, end, cursors[-1])
             if not page.data and (cursors[-1] or sought[0][0] < self._late):  # some were promised
                 page, told = await self._page(start, end, cursors[-1])
-            reached = self._take(page, told)
+            reached, ids = self._take(page, told)
             if not page.goes_on:
                 sought = [each for each in sought if each[0] >= end - _SLACK]
-                cursors = [""]
+                cursors, seen = [""], set()
                 continue
-            if not page.last or page.last in cursors:
+            if not page.last or page.last in cursors or seen.issuperset(ids):
                 raise malformed(_KIND, "there is more, but no way on")
             sought = self._left(sought, reached)
             leap = bool(sought) and sought[0][0] - _SLACK > max(start, reached)
-            cursors = [""] if leap else [*cursors, page.last]
+            cursors, seen = ([""], set()) if leap else ([*cursors, page.last], seen.union(ids))
         return sought
 
     def _left(self, sought: list[Sought], reached: float) -> list[Sought]:
@@ -155,17 +155,18 @@ class Leaps:
 
         return await understood(read)
 
-    def _take(self, page: Rows, told: Iterable[Any]) -> float:
-        """Keep the rows of incidents at hand; the moment up to which rows have come."""
-        times = []
+    def _take(self, page: Rows, told: Iterable[Any]) -> tuple[float, list[str]]:
+        """Keep the rows of incidents at hand; the moment up to which rows have come, and the ids of all of them."""
+        times, ids = [], []
         for row, (id_, created) in zip(page.data, map(_OF_ROW.values, told), strict=True):
             times.append(_seconds(created))
+            ids.append(str(id_))
             if id_ in self._made:
                 self._found[id_] = bytes(row)
         self._tally.add(len(times))
         if any(earlier > later for earlier, later in pairwise(times)):
             raise malformed(_KIND, "rows are not in the order that was asked for")
-        return times[-1] if times else 0.0
+        return times[-1] if times else 0.0, ids
 
 
 def _parts(sought: list[Sought]) -> list[list[Sought]]:
