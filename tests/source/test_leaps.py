@@ -173,7 +173,9 @@ def test_rows_are_found_wherever_they_are(size: int, hours: list[int], wanted: s
     assert len(app.asked) <= max(len(sought), len(hours) // size + 4)
 
 
-@pytest.mark.parametrize(("count", "requests", "at_once"), [(1000, 1, 1), (3500, 4, 4), (12_000, 12, 4)])
+@pytest.mark.parametrize(
+    ("count", "requests", "at_once"), [(1000, 1, 1), (3500, 4, 4), (12_000, 12, 6), (24_000, 24, 8)]
+)
 def test_many_are_read_side_by_side(count: int, requests: int, at_once: int) -> None:
     """All incidents of a time in as few requests as they have pages, several at the same time."""
     made = {f"Q{n}": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=n) for n in range(count)}

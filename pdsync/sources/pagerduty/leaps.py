@@ -41,7 +41,7 @@ _APART = 5 * _SLACK
 _LATE = timedelta(days=2).total_seconds()
 """Rows come a day late; an incident that is so old has one."""
 
-_AT_ONCE = 4
+_AT_ONCE = 8
 """So many parts are read at the same time; each may have a last page that is not full, and so cost a request more."""
 
 Enough = Callable[[], bool]
