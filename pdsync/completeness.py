@@ -129,13 +129,17 @@ def _judged(listed: AnyList, last: Seen, at: str, least: timedelta) -> AnyList:
 
 
 def _moved(listed: Collection | Leaned, snapshot: Snapshot, had: Callable[[Query], Iterable[str]]) -> int:
-    """How many of the records that a list had were read in other lists of its kind now, and only there."""
+    """How many of the records that a list had were read in other lists of its kind now, and only there.
+
+    What another list had before as well has not moved there.
+    """
     if isinstance(listed, Leaned):
         return 0
     others = [each for each in snapshot.collections.values() if each.query.kind == listed.query.kind]
-    elsewhere = {
-        record.id for each in others if each is not listed for record in islice(each.records, each.taken, None)
-    }
+    elsewhere = set[str]()
+    for each in others:
+        if each is not listed:
+            elsewhere |= {record.id for record in islice(each.records, each.taken, None)}.difference(had(each.query))
     return len(elsewhere.intersection(had(listed.query)).difference(record.id for record in listed.records))
 
 

@@ -248,12 +248,17 @@ def kind_of(catalog: Catalog, spelling: str, besides: AbstractCollection[str] = 
 
 
 def under_parents(ledger: Ledger, wanted: Sequence[Query]) -> dict[ListKey, dict[str, str]]:
-    """The ids of records that something owned was made from, by list, of kinds that are listed under parents.
+    """The ids of records that something owned was made from, by list, of kinds that are not listed as a whole.
 
-    Each with the id of its parent, where something owned says that (otherwise empty).  A record that was asked for in
-    another way than any of these lists may be in each of its kind.
+    Those are listed under parents, or together with records of another kind.  Each with the id of its parent, where
+    something owned says that (otherwise empty).  A record that was asked for in another way than any of these lists may
+    be in each of its kind.
     """
-    nested = {(query.kind, query_digest(query)): query for query in wanted if KINDS[query.kind].parents}
+    nested = {
+        (query.kind, query_digest(query)): query
+        for query in wanted
+        if KINDS[query.kind].parents or KINDS[query.kind].also
+    }
     kinds = {kind for kind, _ in nested}
     asked = {rule: parts.get("$query", "") for rule, parts in ledger.expressions.items()}
     found: defaultdict[ListKey, dict[str, str]] = defaultdict(dict)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pdsync.completeness import is_young, note_of, when_believed
 from pdsync.errors import some_of, warning
+from pdsync.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -73,10 +74,14 @@ def _note(kind: str, doubted: Mapping[str, Missing], least: timedelta) -> Diagno
     last = when_believed(max(each.since for each in doubted.values()), least)
     parents = {each.parent for each in doubted.values()}
     under = "some parent" if "" in parents else _counted(len(parents), "parent")
+    missing = f"{kind}: {_counted(len(doubted), 'record')} missing"
+    what, why = "a list under a parent", f"{missing} under {under}, and nothing counts what there is"
+    if KINDS[kind].also:
+        what, why = "a list in two parts", f"{missing}, and the part that may hold them was refused"
     return warning(
         VANISHED,
-        "a list under a parent came too short to be believed",
-        detail=f"{kind}: {_counted(len(doubted), 'record')} missing under {under}, and nothing counts what there is",
+        f"{what} came too short to be believed",
+        detail=why,
         hint=f"what is made from them stays; look in PagerDuty; {last}, or pass --accept-shrink {kind}",
         **some_of(f"{kind}/{id_}" for id_ in sorted(doubted)),
     )

@@ -98,7 +98,7 @@ def test_analytics_that_are_refused_are_not_asked_for_with_every_part(stage: Sta
     assert len(collection.records) == 400
     assert all("__analytics" in record.unavailable for record in collection.records)
     assert came == {ALL: []}
-    at_the_end = 4  # as many parts are begun at once
+    at_the_end = 8  # as many parts are begun at once
     assert stage.tape.count(ANALYTICS) <= 1 + at_the_end
 
 

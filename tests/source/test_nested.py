@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +15,10 @@ from pdsync.completeness import parents_list
 from pdsync.kinds import KINDS
 from pdsync.model import Missing
 from pdsync.sandbox.world import World
+from pdsync.sources.pagerduty.listing import Listing, Tally
+from pdsync.sources.pagerduty.nested import Had, Nest
+from pdsync.sources.pagerduty.shelf import IN_MEMORY
+from pdsync.transport import Reply
 from tests.source.asking import fetch, only, parsed, query
 from tests.source.loopback import Script, Stage, Tape, serving, staging
 from tests.source.served import Lists
@@ -170,6 +176,23 @@ def test_what_is_owned_and_missing_is_looked_for_once_more(lists: Stage) -> None
     assert (only(first).missing, only(second).missing, only(third).missing) == ({}, {}, {})
     fourth = only(fetch(lists, wanted, owned={(wanted.kind, wanted.params): dict.fromkeys(ids, "")}))
     assert {*fourth.missing} == ids - {*parsed(fourth)} != set()
+
+
+def test_an_owned_record_of_a_list_without_parents_is_missing_where_that_comes_empty() -> None:
+    """One that only the path of the list tells of is under no parent, and so is the list."""
+    kind, owned = KINDS["standards.scores"], {"technical_services/S1": ""}
+
+    async def send(*_: Any, **__: Any) -> Any:
+        return Reply(200, {}, json.dumps({kind.rows: []}).encode())
+
+    async def lists(*_: Any) -> Listing:
+        return Listing(IN_MEMORY.rows())
+
+    asker, now = SimpleNamespace(send=send), datetime(2026, 6, 1, tzinfo=UTC)
+    nest = Nest(
+        asker, kind, (), now, lists=lists, afresh=lists, had=Had(owned=owned), tally=Tally("", None), shelf=IN_MEMORY
+    )
+    assert asyncio.run(nest.read()).missing.keys() == owned.keys()
 
 
 def test_an_owned_record_whose_id_tells_its_parent_is_missing_under_that_one_alone(lists: Stage) -> None:
@@ -412,6 +435,9 @@ def test_shift_based_schedules_that_there_were_are_not_gone_for_a_refusal(
     upgraded(stage, shifted("PNEW1"))
     before = fetch(stage, query("schedules"))
     stage.tape.before = answering(status, "/v3/schedules")
+    owned = {("schedules", ()): {"PNEW1": ""}}  # where no snapshot is kept
+    assert only(fetch(stage, query("schedules"), owned=owned)).missing.keys() == {"PNEW1"}
+    assert only(fetch(stage, query("schedules"), owned=owned)).complete == complete
     for _ in range(2):
         before = fetch(stage, query("schedules"), previous=before)
         collection = only(before)

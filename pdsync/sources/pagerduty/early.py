@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     """Whether a record of the list belongs to a query."""
 
 _AT_ONCE = 2
-"""So many parts are looked after at the same time: rows are read page after page, the list by all lanes there are."""
+"""So many parts of a very long list are looked after at the same time, so that it does not run away.
+
+What is left of two parts that do not border on each other may cost a page more than what is left of two that do.
+"""
+
+_VERY_LONG = 30_000
+"""A list is, once so many of its records are there: then a page more is not much."""
 
 Wish = tuple[str, str]
 """An enrichment and its argument."""
@@ -56,10 +62,15 @@ class Early:
         self._failed: set[Wish] = set()
         self._told: set[Query] = set()
         self._ended = False
+        self._came = 0
+        self._is_very_long = asyncio.Event()
         self.found: dict[Wish, Rows] = {wish: shelf.rows() for wish in self._wishes}
 
     def part(self, rows: Rows) -> None:
         """Some of the list's records are there."""
+        self._came += len(rows)
+        if self._came >= _VERY_LONG:
+            self._is_very_long.set()
         self._parts.put_nowait(rows)
 
     def tells(self, query: Query) -> bool:
@@ -75,15 +86,20 @@ class Early:
                 given.append(await job)
             finally:
                 self._ended = True
+                self._is_very_long.set()  # so that nobody waits for that
                 for _ in range(_AT_ONCE):
                     self._parts.put_nowait(None)
 
-        await together([whole(), *(self._work() for _ in range(_AT_ONCE))])
+        await together([whole(), self._work(), *(self._help() for _ in range(1, _AT_ONCE))])
         return given[0]
 
     def _is_over(self) -> bool:
         """Whether all of the list is there: then the rest is read at once."""
         return self._ended
+
+    async def _help(self) -> None:
+        await self._is_very_long.wait()
+        await self._work()
 
     async def _work(self) -> None:
         while (part := await self._parts.get()) is not None:

@@ -101,7 +101,8 @@ class Enricher:
     """How an enrichment is read, under which key of the record its values go (empty: its own name), what it needs.
 
     `needs` are lists, by kind and parameters, that it will ask for.  `early` reads the values of some records of a list
-    while others are still to come: of as many as takes no request more than reading all of them together.
+    while others are still to come: of as many as fill their pages, which takes no request more than reading all of
+    them together, and of a very long list a few.
     """
 
     read: Reading

@@ -44,6 +44,9 @@ _LATE = timedelta(days=2).total_seconds()
 _AT_ONCE = 8
 """So many parts are read at the same time; each may have a last page that is not full, and so cost a request more."""
 
+_LEAST_PAGES = 2
+"""A part is not smaller: what is asked for costs more than the time that is won."""
+
 Enough = Callable[[], bool]
 """Whether to read no further."""
 
@@ -174,7 +177,7 @@ def _parts(sought: list[Sought]) -> list[list[Sought]]:
 
     They are cut where nothing was made for a while, so that no row is listed with two of them.
     """
-    size = _PER_PAGE * -(-len(sought) // (_PER_PAGE * _AT_ONCE))
+    size = _PER_PAGE * max(_LEAST_PAGES, -(-len(sought) // (_PER_PAGE * _AT_ONCE)))
     parts, begin = [], 0
     while len(sought) - begin > size:
         gaps = (end for end in range(begin + size, begin, -1) if sought[end][0] - sought[end - 1][0] > _APART)

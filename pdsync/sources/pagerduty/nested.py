@@ -166,7 +166,7 @@ class Nest:
 
         A parent that is not there is unknown as well: what told of it may be older than the record.
         """
-        if parent in self._parents:
+        if parent and parent in self._parents:
             return parent in self._short
         has_prefix = id_.startswith(tuple(self._prefix(branch) for branch in self._empty))
         return self._bare or (bool(self._empty) and (has_prefix or not self._kind.in_parent))

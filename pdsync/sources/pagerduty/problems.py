@@ -44,8 +44,8 @@ def moved(kind: Kind, got: int, total: int | None) -> Diagnostic:
 
 
 def miscounted(kind: Kind, got: int, total: int) -> Diagnostic:
-    """Not as many came as PagerDuty counts, however often it is asked."""
-    detail = f"{kind.name}: {got} records came, PagerDuty counts {total}, also when it was asked again"
+    """Not as many came as PagerDuty counts."""
+    detail = f"{kind.name}: {got} records came, PagerDuty counts {total}"
     hint = f"should that last, it counts what these credentials do not see, or wrongly: ask its support; {_UNPROVEN}"
     return error("PD326", "a list is not as long as PagerDuty counts", detail=detail, hint=hint)
 

@@ -279,7 +279,7 @@ class Run:
             return self._known(root[0], wish, [Listing(rows)])[0]
 
         async def read(wish: tuple[str, str], rows: Rows, enough: Enough) -> Extra:
-            wanting = [query for query in group if wish in query.enrich]
+            wanting = [query for query in mine if wish in query.enrich]
             setting = replace(self._setting(mine[wanting[0]], wanting, wish), enough=enough)
             return await read_early(setting, wish[0], rows)
 
@@ -441,7 +441,8 @@ class Run:
         missing: dict[str, str] = {}
         if status := v3.refused(shifted):
             policies = await self._listing(asker, v3.POLICIES, ())
-            known = self._earlier.signed(query.kind, v3.is_one) - layered.records.keys()
+            owned = self._earlier.owned.get((query.kind, query.params), {})
+            known = (self._earlier.signed(query.kind, v3.is_one) | owned.keys()) - layered.records.keys()
             missing = dict.fromkeys(sorted(known), "")
             if not v3.in_use(policies, status) and not (missing and v3.is_closed(status)):
                 unseen = (v3.unseen(status),) if missing or v3.is_closed(status) else ()
