@@ -43,7 +43,7 @@ from pdsync.plan.portions import lost_of, with_missing
 from pdsync.plan.rest import idle, rest_key, rest_of
 from pdsync.plan.saved import moved, paths_to_read
 from pdsync.plan.unchanged import Unchanged, circumstances
-from pdsync.plan.unkept import is_ours
+from pdsync.plan.unkept import is_emptied, is_ours
 from pdsync.plan.wording import moved_fields
 from pdsync.sight import watch
 from pdsync.snapshots import Fetching, expressions, merged, queries, take_snapshot, to_remember
@@ -116,6 +116,7 @@ async def plan_online(
                 )
                 reading = group.create_task(reader.read(wanted_paths(catalog, ledger), progress, ledger.entities))
             sides, existing = Sides(catalog, fetching.result(), target), reading.result()
+            same_organisation(ledger, existing)  # of another one nothing is kept
             keeping = keeping_on.create_task(asyncio.to_thread(keep_snapshot, store, sides.snapshot))
             await asyncio.to_thread(ahead.finish)
         plain = validating is None and (scope or Scope()) == Scope()
@@ -381,7 +382,8 @@ async def drift(
 
 
 def _with_edit(drift: Drift, edit: Edit, ledger: Ledger) -> Drift:
-    by_us = is_ours(ledger.entities[drift.key], edit.by, edit.made_by)
+    ours = is_ours(ledger.entities[drift.key], edit.by, edit.made_by)
+    by_us = ours and not all(is_emptied(path, holds) for path, _, holds in drift.fields)
     return replace(drift, updated_by=edit.by, updated_at=edit.at, by_us=by_us)
 
 

@@ -20,11 +20,12 @@ def put_off() -> Iterator[None]:
     if not gc.isenabled():
         yield
         return
+    oldest = 2 if gc.get_freeze_count() else 1  # what an earlier plan has left is among the oldest
     gc.unfreeze()
-    gc.collect(1)
+    gc.collect(oldest)
     gc.disable()
     try:
         yield
+        gc.freeze()  # not after an error, which holds all that there was
     finally:
-        gc.freeze()
         gc.enable()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 from pdsync.cli import progress
+from tests.never import NEVER
 
 if TYPE_CHECKING:
     import pytest
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
 settings.register_profile("home", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("home"), derandomize=True, database=None, max_examples=30)
 settings.load_profile("ci" if os.environ.get("CI") else "home")
-
-
-NEVER = 3600.0
-"""Seconds; no test takes as long."""
 
 
 def pytest_configure() -> None:

@@ -19,38 +19,34 @@ _LONGEST = 80
 
 
 def is_ours(entry: LedgerEntry | None, by: str, made_by: str) -> bool:
-    """Whether an entity was written last with our own credentials, as far as can be told: those that made it."""
+    """Whether an entity of ours was written last by who made it: with our credentials, as far as can be told."""
     return entry is not None and entry.origin == "created" and bool(by) and by == made_by
 
 
 def unkept(changes: Iterable[Change], by_us: Collection[EntityKey]) -> tuple[Diagnostic, ...]:
     """A warning for every path that is to be written as it was before, although it is `by_us` that it was written last.
 
-    Who else has our credentials may have edited it; otherwise Port has, and will again.  A relation to what is made
-    anew is none of these: Port emptied it when somebody deleted that.
+    Who else has our credentials may have edited it, or made it anew; otherwise Port has, and will again.
     """
-    changes = tuple(changes)
-    anew = {change.key.identifier for change in changes if change.target == "entity" and change.action == "create"}
     found: defaultdict[tuple[str, str], list[tuple[EntityKey, FieldChange]]] = defaultdict(list)
     for change in changes:
         if change.target == "entity" and change.action == "update" and change.key in by_us:
             for field in change.fields:
-                if field.drift and (field.causes or (field.cause,)) == ("drift",) and anew.isdisjoint(_targets(field)):
+                only_drift = field.drift and (field.causes or (field.cause,)) == ("drift",)
+                if only_drift and not is_emptied(field.path, field.before):
                     found[change.blueprint, field.path].append((change.key, field))
     return tuple(_told(path, some) for (_, path), some in sorted(found.items()))
 
 
-def _targets(field: FieldChange) -> Collection[str]:
-    """The identifiers that a relation shall point at."""
-    if not field.path.startswith("relations."):
-        return ()
-    return field.after if isinstance(field.after, list) else (str(field.after),)
+def is_emptied(path: str, holds: Json) -> bool:
+    """Whether this is a relation to nothing, as Port leaves it when somebody deletes what it pointed at."""
+    return path.startswith("relations.") and holds in (None, [])
 
 
 def _told(path: str, some: list[tuple[EntityKey, FieldChange]]) -> Diagnostic:
     key, field = some[0]
     wrote = f"{key}: {path} was written as {_text(field.after)} and is {_text(field.before)}"
-    nobody = "nobody with other credentials has written there since"
+    nobody = "whoever wrote it last has also made it"
     return warning(
         "PD416",
         "Port does not hold what was written",

@@ -121,7 +121,7 @@ def render_drift(found: Sequence[Drift], form: str, *, color: bool = False) -> s
 def _changed(found: Sequence[Drift]) -> str:
     """How many were changed outside, and how many of them Port alone may have changed."""
     ours = sum(each.by_us for each in found)
-    said = f", {ours} of them last written with our own credentials: Port may keep such values otherwise"
+    said = f", {ours} of them last written by who made them: Port may keep such values otherwise"
     return f"{len(found)} changed outside{said if ours else ''}"
 
 

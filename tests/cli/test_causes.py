@@ -79,8 +79,8 @@ def test_what_port_does_not_keep_as_written_is_said(committed: Workspace) -> Non
     committed.box.store.put_entity("service", {"identifier": one, "title": "Cut off"}, by=ours)
     told = committed.ok("plan").err
     assert told.count("warning[PD416]") == 1
-    assert f'service/{one}: title was written as "{wrote}" and is "Cut off"; nobody with other credentials' in told
-    assert "Drift: 2 changed outside, 1 of them last written with our own" in committed.ok("drift").out
+    assert f'service/{one}: title was written as "{wrote}" and is "Cut off"; whoever wrote it last' in told
+    assert "Drift: 2 changed outside, 1 of them last written by who made them" in committed.ok("drift").out
 
 
 def test_what_port_empties_when_its_target_goes_is_kept_as_written(committed: Workspace) -> None:
@@ -90,6 +90,7 @@ def test_what_port_empties_when_its_target_goes_is_kept_as_written(committed: Wo
     ran = committed.ok("plan")
     assert "relations.service" in ran.out
     assert "PD416" not in ran.err
+    assert "last written by who made them" not in committed.ok("drift").out
 
 
 @pytest.mark.parametrize("name", ["", "state"])

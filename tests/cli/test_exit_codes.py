@@ -290,8 +290,11 @@ def test_a_damaged_state_stops(applied: Workspace) -> None:
 
 
 def test_the_state_of_another_organisation_is_refused(applied: Workspace) -> None:
-    """Credentials of another organisation do not touch what this one's state says."""
+    """Credentials of another organisation do not touch what this one's state says, nor the snapshot that is kept."""
+    kept = {file.name: file.stat().st_mtime_ns for file in (applied.folder / "state").iterdir()}
     applied.box.store.organization["id"] = "org_other"
     for command in (["plan"], ["destroy", "--auto-approve"], ["drift"]):
         ran = applied.ok(*command, code=1)
         assert ("PD505" in ran.err, "org_other" in ran.err, ran.out) == (True, True, "")
+    now = {file.name: file.stat().st_mtime_ns for file in (applied.folder / "state").iterdir()}
+    assert (now["snapshot.jsonl"], now["ledger.jsonl"]) == (kept["snapshot.jsonl"], kept["ledger.jsonl"])

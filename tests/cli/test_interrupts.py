@@ -14,7 +14,8 @@ from pdsync.cli.session import Session
 from pdsync.sandbox.http import Fault
 from pdsync.sandbox.server import Sandbox
 from pdsync.state.ledger_file import parse_ledger
-from tests.cli.workspace import NEVER, Workspace, answers_held, make_workspace, small_world, stop, until
+from tests.cli.workspace import Workspace, answers_held, make_workspace, small_world, stop, until
+from tests.never import NEVER
 from tests.state.servers import Web, serving
 
 if TYPE_CHECKING:

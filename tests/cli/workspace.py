@@ -105,10 +105,6 @@ NEUTRAL = (
 """Variables that a run keeps; nothing else of this process's environment reaches it."""
 
 
-NEVER = 3600.0
-"""Seconds; no test takes as long."""
-
-
 class Ran(NamedTuple):
     """What one command ended with and printed."""
 

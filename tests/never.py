@@ -1,0 +1,4 @@
+"""A time that no test lasts."""
+
+NEVER = 3600.0
+"""Seconds."""
