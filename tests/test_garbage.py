@@ -25,15 +25,24 @@ def test_nothing_is_looked_for_meanwhile_nor_among_that_afterwards() -> None:
     """Only what was there before is found, and at the end the collector is as it was."""
     before = made()
     with garbage.put_off():
-        meanwhile = made()
+        meanwhile, many = made(), [[n] for n in range(200_000)]
         assert before() is None
         assert not gc.isenabled()
     gc.collect()
     assert gc.isenabled()
-    assert meanwhile() is not None
+    assert (meanwhile() is not None, len(many)) == (True, 200_000)
     with garbage.put_off():
         assert meanwhile() is None
     gc.unfreeze()
+
+
+def test_what_is_little_is_not_put_aside() -> None:
+    """Then looking through it costs nothing, and all that has been there for long would be looked through with it."""
+    with garbage.put_off():
+        meanwhile = made()
+    assert gc.get_freeze_count() == 0
+    gc.collect()
+    assert meanwhile() is None
 
 
 def test_what_an_error_leaves_is_found_as_ever() -> None:

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from pdsync.model import FieldChanges, Plan, Summary, renames_of
+from pdsync.model import Plan, Summary, renames_of
 from pdsync.plan.blast import blast_radius
 from pdsync.plan.blueprints import blueprints_that_stay, plan_blueprints
 from pdsync.plan.carrying import between, with_carried
@@ -187,10 +187,8 @@ def fingerprint(changes: Iterable[Change]) -> str:
 
 
 def _work(change: Change) -> bytes:
-    assert isinstance(change.fields, FieldChanges)
-    paths, _, afters, _ = change.fields.columns()
-    what = change.target, change.action, change.blueprint, change.identifier, paths, afters
-    told = (*what, *filter(None, (change.twin, change.meanwhile)))
+    what = change.target, change.action, change.blueprint, change.identifier
+    told = [*what, [*change.afters()], *filter(None, [change.twin, change.meanwhile])]
     return orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
 
 
