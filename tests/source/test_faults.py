@@ -321,11 +321,60 @@ def test_what_pages_say_about_themselves_is_not_believed(
     assert whole(listing) or listing.problem is not None
 
 
-@pytest.mark.parametrize(("change", "expected"), [(promising, "PD323"), (lambda _: None, "complete")])
-def test_a_list_that_is_not_counted_ends_where_it_says(url: str, change: Change, expected: str) -> None:
-    """There is more, it says, and gives nothing: without a count that is no end."""
+@pytest.mark.parametrize(
+    ("change", "expected"), [(promising, "PD323"), (lambda _: None, "complete"), (silent, "complete")]
+)
+def test_a_list_that_is_not_counted_ends_where_nothing_follows(url: str, change: Change, expected: str) -> None:
+    """There is more, it says, and gives nothing; there is no more, it says of a full page: either is found out."""
     listing = read(url, Things("classic", always=change, counted=False))
     assert (outcome(listing), whole(listing)) == (expected, True)
+
+
+def ended(told: Told) -> None:
+    """Nothing comes, and nothing is promised."""
+    told.rows = []
+    told.rest.update({name: False if name == "more" else None for name in told.rest})
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize("bare", [False, True])
+def test_an_end_that_comes_too_early_is_none(url: str, at: int, *, bare: bool) -> None:
+    """One page of a list that nothing counts comes empty, and as if it were the last: rows that must come again tell."""
+    always: Change = (lambda told: told.rest.clear()) if bare else lambda _: None
+    listing = read(url, Things("classic", counted=False, most=25 if bare else 100, changes={at: ended}, always=always))
+    assert (outcome(listing), whole(listing)) == ("complete", True)
+
+
+@pytest.mark.parametrize("paging", ["cursor", "after", "post"])
+def test_a_page_that_was_promised_and_never_comes_is_named(url: str, paging: Paging) -> None:
+    """Pages led on; from the third one on all are empty and call themselves the last."""
+    listing = read(url, Things(paging, changes=dict.fromkeys(range(2, 99), ended)))
+    assert (outcome(listing), whole(listing)) == ("PD323", False)
+
+
+@pytest.mark.parametrize(("paging", "count"), [("cursor", 200), ("cursor", 100), ("after", 150), ("after", 1)])
+def test_a_last_page_that_leads_to_an_empty_one_is_the_last(url: str, paging: Paging, count: int) -> None:
+    """Some lists lead on from any full page, some from any: its last row alone, asked for once more, is followed by none."""
+
+    def leading_on(told: Told) -> None:
+        if paging == "after" and told.rows:
+            told.rest["after"] = told.rows[-1]["id"]
+        if paging == "cursor" and len(told.rows) == 100:
+            told.rest["next_cursor"] = str(int(told.rows[-1]["id"][1:]) + 1)
+
+    app = Things(paging, count=count, always=leading_on)
+    listing = read(url, app)
+    assert (outcome(listing), len(listing.records)) == ("complete", count)
+
+
+def test_a_cursor_that_always_leads_on_promises_more(url: str) -> None:
+    """A list by cursor is over where none is named (PagerDuty REST API, Pagination); where one always is, it never is."""
+
+    def leading_on(told: Told) -> None:
+        told.rest["next_cursor"] = str(int(told.rows[-1]["id"][1:]) + 1) if told.rows else None
+
+    listing = read(url, Things("cursor", always=leading_on))
+    assert (outcome(listing), whole(listing)) == ("PD323", True)
 
 
 def test_a_count_proves_little_where_rows_have_no_id_of_their_own(url: str) -> None:
@@ -440,12 +489,21 @@ def test_a_server_may_give_fewer_rows_than_are_asked_for(url: str, paging: Pagin
     assert (outcome(listing), whole(listing)) == ("complete", True)
 
 
-@pytest.mark.parametrize(("count", "requests"), [(1, 2), (99, 2), (101, 4)])
-def test_what_follows_a_page_that_says_nothing_is_looked_for_once(url: str, count: int, requests: int) -> None:
-    """Of a short page; a full one is followed as ever, from the start, as nobody counts."""
-    things = Things("classic", count=count, always=lambda answer: answer.rest.clear())
+@pytest.mark.parametrize(
+    ("count", "most", "requests"), [(1, 100, 2), (99, 100, 2), (101, 100, 3), (100, 10, 14), (100, 3, 51)]
+)
+def test_what_follows_a_page_that_says_nothing_is_looked_for_once(
+    url: str, count: int, most: int, requests: int
+) -> None:
+    """The next page tells, which begins with a few rows of this one: there are few such where pages are short."""
+    things = Things("classic", count=count, most=most, always=lambda answer: answer.rest.clear())
     listing = read(url, things)
     assert (outcome(listing), len(listing.records), things.answers) == ("complete", count, requests)
+
+
+def test_pages_of_one_row_each_prove_nothing(url: str) -> None:
+    """None can be held against the one before."""
+    assert outcome(read(url, Things("classic", most=1))) == "PD323"
 
 
 CHANGES = st.dictionaries(

@@ -49,6 +49,8 @@ _SHORTEST_SLICE = timedelta(seconds=2)
 _LOOK_BACK = (30, 90, 365, 3 * 365)
 """Days within which the beginning of a list that cannot be sorted is looked for, before ten years are taken."""
 
+_NOTHING = "PagerDuty says there is more and gives nothing"
+
 T = TypeVar("T")
 
 ListKey = tuple[str, Params]
@@ -154,8 +156,8 @@ class Beginning:
 
     @property
     def is_all(self) -> bool:
-        """Whether nothing follows."""
-        return len(self.pages) == 1 and not self.pages[0].more
+        """Whether nothing follows, as far as is told."""
+        return len(self.pages) == 1 and self.pages[0].more is False
 
 
 class Lister:
@@ -240,27 +242,12 @@ class Lister:
         return (await self._asker.send("GET", path, params=(*self._params, *extra), headers=headers)).content
 
     async def _at(self, offset: int, size: int, *extra: tuple[str, str]) -> Page:
-        """Rows from an offset, and whether there is more: where a page does not say so, that is found out."""
+        """Rows from an offset, and whether there is more, as far as that is told."""
         asked = min(size, REACH - offset)
         told = extra if self._kind.counted else ()
         page = await self._page(("limit", str(asked)), ("offset", str(offset)), *told)
-        if page.more is None:
-            page.more = await self._goes_beyond(page, offset, asked)
+        page.more = _is_followed(page, offset, asked)
         return page
-
-    async def _goes_beyond(self, page: Page, offset: int, asked: int) -> bool:
-        """Whether there is more than a page that does not say so.
-
-        A server may give fewer rows than were asked for: it is only over where that adds up, where the page is shorter
-        than the server says it gives, or where nothing follows.
-        """
-        reached = offset + len(page.ids)
-        if page.total is not None:
-            return reached < page.total
-        if page.limit or len(page.ids) >= asked or not page.ids:
-            return bool(page.ids) and len(page.ids) >= min(asked, page.limit or asked)
-        after = await self._page(("limit", str(min(asked, REACH - reached))), ("offset", str(reached)))
-        return not set(after.ids) <= set(page.ids)
 
     @property
     def _limit(self) -> Params:
@@ -305,6 +292,7 @@ class Lister:
         cursors: list[str] = []
         seen: set[tuple[str, ...]] = set()
         again = 0
+        last: Page | None = None
         while True:
             page = await self._after(cursors[-1:])
             new = _add(places, page)
@@ -314,7 +302,7 @@ class Lister:
             if why := self._dead_end(page, cursors):
                 return Listing(records, problem=cut_short(self._kind, why)), again
             if not self._goes_on(page):
-                why = "" if cursors else await self._silence(page)
+                why = await self._unproven_end(page, last, cursors)
                 return Listing(records, problem=cut_short(self._kind, why) if why else None), again
             if known and not new:
                 return Listing(records), again
@@ -323,6 +311,28 @@ class Lister:
                     return Listing(records, problem=cut_short(self._kind, "the same page came again")), again
                 seen.add(tuple(page.ids))
             cursors.append(page.next)
+            last = page
+
+    async def _unproven_end(self, page: Page, before: Page | None, cursors: Sequence[str]) -> str:
+        """Why a page that names no other is not known to be the last one."""
+        if before is None:
+            return await self._silence(page)
+        return "" if page.ids or await self._comes_last(before, cursors) else _NOTHING
+
+    async def _comes_last(self, before: Page, cursors: Sequence[str]) -> bool:
+        """Whether nothing follows a page although it led on to one, which came empty.
+
+        Then its last row, asked for with a page of its own, promises nothing.  Of what has a daily quota, what the page
+        itself said must do.
+        """
+        if self._kind.paging == "post":
+            return not before.more
+        shorter = len(before.ids) - 1
+        own = await self._page(("limit", str(shorter or 1)), *self._led_by(cursors[-2:-1]))
+        if shorter and own.next:
+            own = await self._page(*self._limit, *self._led_by([own.next]))
+        led_on = own.more or (own.next and self._kind.paging == "cursor")
+        return own.ids == before.ids[-1:] and not led_on
 
     async def _silence(self, page: Page) -> str:
         """Why an only page is not known to be all: it is full, and where there must be more nothing says so either."""
@@ -337,10 +347,14 @@ class Lister:
 
         Not the only page of a list where that may cost too much.
         """
-        where = (*self._limit, *((_CURSOR[self._kind.paging], each) for each in cursor))
+        where = (*self._limit, *self._led_by(cursor))
         page = await self._page(*where)
         promised = cursor or page.more or page.next
         return await self._page(*where) if not page.ids and (promised or self._may_hide(page)) else page
+
+    def _led_by(self, cursor: Sequence[str]) -> Params:
+        """What asks for the page that a cursor leads to."""
+        return tuple((_CURSOR[self._kind.paging], each) for each in cursor)
 
     def _goes_on(self, page: Page) -> bool:
         """Whether another page follows.
@@ -364,7 +378,7 @@ class Lister:
         if not page.next:
             return "PagerDuty says there is more but not where"
         if not page.ids:
-            return "PagerDuty says there is more and gives nothing"
+            return _NOTHING
         return "PagerDuty leads back to a page already read" if page.next in cursors else ""
 
     # --- by offset
@@ -408,8 +422,8 @@ class Lister:
 
     async def _pages(self, first: Page, total: int | None) -> Listing:
         """The rest of a list that is within reach."""
-        if first.more and (total is None or len(first.ids) < 2):  # noqa: PLR2004
-            return await self._walk()
+        if first.more is not False and (total is None or len(first.ids) < 2):  # noqa: PLR2004
+            return await self._walk(first if first.ids else None)
         pages, failure = await self._at_once(first, total or 0)
         records = self._merged(pages)
         if failure:
@@ -445,15 +459,16 @@ class Lister:
         rows = sum(len(page.ids) for page in pages) - (len(pages) - 1)
         return (len(records) if self._kind.id == OWN_ID else rows) == total
 
-    async def _walk(self) -> Listing:
+    async def _walk(self, first: Page | None = None) -> Listing:
         """Page by page, each overlapping the one before, twice if rows moved meanwhile."""
-        trail = await self._walk_once()
+        trail = await self._walk_once(first or await self.first_page())
         if not trail.quiet:
-            trail = await self._walk_once()
+            trail = await self._walk_once(await self.first_page())
         return Listing(self._shelf.rows(trail.records), trail.total, trail.problem)
 
-    async def _walk_once(self) -> Trail:
+    async def _walk_once(self, first: Page) -> Trail:
         trail = Trail(self._kind)
+        trail.follow(first)
         while not trail.over:
             trail.follow(await self._at(trail.offset, self._kind.page_size, ("total", "true")))
         return trail
@@ -582,6 +597,20 @@ _CURSOR: Mapping[Paging, str] = MappingProxyType({"cursor": "cursor", "after": "
 
 
 # --- pages and listings ----------------------------------------------------------------------------------------
+
+
+def _is_followed(page: Page, offset: int, asked: int) -> bool | None:
+    """Whether there is more than a page; None where the next one has to tell.
+
+    A server may give fewer rows than were asked for: it is only over where that adds up, or where the page is shorter
+    than the server says it gives.  That nothing follows a full page is not believed either, unless rows are counted.
+    """
+    if page.more or not page.ids:
+        return bool(page.more)
+    if page.total is not None:
+        return page.more is None and offset + len(page.ids) < page.total
+    is_short = len(page.ids) < min(asked, page.limit or asked)
+    return False if is_short and (page.more is False or page.limit) else None
 
 
 def _add(places: dict[str, Kept], page: Page) -> int:

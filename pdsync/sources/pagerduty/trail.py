@@ -22,6 +22,8 @@ def is_named_once(kind: Kind) -> bool:
 
 
 _OVERLAP = 10
+"""So many rows of each page come again with the next one at most: of short pages a quarter."""
+
 _STEPS_BACK = 8
 _REPEATED = 8
 """So often the same page in a row comes from a server, or what stands before it, that does not look at the offset."""
@@ -53,6 +55,8 @@ class Trail:
         self._beyond = False
         self._promised = False
         self._cut = False
+        self._blind = False
+        self._overlap = 0
 
     def follow(self, page: Page) -> None:
         """Take in the page at `offset`, and decide where to go on."""
@@ -70,14 +74,17 @@ class Trail:
         self._repeated = self._repeated + 1 if page.ids == self._last else 0
         self._lost = self._repeated > _REPEATED
         self._last = page.ids
-        reached = self.offset + len(page.ids)
-        self._promised = bool(page.more) and len(known) == len(page.ids) and reached == self._seen
+        reached, is_new = self.offset + len(page.ids), len(known) < len(page.ids)
+        self._promised = bool(page.more) and not is_new and reached == self._seen
+        self._blind = self._blind or (is_new and 0 < self.offset == self._seen)
         self._take(page)
         self._seen = reached
         self._cut = not page.more and len(page.ids) >= self._kind.page_size and reached < (page.total or 0)
-        self._beyond = bool(page.more) and self._seen >= REACH
-        self.over = self._lost or self._beyond or self._promised or not page.more
-        self.offset = self._seen - min(_OVERLAP, len(page.ids) - 1)
+        self._beyond = page.more is not False and self._seen >= REACH
+        ends = not is_new if page.more is None else not page.more
+        self.over = self._lost or self._beyond or self._promised or self._blind or ends
+        self._overlap = min(_OVERLAP, max(1, len(page.ids) // 4), len(page.ids) - 1)
+        self.offset = self._seen - self._overlap
 
     def _take(self, page: Page) -> None:
         for id_, place in zip(page.ids, page.places, strict=True):
@@ -89,7 +96,7 @@ class Trail:
         """Look for a row that is known further to the front."""
         self._steps_back += 1
         self._lost = self.over = self._steps_back > _STEPS_BACK
-        self.offset = max(0, self.offset - _OVERLAP * 2**self._steps_back)
+        self.offset = max(0, self.offset - self._overlap * 2**self._steps_back)
 
     @property
     def quiet(self) -> bool:
@@ -97,7 +104,7 @@ class Trail:
         # What vanished was read and is no longer counted; an id made up from other fields counts for nothing.
         adds_up = self._uncounted or len(self.records) - self._vanished == self.total
         # A full page that is the last although there are more: other counts may be wrong, but not in this way.
-        return adds_up and not (self._moved or self._cut)
+        return adds_up and not (self._moved or self._cut or self._blind)
 
     @property
     def _moved(self) -> bool:
@@ -114,6 +121,8 @@ class Trail:
         """Why the walk proves nothing, if so."""
         if self._beyond:
             return too_long(self._kind, self.total)
+        if self._blind:
+            return cut_short(self._kind, "each page has one row, so that none can be held against another")
         if self._promised and not self._stirred and self.total is None:
             return cut_short(self._kind, "PagerDuty says there is more and gives nothing")
         if self.quiet:
