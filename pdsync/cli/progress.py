@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from math import isfinite
 from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ class Progress:
         if self._kind is not _Nothing:
             self._work.note(text)
 
+    def wait(self, text: str, seconds: float) -> None:
+        """The same of what takes so many seconds from now."""
+        if self._kind is not _Nothing:
+            self._work.wait(text, seconds)
+
 
 class _Nothing:
     """Shows nothing; notes are said all the same, unless nothing is to be shown at all."""
@@ -68,6 +74,10 @@ class _Nothing:
     def note(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
 
+    def wait(self, text: str, seconds: float) -> None:  # noqa: ARG002
+        """Said once."""
+        self.note(text)
+
 
 class _Lines(_Nothing):
     """Plain lines: at most one every two seconds, from a thread, so that waiting is seen too."""
@@ -80,6 +90,7 @@ class _Lines(_Nothing):
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._talk, daemon=True)
         self._noted = ""
+        self._noted_until = float("inf")
 
     def start(self) -> None:
         self._thread.start()
@@ -96,8 +107,13 @@ class _Lines(_Nothing):
 
     def note(self, text: str) -> None:
         """Say it, and again while nothing moves: it is why."""
-        self._noted = text
+        self._noted, self._noted_until = text, float("inf")
         print(text, file=self._stream, flush=True)
+
+    def wait(self, text: str, seconds: float) -> None:
+        """Say it, and again while nothing moves, with what is left of it."""
+        self.note(text)
+        self._noted_until = time.monotonic() + seconds
 
     def _talk(self) -> None:
         while not self._ended.wait(SILENCE):
@@ -108,7 +124,13 @@ class _Lines(_Nothing):
                 self._noted = ""
                 print(_together(work), file=self._stream, flush=True)
             else:
-                print(f"still at it: {self._noted or _together(going)}", file=self._stream, flush=True)
+                print(f"still at it: {self._why() or _together(going)}", file=self._stream, flush=True)
+
+    def _why(self) -> str:
+        """What was noted, if it still holds."""
+        left = self._noted_until - time.monotonic()
+        told = f"{_duration(left)} left, {self._noted}" if isfinite(left) else self._noted
+        return told if self._noted and left > 0 else ""
 
 
 def _together(work: list[tuple[str, int, int | None, float]]) -> str:

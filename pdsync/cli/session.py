@@ -157,11 +157,11 @@ class Session:
                 client_secret=client_secret,
                 subdomain=subdomain,
                 token_url=self.env.get("PAGERDUTY_OAUTH_URL"),
-                on_wait=self.progress.note,
+                on_wait=self.progress.wait,
                 aside=aside,
             )
         return open_pagerduty(
-            self.pagerduty_url, token=self.need("PAGERDUTY_TOKEN")[0], on_wait=self.progress.note, aside=aside
+            self.pagerduty_url, token=self.need("PAGERDUTY_TOKEN")[0], on_wait=self.progress.wait, aside=aside
         )
 
     def reader(self) -> AbstractAsyncContextManager[ValidatingReader]:
@@ -170,7 +170,7 @@ class Session:
 
         client_id, client_secret = self.need("PORT_CLIENT_ID", "PORT_CLIENT_SECRET")
         return open_port_reader(
-            self.port_url, client_id, client_secret, user_agent=self.user_agent, on_wait=self.progress.note
+            self.port_url, client_id, client_secret, user_agent=self.user_agent, on_wait=self.progress.wait
         )
 
     def writer(self) -> AbstractAsyncContextManager[TargetWriter]:
@@ -179,7 +179,7 @@ class Session:
 
         client_id, client_secret = self.need("PORT_CLIENT_ID", "PORT_CLIENT_SECRET")
         return open_port_writer(
-            self.port_url, client_id, client_secret, user_agent=self.user_agent, on_wait=self.progress.note
+            self.port_url, client_id, client_secret, user_agent=self.user_agent, on_wait=self.progress.wait
         )
 
     @property

@@ -84,7 +84,7 @@ class ApiClient:
         timeout: seconds without a byte after which a request is given up.
         patience: seconds that one `send` spends waiting and retrying at most.
         limits: the headers that tell the request budget.
-        on_wait: told of every wait of more than two seconds, in words.
+        on_wait: told of every wait of more than two seconds, in words, and how long it takes.
         on_exchange: told of every request that was sent.
         allow_plain_http: talk unencrypted to another host than this one.
         headers: sent with every request.
@@ -107,7 +107,7 @@ class ApiClient:
         concurrency: int = 8,
         timeout: float = 60.0,
         patience: float = 300.0,
-        on_wait: Callable[[str], None] | None = None,
+        on_wait: Callable[[str, float], None] | None = None,
         on_exchange: Callable[[Exchange], None] | None = None,
         allow_plain_http: bool = False,
         headers: Mapping[str, str] = MappingProxyType({}),
@@ -367,7 +367,7 @@ class ApiClient:
         until = self._timing.clock() + seconds
         if self._on_wait and seconds > _REPORTED_WAIT and until > self._reported_until + _REPORTED_WAIT:
             self._reported_until = until
-            self._on_wait(f"{self.name}: waiting {seconds:.0f} s {reason}")
+            self._on_wait(f"{self.name}: waiting {seconds:.0f} s {reason}", seconds)
 
     def _back_off(self, call: Call) -> float:
         longest = min(30.0, 0.5 * 2.0 ** min(call.attempt - 1, 10))

@@ -41,6 +41,20 @@ def test_while_nothing_moves_the_last_thing_said_is_why(monkeypatch: pytest.Monk
             time.sleep(0.001)
 
 
+def test_what_is_left_of_a_wait_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts down; what is over explains nothing any more."""
+    monkeypatch.setattr(shown, "SILENCE", 0.01)
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    stream = io.StringIO()
+    with shown.Progress(stream, enabled=True, bars=False) as progress:
+        progress.wait("PagerDuty: waiting 28 s", 28.0)
+        for at, said in ((16.0, "12 s left, PagerDuty: waiting 28 s"), (29.0, "working")):
+            clock[0] = at
+            while f"still at it: {said}\n" not in stream.getvalue():
+                time.sleep(0.001)
+
+
 def test_what_is_slow_is_counted_by_the_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """`0/s` would say that it stands still."""
     monkeypatch.setattr(shown, "SILENCE", 0.01)

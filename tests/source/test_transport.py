@@ -237,12 +237,13 @@ def test_what_is_left_of_a_day_is_known_before_it_is_asked_for() -> None:
 
 def test_long_waits_are_told_and_short_ones_are_not() -> None:
     """People hear why nothing happens, once, and what it is that is in trouble."""
-    told: list[str] = []
-    ask([plain(500), plain(429, retry_after="30"), plain(503, retry_after="40"), OK], on_wait=told.append)
+    told: list[tuple[str, float]] = []
+    answers = [plain(500), plain(429, retry_after="30"), plain(503, retry_after="40"), OK]
+    ask(answers, on_wait=lambda *what: told.append(what))
     trouble = "GET /things was answered with HTTP 503"
     assert told == [
-        "PagerDuty: waiting 30 s because the rate limit is reached (try 2, 270 s more before giving up)",
-        f"PagerDuty: waiting 40 s because {trouble} (try 3, 230 s more before giving up)",
+        ("PagerDuty: waiting 30 s because the rate limit is reached (try 2, 270 s more before giving up)", 30.0),
+        (f"PagerDuty: waiting 40 s because {trouble} (try 3, 230 s more before giving up)", 40.0),
     ]
 
 

@@ -174,7 +174,7 @@ async def open_pagerduty(
     client_id: str | None = None,
     client_secret: str | None = None,
     subdomain: str | None = None,
-    on_wait: Callable[[str], None] | None = None,
+    on_wait: Callable[[str, float], None] | None = None,
     on_exchange: Callable[[Exchange], None] | None = None,
     allow_plain_http: bool = False,
     token_url: str | None = None,

@@ -26,7 +26,7 @@ def port_client(
     client_secret: str,
     *,
     user_agent: str,
-    on_wait: Callable[[str], None] | None = None,
+    on_wait: Callable[[str, float], None] | None = None,
     allow_plain_http: bool = False,
 ) -> ApiClient:
     """An HTTP client of Port, to be entered with `async with`.
@@ -36,7 +36,7 @@ def port_client(
         client_id: the public half of the organization's credentials.
         client_secret: the secret half.
         user_agent: sent with every request; Port derives an entity's datasource from it.
-        on_wait: told of longer waits, in words.
+        on_wait: told of longer waits, in words, and how long they take.
         allow_plain_http: talk unencrypted to another host than this one.
 
     Raises:
