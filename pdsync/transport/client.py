@@ -241,6 +241,7 @@ class ApiClient:
         begun = self._timing.clock()
         call.sent = begun if call.sent is None else call.sent
         self.requests += 1
+        call.times_sent += 1
         self._in_flight += 1
         status, size = 0, 0
         try:
@@ -258,7 +259,7 @@ class ApiClient:
             status, size = response.status_code, len(content)
             self._answered = True
             took = self._timing.clock() - call.sent
-            return Reply(status, MappingProxyType(dict(response.headers)), content, took)
+            return Reply(status, MappingProxyType(dict(response.headers)), content, took, call.times_sent)
         except httpx.RequestError as problem:
             sent = not isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
             raise self._wording.unreachable(call, in_words(problem), sent=sent, advice=in_vain(problem)) from None
@@ -301,6 +302,8 @@ class ApiClient:
 
     def _with_doubt(self, call: Call, problem: PdsyncError) -> PdsyncError:
         """What to raise in the end: an earlier try may have been done, whatever became of the last one."""
+        if isinstance(problem, ApiError | Unreachable):
+            problem.times_sent = call.times_sent
         if isinstance(problem, ApiError):
             problem.doubtful = call.doubtful
         elif isinstance(problem, Unreachable):

@@ -27,6 +27,7 @@ class Call:
     begun: float = 0.0
     sent: float | None = None
     attempt: int = 0
+    times_sent: int = 0
     doubtful: bool = False
     renewed: bool = False
     credentials: dict[str, str] = field(default_factory=dict, repr=False)
@@ -36,13 +37,15 @@ class Call:
 class Reply:
     """What a server answered; header names are lower case.  Its repr holds neither headers nor content.
 
-    `seconds` is how long that took since the request was first sent, what it waited for its turn before left out.
+    `seconds` is how long that took since the request was first sent, what it waited for its turn before left out, and
+    `times_sent` how often it was.
     """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(repr=False)
     seconds: float = 0.0
+    times_sent: int = 1
 
     def json(self) -> Json:
         """The content as JSON; an empty one is None.  Raises `ValueError` (msgspec's) for anything else."""

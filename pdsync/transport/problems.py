@@ -19,10 +19,12 @@ class ApiError(PdsyncError):
     """A server answered, and not as hoped.
 
     `code` and `message` are the server's own; `details` whatever else its body said about the error; `doubtful`: it had
-    more than one try, or trouble, so that what was asked for may have been done all the same.
+    more than one try, or trouble, so that what was asked for may have been done all the same.  It was sent so many
+    times.
     """
 
     doubtful = False
+    times_sent = 0
 
     def __init__(
         self,
@@ -54,8 +56,10 @@ class Unreachable(PdsyncError):
     """No answer came.
 
     `sent` is whether the server may have received, and done, what was asked; `hopeless` whether trying again is
-    in vain.
+    in vain.  It was sent so many times.
     """
+
+    times_sent = 0
 
     def __init__(self, diagnostic: Diagnostic, *, sent: bool, hopeless: bool = False) -> None:
         super().__init__(diagnostic)

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import re
+from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -164,6 +165,26 @@ def test_pages_are_few(company: Stage) -> None:
     assert company.tape.count("/services") == 5
     assert company.tape.count("/teams") == 1
     assert [collection.requests for collection in snapshot.collections.values()][1] == 1
+
+
+def test_each_request_is_counted_where_the_list_is_asked_for(stage: Stage) -> None:
+    """However early another kind needs it, and however often it had to be sent: no row of what was read shows none."""
+    twice = Script([(503, {}, b""), (503, {}, b"")])
+    stage.tape.before = lambda r: twice if r.path == "/users" and stage.tape.count("/users") < 3 else None
+    services, more = query("services"), query("services", {"includeCustomFields": True})
+    others = [query(kind) for kind in ("schedules", "schedules_v3", "users", "teams.members", "teams")]
+    found = fetch(stage, services, *others, more).collections
+    paths = Counter(request.path for request in stage.tape.requests)
+    assert sum(each.requests for each in found.values()) == len(stage.tape.requests)
+    assert {each.query.kind: each.requests for each in found.values() if each.query != services} == {
+        "services": len(stage.world.services),
+        "schedules": paths["/schedules"],
+        "schedules_v3": sum(count for path, count in paths.items() if path.startswith("/v3/schedules")),
+        "users": 3,
+        "teams.members": len(stage.world.teams),
+        "teams": 1,
+    }
+    assert (found[services].sharing, found[more].sharing) == ("shared", "shared")
 
 
 def test_stable_parameters_are_sent_where_they_are_taken(stage: Stage) -> None:

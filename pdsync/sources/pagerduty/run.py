@@ -39,7 +39,7 @@ from pdsync.sources.pagerduty.shelf import Shelf
 from pdsync.sources.pagerduty.taking import Hands, Once, Taker
 from pdsync.sources.pagerduty.tasks import together
 from pdsync.spool import NOWHERE, Aside
-from pdsync.transport import ApiError
+from pdsync.transport import ApiError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -76,7 +76,10 @@ class Everything:
 
 
 class Counting:
-    """A client that counts what one query costs: requests, and the time from its first one to its last answer."""
+    """A client that counts what one query costs: requests, each as often as it was sent, and the time they took.
+
+    That is from the first one to the last answer.
+    """
 
     def __init__(self, client: Asker, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
@@ -99,12 +102,15 @@ class Counting:
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """As the client does, counted."""
-        self.requests += 1
         begun = self._clock()
         try:
             reply = await self._client.send(method, path, params=params, body=body, headers=headers)
+            self.requests += reply.times_sent
             begun = self._clock() - reply.seconds
             return reply
+        except (ApiError, Unreachable) as problem:
+            self.requests += problem.times_sent
+            raise
         finally:
             self._begun, self._ended = min(begun, self._begun), self._clock()
 
@@ -145,6 +151,8 @@ class Run:
         self._came = came
         self._early: dict[ListKey, Early] = {}
         self._tallies: dict[str, Tally] = {}
+        self._askers: dict[Query, Counting] = {}
+        self._asker_of: dict[ListKey, Counting] = {}
         self._queried: list[ListKey] = []
         self._open = 0
         self._share(())
@@ -153,6 +161,8 @@ class Run:
         """The collection of each query, and what stopped the reading of its list."""
         known = [query for query in queries if query.kind in KINDS]
         self._queried = [(query.kind, query.params) for query in known]
+        self._askers = {query: Counting(self._client) for query in known}
+        self._asker_of = {(query.kind, query.params): self._askers[query] for query in reversed(known)}
         self._share(key for query in known for key in _lists_of(query))
         together_read: dict[ListKey, list[Query]] = defaultdict(list)
         for query in known:
@@ -201,7 +211,7 @@ class Run:
         old = [self._earlier.whole(query) for query in group]
         if all(old) and not self._earlier.refresh:
             return [(collection, None) for collection in old if collection]
-        askers = [Counting(self._client) for _ in group]
+        askers = [self._askers[query] for query in group]
         reading = together(self._wanted(asker, query) for asker, query in zip(askers, group, strict=True))
         early = self._reading_ahead(group, askers)
         listings = await (early.beside(reading) if early else reading)
@@ -413,6 +423,7 @@ class Run:
 
     async def _shown_alone(self, asker: Asker, kind: str, params: Params, shown: Params) -> Listing:
         """A list of references, each record asked for alone, by whoever wants it so first."""
+        asker = asker if shown else self._whose((kind, params), asker)
         return await self._alone.get((kind, params, shown), partial(self._read_alone, asker, kind, params, shown))
 
     async def _read_alone(self, asker: Asker, kind: str, params: Params, shown: Params) -> Listing:
@@ -454,7 +465,12 @@ class Run:
         """A list, read by whoever asks first."""
         return await self._taken(asker, (kind, params))
 
+    def _whose(self, key: ListKey, asker: Asker) -> Asker:
+        """Whose requests those of a list are: of the query that asks for just this list, whoever else is first to."""
+        return self._asker_of.get(key, asker)
+
     async def _taken(self, asker: Asker, key: ListKey) -> Listing:
+        asker = self._whose(key, asker)
         return await self._listings.get(key, partial(self._taker.take, asker, key))
 
     async def _apart(self, asker: Asker, key: ListKey, begun: Beginning | None) -> Listing:
@@ -467,7 +483,7 @@ class Run:
         row = KINDS[key[0]]
         tally, early = Tally(row.name, self._progress), self._early.get(key)
         came = early.part if early else None
-        return Lister(asker, row, wire_params(row, key[1], self.now), tally, shelf=self._shelf, came=came)
+        return Lister(self._whose(key, asker), row, wire_params(row, key[1], self.now), tally, shelf=self._shelf, came=came)
 
     async def _read(self, asker: Asker, key: ListKey, begun: Beginning | None = None) -> Listing:
         """A list, whether it was read before or not, from where it was begun."""

@@ -20,7 +20,7 @@ from pdsync.sources.pagerduty.tasks import together
 from pdsync.transport import ApiError, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
     from datetime import datetime
 
     from pdsync.sources.pagerduty.listing import Asker, Beginning, Lister, ListKey
@@ -77,11 +77,11 @@ class Taker:
         self._begun: Once[ListKey, Beginning | Listing] = Once()
         self._found: set[ListKey] = set()
 
-    def told(self, key: ListKey, asked: Iterable[ListKey]) -> str:
+    def told(self, key: ListKey, asked: Sequence[ListKey]) -> str:
         """In words, what a list that was read has to do with others of its kind that somebody asked for."""
         others = [other for other in asked if other[0] == key[0] and other != key]
         served = [share.whole for other, share in self._shares.taken.items() if other in self._found]
-        if key in self._found or key in served:
+        if key in self._found or key in served or asked.count(key) > 1:
             return "shared"
         names = differences(key, others)
         return f"apart: other {', '.join(names)}" if names else ""
