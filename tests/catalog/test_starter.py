@@ -126,6 +126,30 @@ def test_names_of_nobody_are_no_values(starter: Catalog) -> None:
         assert _mapped(_rule(starter, kind), {key: rows})[f"properties.{path}"] == "b@x"
 
 
+LISTS = [("incidents", "assignments", "assignees"), ("schedules", "users", "users")]
+LISTS += [("users", "teams", "teams"), ("users", "contact_methods", "contact_methods")]
+
+
+@pytest.mark.parametrize("given", [{}, None, []])
+def test_a_record_without_its_lists_has_empty_ones(starter: Catalog, given: Any) -> None:
+    """PagerDuty's specification requires none of them; there are no errors, and nothing passes for one."""
+    enriched = {"__oncall_user": [], "__oncall_users": []}
+    for rule in starter.rules:
+        lists = {} if given == {} else {key: given for kind, key, _ in LISTS if kind == rule.kind}
+        mapped = _mapped(rule, {**enriched, **lists})
+        found = {path for kind, _, path in LISTS if kind == rule.kind and f"properties.{path}" in mapped}
+        assert all(mapped[f"properties.{path}"] == [] for path in found)
+
+
+@pytest.mark.parametrize(("kind", "key", "path"), LISTS)
+@pytest.mark.parametrize("odd", ["PT1", 5, ["PT1"]])
+def test_what_is_no_list_of_objects_is_an_error(starter: Catalog, kind: str, key: str, path: str, odd: Any) -> None:
+    """That something may be absent hides nothing else."""
+    expression = _rule(starter, kind).fields[f"properties.{path}"]
+    with pytest.raises(ValueError, match="Cannot i"):
+        _value(expression, {key: odd})
+
+
 def test_somebody_who_stands_in_a_policy_directly(starter: Catalog) -> None:
     """Without a schedule there is no start and no end; the identifier has a word in its place."""
     rule = _rule(starter, "oncalls")
