@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,12 @@ FOLDERS = {"blueprints": "blueprint", "mappings": "mapping", "webhooks": "webhoo
 
 @dataclass(slots=True)
 class _Read:
-    """What was found so far: the documents of the project, blueprints and mappings, and every problem."""
+    """What was found so far: the documents of the project, blueprints and mappings, and every problem.
 
+    `now` is when it is to be used, if that is known.
+    """
+
+    now: datetime | None = None
     project: Document | None = None
     drafts: Drafts = field(default_factory=dict)
     resources: list[Resource] = field(default_factory=list)
@@ -48,18 +53,20 @@ class _Read:
 
 
 def check(
-    root: Path, *, ref: str | None = None, environment: str | None = None
+    root: Path, *, ref: str | None = None, environment: str | None = None, now: datetime | None = None
 ) -> tuple[Catalog | None, tuple[Diagnostic, ...]]:
-    """The catalog (None with an error) and everything found in it, sorted by place, none twice."""
+    """The catalog (None with an error) and everything found in it at a time, sorted by place, none twice."""
     try:
-        return check_files(read_files(root, ref), environment)
+        return check_files(read_files(root, ref), environment, now)
     except CatalogError as problem:
         return None, problem.diagnostics
 
 
-def check_files(files: Files, environment: str | None = None) -> tuple[Catalog | None, tuple[Diagnostic, ...]]:
+def check_files(
+    files: Files, environment: str | None = None, now: datetime | None = None
+) -> tuple[Catalog | None, tuple[Diagnostic, ...]]:
     """As `check`, for files that are read already."""
-    read = _read(files)
+    read = _read(files, now)
     unsent = _check(read, environment)
     problems = _sorted(_without_secrets(_once_of_aliases(read.problems)))
     if read.project is None or any(problem.severity is Severity.ERROR for problem in problems):
@@ -110,8 +117,8 @@ def _sorted(problems: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
 # --- reading ---------------------------------------------------------------------------------------------------
 
 
-def _read(files: Files) -> _Read:
-    read = _Read()
+def _read(files: Files, now: datetime | None) -> _Read:
+    read = _Read(now)
     for path in files.links:
         read.problems.append(found("PD108", Origin(f"{files.name}/{path}"), "symbolic links are not followed"))
     for path, data in files.contents.items():
@@ -179,7 +186,7 @@ def _take_mapping(read: _Read, path: str, document: Document) -> None:
         read.problems += lost
         return
     read.problems += check_shape(document, "mapping")[1]
-    resources, problems = read_resources(path, document, read.counts.setdefault(path, {}))
+    resources, problems = read_resources(path, document, read.counts.setdefault(path, {}), read.now)
     read.resources += resources
     read.problems += problems
 

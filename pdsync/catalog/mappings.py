@@ -16,6 +16,7 @@ from pdsync.model import Expression, Json, MappingRule, Query, SearchQuery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from pdsync.catalog.nodes import Node
     from pdsync.errors import Origin
@@ -135,10 +136,13 @@ def lost_indentation(document: Document) -> list[Diagnostic]:
     return [found("PD175", document.key(("selector",)), detail, hint, related=(document.value(("resources",)),))]
 
 
-def read_resources(file: str, document: Document, counts: dict[str, int]) -> tuple[list[Resource], list[Diagnostic]]:
+def read_resources(
+    file: str, document: Document, counts: dict[str, int], now: datetime | None = None
+) -> tuple[list[Resource], list[Diagnostic]]:
     """The resources of a mapping file (`file` relative to the catalog), and what is wrong with single values.
 
-    `counts` holds the number of the last resource of each kind in this file, and is counted on.
+    `counts` holds the number of the last resource of each kind in this file, and is counted on.  `now` is when the
+    mapping is to be used, if that is known.
     """
     listed = find(document.root, "resources")
     resources: list[Resource] = []
@@ -149,7 +153,7 @@ def read_resources(file: str, document: Document, counts: dict[str, int]) -> tup
             continue
         number = counts[kind.value] = counts.get(kind.value, -1) + 1
         path: Path = ("resources", index)
-        query, found_in_selector = _read_selector(document, path, node, kind.value)
+        query, found_in_selector = _read_selector(document, path, node, kind.value, now)
         parts, found_in_parts = _read_parts(document, path, node)
         problems += found_in_selector + found_in_parts
         name = f"{file}#{kind.value}[{number}]"
@@ -157,12 +161,14 @@ def read_resources(file: str, document: Document, counts: dict[str, int]) -> tup
     return resources, problems
 
 
-def _read_selector(document: Document, path: Path, node: Map, kind: str) -> tuple[Query | None, list[Diagnostic]]:
+def _read_selector(
+    document: Document, path: Path, node: Map, kind: str, now: datetime | None
+) -> tuple[Query | None, list[Diagnostic]]:
     from pdsync.kinds import read_selector
 
     selector = find(node, "selector")
     written = plain(selector) if isinstance(selector, Map) else {}
-    query, problems = read_selector(kind, {key: value for key, value in written.items() if key != "query"})
+    query, problems = read_selector(kind, {key: value for key, value in written.items() if key != "query"}, now)
     return query, [
         Diagnostic(
             problem.severity,

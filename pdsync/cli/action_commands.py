@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,8 @@ class _Operations:
         """See `pdsync.github.action.Operations`."""
         from pdsync.catalog import check_catalog
 
-        return check_catalog(self._session.options.catalog, environment=self._session.options.environment)[1]
+        options = self._session.options
+        return check_catalog(options.catalog, environment=options.environment, now=datetime.now(UTC))[1]
 
     def plan(self, base: str) -> Plan:
         """See `pdsync.github.action.Operations`; without a base that can be used, the plan notes why."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,8 @@ def validate(options: Options, *, form: str, ref: str | None) -> int:
     from pdsync.catalog import check_catalog
     from pdsync.render.diagnostics import render_diagnostics
 
-    catalog, diagnostics = check_catalog(options.catalog, ref=ref, environment=options.environment)
+    now = datetime.now(UTC)
+    catalog, diagnostics = check_catalog(options.catalog, ref=ref, environment=options.environment, now=now)
     shown = [d for d in diagnostics if options.verbose or d.severity != Severity.NOTE]
     if shown or form != "text":
         color = color_wanted(options.color, sys.stdout)

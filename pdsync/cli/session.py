@@ -79,7 +79,7 @@ class Session:
 
         from pdsync.catalog import catalog_revision, load_catalog
 
-        catalog = load_catalog(self.options.catalog, environment=self.options.environment)
+        catalog = load_catalog(self.options.catalog, environment=self.options.environment, now=datetime.now(UTC))
         found = catalog_revision(self.options.catalog)
         unasked = (_without_git(found.problem),) if found.problem else ()
         diagnostics = (*catalog.diagnostics, *unasked)

@@ -47,8 +47,12 @@ class SelectorProblem:
     severity: Severity = Severity.ERROR
 
 
-def read_selector(kind: str, selector: Mapping[str, Json]) -> tuple[Query | None, tuple[SelectorProblem, ...]]:
+def read_selector(
+    kind: str, selector: Mapping[str, Json], now: datetime | None = None
+) -> tuple[Query | None, tuple[SelectorProblem, ...]]:
     """The query that a mapping's selector asks for, and everything that is wrong with the selector.
+
+    What is wrong only at some times is said when it is known at what time it will be asked (`now`).
 
     `kind` may be spelt by path (`audit/records`); the query has its proper name.  `selector` is the selector object
     without its `query`.  The query is None only when a problem is an error.  Equal wishes give equal queries, whatever
@@ -59,7 +63,7 @@ def read_selector(kind: str, selector: Mapping[str, Json]) -> tuple[Query | None
         hint = hint_for(kind)
         return None, (SelectorProblem((), "PD140", "unknown kind", f'"{kind}" is not a kind of PagerDuty', hint),)
     problems = [*_check_stage(row), *_check_names(row, selector, {option.name for option in row.options})]
-    params, found = _read_list(row, selector)
+    params, found = _read_list(row, selector, now)
     problems += found
     options, found = _read_options(row, selector)
     problems += found
@@ -68,20 +72,20 @@ def read_selector(kind: str, selector: Mapping[str, Json]) -> tuple[Query | None
     return Query(row.name, params, _wanted(row, options)), tuple(problems)
 
 
-def _read_list(row: Kind, selector: Mapping[str, Json]) -> tuple[_Pairs, list[SelectorProblem]]:
+def _read_list(row: Kind, selector: Mapping[str, Json], now: datetime | None) -> tuple[_Pairs, list[SelectorProblem]]:
     """The parameters of a list and, if it is nested, of the list of its parents."""
     written = selector.get(_PARAMS)
     params, problems = _read_params(row, written)
     problems += _check_required(row, written)
     problems += _ignored_bounds(row, params)
-    problems += _empty_stretch(row, params)
-    problems += _since_ahead(row, params)
+    problems += _empty_stretch(row, params, now)
+    problems += _since_ahead(row, params, now)
     above = selector.get(_PARENTS)
     if (parent := _parent_of(row)) is None or above is None:
         return params, problems
     if not isinstance(above, dict):
         return params, [*problems, _problem((_PARENTS,), Finding((), f"expected an object, not {name_of(above)}"))]
-    more, found = _read_list(parent, above)
+    more, found = _read_list(parent, above, now)
     found += _check_names(parent, above, set())
     problems += [replace(each, path=(_PARENTS, *each.path)) for each in found]
     return params + tuple((PARENT_PREFIX + name, value) for name, value in more), problems
@@ -174,25 +178,27 @@ def _ignored_bounds(row: Kind, params: _Pairs) -> Iterator[SelectorProblem]:
             yield _without_effect((_PARAMS, bound), detail, hint)
 
 
-def _empty_stretch(row: Kind, params: _Pairs) -> Iterator[SelectorProblem]:
-    """A stretch of time that ends before it begins, as far as that is the same whenever it is asked."""
+def _empty_stretch(row: Kind, params: _Pairs, now: datetime | None) -> Iterator[SelectorProblem]:
+    """A stretch of time that ends before it begins; if nobody says when it is asked, as far as that does not matter."""
     found = {param.type: (param.name, text) for param in row.params for wire, text in params if wire == param.wire}
     if not {"since", "until"} <= found.keys():
         return
     (_, since), (name, until) = found["since"], found["until"]
-    if is_relative(since) == is_relative(until) and moment(since, _WHENEVER) > moment(until, _WHENEVER):
+    at = now or _WHENEVER
+    if (now or is_relative(since) == is_relative(until)) and moment(since, at) > moment(until, at):
         detail = f"nothing lies between {since} and {until}"
         yield _problem((_PARAMS, name), Finding((), detail, f"{name} must be after since"))
 
 
-def _since_ahead(row: Kind, params: _Pairs) -> Iterator[SelectorProblem]:
+def _since_ahead(row: Kind, params: _Pairs, now: datetime | None) -> Iterator[SelectorProblem]:
     """A beginning that is not in the past yet, of a list where nothing lies ahead and no end is given."""
     bounds = {param.type: param for param in row.params if param.type in {"since", "until"}}
     given = dict(params)
     if "since" not in bounds or "until" not in bounds or not bounds["until"].past or bounds["until"].wire in given:
         return
     since = given.get(bounds["since"].wire, "")
-    if is_relative(since) and moment(since, _WHENEVER) >= _WHENEVER:
+    at = now or _WHENEVER
+    if since and (now or is_relative(since)) and moment(since, at) >= at:
         hint = (
             f'write "-{since[1:]}" for a moment ago' if since.startswith("+") else 'write a moment ago, such as "30d"'
         )

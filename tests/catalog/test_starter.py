@@ -133,7 +133,7 @@ LISTS += [("users", "teams", "teams"), ("users", "contact_methods", "contact_met
 @pytest.mark.parametrize("given", [{}, None, []])
 def test_a_record_without_its_lists_has_empty_ones(starter: Catalog, given: Any) -> None:
     """PagerDuty's specification requires none of them; there are no errors, and nothing passes for one."""
-    enriched = {"__oncall_user": [], "__oncall_users": []}
+    enriched: dict[str, Any] = {"__oncall_user": [], "__oncall_users": []}
     for rule in starter.rules:
         lists = {} if given == {} else {key: given for kind, key, _ in LISTS if kind == rule.kind}
         mapped = _mapped(rule, {**enriched, **lists})

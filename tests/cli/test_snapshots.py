@@ -232,6 +232,20 @@ def test_a_kind_may_be_spelt_as_in_a_mapping(here: Workspace) -> None:
     assert ("PD305" in ran.err, "incidents, oncalls, services, teams, teams.members" in ran.err) == (True, True)
 
 
+@pytest.mark.parametrize("command", ["snapshot", "plan", "validate"])
+def test_a_stretch_of_time_that_is_over_is_refused_at_its_line(here: Workspace, command: str) -> None:
+    """Before anything is asked: it began to move past its end at some time, which the catalog alone does not tell."""
+    over = MAPPING.replace("{date_range: all}", "{since: 30d, until: '2026-01-01'}")
+    here.write("catalog/mappings/pagerduty.yaml", over)
+    here.box.log.clear()
+    ran = here.ok(command, code=1)
+    line = 1 + over[: over.index("30d")].count("\n")
+    place = f"catalog/mappings/pagerduty.yaml:{line}:43"
+    assert ("PD143" in ran.out + ran.err, place in ran.out + ran.err) == (True, True)
+    assert "nothing lies between -30d and 2026-01-01" in ran.out + ran.err
+    assert [here.box.log.all(side) for side in ("pagerduty", "port")] == [[], []]
+
+
 def test_a_snapshot_of_one_kind_leaves_the_others(here: Workspace) -> None:
     """It is laid over the one that is kept."""
     here.ok("snapshot")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -461,6 +462,40 @@ def test_any_selector_gives_a_query_or_an_error(kind: str, selector: dict[str, A
     """Whatever is written: no exception, and no query only when a problem is an error."""
     query, problems = read_selector(kind, selector)
     assert (query is None) == any(problem.severity is Severity.ERROR for problem in problems)
+
+
+PAST, AHEAD = (
+    "nothing lies between -30d and 2026-01-01",
+    '"2026-07-01" is not over yet, and nothing is listed from there',
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "selector", "path", "detail", "fine_at"),
+    [
+        ("incidents", {"since": "30d", "until": "2026-01-01"}, ("until",), PAST, "2026-01-15"),
+        ("incidents.notes", {"since": 1, "until": "2026-01-01"}, ("until",), PAST, "2026-01-15"),
+        (
+            "notifications",
+            {"since": "2026-07-01", "until": "now"},
+            ("until",),
+            "nothing lies between 2026-07-01 and now",
+            "2026-07-02",
+        ),
+        ("incidents", {"since": "2026-07-01"}, ("since",), AHEAD, "2026-07-02"),
+    ],
+)
+def test_a_stretch_that_holds_nothing_now_is_an_error_where_now_is_known(
+    kind: str, selector: dict[str, Any], path: tuple[str, ...], detail: str, fine_at: str
+) -> None:
+    """A beginning that moves comes to lie behind an end that does not: refused then, in the words for two that rest."""
+    whole: dict[str, Any] = {"apiQueryParams": selector}
+    above = ("parents",) if kind == "incidents.notes" else ()
+    whole = {"parents": whole} if above else whole
+    (problem,) = read_selector(kind, whole, datetime(2026, 6, 1, tzinfo=UTC))[1]
+    assert (problem.code, problem.path, problem.detail) == ("PD143", (*above, "apiQueryParams", *path), detail)
+    for at in (None, datetime.fromisoformat(f"{fine_at}T00:00:00Z")):
+        assert read_selector(kind, whole, at)[1] == ()
 
 
 def test_names_in_the_table_are_consistent() -> None:

@@ -105,12 +105,13 @@ class Counting:
         begun = self._clock()
         try:
             reply = await self._client.send(method, path, params=params, body=body, headers=headers)
-            self.requests += reply.times_sent
             begun = self._clock() - reply.seconds
-            return reply
         except (ApiError, Unreachable) as problem:
             self.requests += problem.times_sent
             raise
+        else:
+            self.requests += reply.times_sent
+            return reply
         finally:
             self._begun, self._ended = min(begun, self._begun), self._clock()
 
@@ -483,7 +484,9 @@ class Run:
         row = KINDS[key[0]]
         tally, early = Tally(row.name, self._progress), self._early.get(key)
         came = early.part if early else None
-        return Lister(self._whose(key, asker), row, wire_params(row, key[1], self.now), tally, shelf=self._shelf, came=came)
+        return Lister(
+            self._whose(key, asker), row, wire_params(row, key[1], self.now), tally, shelf=self._shelf, came=came
+        )
 
     async def _read(self, asker: Asker, key: ListKey, begun: Beginning | None = None) -> Listing:
         """A list, whether it was read before or not, from where it was begun."""
