@@ -42,12 +42,14 @@ def write(path: Path, requests: Iterable[Asked]) -> None:
     path.write_bytes(b"\n".join(map(msgspec.json.encode, requests)))
 
 
+def pagerduty_headers(token: str) -> dict[str, str]:
+    """What every request to PagerDuty has with it."""
+    return {"Authorization": f"Token token={token}", "Accept": "application/vnd.pagerduty+json;version=2"}
+
+
 def _clients() -> Iterator[tuple[str, httpx.AsyncClient]]:
     limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
-    pagerduty = {
-        "Authorization": f"Token token={os.environ['PAGERDUTY_TOKEN']}",
-        "Accept": "application/vnd.pagerduty+json;version=2",
-    }
+    pagerduty = pagerduty_headers(os.environ["PAGERDUTY_TOKEN"])
     for api, url, headers in (
         ("pagerduty", os.environ["PAGERDUTY_API_URL"], pagerduty),
         ("port", os.environ["PORT_BASE_URL"], {}),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from benchmarks.bare import Asked, write
 from benchmarks.comparison import CHANGED, Stage, change, say, staged
 from benchmarks.measure import Cost, measured
+from benchmarks.speed import records_of, speed
 from benchmarks.world import ROOT, Pace, Size, serving
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ ROUNDS = 3
 class Measured:
     """One situation: what the plan holds, its requests, the megabytes that came, what it costs and what they alone.
 
-    `slowest` are the wall seconds of the slowest of several rounds, of which `ours` is the fastest.
+    `slowest` are the wall seconds of the slowest of several rounds, of which `ours` is the fastest; `speed` is that of
+    the machine just before and after it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Measured:
     ours: Cost
     bare: Cost
     slowest: float = 0.0
+    speed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +75,21 @@ def scale(size: Size = LARGE) -> Scale:
 def _measured(stage: Stage, served: Served, name: str, again: Callable[[], None] | None = None) -> Measured:
     """What a plan costs, in several rounds where something (`again`) brings the situation about once more."""
     say(name)
-    costs = []
+    records = records_of(served.incidents())
+    costs, speeds = [], [speed(records)]
     for _ in range(ROUNDS if again else 1):
         if again:
             again()
         served.forget_requests()
         costs.append(stage.plan())
+        speeds.append(speed(records))
     asked = _asked(served)
     bare, megabytes = _download(served, asked)
-    slowest = max(cost.wall for cost in costs) if again else 0.0
-    ours = min(costs, key=attrgetter("wall"))
-    return Measured(name, stage.work(), len(asked), megabytes, ours, bare, slowest)
+    walls = [cost.wall for cost in costs]
+    best = walls.index(min(walls))
+    around = (speeds[best] + speeds[best + 1]) / 2
+    slowest = max(walls) if again else 0.0
+    return Measured(name, stage.work(), len(asked), megabytes, costs[best], bare, slowest, around)
 
 
 def _download(served: Served, asked: Sequence[Asked]) -> tuple[Cost, float]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from benchmarks.bare import pagerduty_headers
 from benchmarks.measure import environment
 from pdsync.normal import blueprint_definition, entity_body
 from pdsync.plan.document import parse_plan
@@ -78,6 +79,12 @@ class Served:
         reply.raise_for_status()
         told: dict[str, Any] = reply.json()
         return told
+
+    def incidents(self) -> bytes:
+        """A page of incidents, as PagerDuty gives it."""
+        query = {"limit": "100", "date_range": "all", "include[]": "first_trigger_log_entries"}
+        url, headers = f"{self.env['PAGERDUTY_API_URL']}/incidents", pagerduty_headers(self.env["PAGERDUTY_TOKEN"])
+        return httpx.get(url, params=query, headers=headers, timeout=60).raise_for_status().content
 
     def requests(self) -> list[dict[str, Any]]:
         """The requests that came since `forget_requests`."""

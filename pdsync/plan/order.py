@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 from functools import lru_cache, partial
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from pdsync.model import EntityKey, FieldChange, FieldChanges, number
 from pdsync.normal import blueprint_fields
@@ -142,35 +142,57 @@ def in_order(
     """
     entity = _by_action(c for c in drafts if c.target == "entity")
     blueprint = _by_action(c for c in drafts if c.target == "blueprint")
-    upserts, edges = _upserts(entity["create"] + entity["update"], blueprints, standing or {})
+    wanted = sorted(entity["create"] + entity["update"], key=_by_key) if entity["update"] else entity["create"]
+    upserts = _upserts(wanted, blueprints, standing or {})
     deletes, waits = _deletes(entity["delete"], blueprints, existing)
-    listed = [
+    first = [
         *readers_last(blueprint["create"] + blueprint["update"], blueprints),
         *(c for action in ("adopt", "release", "forget") for c in blueprint[action]),
-        *upserts,
+    ]
+    last = [
         *(c for action in ("adopt", "release", "forget") for c in entity[action]),
         *deletes,
         *_blueprint_deletes(blueprint["delete"], blueprints),
     ]
-    return _numbered(listed, edges, waits, _looked_to(entity["update"], deletes, blueprints))
+    edges = [*repeat((), len(first)), *upserts.waits, *repeat((), len(last))]
+    moved = _looked_to(entity["update"], deletes, blueprints)
+    return _numbered([*first, *upserts.changes, *last], edges, waits, moved)
+
+
+_by_key = attrgetter("blueprint", "identifier")
 
 
 def _by_action(changes: Iterable[Change]) -> defaultdict[str, list[Change]]:
     actions: defaultdict[str, list[Change]] = defaultdict(list)
-    for change in sorted(changes, key=attrgetter("blueprint", "identifier")):
+    for change in sorted(changes, key=_by_key):
         actions[change.action].append(change)
     return actions
 
 
-def _upserts(
-    changes: list[Change], blueprints: Mapping[str, Blueprint], standing: Mapping[EntityKey, str]
-) -> tuple[list[Change], Edges]:
-    """Creates and updates, targets of relations first; relations that close a cycle are marked deferred.
+class _Upserts(NamedTuple):
+    """Creates and updates, and what each waits for."""
+
+    changes: list[Change]
+    waits: list[_Waits]
+
+
+def _upserts(changes: list[Change], blueprints: Mapping[str, Blueprint], standing: Mapping[EntityKey, str]) -> _Upserts:
+    """Creates and updates, sorted before, targets of relations first; relations that close a cycle are marked deferred.
 
     A required one that does points at what is `standing` meanwhile.
     """
+    waits, created = _waits_of(changes, blueprints)
+    if levels := _levels(waits, lambda key: waits[created[key]]):
+        order = sorted(range(len(changes)), key=lambda n: levels[id(waits[n])])
+        return _Upserts([changes[n] for n in order], [waits[n] for n in order])
+    return _circling(dict(zip((change.key for change in changes), waits, strict=True)), changes, blueprints, standing)
+
+
+def _circling(
+    edges: Edges, changes: list[Change], blueprints: Mapping[str, Blueprint], standing: Mapping[EntityKey, str]
+) -> _Upserts:
+    """`_upserts` where some wait for each other."""
     by_key = {change.key: change for change in changes}
-    edges = _edges(by_key, blueprints)
 
     def required(key: EntityKey, path: str) -> bool:
         return _required(blueprints.get(key.blueprint), path)
@@ -181,26 +203,28 @@ def _upserts(
     for key, paths in deferred.items():
         elsewhere = _pointing_elsewhere(by_key[key], filter(partial(required, key), paths), blueprints, standing)
         by_key[key] = _defer(by_key[key], paths, elsewhere)
-    return [by_key[key] for key in order], edges
+    return _Upserts([by_key[key] for key in order], [edges[key] for key in order])
 
 
-def _edges(changes: Mapping[EntityKey, Change], blueprints: Mapping[str, Blueprint]) -> Edges:
-    """Who waits for what is created; found out once for all that point at the same."""
+def _waits_of(
+    changes: Sequence[Change], blueprints: Mapping[str, Blueprint]
+) -> tuple[list[_Waits], Mapping[EntityKey, int]]:
+    """What each change waits for that is created, and where among the changes that is.
+
+    Found out once for all that point at the same: there may be a change for each entity.
+    """
     pointers = Pointers(blueprints)
-    edges: Edges = {}
-
-    def is_created(key: EntityKey) -> bool:
-        change = changes.get(key)
-        return change is not None and change.action == "create"
-
-    known: dict[int, _Waits] = {}
-    for key, change in changes.items():
-        pointing = pointers.of(change)
-        waits = known.get(id(pointing))
-        if waits is None:
-            waits = known[id(pointing)] = _waits(each for each in pointing if is_created(each[1]))
-        edges[key] = waits
-    return edges
+    pointing = list(map(pointers.of, changes))
+    distinct = {id(each): each for each in pointing}
+    targets = {key for each in distinct.values() for _, key in each}
+    named = {key.blueprint for key in targets}
+    created = {
+        change.key: n
+        for n, change in enumerate(changes)
+        if change.blueprint in named and change.action == "create" and change.key in targets
+    }
+    waits = {id_: _waits(pair for pair in each if pair[1] in created) for id_, each in distinct.items()}
+    return [waits[id(each)] for each in pointing], created
 
 
 def _pointing_elsewhere(
@@ -254,7 +278,7 @@ def _waves(
     Takes away from `edges` the waits that were deferred.
     """
     keys = sorted(edges)
-    if levels := _levels(edges):
+    if levels := _levels(edges.values(), edges.__getitem__):
         return sorted(keys, key=lambda key: levels[id(edges[key])]), {}
     waiting = _Waiting(keys, edges)
     order: list[int] = []
@@ -275,17 +299,17 @@ def _waves(
     return [keys[n] for n in order], deferred
 
 
-def _levels(edges: Edges) -> dict[int, int] | None:
+def _levels(found: Iterable[_Waits], of: Callable[[EntityKey], _Waits]) -> dict[int, int] | None:
     """How many others must come one after the other before those with these very waits; None where some are a circle.
 
     Found once for all that wait for the same, which are one object: there may be a key for each entity.
     """
     levels: dict[int, int] = {}
     begun: set[int] = set()
-    for waits in edges.values():
+    for waits in {id(waits): waits for waits in found}.values():
         stack = [] if id(waits) in levels else [waits]
         while stack:
-            first = [edges[target] for target, _ in stack[-1]]
+            first = [of(target) for target, _ in stack[-1]]
             if open_ := [each for each in first if id(each) not in levels]:
                 begun.add(id(stack[-1]))
                 if not begun.isdisjoint(map(id, open_)):
@@ -435,17 +459,17 @@ def _looked_to(
 
 
 def _numbered(
-    changes: list[Change], edges: Edges, waits: Edges, moved: Mapping[EntityKey, list[EntityKey]]
+    changes: list[Change], edges: Sequence[_Waits], waits: Edges, moved: Mapping[EntityKey, list[EntityKey]]
 ) -> tuple[Change, ...]:
-    """The changes with their numbers and those that each waits for."""
+    """The changes with their numbers and those that each waits for; `edges` are what each waits for that is wanted."""
     waited = _waited_for(changes, edges, moved)
     upserts, deletes, schemas = _places(changes, waited)
     equal: dict[tuple[int, ...], tuple[int, ...]] = {}
     of_waits: dict[tuple[int, int], tuple[int, ...]] = {}
 
-    def wanted(change: Change) -> tuple[int, ...]:
+    def wanted(change: Change, waits: _Waits) -> tuple[int, ...]:
         """What an entity waits for that is wanted: the same for all with these very waits."""
-        waits, schema = edges.get(change.key, ()), schemas.get(change.blueprint, 0)
+        schema = schemas.get(change.blueprint, 0)
         found = of_waits.get((id(waits), schema))
         if found is None:
             numbers = {upserts[key] for key, _ in waits} | ({schema} if schema else set())
@@ -463,9 +487,9 @@ def _numbered(
             return gone | comes | {upserts[key] for key in moved.get(change.key, ()) if key in upserts}
         return comes
 
-    for n, change in enumerate(changes, start=1):
+    for n, (change, before) in enumerate(zip(changes, edges, strict=True), start=1):
         is_wanted = change.target == "entity" and change.action in ("create", "update", "adopt")
-        waited_for = wanted(change) if is_wanted else tuple(sorted(after(change)))
+        waited_for = wanted(change, before) if is_wanted else tuple(sorted(after(change)))
         number(change, n, equal.setdefault(waited_for, waited_for))
     return tuple(changes)
 
@@ -475,10 +499,11 @@ def _places(
 ) -> tuple[dict[EntityKey, int], dict[EntityKey, int], dict[str, int]]:
     """The numbers of the upserts that are waited for, of deletes, and of blueprints that are written."""
     upserts, deletes, schemas = {}, {}, {}
+    named = {key.blueprint for key in waited}
     for n, change in enumerate(changes, start=1):
         if change.target == "entity" and change.action in ("create", "update"):
-            if (key := change.key) in waited:
-                upserts[key] = n
+            if change.blueprint in named and change.key in waited:
+                upserts[change.key] = n
         elif change.target == "entity" and change.action == "delete":
             deletes[change.key] = n
         elif change.target == "blueprint" and change.action in ("create", "update"):
@@ -486,9 +511,11 @@ def _places(
     return upserts, deletes, schemas
 
 
-def _waited_for(changes: Iterable[Change], edges: Edges, moved: Mapping[EntityKey, list[EntityKey]]) -> set[EntityKey]:
+def _waited_for(
+    changes: Iterable[Change], edges: Iterable[_Waits], moved: Mapping[EntityKey, list[EntityKey]]
+) -> set[EntityKey]:
     """The upserts that others may wait for: of all there are, few."""
-    waits = {id(some): some for some in edges.values()}.values()
+    waits = {id(some): some for some in edges}.values()
     found = {key for some in waits for key, _ in some} | {key for some in moved.values() for key in some}
     return found | {EntityKey(change.blueprint, change.twin) for change in changes if change.twin}
 
