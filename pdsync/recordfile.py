@@ -138,9 +138,7 @@ class _Pieces:
 
     def __len__(self) -> int:
         """As many as `splice` makes of them if there is no space before the last brace."""
-        found = self._records.pieces(self._number).items()
-        added = sum(len(_encode(name)) + 2 + block.length(number) for name, (block, number) in found)
-        return self._records.rows.length(self._number) + added
+        return self._records.length(self._number)
 
     def __call__(self) -> bytes:
         found = self._records.pieces(self._number).items()
@@ -172,6 +170,11 @@ class KeptRecords(Sequence[Record]):
     def _at(self) -> dict[str, array[int]]:
         """Which line of each enrichment belongs to each record."""
         return {name: _matched(self.rows.ids, block.ids) for name, block in self._values.items()}
+
+    @cached_property
+    def _found(self) -> list[tuple[bytes, Block, array[int]]]:
+        """The name of each enrichment, its values, and which of them belongs to each record."""
+        return [(name.encode(), self._values[name], at) for name, at in self._at.items()]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -210,12 +213,22 @@ class KeptRecords(Sequence[Record]):
     @cached_property
     def _digests(self) -> bytes:
         """The digests of records that are in pieces."""
-        return b"".join(self._whole_digest(self.rows.digest(number), number) for number in range(len(self)))
+        return b"".join(map(self._whole_digest, range(len(self))))
 
-    def _whole_digest(self, own: bytes, number: int) -> bytes:
-        found = self.pieces(number).items()
-        told = [name.encode() + block.digest(there) for name, (block, there) in found]
-        return raw_digest(b"".join((own, *told))) if told else own
+    def _whole_digest(self, number: int) -> bytes:
+        parts = [self.rows.digest(number)]
+        for name, block, at in self._found:
+            if (there := at[number]) != _ABSENT:
+                parts += (name, block.digest(there))
+        return raw_digest(b"".join(parts)) if len(parts) > 1 else parts[0]
+
+    def length(self, number: int) -> int:
+        """How many bytes a record has, its pieces and what joins them."""
+        size = self.rows.length(number)
+        for name, block, at in self._found:
+            if (there := at[number]) != _ABSENT:
+                size += len(name) + 4 + block.length(there)  # two quotes, a colon and a comma
+        return size
 
     def pieces(self, number: int) -> dict[str, tuple[Block, int]]:
         """Where the values of enrichments are that belong into a record, by name."""
@@ -395,4 +408,9 @@ def one_line(raw: bytes) -> bytes:
 
     A line break inside of a JSON string is escaped, so one in the bytes is only ever between tokens.
     """
-    return msgspec.json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw
+    return raw if is_one_line(raw) else msgspec.json.format(raw, indent=-1)
+
+
+def is_one_line(raw: bytes) -> bool:
+    """Whether JSON bytes have no line breaks."""
+    return b"\n" not in raw and b"\r" not in raw

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from pdsync.errors import SourceError, error
-from pdsync.recordfile import one_line
+from pdsync.recordfile import is_one_line, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -105,9 +105,10 @@ class PageReader:
             raise malformed(self.kind, f"{problem}") from None
         values = [[row] if row.__class__ is str else self._told.values(row) for row in told.rows]
         moments = [each.pop() for each in values] if self._has_moment else []
+        raws = list(map(bytes, page.rows))
         return Page(
             list(map(self._id_of, values)),
-            [one_line(bytes(row)) for row in page.rows],
+            raws if is_one_line(content) else list(map(one_line, raws)),
             more=page.more,
             total=page.total,
             following="" if page.following is None else str(page.following),
