@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from math import isfinite
 from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ NAMED = 4
 """How many pieces of work a line tells of: those that moved last."""
 
 _LONG = 120
+_LASTING = float("inf")
 
 
 class Progress:
@@ -90,7 +90,7 @@ class _Lines(_Nothing):
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._talk, daemon=True)
         self._noted = ""
-        self._noted_until = float("inf")
+        self._noted_until = _LASTING
 
     def start(self) -> None:
         self._thread.start()
@@ -104,14 +104,16 @@ class _Lines(_Nothing):
             _, _, began = self._state.pop(what, (0, None, time.monotonic()))
             self._state[what] = (done, total, began)
             self._moved.add(what)
+            if self._noted_until == _LASTING:
+                self._noted = ""
 
     def note(self, text: str) -> None:
-        """Say it, and again while nothing moves: it is why."""
-        self._noted, self._noted_until = text, float("inf")
+        """Say it, and again while nothing moves from now on: it is why."""
+        self._noted, self._noted_until = text, _LASTING
         print(text, file=self._stream, flush=True)
 
     def wait(self, text: str, seconds: float) -> None:
-        """Say it, and again while nothing moves, with what is left of it."""
+        """Say it, and again whenever nothing moves, with what is left of it."""
         self.note(text)
         self._noted_until = time.monotonic() + seconds
 
@@ -121,7 +123,6 @@ class _Lines(_Nothing):
                 moved, self._moved = self._moved, set()
                 going = [(w, *s) for w, s in reversed(self._state.items()) if s[1] is None or s[0] < s[1]]
             if work := [each for each in going if each[0] in moved]:
-                self._noted = ""
                 print(_together(work), file=self._stream, flush=True)
             else:
                 print(f"still at it: {self._why() or _together(going)}", file=self._stream, flush=True)
@@ -129,7 +130,7 @@ class _Lines(_Nothing):
     def _why(self) -> str:
         """What was noted, if it still holds."""
         left = self._noted_until - time.monotonic()
-        told = f"{_duration(left)} left, {self._noted}" if isfinite(left) else self._noted
+        told = self._noted if left == _LASTING else f"{_duration(left)} left, {self._noted}"
         return told if self._noted and left > 0 else ""
 
 

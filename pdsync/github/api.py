@@ -13,6 +13,7 @@ import httpx
 from pdsync.errors import PdsyncError, error
 from pdsync.github.text import clip
 from pdsync.render.escape import visible
+from pdsync.transport import named_proxy
 from pdsync.trust import HINT, trusted_certificates, why_untrusted
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ class GitHub:
         }
         timeout = httpx.Timeout(20.0, connect=10.0)
         verify = trusted_certificates() if self._api.startswith("https:") else False
-        self._client = httpx.Client(headers=headers, timeout=timeout, verify=verify)
+        proxy = named_proxy(self._api)
+        self._client = httpx.Client(headers=headers, timeout=timeout, verify=verify, trust_env=False, proxy=proxy)
 
     def __enter__(self) -> Self:
         return self

@@ -47,6 +47,9 @@ _RETRIED = frozenset({408, 500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 527
 _TROUBLE = 500
 """From this status on an answer does not tell what became of the request."""
 
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+"""A proxy that leads nowhere was not given the request."""
+
 _EPOCH = 1e9
 """A reset time above this is a point in time (epoch seconds), below a number of seconds to wait."""
 
@@ -60,6 +63,7 @@ _LONGEST_TURN = 900.0
 """Seconds that nobody waits for a turn: budgets are of a minute or five, what tells of more is wrong or lasts."""
 
 _REPORTED_WAIT = 2.0
+_LONGEST_BACK_OFF = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +265,7 @@ class ApiClient:
             took = self._timing.clock() - call.sent
             return Reply(status, MappingProxyType(dict(response.headers)), content, took, call.times_sent)
         except httpx.RequestError as problem:
-            sent = not isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+            sent = not isinstance(problem, _NEVER_SENT)
             raise self._wording.unreachable(call, in_words(problem), sent=sent, advice=in_vain(problem)) from None
         except Interrupted:
             raise self._wording.unreachable(call, "stopped before the answer came", sent=True) from None
@@ -356,10 +360,12 @@ class ApiClient:
         now = self._timing.clock()
         left = call.deadline - now - seconds
         if left < 0:
+            told, why = problem.diagnostics[0], ""
             if call.attempt > 1:
-                told = problem.diagnostics[0]
-                tries = f"{told.detail}, given up after {call.attempt} tries in {now - call.begun:.0f} s"
-                problem.explain(replace(told, detail=tries))
+                why = f", given up after {call.attempt} tries in {now - call.begun:.0f} s"
+            elif seconds > _LONGEST_BACK_OFF:
+                why = f", it asks to wait {seconds:.0f} s"
+            problem.explain(replace(told, detail=told.detail + why))
             raise problem
         self._report(seconds, f"because {reason} (try {call.attempt}, {left:.0f} s more before giving up)")
         async with self._stopping.bounded(grace=0.0):
@@ -373,7 +379,7 @@ class ApiClient:
             self._on_wait(f"{self.name}: waiting {seconds:.0f} s {reason}", seconds)
 
     def _back_off(self, call: Call) -> float:
-        longest = min(30.0, 0.5 * 2.0 ** min(call.attempt - 1, 10))
+        longest = min(_LONGEST_BACK_OFF, 0.5 * 2.0 ** min(call.attempt - 1, 10))
         return longest * (0.5 + self._timing.jitter() / 2)
 
     def _asked_wait(self, reply: Reply, *also: str) -> float | None:

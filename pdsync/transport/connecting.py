@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from pdsync.errors import UsageError, error
 from pdsync.transport.lanes import Lanes
+from pdsync.transport.proxies import is_loopback, named_proxy
 from pdsync.trust import HINT, is_untrusted, links, trusted_certificates, why_untrusted
 
 if TYPE_CHECKING:
@@ -33,19 +32,11 @@ def check_url(url: str, name: str, *, allow_plain_http: bool = False, codes: str
         raise UsageError(error(code, summary, detail=f"plain http to {parts.hostname}", hint="use https://"))
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host is this very machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
 def open_lanes(base_url: str, headers: Mapping[str, str], timeout: float) -> Lanes:
-    """Connections to a server; a proxy is never asked for this very machine."""
+    """Connections to a server, by way of the proxy that the environment names.  Raises `UsageError`."""
     parts = urlsplit(base_url)
     verify = trusted_certificates() if parts.scheme == "https" else False
-    return Lanes(headers, timeout, verify=verify, trust_env=not is_loopback(parts.hostname or ""))
+    return Lanes(headers, timeout, verify=verify, proxy=named_proxy(base_url))
 
 
 _WORDS: tuple[tuple[type[httpx.RequestError], str], ...] = (
@@ -86,12 +77,3 @@ def in_vain(problem: httpx.RequestError) -> str:
         return HINT
     status = _proxy_status(problem)
     return PROXY_ASKS if status == "407" else _PROXY_FORBIDS if status in {"401", "403"} else ""
-
-
-def proxy_for(url: str) -> str:
-    """The host and port of the proxy that the environment names for a URL; empty where requests go straight."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    named = getproxies()
-    found = "" if is_loopback(host) or proxy_bypass(host) else named.get(parts.scheme) or named.get("all") or ""
-    return urlsplit(found if "://" in found else f"//{found}").netloc.rpartition("@")[2]

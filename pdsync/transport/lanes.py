@@ -24,16 +24,16 @@ class Lanes:
         headers: what is sent with each request.
         timeout: seconds without a byte after which one is given up.
         verify: whose certificates are trusted.
-        trust_env: whether the environment's proxies are asked.
+        proxy: the one that is asked, if any.
     """
 
     def __init__(
-        self, headers: Mapping[str, str], timeout: float, *, verify: ssl.SSLContext | bool, trust_env: bool
+        self, headers: Mapping[str, str], timeout: float, *, verify: ssl.SSLContext | bool, proxy: str | None
     ) -> None:
         self._headers = headers
         self._timeout = timeout
         self._verify = verify
-        self._trust_env = trust_env
+        self._proxy = proxy
         self._idle: list[httpx.AsyncClient] = []
         self._opened: list[httpx.AsyncClient] = []
 
@@ -56,7 +56,8 @@ class Lanes:
             headers={"accept": "application/json", "accept-encoding": "gzip", **self._headers},
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
             timeout=self._timeout,
-            trust_env=self._trust_env,
+            trust_env=False,
+            proxy=self._proxy,
             verify=self._verify,
         )
         self._opened.append(client)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pdsync.errors import Interrupted, error
-from pdsync.transport.connecting import PROXY_ASKS, proxy_for
+from pdsync.transport.connecting import PROXY_ASKS
 from pdsync.transport.pacing import area
 from pdsync.transport.problems import ApiError, Complaint, Spent, Unreachable, read_complaint
+from pdsync.transport.proxies import proxy_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -48,8 +48,10 @@ def test_what_is_left_of_a_wait_is_said(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     stream = io.StringIO()
     with shown.Progress(stream, enabled=True, bars=False) as progress:
+        progress("a", 1)
         progress.wait("PagerDuty: waiting 28 s", 28.0)
-        for at, said in ((16.0, "12 s left, PagerDuty: waiting 28 s"), (29.0, "working")):
+        progress("b", 1)
+        for at, said in ((16.0, "12 s left, PagerDuty: waiting 28 s"), (29.0, "b 1 (2/min), a 1 (2/min)")):
             clock[0] = at
             while f"still at it: {said}\n" not in stream.getvalue():
                 time.sleep(0.001)

@@ -28,6 +28,7 @@ from pdsync.transport import (
     Reply,
     Unreachable,
     check_url,
+    named_proxy,
     read_complaint,
 )
 from pdsync.transport.gate import Gate
@@ -207,6 +208,7 @@ def test_a_wait_beyond_the_patience_is_not_begun() -> None:
     time = FakeTime()
     problem, requests = failing([plain(429, retry_after="3600"), OK], time)
     assert (problem.status, requests, time.slept) == (429, 1, [])
+    assert problem.diagnostics[0].detail.endswith(", it asks to wait 3600 s")
 
 
 def test_a_spent_daily_budget_is_final() -> None:
@@ -901,6 +903,31 @@ def test_a_proxy_is_used_for_other_machines(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delenv("no_proxy", raising=False)
         assert run(body).status == 200
     assert tape.requests[0].headers["host"] == "api.example.com"
+
+
+def test_a_proxy_that_is_not_needed_need_not_be_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Desktops name one for SOCKS beside it; and a host that is left out goes straight, also by its port."""
+    for name in ("https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "me:hunter2@proxy.test:3128")
+    monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:1080/")
+    monkeypatch.setenv("NO_PROXY", "internal.test,api.test:8443")
+    hosts = ("api.test", "api.test:8443", "a.internal.test", "127.0.0.1", "localhost")
+    assert [named_proxy(f"https://{host}") for host in hosts] == ["http://me:hunter2@proxy.test:3128", *[None] * 4]
+
+
+@pytest.mark.parametrize(
+    "proxy", ["socks5://me:hunter2@127.0.0.1:1", "ftp://x", "http://me:hun/ter2@proxy:3128", "http://"]
+)
+def test_a_proxy_that_cannot_be_used_is_said(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is sent, and without its password."""
+    for name in ("https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(UsageError) as caught:
+        client("https://api.test", FakeTime())
+    (told,) = caught.value.diagnostics
+    assert (told.code, "HTTPS_PROXY" in told.hint, "hun" in str(caught.value)) == ("PD313", True, False)
 
 
 def test_answers_are_not_kept() -> None:

@@ -14,7 +14,16 @@ import httpx
 import msgspec
 
 from pdsync.errors import UsageError, error
-from pdsync.transport import ApiError, FixedHeaders, Unreachable, check_url, in_vain, open_lanes, read_complaint
+from pdsync.transport import (
+    ApiError,
+    FixedHeaders,
+    Unreachable,
+    check_url,
+    in_vain,
+    open_lanes,
+    proxy_for,
+    read_complaint,
+)
 from pdsync.transport import in_words as why_silent
 
 if TYPE_CHECKING:
@@ -228,11 +237,12 @@ class ClientCredentials:
         try:
             response = await self._ask(client, form)
         except httpx.RequestError as problem:
-            advice = in_vain(problem)
+            advice, proxy = in_vain(problem), proxy_for(self._url)
+            way = f" by way of the proxy {proxy}" if proxy else ""
             what = error(
                 "PD301",
                 "PagerDuty's login cannot be reached",
-                detail=f"POST {path} at {host}: {why_silent(problem)}",
+                detail=f"POST {path} at {host}{way}: {why_silent(problem)}",
                 hint=advice or "check PAGERDUTY_OAUTH_URL and the network",
             )
             raise Unreachable(what, sent=False, hopeless=bool(advice)) from None

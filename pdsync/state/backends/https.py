@@ -20,7 +20,7 @@ from pdsync.errors import StateError, UsageError, error
 from pdsync.state.backends import Stored
 from pdsync.state.backends.patience import NoAnswer
 from pdsync.state.backends.remote import Conflict, Seen
-from pdsync.transport import check_url, in_words, is_loopback
+from pdsync.transport import check_url, in_words, named_proxy
 from pdsync.trust import is_untrusted, trusted_certificates
 
 if TYPE_CHECKING:
@@ -61,12 +61,12 @@ class HttpBucket:
 
     def __init__(self, url: str, environment: Mapping[str, str]) -> None:
         self._url = url
-        local = is_loopback(urlsplit(url).hostname or "")
         self._http = httpx.Client(
             headers={"accept-encoding": "identity", **_credentials(environment)},
             timeout=TIMEOUT,
             limits=httpx.Limits(max_keepalive_connections=0),
-            trust_env=not local,
+            trust_env=False,
+            proxy=named_proxy(url),
             verify=trusted_certificates() if url.startswith("https:") else False,
         )
 

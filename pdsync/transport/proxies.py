@@ -1,0 +1,66 @@
+"""By way of which proxy a server is asked: the environment names it, and only one that a URL needs has to be usable.
+
+An HTTP client that looks by itself wants to use all there are: `ALL_PROXY=socks://…`, as desktops set it, would keep it
+from starting although `HTTPS_PROXY` is what leads to the server.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from pdsync.errors import UsageError, error
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this very machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def named_proxy(url: str) -> str | None:
+    """The proxy for a URL, with user and password if it has any; None where requests go straight.
+
+    It is never asked for this very machine.  Raises `UsageError` if it cannot be used.
+    """
+    found = _named(url)
+    if found and not _is_usable(found):
+        scheme = urlsplit(url).scheme.upper()
+        raise UsageError(
+            error(
+                "PD313",
+                "the proxy that the environment names cannot be used",
+                detail=f"{scheme}_PROXY or ALL_PROXY says {_scheme(found)}://{proxy_for(url)}",
+                hint=f"{scheme}_PROXY=http://USER:PASSWORD@HOST:PORT; only http and https lead to a proxy",
+            )
+        )
+    return found or None
+
+
+def proxy_for(url: str) -> str:
+    """The host and port of the proxy for a URL; empty where requests go straight."""
+    return _named(url).partition("://")[2].rpartition("@")[2].partition("/")[0]
+
+
+def _named(url: str) -> str:
+    parts = urlsplit(url)
+    named = getproxies()
+    if is_loopback(parts.hostname or "") or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return ""
+    found = named.get(parts.scheme) or named.get("all") or ""
+    return found if "://" in found or not found else f"http://{found}"
+
+
+def _scheme(proxy: str) -> str:
+    return proxy.partition("://")[0].lower()
+
+
+def _is_usable(proxy: str) -> bool:
+    try:
+        parts = urlsplit(proxy)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
