@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pdsync.sandbox.world import World
 from pdsync.sources.pagerduty import early, leaps, open_pagerduty
+from pdsync.sources.pagerduty.enrich import Extra
+from pdsync.sources.pagerduty.leaps import Ahead, Ground, Leaps
 from pdsync.sources.pagerduty.listing import Tally
+from pdsync.sources.pagerduty.moments import in_utc
+from pdsync.sources.pagerduty.shelf import Rows, Shelf
 from tests.source.asking import query
 from tests.source.loopback import TOKEN, FakeTime, Script, staging
+from tests.source.test_leaps import Analysed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 
     from pdsync.model import Query, Record, Snapshot
     from tests.source.loopback import Stage
@@ -109,6 +116,46 @@ def test_analytics_that_fail_early_are_read_at_the_end(stage: Stage) -> None:
     stage.tape.before = lambda request: broken if request.path == ANALYTICS and next(asked) == 0 else None
     snapshot, _ = read(stage, ALL)
     assert not any(record.unavailable for record in snapshot.collections[ALL].records)
+
+
+@pytest.mark.parametrize("order", [range(20), [1, 0, *range(2, 20)]], ids=["in order", "one before the other"])
+@pytest.mark.parametrize("steps", [3, 12, 60])
+def test_early_analytics_cost_no_page_more(monkeypatch: pytest.MonkeyPatch, order: Sequence[int], steps: int) -> None:
+    """However many parts there are and however far they were read: what is left of one is read with what borders on it."""
+    monkeypatch.setattr(leaps, "_PER_PAGE", 20)
+    monkeypatch.setattr(early, "_VERY_LONG", 300)
+    made = {f"Q{n:04}": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=n) for n in range(20 * 151)}
+    app, shelf, ground = Analysed({id_: in_utc(at) for id_, at in made.items()}, 20), Shelf(), Ground()
+
+    def among(ids: Iterable[str], found: MutableMapping[str, bytes]) -> Leaps:
+        sought = {id_: made[id_] for id_ in ids}
+        asker = SimpleNamespace(send=app.send)
+        return Leaps(
+            asker, sought, {}, now=datetime.max.replace(tzinfo=UTC), found=found, tally=Tally("", None), ground=ground
+        )
+
+    async def read(_wish: Any, rows: Rows, ahead: Ahead) -> Extra:
+        extra = Extra(shelf.rows())
+        await among(rows, extra.values).read_full(ahead)
+        return extra
+
+    async def listed(reader: early.Early) -> None:
+        names, edges = [*made], [*map(in_utc, made.values()), "end"]
+        for number in order:
+            begin, end = 151 * number, 151 * (number + 1)
+            reader.part(shelf.rows(dict.fromkeys(names[begin:end], b"{}")), (edges[begin], edges[end]))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+
+    async def main() -> Rows:
+        reader = early.Early({ALL: None}, early.Hands(lambda *_: shelf.rows(), read, None), shelf)
+        await reader.beside(listed(reader))
+        found = reader.found["__analytics", ""]
+        await among(made.keys() - found.keys(), found).read()
+        return found
+
+    assert asyncio.run(main()).keys() == made.keys()
+    assert len(app.asked) <= 20 * 151 // 20 + 1 + (order[0] != 0)
 
 
 def test_a_whole_that_nobody_counted_has_as_many_rows_as_its_parts() -> None:

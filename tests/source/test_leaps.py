@@ -193,3 +193,16 @@ def test_many_are_read_side_by_side(count: int, requests: int, at_once: int) -> 
     asyncio.run(Leaps(SimpleNamespace(send=app.send), made, {}, now=NOW, found=found, tally=Tally("", None)).read())
     assert found.keys() == made.keys()
     assert (len(app.asked), app.most) == (requests, at_once)
+
+
+@pytest.mark.parametrize(("every", "most"), [(25, 13), (3, 14)])
+def test_rows_that_nobody_asked_for_do_not_make_every_part_a_page_longer(every: int, most: int) -> None:
+    """How many there are is learnt from the first page, and the parts that are read side by side are cut so."""
+    made = {f"Q{n}": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=n) for n in range(12_000)}
+    app = Analysed({id_: in_utc(at) for id_, at in made.items()}, 1000)
+    sought = {id_: at for n, (id_, at) in enumerate(made.items()) if n % every}
+    found: dict[str, bytes] = {}
+    asyncio.run(Leaps(SimpleNamespace(send=app.send), sought, {}, now=NOW, found=found, tally=Tally("", None)).read())
+    assert found.keys() == sought.keys()
+    assert 12 <= len(app.asked) <= most
+    assert app.most >= 6

@@ -10,26 +10,24 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pdsync.sources.pagerduty.enrich import Extra, can_be_early
+from pdsync.sources.pagerduty.leaps import Ahead
 from pdsync.sources.pagerduty.tasks import together
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 
     from pdsync.model import Query
-    from pdsync.sources.pagerduty.leaps import Enough
+    from pdsync.sources.pagerduty.listing import Stretch
     from pdsync.sources.pagerduty.shelf import Rows, Shelf
 
     Taking = Callable[[bytes], bool]
     """Whether a record of the list belongs to a query."""
 
 _AT_ONCE = 2
-"""So many parts of a very long list are looked after at the same time, so that it does not run away.
-
-What is left of two parts that do not border on each other may cost a page more than what is left of two that do.
-"""
+"""So many parts of a very long list are looked after at the same time, so that it does not run away."""
 
 _VERY_LONG = 30_000
-"""A list is, once so many of its records are there: then a page more is not much."""
+"""A list is, once so many of its records are there."""
 
 Wish = tuple[str, str]
 """An enrichment and its argument."""
@@ -40,25 +38,41 @@ T = TypeVar("T")
 class Hands(NamedTuple):
     """What it takes.
 
-    `known` gives the values that need not be read, `read` reads those of some records until it is enough, `came` is
-    given the records of a query with what was found for each wish (None: nobody waits for them).
+    `known` gives the values that need not be read, `read` reads those of some records as it is told, `came` is given
+    the records of a query with what was found for each wish (None: nobody waits for them).
     """
 
     known: Callable[[Wish, Rows], Rows]
-    read: Callable[[Wish, Rows, Enough], Awaitable[Extra]]
+    read: Callable[[Wish, Rows, Ahead], Awaitable[Extra]]
     came: Callable[[Query, Rows, Mapping[str, Extra]], None] | None
 
 
+class _Part(NamedTuple):
+    """Records that were made from one moment to another; `edge` is one of these: what is not read yet is left there."""
+
+    since: str
+    until: str
+    rows: Rows
+    edge: str = ""
+
+
 class Early:
-    """Reads ahead for some queries of one list; `takes` says which of its records are whose (None: all of them)."""
+    """Reads ahead for some queries of one list; `takes` says which of its records are whose (None: all of them).
+
+    What does not fill a page is left at an edge of its part, to be read together with the part that borders on it
+    there: only what has been read on both sides costs a page of its own.
+    """
 
     def __init__(self, takes: Mapping[Query, Taking | None], hands: Hands, shelf: Shelf) -> None:
         self._takes = takes
         self._hands = hands
         self._shelf = shelf
-        self._parts: asyncio.Queue[Rows | None] = asyncio.Queue()
+        self._parts: asyncio.Queue[bool] = asyncio.Queue()
+        self._waiting: list[_Part] = []
+        self._begins: set[str] = set()
+        self._ends: set[str] = set()
+        self._left: dict[str, dict[Query, Rows]] = {}
         self._wishes = early_wishes(takes)
-        self._open: dict[Query, Rows] = {}
         self._failed: set[Wish] = set()
         self._told: set[Query] = set()
         self._ended = False
@@ -66,12 +80,13 @@ class Early:
         self._is_very_long = asyncio.Event()
         self.found: dict[Wish, Rows] = {wish: shelf.rows() for wish in self._wishes}
 
-    def part(self, rows: Rows) -> None:
-        """Some of the list's records are there."""
+    def part(self, rows: Rows, stretch: Stretch) -> None:
+        """Some of the list's records are there: those of a stretch of time."""
         self._came += len(rows)
         if self._came >= _VERY_LONG:
             self._is_very_long.set()
-        self._parts.put_nowait(rows)
+        self._waiting.append(_Part(*stretch, rows))
+        self._parts.put_nowait(item=True)
 
     def tells(self, query: Query) -> bool:
         """Whether records of a query were handed on."""
@@ -88,7 +103,7 @@ class Early:
                 self._ended = True
                 self._is_very_long.set()  # so that nobody waits for that
                 for _ in range(_AT_ONCE):
-                    self._parts.put_nowait(None)
+                    self._parts.put_nowait(item=False)
 
         await together([whole(), self._work(), *(self._help() for _ in range(1, _AT_ONCE))])
         return given[0]
@@ -102,15 +117,46 @@ class Early:
         await self._work()
 
     async def _work(self) -> None:
-        while (part := await self._parts.get()) is not None:
-            rows = {query: self._open.pop(query, self._shelf.rows()) for query in self._takes}
-            for query, ids in self._taken(part).items():
-                rows[query] |= part.only(ids)
+        while await self._parts.get():
+            part = self._next()
+            rows = self._with_edges(part)
             for wish in self._wishes:
-                await self._read(wish, rows)
+                await self._read(wish, rows, part)
             for query, each in rows.items():
-                left = self._hand_on(query, each)
-                self._open[query] = self._open.get(query, self._shelf.rows()) | left
+                self._leave(part.edge, query, self._lacking(query, self._hand_on(query, each)))
+
+    def _next(self) -> _Part:
+        """The part to be looked after next: one that borders on what was, the earliest first.
+
+        What is left of it is left at its end, unless what follows has been looked after.
+        """
+        part = min(self._waiting, key=self._rank)
+        self._waiting.remove(part)
+        self._begins.add(part.since)
+        self._ends.add(part.until)
+        return part._replace(edge=part.until if part.until not in self._begins else part.since)
+
+    def _rank(self, part: _Part) -> tuple[bool, bool, str]:
+        return part.since not in self._ends, part.until not in self._begins, part.since
+
+    def _with_edges(self, part: _Part) -> dict[Query, Rows]:
+        """The records of each query in a part, with what was left of others at its edges."""
+        rows = {query: part.rows.only(ids) for query, ids in self._taken(part.rows).items()}
+        for edge in (part.since, part.until):
+            for query, left in self._left.pop(edge, {}).items():
+                rows[query] |= left
+        return rows
+
+    def _leave(self, edge: str, query: Query, rows: Rows) -> None:
+        """Leave records of a query to the part beyond an edge; where that was begun, they are read at the end."""
+        if rows and not (edge in self._begins and edge in self._ends):
+            left = self._left.setdefault(edge, {})
+            left[query] = left.get(query, self._shelf.rows()) | rows
+
+    def _lacking(self, query: Query, rows: Rows) -> Rows:
+        """Those of some records of a query that lack what may still be read early."""
+        wishes = [self.found[wish] for wish in query.enrich if wish in self.found and wish not in self._failed]
+        return rows.only(id_ for id_ in rows if any(id_ not in found for found in wishes))
 
     def _taken(self, part: Rows) -> dict[Query, list[str]]:
         """Which of some records each query takes; every record is looked up once at most."""
@@ -122,8 +168,8 @@ class Early:
                     ids.append(id_)
         return taken
 
-    async def _read(self, wish: Wish, of: Mapping[Query, Rows]) -> None:
-        """Read what can be read now of one enrichment of some records."""
+    async def _read(self, wish: Wish, of: dict[Query, Rows], part: _Part) -> None:
+        """Read what can be read now of one enrichment of some records; who is read later is taken out of them."""
         if wish in self._failed:
             return
         found, new = self.found[wish], self._shelf.rows()
@@ -132,7 +178,15 @@ class Early:
         found |= self._hands.known(wish, new)
         if self._is_over():
             return
-        extra = await self._hands.read(wish, new.only(id_ for id_ in new if id_ not in found), self._is_over)
+
+        def later(ids: Iterable[str]) -> None:
+            them = set(ids)
+            for query, rows in of.items() if them else ():
+                self._leave(part.edge, query, rows.only(id_ for id_ in rows if id_ in them and wish in query.enrich))
+                of[query] = rows.only(id_ for id_ in rows if id_ not in them or wish not in query.enrich)
+
+        ahead = Ahead(self._is_over, later, before=part.edge == part.since)
+        extra = await self._hands.read(wish, new.only(id_ for id_ in new if id_ not in found), ahead)
         found |= extra.values
         if extra.unavailable:
             self._failed.add(wish)

@@ -22,7 +22,7 @@ import msgspec
 from pdsync.errors import Diagnostic, Interrupted, PdsyncError, some_of, warning
 from pdsync.kinds import DAYS_PER_MONTH, KINDS
 from pdsync.recordfile import KeptRecords, splice
-from pdsync.sources.pagerduty.leaps import Enough, Leaps
+from pdsync.sources.pagerduty.leaps import Ahead, Ground, Leaps
 from pdsync.sources.pagerduty.leaps import Rows as AnalyticsRows
 from pdsync.sources.pagerduty.listing import Asker, Listing, Tally
 from pdsync.sources.pagerduty.moments import Params, in_utc, moment
@@ -60,8 +60,8 @@ class Setting:
 
     `listing` reads a list, each only once however often it is asked for; `params` are those the records were
     listed with, `argument` is the enrichment's own; `tally` counts records as they are enriched; `shelf` is where what
-    is large is put; `given` tells the records for which it had something before.  What is read early is read until it
-    is `enough`.
+    is large is put; `given` tells the records for which it had something before; `ground` is what is learnt from parts
+    of them for others.  `ahead` says how they are read early.
     """
 
     asker: Asker
@@ -73,7 +73,8 @@ class Setting:
     tally: Tally
     shelf: Shelf
     given: Callable[[], AbstractSet[str]] = frozenset
-    enough: Enough = lambda: False
+    ground: Ground = field(default_factory=Ground)
+    ahead: Ahead = field(default_factory=Ahead)
 
 
 @dataclass(slots=True)
@@ -399,8 +400,8 @@ async def _incident_analytics(setting: Setting, raws: Raws) -> Extra:
 
 
 async def _full_answers(setting: Setting, raws: Raws) -> Extra:
-    """The same of the oldest incidents, as many as fill their answers: the others may share one with those to come."""
-    return await _analytics_rows(setting, raws, lambda leaps: leaps.read_full(setting.enough))
+    """The same of as many as fill their answers: the others may share one with those to come."""
+    return await _analytics_rows(setting, raws, lambda leaps: leaps.read_full(setting.ahead))
 
 
 async def _analytics_rows(setting: Setting, raws: Raws, read: Callable[[Leaps], Awaitable[set[str]]]) -> Extra:
@@ -411,7 +412,15 @@ async def _analytics_rows(setting: Setting, raws: Raws, read: Callable[[Leaps], 
     for name in ("service_ids", "team_ids"):
         if ids := [value for wire, value in setting.params if wire == f"{name}[]"]:
             filters[name] = ids
-    leaps = Leaps(setting.asker, made, filters, now=setting.now, found=extra.values, tally=setting.tally)
+    leaps = Leaps(
+        setting.asker,
+        made,
+        filters,
+        now=setting.now,
+        found=extra.values,
+        tally=setting.tally,
+        ground=setting.ground,
+    )
     left: set[str] = set()
 
     async def note_left() -> None:

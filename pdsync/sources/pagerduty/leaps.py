@@ -3,15 +3,18 @@
 Rows are listed in the order in which incidents were made, a thousand a page.  A page begins where the next incident at
 hand was made, and so leaps over those in between that nobody asked for: a few incidents cost a few requests, however
 many others there are, and all of them cost no more than their pages.  As a page begins where the last one ended, many
-are read in parts of a few pages, side by side.
+are read in parts of a few pages, side by side.  Each part is as large as its pages are, as far as it is known how many
+rows there are in between that nobody asked for (`Ground`): a part that is a few rows longer costs a page more.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import count, pairwise, takewhile
+from math import inf, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -19,10 +22,10 @@ import msgspec
 from pdsync.kinds import KINDS
 from pdsync.sources.pagerduty.moments import in_utc
 from pdsync.sources.pagerduty.records import FieldReader, malformed, rows_of, understood
-from pdsync.sources.pagerduty.tasks import together
+from pdsync.sources.pagerduty.tasks import each
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, MutableMapping
+    from collections.abc import Mapping, MutableMapping
 
     from pdsync.model import Json
     from pdsync.sources.pagerduty.listing import Asker, Tally
@@ -42,7 +45,7 @@ _LATE = timedelta(days=2).total_seconds()
 """Rows come a day late; an incident that is so old has one."""
 
 _AT_ONCE = 8
-"""So many parts are read at the same time; each may have a last page that is not full, and so cost a request more."""
+"""So many parts are read at the same time."""
 
 _LEAST_PAGES = 2
 """A part is not smaller: what is asked for costs more than the time that is won."""
@@ -52,6 +55,50 @@ Enough = Callable[[], bool]
 
 Sought = tuple[float, str]
 """When an incident was made, and its id."""
+
+
+class Ahead(NamedTuple):
+    """How the rows of some incidents are read while there are incidents still to come.
+
+    Until it is `enough`.  `later` is told before anything is asked for of the incidents that are left: those that may
+    share a page with what borders on them, which is what comes after them, or (`before`) what comes before.
+    """
+
+    enough: Enough = lambda: False
+    later: Callable[[Iterable[str]], None] = lambda _: None
+    before: bool = False
+
+
+@dataclass(slots=True)
+class Ground:
+    """What is known of a list of rows from the parts of it that were read.
+
+    How many `rows` there were in them, of which so many were `sought`; and where each part was `begun`.
+    """
+
+    rows: int = 0
+    sought: int = 0
+    begun: list[float] = field(default_factory=list)
+
+    def fit(self, pages: int) -> int:
+        """How many incidents have, most likely, no more rows with those in between than stand on so many pages."""
+        room = pages * _PER_PAGE
+        others = room * (1 - self.sought / self.rows) if self.rows else 0.0
+        doubt = _DOUBTS * sqrt(others * (1 + room / self.rows)) if others else 0.0
+        return max(1, int(room - others - doubt))
+
+    def pages(self, incidents: int) -> int:
+        """How many pages some incidents fill."""
+        return sum(1 for _ in takewhile(lambda pages: self.fit(pages) <= incidents, count(1)))
+
+    def runs(self, sought: list[Sought]) -> list[list[Sought]]:
+        """Incidents in order, apart where a part was read that lies between them: no page reaches over it."""
+        cuts = sorted({0, len(sought), *(bisect_left(sought, (begun, "")) for begun in self.begun)})
+        return [sought[begin:end] for begin, end in pairwise(cuts)]
+
+
+_DOUBTS = 2.0
+"""So many standard deviations more may lie in between than is to be expected."""
 
 
 class Rows(msgspec.Struct):
@@ -82,7 +129,8 @@ class _Page(NamedTuple):
 class Leaps:
     """Reads the rows of the incidents of `made`, which says when each was made, into `found`.
 
-    `filters` narrow what is listed; the incidents pass them.  `now` tells which of them must have a row.
+    `filters` narrow what is listed; the incidents pass them.  `now` tells which of them must have a row.  `ground` is
+    what is known from other parts of the list.
     """
 
     def __init__(
@@ -94,30 +142,53 @@ class Leaps:
         now: datetime,
         found: MutableMapping[str, bytes],
         tally: Tally,
+        ground: Ground | None = None,
     ) -> None:
         self._asker = asker
         self._made = made
+        self._ground = ground or Ground()
         self._filters = dict(filters)
         self._late = now.timestamp() - _LATE
         self._found = found
         self._tally = tally
 
     async def read(self) -> None:
-        """Read them all; who has no row is not found.  Raises what `send` raises, and `Malformed`."""
-        await together(self._read(part) for part in _parts(self._sought()))
+        """Read them all; who has no row is not found.  Raises what `send` raises, and `Malformed`.
 
-    async def read_full(self, enough: Enough) -> set[str]:
-        """Read as many as fill their pages, the oldest first; the others, which may share one with later incidents."""
-        return {id_ for _, id_ in await self._read(self._sought(), _PER_PAGE, enough)}
+        Of many, of which nothing is known, the first page tells how many rows lie between them.
+        """
+        sought = self._sought()
+        if len(sought) > _LEAST_PAGES * _PER_PAGE and not self._ground.rows:
+            sought = await self._read(sought, 1)
+        await each(self._parts(sought), self._part, _AT_ONCE)
+
+    async def read_full(self, ahead: Ahead) -> set[str]:
+        """Read as many as fill their pages; the others, which may share one with what borders on them."""
+        sought = self._sought()
+        pages = self._ground.pages(len(sought))
+        mine, rest = _split(sought, self._ground.fit(pages), from_end=ahead.before) if pages else ([], sought)
+        ahead.later(id_ for _, id_ in rest)
+        if mine:
+            self._ground.begun.append(mine[0][0])
+        return {id_ for _, id_ in [*await self._read(mine, pages, ahead.enough), *rest]}
+
+    async def _part(self, sought: list[Sought]) -> None:
+        await self._read(sought)
+
+    def _parts(self, sought: list[Sought]) -> list[list[Sought]]:
+        """Parts that can be read at the same time, each of a few whole pages."""
+        size = self._ground.fit(max(_LEAST_PAGES, -(-len(sought) // (_PER_PAGE * _AT_ONCE))))
+        return [part for run in self._ground.runs(sought) for part in _cut(run, size)]
 
     def _sought(self) -> list[Sought]:
         return sorted((at.timestamp(), id_) for id_, at in self._made.items())
 
-    async def _read(self, sought: list[Sought], least: int = 1, enough: Enough = lambda: False) -> list[Sought]:
-        """Read for as long as there are so many and it is not enough; those that are left."""
+    async def _read(self, sought: list[Sought], pages: float = inf, enough: Enough = lambda: False) -> list[Sought]:
+        """Read so many pages at most, for as long as it is not enough; those that are left."""
         cursors, seen = [""], set[str]()
         start = 0.0
-        while len(sought) >= least and not enough():
+        while sought and pages > 0 and not enough():
+            pages -= 1
             start = start if cursors[-1] else sought[0][0] - _SLACK
             end = min(sought[-1][0] + 2 * _SLACK, start + _WIDEST)
             page, told = await self._page(start, end, cursors[-1])
@@ -167,24 +238,36 @@ class Leaps:
             if id_ in self._made:
                 self._found[id_] = bytes(row)
         self._tally.add(len(times))
+        self._ground.rows += len(ids)
+        self._ground.sought += sum(id_ in self._made for id_ in ids)
         if any(earlier > later for earlier, later in pairwise(times)):
             raise malformed(_KIND, "rows are not in the order that was asked for")
         return times[-1] if times else 0.0, ids
 
 
-def _parts(sought: list[Sought]) -> list[list[Sought]]:
-    """Parts that can be read at the same time, each of a few whole pages if all rows are asked for.
+def _cut(sought: list[Sought], size: int) -> list[list[Sought]]:
+    """Parts of so many incidents in order."""
+    parts = []
+    while len(sought) > size:
+        part, sought = _split(sought, size)
+        parts.append(part)
+    return [*parts, sought] if sought else parts
 
-    They are cut where nothing was made for a while, so that no row is listed with two of them.
+
+def _split(sought: list[Sought], size: int, *, from_end: bool = False) -> tuple[list[Sought], list[Sought]]:
+    """So many incidents from their beginning, or from their end, and the rest.
+
+    They are cut where nothing was made for a while, so that no row is listed with both of them: where there is no such
+    place, all of them are one.
     """
-    size = _PER_PAGE * max(_LEAST_PAGES, -(-len(sought) // (_PER_PAGE * _AT_ONCE)))
-    parts, begin = [], 0
-    while len(sought) - begin > size:
-        gaps = (end for end in range(begin + size, begin, -1) if sought[end][0] - sought[end - 1][0] > _APART)
-        end = next(gaps, len(sought))
-        parts.append(sought[begin:end])
-        begin = end
-    return [*parts, sought[begin:]] if begin < len(sought) else parts
+    whole = len(sought)
+    if size >= whole:
+        return sought, []
+    ends = range(whole - size, whole) if from_end else range(size, 0, -1)
+    at = next((end for end in ends if sought[end][0] - sought[end - 1][0] > _APART), None)
+    if at is None:
+        return sought, []
+    return (sought[at:], sought[:at]) if from_end else (sought[:at], sought[at:])
 
 
 def _seconds(created: object) -> float:

@@ -57,6 +57,10 @@ ListKey = tuple[str, Params]
 """A list: kind and parameters, as in a query."""
 
 
+Stretch = tuple[str, str]
+"""From when to when something goes, as it is asked for."""
+
+
 class Asker(Protocol):
     """Sends requests; `pdsync.transport.ApiClient` is one."""
 
@@ -164,7 +168,7 @@ class Lister:
     """Reads one list of one kind, with parameters as they are sent, onto a shelf.
 
     `place` is for a kind with parts to fill in; `came` is told of the parts of a list that is cut by time, each as
-    soon as it is whole; `turn` is what they wait for.
+    soon as it is whole, with the time it is of; `turn` is what they wait for.
     """
 
     def __init__(
@@ -176,7 +180,7 @@ class Lister:
         *,
         place: Place | None = None,
         shelf: Shelf = IN_MEMORY,
-        came: Callable[[Rows], None] | None = None,
+        came: Callable[[Rows, Stretch], None] | None = None,
         turn: asyncio.Semaphore | None = None,
     ) -> None:
         self._asker = asker
@@ -542,8 +546,14 @@ class Lister:
         async with self._turn:
             listing = await self.read(now, begun)
         if self._came and not listing.problem:
-            self._came(self._shelf.rows() | listing.records)
+            self._came(self._shelf.rows() | listing.records, self._stretch)
         return listing
+
+    @property
+    def _stretch(self) -> Stretch:
+        """From when to when a list that is bounded in time goes."""
+        window, given = self._kind.window, dict(self._params)
+        return (given.get(window.since, ""), given.get(window.until, "")) if window else ("", "")
 
     def _joined(self, parts: Sequence[Listing]) -> Listing:
         """One listing from several; a record that is in two is taken once."""

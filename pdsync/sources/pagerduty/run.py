@@ -28,6 +28,7 @@ from pdsync.sources.pagerduty.enrich import (
     read_extra,
     shortcomings,
 )
+from pdsync.sources.pagerduty.leaps import Ground
 from pdsync.sources.pagerduty.listing import Lister, Listing, Tally
 from pdsync.sources.pagerduty.moments import wire_params
 from pdsync.sources.pagerduty.nested import Had, Nest, is_nested, lists_needed
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from pdsync.privacy import Cleaner
     from pdsync.sources import Came, Progress
     from pdsync.sources.pagerduty.earlier import Known
-    from pdsync.sources.pagerduty.leaps import Enough
+    from pdsync.sources.pagerduty.leaps import Ahead
     from pdsync.sources.pagerduty.listing import Asker, Beginning, ListKey
     from pdsync.sources.pagerduty.moments import Params
     from pdsync.sources.pagerduty.shelf import Rows
@@ -152,6 +153,7 @@ class Run:
         self._came = came
         self._early: dict[ListKey, Early] = {}
         self._tallies: dict[str, Tally] = {}
+        self._grounds: dict[tuple[ListKey, tuple[str, str]], Ground] = {}
         self._askers: dict[Query, Counting] = {}
         self._asker_of: dict[ListKey, Counting] = {}
         self._queried: list[ListKey] = []
@@ -289,9 +291,9 @@ class Run:
         def known(wish: tuple[str, str], rows: Rows) -> Rows:
             return self._known(root[0], wish, [Listing(rows)])[0]
 
-        async def read(wish: tuple[str, str], rows: Rows, enough: Enough) -> Extra:
+        async def read(wish: tuple[str, str], rows: Rows, ahead: Ahead) -> Extra:
             wanting = [query for query in mine if wish in query.enrich]
-            setting = replace(self._setting(mine[wanting[0]], wanting, wish), enough=enough)
+            setting = replace(self._setting(mine[wanting[0]], wanting, wish), ahead=ahead)
             return await read_early(setting, wish[0], rows)
 
         keys = {query: (query.kind, query.params) for query in mine}
@@ -379,6 +381,7 @@ class Run:
             tally=self._tallies.setdefault(what, Tally(what, self._progress)),
             shelf=self._shelf,
             given=partial(self._earlier.given, kind, name),
+            ground=self._grounds.setdefault((self._shares.root((kind, queries[0].params)), wish), Ground()),
         )
 
     def _known(self, kind: str, wish: tuple[str, str], listings: Sequence[Listing]) -> tuple[Rows, str]:
