@@ -20,6 +20,7 @@ comes out.
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -147,6 +148,7 @@ def evaluate_record(rule: MappingRule, record: Record, *, limits: JqLimits | Non
         return trace(pool, layout_of(rule), record)
 
 
+@cache
 def jq_version() -> str:
     """The version of jq, as the package that brings libjq names itself: part of the fingerprint of a mapping."""
     from importlib.metadata import version

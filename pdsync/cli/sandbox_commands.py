@@ -53,10 +53,10 @@ def _announce(box: Sandbox) -> None:
 
 def _change(options: Options, change: str) -> int:
     """Send one command to the control route of a sandbox that runs elsewhere."""
-    import httpx
     import orjson
 
     from pdsync.errors import UsageError, error
+    from pdsync.web import httpx
 
     base = options.env.get("PAGERDUTY_API_URL", "")
     try:

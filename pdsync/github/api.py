@@ -8,13 +8,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-import httpx
-
 from pdsync.errors import PdsyncError, error
 from pdsync.github.text import clip
 from pdsync.render.escape import visible
 from pdsync.transport import named_proxy
 from pdsync.trust import HINT, trusted_certificates, why_untrusted
+from pdsync.web import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -21,7 +21,6 @@ from math import isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
-import httpx
 import msgspec
 
 from pdsync.errors import Interrupted, PdsyncError
@@ -32,6 +31,7 @@ from pdsync.transport.pacing import Pacer, area
 from pdsync.transport.problems import ApiError, Spent, Unreachable
 from pdsync.transport.stopping import Stopping
 from pdsync.transport.wording import Wording
+from pdsync.web import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

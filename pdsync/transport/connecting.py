@@ -7,12 +7,11 @@ import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httpx
-
 from pdsync.errors import UsageError, error
 from pdsync.transport.lanes import Lanes
 from pdsync.transport.proxies import is_loopback, named_proxy
 from pdsync.trust import HINT, is_untrusted, links, trusted_certificates, why_untrusted
+from pdsync.web import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import httpx
+from pdsync.web import httpx
 
 if TYPE_CHECKING:
     import ssl

@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 
 from pdsync.errors import UsageError, error
@@ -25,6 +24,7 @@ from pdsync.transport import (
     read_complaint,
 )
 from pdsync.transport import in_words as why_silent
+from pdsync.web import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -14,14 +14,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-import httpx
-
 from pdsync.errors import StateError, UsageError, error
 from pdsync.state.backends import Stored
 from pdsync.state.backends.patience import NoAnswer
 from pdsync.state.backends.remote import Conflict, Seen
 from pdsync.transport import check_url, in_words, named_proxy
 from pdsync.trust import is_untrusted, trusted_certificates
+from pdsync.web import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,13 +7,13 @@ import time
 from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import httpx
 import msgspec
 
 from pdsync.errors import error
 from pdsync.targets.port.paths import AUTHENTICATION
 from pdsync.targets.port.problems import unreadable
 from pdsync.transport import ApiError, Unreachable, read_complaint
+from pdsync.web import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Callable
