@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -233,8 +234,8 @@ def test_the_digest_depends_on_what_was_said_only(stage: Stage) -> None:
 _CHANGES = st.lists(
     st.one_of(
         st.none(),
-        st.tuples(st.just("delete_service"), st.integers(0, 349)),
-        st.tuples(st.just("rename_service"), st.integers(0, 349), st.text("AZaz", min_size=1, max_size=4)),
+        st.tuples(st.just("delete_service"), st.integers(0, 229)),
+        st.tuples(st.just("rename_service"), st.integers(0, 229), st.text("AZaz", min_size=1, max_size=4)),
         st.tuples(st.just("add_service"), st.text("AZaz", min_size=1, max_size=4)),
     ),
     max_size=14,
@@ -244,7 +245,7 @@ _CHANGES = st.lists(
 @contextmanager
 def changing(changes: Sequence[tuple[Any, ...] | None]) -> Iterator[tuple[Stage, set[str]]]:
     """A stage whose services change between requests, and the ids of those that were there all the time."""
-    world = World(services=350, incidents=0)
+    world = World(services=230, incidents=0)
     always, left = set(world.services), list(changes)
 
     def change(_: Request) -> None:
@@ -266,7 +267,7 @@ def changing(changes: Sequence[tuple[Any, ...] | None]) -> Iterator[tuple[Stage,
         yield stage, always
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(_CHANGES)
 def test_a_list_called_complete_lacks_nothing(changes: list[tuple[Any, ...] | None]) -> None:
     """Whatever comes, goes or moves while paging: complete means that what was there all along is there."""
@@ -329,7 +330,7 @@ def test_a_quiet_walk_has_seen_everything(
     assert trail.quiet or any(moves) or size == 1
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.lists(st.none() | _SWAP, max_size=12), _PLACE)
 def test_rows_that_change_places_are_noticed_by_counting(moves: list[tuple[Any, ...] | None], count: int) -> None:
     """A swap shifts nothing; what it hides is missing from the count."""
@@ -396,11 +397,14 @@ def rows_app(count: int, field: str = "users", start: str = "2020-01-01T00:00:00
     first = utc(start)
     rows = [{"id": f"R{n:06}", "created_at": in_utc(first + timedelta(seconds=n * step))} for n in range(count)]
 
+    def created(row: dict[str, str]) -> str:
+        return row["created_at"]
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
         params = dict(httpx.QueryParams(scope["query_string"].decode()).multi_items())
         offset, limit = int(params["offset"]), int(params["limit"])
         since, until = params.get("since", ""), params.get("until", "~")
-        found = [row for row in rows if since <= row["created_at"] <= until]
+        found = rows[bisect_left(rows, since, key=created) : bisect_right(rows, until, key=created)]
         body = {
             field: found[offset : offset + limit],
             "more": offset + limit < len(found),
@@ -443,18 +447,18 @@ def test_a_list_beyond_the_cap_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "params",
+    ("count", "params"),
     [
-        (("date_range", "all"),),
-        (("since", "2026-05-01T00:00:00Z"),),
-        (("since", "2019-01-01T00:00:00Z"), ("until", "2026-05-31T00:00:00Z")),
+        (25_000, (("date_range", "all"),)),
+        (10_500, (("since", "2026-05-01T00:00:00Z"),)),
+        (10_500, (("since", "2019-01-01T00:00:00Z"), ("until", "2026-05-31T00:00:00Z"))),
     ],
 )
-def test_a_long_list_with_a_time_is_cut_by_time(params: tuple[tuple[str, str], ...]) -> None:
+def test_a_long_list_with_a_time_is_cut_by_time(count: int, params: tuple[tuple[str, str], ...]) -> None:
     """Incidents beyond the cap, or over more than six months, come in slices, whole, and none is wider than allowed."""
-    app = rows_app(25_000, "incidents", "2026-05-02T00:00:00Z", 60.0)
+    app = rows_app(count, "incidents", "2026-05-02T00:00:00Z", 60.0)
     listing, tape = listed(app, KINDS["incidents"], params)
-    assert (len(listing.records), listing.problem) == (25_000, None)
+    assert (len(listing.records), listing.problem) == (count, None)
     spans = [(r.all("since")[0], r.all("until")[0]) for r in tape.requests if r.all("since") and r.all("until")]
     assert all(utc(until) - utc(since) <= timedelta(days=180) for since, until in spans)
 
@@ -473,28 +477,27 @@ def test_slices_that_hold_less_than_was_counted_are_not_complete() -> None:
 
 def test_slices_that_hold_less_than_was_counted_prove_nothing() -> None:
     """Whether an incident was resolved meanwhile, or is missing, nobody knows; the next reading tells."""
-    count = 10_200
+    whole, short = (rows_app(count, "incidents", "2026-05-02T00:00:00Z") for count in (10_200, 10_199))
+    apps = iter([whole])
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        nonlocal count
-        await rows_app(count, "incidents", "2026-05-02T00:00:00Z")(scope, receive, send)
-        count = 10_199
+        await next(apps, short)(scope, receive, send)
 
     listing, _ = listed(app, KINDS["incidents"], (("date_range", "all"),))
     assert (len(listing.records), listing.problem.code) == (10_199, "PD326")
 
 
-@pytest.mark.parametrize("params", [{"date_range": "all"}, {"since": "18mo"}])
-def test_a_long_history_arrives_whole_through_the_cap(params: dict[str, Any]) -> None:
-    """Twenty-five thousand incidents over a year and a half, from a server that gives ten thousand rows of a list."""
-    world = World(services=20, users=20, incidents=25_000, incident_days=535)
+@pytest.mark.parametrize(("params", "count"), [({"date_range": "all"}, 25_000), ({"since": "18mo"}, 11_000)])
+def test_a_long_history_arrives_whole_through_the_cap(params: dict[str, Any], count: int) -> None:
+    """So many incidents over a year and a half, from a server that gives ten thousand rows of a list."""
+    world = World(services=20, users=20, incidents=count, incident_days=535)
     with staging(world, limit_per_minute=10**6) as staged:
         collection = only(fetch(staged, query("incidents", {"apiQueryParams": params})))
         requests = len(staged.tape.requests)
     assert collection.problem is None
-    assert {record.id for record in collection.records} == {world.incidents.ids[n] for n in range(25_000)}
-    assert len(collection.records) == 25_000
-    assert requests < 25_000 / 99 + 20
+    assert {record.id for record in collection.records} == {world.incidents.ids[n] for n in range(count)}
+    assert len(collection.records) == count
+    assert requests < count / 99 + 20
 
 
 def entries_app(count: int) -> Asgi:

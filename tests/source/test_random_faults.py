@@ -85,7 +85,7 @@ class Spoiling:
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    world = World(services=105, users=120, teams=3, incidents=260, incident_days=290, schedules=4)
+    world = World(services=105, users=110, teams=3, incidents=130, incident_days=290, schedules=4)
     with staging(world, limit_per_minute=10**6) as staged:
         yield staged
 
@@ -116,7 +116,7 @@ def differing(asked: Query, true: Snapshot, now: Snapshot) -> Iterator[str]:
                 yield f"{asked} {id_} {name}: {raw.get(name)} is {before[id_][0].get(name)}"
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=9, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(st.integers(0, 40), st.sampled_from(sorted(FAULTS)), max_size=12),
     st.sets(st.integers(0, 40), max_size=1),
