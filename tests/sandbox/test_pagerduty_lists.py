@@ -10,6 +10,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openapi_core import OpenAPI
 
 from pdsync.sandbox.pagerduty import SERVED, Served
 from pdsync.sandbox.pagerduty_company import DAY
@@ -93,6 +94,16 @@ def test_the_cut_is_whole_and_small() -> None:
     assert len(text.encode()) < 300_000
 
 
+def test_the_cut_is_a_specification() -> None:
+    """It is an OpenAPI document, as the library sees it that holds answers to it."""
+    OpenAPI.from_dict(SPEC)
+
+
+def few(one: Served) -> dict[str, Any]:
+    """As many rows as show what a row may be: to hold each to the specification takes most of the time."""
+    return {"limit": 8} if any(each["name"] == "limit" for each in parameters(one.path, one.method)) else {}
+
+
 @pytest.mark.parametrize("one", SERVED, ids=name)
 @pytest.mark.parametrize("full", [False, True], ids=["plain", "with includes"])
 @pytest.mark.parametrize("seed", [1, 2])
@@ -100,7 +111,7 @@ def test_requests_and_answers_follow_the_specification(one: Served, full: bool, 
     """Each operation, plain and with every include: request and answer validate against the official schemas."""
     api = of_seed(seed)
     wanted = {"include[]": includes(one.path)} if full and one.method == "get" else {}
-    answer = send(api, one, path_of(one, api.world, seed), **wanted)
+    answer = send(api, one, path_of(one, api.world, seed), **few(one), **wanted)
     assert answer.status_code == 200, answer.text
     check_against_spec(answer)
 
@@ -114,11 +125,8 @@ def test_no_list_is_empty_for_everybody(kind: str, api: Api) -> None:
     """Each kind has rows for one of its parents at least, so that validating it means something."""
     one = served(kind, "post" if kind.startswith("analytics.") and kind not in BY_KIND else "get")
     wide = {"since": iso(api.world.clock - 30 * DAY)} if kind.endswith("audit.records") else {}
-    counts = []
-    for roll in range(12):
-        answer = send(api, one, path_of(one, api.world, roll), **wide)
-        counts.append(rows_of(answer))
-    assert max(counts) > 0 or kind == "ip_allow_lists.audit.records"
+    answers = (send(api, one, path_of(one, api.world, roll), **wide) for roll in range(12))
+    assert any(map(rows_of, answers)) or kind == "ip_allow_lists.audit.records"
 
 
 # --- who is there ------------------------------------------------------------------------------------------------
@@ -277,7 +285,7 @@ def test_every_filter_of_the_specification_is_taken(one: Served, api: Api) -> No
     path = path_of(one, api.world)
     for parameter in (p for p in parameters(one.path) if p["in"] == "query" and p["name"] not in SKIPPED):
         for value in samples(parameter):
-            answer = send(api, one, path, **{parameter["name"]: value})
+            answer = send(api, one, path, **{**few(one), parameter["name"]: value})
             assert answer.status_code == 200, answer.text
             check_against_spec(answer)
 
@@ -436,17 +444,16 @@ def test_references_to_records_that_are_drawn_point_at_rows_of_their_list(api: A
             assert (update["post"]["id"], update["severity"]["id"] in severities) == (post["id"], True)
 
 
-@pytest.mark.parametrize("one", DRAWN, ids=name)
-def test_drawn_records_stay_when_the_world_moves_on(one: Served) -> None:
-    """Two days later, with a service, an incident and a name more, every row is what it was."""
+def test_drawn_records_stay_when_the_world_moves_on() -> None:
+    """Two days later, with a service, an incident and a name more, every row of every list is what it was."""
     api = Api(upgraded_world(services=25, incidents=120))
-    path = path_of(one, api.world)
-    params = required(one.path, api.world)
-    before = api.everything(one, path, **params)
+    asked = [(one, path_of(one, api.world), required(one.path, api.world)) for one in DRAWN]
+    before = [api.everything(one, path, **params) for one, path, params in asked]
     api.world.change("advance", hours=48)
     api.world.change("add_service", name="One more")
     api.world.change("trigger_incident", service_id=next(iter(api.world.services)), title="Another")
-    assert api.everything(one, path, **params) == before
+    after = [api.everything(one, path, **params) for one, path, params in asked]
+    assert [one.kind for one, was, is_ in zip(DRAWN, before, after, strict=True) if was != is_] == []
 
 
 @pytest.mark.parametrize("table", ["services", "users"])
@@ -459,8 +466,10 @@ def test_what_is_deleted_is_not_referred_to_any_more(table: str) -> None:
     for kind, rows in before.items():
         after = Generic(world, READ).rows(kind)
         assert gone not in orjson.dumps(after).decode()
-        untouched = [row for row in rows if gone not in orjson.dumps(row).decode()]
-        assert [row for row in after if row in untouched] == [row for row in untouched if row in after]
+        untouched = [row for row in map(orjson.dumps, rows) if gone.encode() not in row]
+        now = [*map(orjson.dumps, after)]
+        kept = set(untouched) & set(now)
+        assert [row for row in now if row in kept] == [row for row in untouched if row in kept]
         assert len(after) == len(rows)
 
 
@@ -477,7 +486,7 @@ def test_counts_differ_from_parent_to_parent(row: Listed) -> None:
 
 
 @given(seed=st.integers(0, 10_000), kind=st.sampled_from([one.kind for one in DRAWN if not parents(one.path)]))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 def test_any_seed_draws_records_that_follow_the_specification(seed: int, kind: str) -> None:
     """Whatever the seed, a list of any drawn kind validates."""
     api = Api(World(seed, services=5, users=5, incidents=20))
@@ -518,10 +527,16 @@ def shown(api: Api, one: Served, path: str) -> list[Any]:
     return next(value for key, value in answer.items() if isinstance(value, list) and key != "errors")
 
 
+@pytest.fixture(scope="module")
+def restored() -> Api:
+    """A world that everybody leaves as it was."""
+    return Api(upgraded_world(services=25, incidents=120))
+
+
 @pytest.mark.parametrize("one", [one for one in SERVED if one.path in KEYS or one.method == "post"], ids=name)
-def test_a_kind_can_be_emptied_and_restored(one: Served) -> None:
+def test_a_kind_can_be_emptied_and_restored(one: Served, restored: Api) -> None:
     """`empty` answers 200 without rows and without more; restore brings back what was there."""
-    api = Api(upgraded_world(services=25, incidents=120))
+    api = restored
     path = path_of(one, api.world)
     before = send(api, one, path).json()
     api.world.change("empty", kind=one.kind)
