@@ -36,8 +36,8 @@ from pdsync.jq.program import BLUEPRINT, IDENTIFIER, ITEMS, SELECTOR, layout_of
 from pdsync.jq.reading import Reader
 from pdsync.jq.searched import Waiting, settle
 from pdsync.jq.tracing import RecordTrace, RowTrace, SlotTrace, trace
-from pdsync.memo import NoRecall, Recall, fingerprint, record_digest
-from pdsync.model import DesiredEntities, DesiredEntity, EntityKey, Expression, RuleCount, unpack
+from pdsync.memo import NoRecall, Recall, fingerprint, record_digests
+from pdsync.model import DesiredEntities, DesiredEntity, EntityKey, Expression, RuleCount, ids_of, unpack
 from pdsync.searching import unanswered
 from pdsync.sharing import share
 
@@ -209,7 +209,7 @@ def _works(rules: Sequence[MappingRule], snapshot: Snapshot, limits: JqLimits, m
         recall = NoRecall(len(records or ()))
         if memo is not None and records:
             if rule.query not in digests:
-                digests[rule.query] = [record_digest(record) for record in records]
+                digests[rule.query] = record_digests(records)
             recall = Recall(memo, _fingerprint(rule, limits), digests[rule.query])
         works.append(_Work(rule, records, recall))
     return works
@@ -256,20 +256,23 @@ def _attempt(
     outcome = _RuleOutcome(count)
     if blocked(faults):
         name = next(name for name in (ITEMS, SELECTOR, RULE) if name in faults)
-        outcome.failed = {source_of(layout, record): f"{name}: {faults[name].reason}" for record in work.records}
+        reason = f"{name}: {faults[name].reason}"
+        outcome.failed = {source_of(layout, id_): reason for id_ in ids_of(work.records)}
     else:
-        readings = _readings(pool, reader, layout, faults, work)
-        for done, (record, reading) in enumerate(readings, start=1):
+        # What is new will be asked for: beside the bytes that it is read from it would take twice the room.
+        recalled = reader.recalled if like else reader.recalled_whole
+        readings = _readings(pool, reader, layout, faults, work, recalled=recalled)
+        for done, (id_, reading) in enumerate(readings, start=1):
             outcome.selected += reading.selected
             outcome.entities += reading.entities
             outcome.pending += reading.pending
             for entity in reading.entities:
                 if (known := like.get(entity.key)) is None:
-                    unpack(entity)  # it is new, so it will be asked for: beside its bytes it would take twice the room
+                    unpack(entity)
                 elif entity.packed is None:
                     share(entity.fields, known.fields)
             if reading.failure:
-                outcome.failed[source_of(layout, record)] = reading.failure
+                outcome.failed[source_of(layout, id_)] = reading.failure
             if done % _PROGRESS_EVERY == 0:
                 progress(layout.rule.id, done, count)
     progress(layout.rule.id, count, count)
@@ -279,34 +282,39 @@ def _attempt(
 
 
 def _readings(
-    pool: Pool, reader: Reader, layout: Layout, faults: Mapping[str, Fault], work: _Work
-) -> Iterator[tuple[Record, Reading]]:
-    """Every record with what it gives, in order: recalled, or found out and noted.  Raises `GivenUp`, `_Unusable`."""
+    pool: Pool,
+    reader: Reader,
+    layout: Layout,
+    faults: Mapping[str, Fault],
+    work: _Work,
+    *,
+    recalled: Callable[[str, bytes], Reading],
+) -> Iterator[tuple[str, Reading]]:
+    """The id of every record with what it gives, in order: recalled, or found out and noted.
+
+    Raises `GivenUp`, `_Unusable`.
+    """
     # What is remembered is what the whole rule gave: of no use once an expression is left out.
     recall = NoRecall(len(work.records)) if faults else work.recall
     fresh = answers(pool, layout, faults, _unknown(work.records, recall))
-    for position in range(len(work.records)):
+    for position, id_ in enumerate(ids_of(work.records)):
         if recall.knows(position):
-            record = work.records[position]
-            yield record, _recalled(reader, record, recall.outcome(position))
+            try:
+                reading = recalled(id_, recall.outcome(position))
+            except (ValueError, TypeError, LookupError) as problem:
+                raise _Unusable from problem
+            yield id_, reading
             continue
         answered = next(fresh)
         reading = reader.read(answered.record, answered.answer)
         if answered.freely and reading.silent:
             recall.note(position, reading.rows)
-        yield answered.record, reading
-
-
-def _recalled(reader: Reader, record: Record, known: bytes) -> Reading:
-    try:
-        return reader.recalled(record, known)
-    except (ValueError, TypeError, LookupError) as problem:
-        raise _Unusable from problem
+        yield id_, reading
 
 
 def _unknown(records: Sequence[Record], recall: NoRecall) -> Iterator[Record]:
     """The records of which nothing is remembered."""
-    return (record for position, record in enumerate(records) if not recall.knows(position))
+    return (records[position] for position in range(len(records)) if not recall.knows(position))
 
 
 def _result(rules: Sequence[MappingRule], outcomes: list[_RuleOutcome], claims: Claims) -> DesiredEntities:

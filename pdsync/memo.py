@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import orjson
 
+from pdsync.model import digests_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -282,8 +284,15 @@ def fingerprint(*parts: Json) -> bytes:
 
 def record_digest(record: Record) -> bytes:
     """A digest of what mapping reads of a record: its bytes, and which enrichments it lacks and why."""
-    if not record.unavailable:
-        return record.digest
+    return _lacking(record) if record.unavailable else record.digest
+
+
+def record_digests(records: Sequence[Record]) -> list[bytes]:
+    """`record_digest` of each."""
+    return digests_of(records, _lacking)
+
+
+def _lacking(record: Record) -> bytes:
     lacking = orjson.dumps(sorted(record.unavailable.items()))
     return hashlib.blake2b(record.digest + lacking, digest_size=_DIGEST, person=b"lacking").digest()
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, overload
 import msgspec
 
 from pdsync.errors import StateError, error
-from pdsync.model import Record, raw_digest
+from pdsync.model import ManyRecords, Record, raw_digest
 from pdsync.spool import Held, blocks
 
 if TYPE_CHECKING:
@@ -93,6 +93,11 @@ class Block:
         """Their digest."""
         return bytes(self._digests[number * _DIGEST : (number + 1) * _DIGEST])
 
+    @property
+    def digests(self) -> bytes:
+        """Those of all lines, one after the other."""
+        return bytes(self._digests)
+
     def given(self) -> Iterator[str]:
         """The ids of lines that hold more than null or an empty list; nothing is read for that."""
         return (id_ for number, id_ in enumerate(self.ids) if self.digest(number) not in _NOTHING_GIVEN)
@@ -147,7 +152,7 @@ class _Pieces:
         )
 
 
-class KeptRecords(Sequence[Record]):
+class KeptRecords(ManyRecords):
     """The records of one collection, kept in a file.
 
     Args:
@@ -221,6 +226,21 @@ class KeptRecords(Sequence[Record]):
             if (there := at[number]) != _ABSENT:
                 parts += (name, block.digest(there))
         return raw_digest(b"".join(parts)) if len(parts) > 1 else parts[0]
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """See `ManyRecords.ids`."""
+        return self.rows.ids
+
+    def digests(self, lacking: Callable[[Record], bytes]) -> list[bytes]:
+        """See `ManyRecords.digests`."""
+        count, digests = len(self), self._digests if self._values else self.rows.digests
+        found = [digests[at : at + _DIGEST] for at in range(0, count * _DIGEST, _DIGEST)]
+        if self._unavailable:
+            for number, id_ in enumerate(self.rows.ids):
+                if self._unavailable.get(id_):
+                    found[number] = lacking(self._record(number))
+        return found
 
     def length(self, number: int) -> int:
         """How many bytes a record has, its pieces and what joins them."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 from pdsync.cli import progress
+from pdsync.jq import ahead
 from tests.never import NEVER
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 
 def pytest_configure() -> None:
-    """Let no command say what it waits for: how long that takes is the machine's, and what is printed is compared."""
-    progress.SILENCE = NEVER
+    """Let no command say what it waits for, nor give up a process that is slow: how long that takes is the machine's."""
+    progress.SILENCE = ahead.SILENCE = NEVER
 
 
 AGAIN = (

@@ -35,7 +35,7 @@ _MOST_WORKERS = 3
 _AT_A_TIME = 256
 _BYTES_AT_A_TIME = 4 << 20
 
-_SILENCE = 1.0
+SILENCE = 1.0
 """Seconds without an answer after which nobody waits for a worker any more: a full batch takes a tenth of that."""
 
 _outcomes = msgspec.msgpack.Decoder(Outcomes)
@@ -102,7 +102,7 @@ class Ahead:
     def finish(self) -> None:
         """Wait until all is mapped that came, or no worker says anything: mapping proper then does the rest."""
         while self._under_way:
-            done, self._under_way = wait(self._under_way, _SILENCE, FIRST_COMPLETED)
+            done, self._under_way = wait(self._under_way, SILENCE, FIRST_COMPLETED)
             for each in done:
                 each.result()
             if not done:

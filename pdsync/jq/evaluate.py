@@ -333,9 +333,9 @@ def _compile_fault(pool: Runner, slot: Slot) -> Fault | None:
     return Fault(NOT_JQ, _POSITION.sub("", message) or message) if message else None
 
 
-def source_of(layout: Layout, record: Record) -> str:
+def source_of(layout: Layout, id_: str) -> str:
     """A record as it is named in messages: `services/PX1`."""
-    return f"{layout.rule.kind}/{record.id}"
+    return f"{layout.rule.kind}/{id_}"
 
 
 def blocked(faults: Iterable[str]) -> bool:

@@ -5,6 +5,7 @@ A frame is four bytes of length, big-endian, then that many bytes.
 
 from __future__ import annotations
 
+import signal
 import struct
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import BinaryIO
 
-TIME_IS_UP = 1
-"""Exit status when one record took too long: it is what `faulthandler` ends a process with."""
+TIME_IS_UP = -getattr(signal, "SIGPROF", -1)
+"""Exit status when one record took too long: that of the signal, or 1, with which `faulthandler` ends a process."""
 OUT_OF_MEMORY = 71
 """Exit status when Python ran out of memory; libjq aborts instead."""
 DEFECT = 70

@@ -63,9 +63,9 @@ def end_all() -> None:
 class JqLimits:
     """Bounds on the evaluation of one record, all expressions of a rule together.
 
-    `seconds` are guaranteed; a record is stopped at the latest after half as long again.  `memory` bounds a worker's
-    address space in bytes, where the system can (Linux).  An expression that had to be stopped for `stops` records is
-    not evaluated any more.
+    `seconds` are of processor time; where the system cannot tell that, of the clock, and a record is stopped at the
+    latest after half as long again.  `memory` bounds a worker's address space in bytes, where the system can (Linux).
+    An expression that had to be stopped for `stops` records is not evaluated any more.
     """
 
     seconds: float = 5.0
@@ -166,7 +166,7 @@ class Worker:
         return self._cause(code, said)
 
     def _cause(self, code: int, said: str) -> Stop:
-        if code == frames.TIME_IS_UP and "Timeout" in said:
+        if code == frames.TIME_IS_UP and (code < 0 or "Timeout" in said):
             return Stop(OUT_OF_TIME, f"stopped after {self._limits.seconds:g} s")
         out_of_memory = code in (_ABORTED, _ABORTED_ON_WINDOWS) and "cannot allocate memory" in said
         if out_of_memory or code in (frames.OUT_OF_MEMORY, _KILLED):

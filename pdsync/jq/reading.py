@@ -113,20 +113,20 @@ class Reader:
         reading.silent = self._silent
         return reading
 
-    def recalled(self, record: Record, outcome: bytes) -> Reading:
+    def recalled(self, id_: str, outcome: bytes) -> Reading:
         """What was read from a record before, silently, as the memo has it.
 
         The values of a single entity are read once they are asked for.  Raises ValueError, TypeError or LookupError
         when they are not those of this rule.
         """
-        source = source_of(self._layout, record)
+        source = source_of(self._layout, id_)
         if self._searches:
             waiting = [self._pending(values[1], values, source) for values in map(self._searching, rows_of(outcome))]
             return Reading(len(waiting), [], silent=True, pending=waiting)
         keys = self._recalled_keys(outcome)
         entities = []
         for keyed in keys:
-            key = EntityKey(keyed.blueprint, record.id if keyed.identifier == record.id else keyed.identifier)
+            key = EntityKey(keyed.blueprint, id_ if keyed.identifier == id_ else keyed.identifier)
             entities.append(DesiredEntity(key, self._nothing, self._rules, source, self._nothing_unknown))
         if len(entities) == 1:
             unread(entities[0], self._recalled_fields, outcome)
@@ -135,6 +135,22 @@ class Reader:
                 replace(entity, fields=self._filled(values))
                 for entity, values in zip(entities, rows_of(outcome), strict=True)
             ]
+        return Reading(len(entities), entities, silent=True)
+
+    def recalled_whole(self, id_: str, outcome: bytes) -> Reading:
+        """As `recalled`, with the values read at once: less work where they will be asked for anyway."""
+        if self._searches:
+            return self.recalled(id_, outcome)
+        source = source_of(self._layout, id_)
+        entities = []
+        for values in rows_of(outcome):
+            self._share(values)
+            identifier, blueprint, *rest = values
+            if not (isinstance(identifier, str) and isinstance(blueprint, str)):
+                raise TypeError(values)
+            key = EntityKey(blueprint, id_ if identifier == id_ else identifier)
+            fields = filled(self._layout.paths, rest)
+            entities.append(DesiredEntity(key, fields, self._rules, source, self._nothing_unknown))
         return Reading(len(entities), entities, silent=True)
 
     def _searching(self, values: list[Json]) -> list[Json]:
@@ -156,7 +172,7 @@ class Reader:
 
     def _read(self, record: Record, answer: Json) -> Reading:
         self._id = record.id
-        source = source_of(self._layout, record)
+        source = source_of(self._layout, record.id)
         lacking = self._lacking(record)
         for name in (ITEMS, SELECTOR):
             if name in lacking:

@@ -68,7 +68,7 @@ def trace(pool: Pool, layout: Layout, record: Record) -> RecordTrace:
     faults = faults_of(pool, layout)
     problems = Problems()
     reader = Reader(layout, faults, problems)
-    source = source_of(layout, record)
+    source = source_of(layout, record.id)
     if blocked(faults):
         reason = "; ".join(f"{name}: {fault.reason}" for name, fault in faults.items())
         return RecordTrace(layout.rule.id, source, (), (), reason, None, problems.diagnostics())

@@ -15,10 +15,11 @@ import faulthandler
 import json
 import os
 import re
+import signal
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jq
 import orjson
@@ -50,7 +51,7 @@ def attend(serve: Callable[[BinaryIO, BinaryIO, Watchdog, Mapping[str, Any]], No
         os.environ.clear()
         _bound_memory(settings["memory"])
         write_frames(sink, (b"ready",))
-        serve(source, sink, Watchdog(settings["seconds"]), settings)
+        serve(source, sink, watchdog(settings["seconds"]), settings)
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
     except BrokenPipeError:
@@ -62,11 +63,42 @@ def attend(serve: Callable[[BinaryIO, BinaryIO, Watchdog, Mapping[str, Any]], No
     os._exit(0)
 
 
-class Watchdog:
-    """Ends the process when one record takes longer than `seconds`, at the latest after half as long again.
+class Watchdog(Protocol):
+    """Ends the process when one record takes too long; it works while libjq computes and holds Python's lock."""
 
-    It must work while libjq computes and holds Python's lock: so it is `faulthandler`'s own thread.  Starting that
-    thread for every record would cost more than the record: it is started anew only when half the time has passed.
+    def watch(self) -> None:
+        """A record begins."""
+        ...
+
+    def rest(self) -> None:
+        """Nothing is under way."""
+        ...
+
+
+class ProcessorWatchdog:
+    """A `Watchdog` for `seconds` of processor time: what waits for a busy machine is not at fault.
+
+    The system ends the process by a signal.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+
+    def watch(self) -> None:
+        """See `Watchdog.watch`."""
+        signal.setitimer(signal.ITIMER_PROF, self._seconds)
+
+    def rest(self) -> None:
+        """See `Watchdog.rest`."""
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+class ClockWatchdog:
+    """A `Watchdog` where the system has no such timer: seconds by the clock, at the latest half as many again.
+
+    It is `faulthandler`'s own thread.  Starting that for every record would cost more than the record: it is started
+    anew only when half the time has passed.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -74,16 +106,21 @@ class Watchdog:
         self._armed = 0.0
 
     def watch(self) -> None:
-        """A record begins."""
+        """See `Watchdog.watch`."""
         now = time.monotonic()
         if now - self._armed > self._seconds / 2:
             faulthandler.dump_traceback_later(self._seconds * 1.5, exit=True)
             self._armed = now
 
     def rest(self) -> None:
-        """Nothing is under way."""
+        """See `Watchdog.rest`."""
         faulthandler.cancel_dump_traceback_later()
         self._armed = 0.0
+
+
+def watchdog(seconds: float) -> Watchdog:
+    """What bounds the time of a record on this system."""
+    return ProcessorWatchdog(seconds) if hasattr(signal, "setitimer") else ClockWatchdog(seconds)
 
 
 class Programs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple, Protocol
@@ -67,6 +67,31 @@ class Record:
 
     def __repr__(self) -> str:
         return f"Record(id={self.id!r}, raw={self.raw!r}, unavailable={self.unavailable!r})"
+
+
+class ManyRecords(Sequence[Record]):
+    """Records that are made when they are looked at: what is asked of all of them is told without that."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Their ids, in order."""
+        raise NotImplementedError
+
+    def digests(self, lacking: Callable[[Record], bytes]) -> list[bytes]:
+        """The digest of each, in order; `lacking` gives those of records that lack an enrichment."""
+        raise NotImplementedError
+
+
+def ids_of(records: Sequence[Record]) -> Sequence[str]:
+    """The ids of records, in order."""
+    return records.ids if isinstance(records, ManyRecords) else [record.id for record in records]
+
+
+def digests_of(records: Sequence[Record], lacking: Callable[[Record], bytes]) -> list[bytes]:
+    """The digest of each record, in order; `lacking` gives those of records that lack an enrichment."""
+    if isinstance(records, ManyRecords):
+        return records.digests(lacking)
+    return [lacking(record) if record.unavailable else record.digest for record in records]
 
 
 def raw_digest(raw: bytes | memoryview) -> bytes:

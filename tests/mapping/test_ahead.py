@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pdsync.jq import ahead as ahead_module
 from pdsync.jq import evaluate
 from pdsync.jq.pool import JqLimits
 from pdsync.mapping import map_entities, mapping_ahead
@@ -108,8 +109,9 @@ def test_a_worker_that_dies_is_the_end_of_it_and_of_nothing_else() -> None:
     assert sorted(map(str, found.entities)) == ["other/a", "service/a"]
 
 
-def test_nobody_waits_for_a_worker_that_is_stuck() -> None:
+def test_nobody_waits_for_a_worker_that_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its bound is ten minutes, which this test would take, too."""
+    monkeypatch.setattr(ahead_module, "SILENCE", 0.1)
     endless, world = rule({"title": "last(repeat(1))"}), snapshot({"id": "a"})
     with mapping_ahead([endless], Memo(), limits=JqLimits(seconds=600), workers=1, few=0) as ahead:
         for query, collection in world.collections.items():

@@ -12,10 +12,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 from pdsync.errors import MappingError
+from pdsync.jq.frames import TIME_IS_UP
 from pdsync.jq.pool import JqLimits, Pool, Worker, end_all
 from pdsync.jq.problems import OUT_OF_MEMORY
 from pdsync.mapping import map_entities
@@ -244,3 +246,42 @@ def test_who_ends_without_waiting_leaves_no_worker_behind() -> None:
         answers, stop = running.result()
     assert (answers, stop is not None and stop.code) == ([], OUT_OF_MEMORY)
     worker.close()
+
+
+def _ended(lines: str) -> tuple[int, str]:
+    """The exit status of a process that runs this, and what it said."""
+    done = subprocess.run([sys.executable, "-c", dedent(lines)], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no timer of processor time")
+def test_who_waits_is_not_stopped() -> None:
+    """Processor time counts: on a machine that stalls, an innocent expression is not blamed."""
+    lines = """
+        import time
+        from pdsync.jq.worker import watchdog
+        bound = watchdog(0.1)
+        bound.watch()
+        time.sleep(0.3)
+        print("waited", flush=True)
+        bound.rest()
+        bound.watch()
+        while True:
+            pass
+    """
+    assert _ended(lines) == (TIME_IS_UP, "waited\n")
+
+
+def test_without_such_a_timer_the_clock_counts() -> None:
+    """As on Windows."""
+    lines = """
+        from pdsync.jq.worker import ClockWatchdog
+        bound = ClockWatchdog(0.05)
+        bound.watch()
+        bound.rest()
+        bound.watch()
+        while True:
+            pass
+    """
+    code, said = _ended(lines)
+    assert (code, "Timeout" in said) == (1, True)

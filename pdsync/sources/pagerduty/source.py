@@ -12,7 +12,7 @@ import msgspec
 from pdsync import __version__
 from pdsync.errors import SourceError
 from pdsync.kinds import KINDS, scopes_for
-from pdsync.model import Snapshot
+from pdsync.model import Snapshot, digests_of
 from pdsync.privacy import Cleaner
 from pdsync.sources import Reuse
 from pdsync.sources.pagerduty.auth import ClientCredentials, in_words, make_auth, refused_hint, shuts_out
@@ -150,14 +150,12 @@ def digest(collections: Iterable[Collection]) -> str:
     for collection in sorted(collections, key=lambda each: each.query.kind + repr(each.query)):
         query = collection.query
         whole.update(msgspec.json.encode([query.kind, query.params, query.enrich, collection.complete]))
-        whole.update(b"".join(sorted(map(_digest, collection.records))))
+        whole.update(b"".join(sorted(digests_of(collection.records, _lacking))))
     return whole.hexdigest()
 
 
-def _digest(record: Record) -> bytes:
-    """A digest of one record, whose bytes tell its id as well."""
-    if not record.unavailable:
-        return record.digest
+def _lacking(record: Record) -> bytes:
+    """A digest of one record that lacks something."""
     return blake2b(record.digest + msgspec.json.encode(sorted(record.unavailable)), digest_size=16).digest()
 
 
