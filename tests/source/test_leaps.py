@@ -154,6 +154,20 @@ def test_pages_that_lead_nowhere_end() -> None:
     assert len(asked) < 2 * len(made)
 
 
+def test_a_page_that_was_promised_and_stays_empty_is_named() -> None:
+    """There is more, said the one before: the incidents that may be on it are not such without analytics."""
+    made = {f"Q{n}": NOW - timedelta(days=9) for n in range(6)}
+    app = Analysed({id_: in_utc(at) for id_, at in made.items()}, 3)
+
+    async def send(*given_: Any, body: Any, **more: Any) -> Any:
+        if "starting_after" in body:
+            return Reply(200, {}, b'{"data":[],"more":false,"last":null}')
+        return await app.send(*given_, body=body, **more)
+
+    with pytest.raises(Malformed):
+        asyncio.run(Leaps(SimpleNamespace(send=send), made, {}, now=NOW, found={}, tally=Tally("", None)).read())
+
+
 @pytest.mark.parametrize(("days", "empty", "found", "asked"), [(5, 1, True, 2), (5, 9, False, 2), (1, 1, False, 1)])
 def test_an_answer_without_rows_is_not_believed_at_once(days: int, empty: int, found: bool, asked: int) -> None:
     """Of incidents that are days old there are some; those of the last day may well have none, which costs no more."""

@@ -186,7 +186,7 @@ class Leaps:
     async def _read(self, sought: list[Sought], pages: float = inf, enough: Enough = lambda: False) -> list[Sought]:
         """Read so many pages at most, for as long as it is not enough; those that are left."""
         cursors, seen = [""], set[str]()
-        start = 0.0
+        start = promised = 0.0
         while sought and pages > 0 and not enough():
             pages -= 1
             start = start if cursors[-1] else sought[0][0] - _SLACK
@@ -194,16 +194,19 @@ class Leaps:
             page, told = await self._page(start, end, cursors[-1])
             if not page.data and (cursors[-1] or sought[0][0] < self._late):  # some were promised
                 page, told = await self._page(start, end, cursors[-1])
+            if not (page.data or page.goes_on) and promised == end:
+                raise malformed(_KIND, "there is more, and nothing comes")
             reached, ids = self._take(page, told)
             if not page.goes_on:
                 sought = [each for each in sought if each[0] >= end - _SLACK]
-                cursors, seen = [""], set()
+                cursors, seen, promised = [""], set(), 0.0
                 continue
             if not page.last or page.last in cursors or seen.issuperset(ids):
                 raise malformed(_KIND, "there is more, but no way on")
             sought = self._left(sought, reached)
             leap = bool(sought) and sought[0][0] - _SLACK > max(start, reached)
             cursors, seen = ([""], set()) if leap else ([*cursors, page.last], seen.union(ids))
+            promised = end if page.more and not leap else 0.0
         return sought
 
     def _left(self, sought: list[Sought], reached: float) -> list[Sought]:
