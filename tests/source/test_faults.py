@@ -413,6 +413,13 @@ def test_a_page_that_repeats_another_hides_nothing(url: str, paging: Paging, *, 
     assert (outcome(listing), whole(listing)) == (("PD327", False) if lasting else ("complete", True))
 
 
+@pytest.mark.parametrize(("lasting", "expected"), [(1, ("complete", 80)), (99, ("PD327", 40))])
+def test_a_page_that_repeats_itself_hides_nothing(url: str, lasting: int, expected: tuple[str, int]) -> None:
+    """Half of an only page is there twice, and the other half not at all; nothing counts them."""
+    listing = read(url, Things("classic", count=80, counted=False, changes=dict.fromkeys(range(lasting), repeating)))
+    assert (outcome(listing), len(listing.records)) == expected
+
+
 def test_a_list_that_always_leads_on_to_what_it_gave_ends(url: str) -> None:
     """The cursor is another one each time, and the rows never."""
 

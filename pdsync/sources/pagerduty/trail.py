@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pdsync.sources.pagerduty.problems import REACH, cut_short, miscounted, moved, too_long
+from pdsync.sources.pagerduty.problems import REACH, cut_short, miscounted, moved, repeated, too_long
 
 if TYPE_CHECKING:
     from pdsync.errors import Diagnostic
@@ -56,6 +56,7 @@ class Trail:
         self._promised = False
         self._cut = False
         self._blind = False
+        self._again = 0
         self._overlap = 0
 
     def follow(self, page: Page) -> None:
@@ -77,6 +78,7 @@ class Trail:
         reached, is_new = self.offset + len(page.ids), len(known) < len(page.ids)
         self._promised = bool(page.more) and not is_new and reached == self._seen
         self._blind = self._blind or (is_new and 0 < self.offset == self._seen)
+        self._again += len(page.ids) - len(set(page.ids)) if is_named_once(self._kind) else 0
         self._take(page)
         self._seen = reached
         self._cut = not page.more and len(page.ids) >= self._kind.page_size and reached < (page.total or 0)
@@ -104,7 +106,12 @@ class Trail:
         # What vanished was read and is no longer counted; an id made up from other fields counts for nothing.
         adds_up = self._uncounted or len(self.records) - self._vanished == self.total
         # A full page that is the last although there are more: other counts may be wrong, but not in this way.
-        return adds_up and not (self._moved or self._cut or self._blind)
+        return adds_up and not (self._moved or self._cut or self._blind or self._doubled)
+
+    @property
+    def _doubled(self) -> int:
+        """How many rows a page had twice, perhaps in place of others, as nothing counts them."""
+        return self._again if self._uncounted else 0
 
     @property
     def _moved(self) -> bool:
@@ -128,5 +135,7 @@ class Trail:
         if self.quiet:
             return None
         count = len(self.records)
+        if self._doubled and not self._moved:
+            return repeated(self._kind, count, self._doubled)
         is_odd = self.total is not None and not self._moved
         return miscounted(self._kind, count, self.total or 0) if is_odd else moved(self._kind, count, self.total)
