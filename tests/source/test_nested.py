@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -269,6 +270,33 @@ def test_parents_can_be_narrowed(lists: Stage) -> None:
     sent = {request.path: request.params for request in lists.tape.requests}
     assert sent.pop("/status_pages") == (("status_page_type", "public"),)
     assert set(sent.values()) == {(("post_type", "incident"),)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "narrow"),
+    [("teams.members", {"query": "a"}), ("incidents.notes", {"since": "30d", "statuses": ["resolved"]})],
+)
+def test_one_parent_is_read_once_for_lists_under_some_and_under_all(
+    lists: Stage, kind: str, narrow: dict[str, Any]
+) -> None:
+    """Mappings of one nested kind that are about other parents cost the parents of both, each once."""
+    some, whole = query(kind, parents={"apiQueryParams": narrow}), query(kind)
+    alone = {each: parsed(only(fetch(lists, each))) for each in (some, whole)}
+    lists.tape.requests.clear()
+    found = fetch(lists, some, whole).collections
+    assert {each: parsed(collection) for each, collection in found.items()} == alone
+    assert {collection.sharing for collection in found.values()} == {"shared"}
+    below = Counter(request.path for request in lists.tape.requests if request.path.count("/") > 1)
+    assert {*below.values()} == {1}
+
+
+def test_what_stands_in_its_parents_costs_nothing_beside_them(stage: Stage) -> None:
+    """Integrations are in the services that are listed anyway, which is said."""
+    found = fetch(stage, query("services", serviceAnalytics=False), query("services.integrations")).collections
+    services, integrations = found.values()
+    assert (stage.tape.count("/services"), services.requests, integrations.requests) == (1, 2, 0)
+    assert integrations.records
+    assert integrations.sharing == "shared"
 
 
 def test_ids_tell_associations_apart(lists: Stage) -> None:

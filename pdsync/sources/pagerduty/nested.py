@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import starmap
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
@@ -23,10 +24,11 @@ from pdsync.sources.pagerduty.listing import Lister, Listing, Place, Tally
 from pdsync.sources.pagerduty.moments import wire_params
 from pdsync.sources.pagerduty.problems import unreadable
 from pdsync.sources.pagerduty.records import FieldReader, Malformed, PageReader
+from pdsync.sources.pagerduty.taking import Once
 from pdsync.sources.pagerduty.tasks import together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
     from datetime import datetime
 
     from pdsync.sources.pagerduty.listing import Asker, ListKey
@@ -92,6 +94,25 @@ class Had(NamedTuple):
     owned: Mapping[str, str] = MappingProxyType({})
 
 
+class Branches:
+    """Lists under single parents, for several queries of one kind that differ in which parents they are about.
+
+    Each is read once; `shared` are the queries, as lists, that have any of them in common.
+    """
+
+    def __init__(self) -> None:
+        self._read: Once[tuple[str, Params], Listing] = Once()
+        self._readers: dict[tuple[str, Params], ListKey] = {}
+        self.shared: set[ListKey] = set()
+
+    async def get(self, path: str, wire: Params, who: ListKey, job: Callable[[], Awaitable[Listing]]) -> Listing:
+        """What `job` gives, or gave to whoever asked for the same first."""
+        first = self._readers.setdefault((path, wire), who)
+        if first != who:
+            self.shared |= {first, who}
+        return await self._read.get((path, wire), job)
+
+
 class Nest:
     """Reads one nested kind.
 
@@ -103,6 +124,7 @@ class Nest:
         lists: reads a list, each once however often it is asked for.
         afresh: reads a list again.
         had: what there was before.
+        branches: lists under single parents that others read, too (None: nobody does).
         tally: counts parents.
         shelf: where records are put.
     """
@@ -117,6 +139,7 @@ class Nest:
         lists: Callable[[str, Params], Coroutine[Any, Any, Listing]],
         afresh: Callable[[str, Params], Coroutine[Any, Any, Listing]],
         had: Had | None = None,
+        branches: Branches | None = None,
         tally: Tally,
         shelf: Shelf,
     ) -> None:
@@ -127,6 +150,7 @@ class Nest:
         self._lists = lists
         self._afresh = afresh
         self._before = had or Had()
+        self._shared = branches
         self._empty: list[_Branch] = []
         self._short: set[str] = set()
         self._parents: set[str] = set()
@@ -240,7 +264,15 @@ class Nest:
         return self._readers[rows]
 
     async def _read_one(self, branch: _Branch) -> Listing:
-        listing, parent = await self._listed(branch), _id_of(branch.parent)
+        listed = partial(self._listed, branch)
+        if self._shared is None:
+            return await self._taken_in(branch, await listed())
+        who = self._kind.name, self._params
+        return await self._taken_in(branch, await self._shared.get(branch.place.path, self._wire, who, listed))
+
+    async def _taken_in(self, branch: _Branch, listing: Listing) -> Listing:
+        """What a list has, as it is to be here; asked for once more where it came too short."""
+        parent = _id_of(branch.parent)
         self._parents.add(parent)
         if self._is_doubtful(parent, listing):
             listing = await self._listed(branch)
@@ -257,7 +289,8 @@ class Nest:
     async def _once_more(self, whole: Listing) -> Listing:
         """The same with what those lists give that came empty, which nothing counts, now that something is missing."""
         empty, self._empty = self._empty, []
-        again = await together(self._read_one(branch) for branch in empty)
+        listings = await together(self._listed(branch) for branch in empty)
+        again = await together(starmap(self._taken_in, zip(empty, listings, strict=True)))
         records = self._shelf.rows() | whole.records
         for listing in again:
             records |= listing.records

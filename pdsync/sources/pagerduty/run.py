@@ -31,7 +31,7 @@ from pdsync.sources.pagerduty.enrich import (
 from pdsync.sources.pagerduty.leaps import Ground
 from pdsync.sources.pagerduty.listing import Lister, Listing, Tally
 from pdsync.sources.pagerduty.moments import wire_params
-from pdsync.sources.pagerduty.nested import Had, Nest, is_nested, lists_needed
+from pdsync.sources.pagerduty.nested import Branches, Had, Nest, is_nested, lists_needed, own_params
 from pdsync.sources.pagerduty.pages import Pages
 from pdsync.sources.pagerduty.picking import cutter, picker
 from pdsync.sources.pagerduty.problems import not_again, not_granted
@@ -150,6 +150,7 @@ class Run:
         self._shelf = Shelf(aside.spool(earlier.file), partial(cleaner.clean, ANY), self._pages)
         self._listings: Once[ListKey, Listing] = Once()
         self._alone: Once[tuple[str, Params, Params], Listing] = Once()
+        self._branches = Branches()
         self._came = came
         self._early: dict[ListKey, Early] = {}
         self._tallies: dict[str, Tally] = {}
@@ -263,9 +264,16 @@ class Run:
             since_full=self._earlier.since_full(query) + 1 if listing.taken else 0,
             as_of={name: as_of[name, argument] for name, argument in query.enrich if as_of.get((name, argument))},
             private=self._cleaner.left_in(query.kind),
-            sharing=self._taker.told((query.kind, query.params), self._queried),
+            sharing=self._sharing(query, cost[0]),
             missing={id_: Missing(parent) for id_, parent in listing.missing.items()},
         )
+
+    def _sharing(self, query: Query, requests: int) -> str:
+        """In words, what of it was read together with others, and why not."""
+        key = query.kind, query.params
+        if key in self._branches.shared or (KINDS[query.kind].inside and not requests):
+            return "shared"
+        return self._taker.told(key, self._queried)
 
     def _cleaned(self, kind: str, rows: Rows) -> Rows:
         """The same without what is left in of kinds that read it, which is nothing where all read the same."""
@@ -480,7 +488,7 @@ class Run:
     async def _apart(self, asker: Asker, key: ListKey, begun: Beginning | None) -> Listing:
         """A list on its own, without what of it is settled and known."""
         settled = await self._without_settled(asker, key)
-        return settled or await self._read(asker, key, begun)
+        return settled or await self._read(asker, key, begun, self._branches_of(key))
 
     def _lister(self, asker: Asker, key: ListKey) -> Lister:
         """Who reads a list that is not nested."""
@@ -491,8 +499,10 @@ class Run:
             self._whose(key, asker), row, wire_params(row, key[1], self.now), tally, shelf=self._shelf, came=came
         )
 
-    async def _read(self, asker: Asker, key: ListKey, begun: Beginning | None = None) -> Listing:
-        """A list, whether it was read before or not, from where it was begun."""
+    async def _read(
+        self, asker: Asker, key: ListKey, begun: Beginning | None = None, branches: Branches | None = None
+    ) -> Listing:
+        """A list, whether it was read before or not, from where it was begun; `branches` of it are read but once."""
         kind, params = key
         row = KINDS[kind]
         if not is_nested(row):
@@ -504,8 +514,24 @@ class Run:
         lists = partial(self._listing, asker)
         tally = Tally(kind, self._progress)
         had = Had(partial(self._earlier.parents, kind), self._earlier.owned.get(key, {}))
-        nest = Nest(asker, row, params, self.now, lists=lists, afresh=afresh, had=had, tally=tally, shelf=self._shelf)
+        nest = Nest(
+            asker,
+            row,
+            params,
+            self.now,
+            lists=lists,
+            afresh=afresh,
+            had=had,
+            branches=branches,
+            tally=tally,
+            shelf=self._shelf,
+        )
         return await nest.read()
+
+    def _branches_of(self, key: ListKey) -> Branches | None:
+        """What a nested list shares with others that differ from it only in what they are listed under, if any do."""
+        alike = [each for each in self._asked if each[0] == key[0] and own_params(each[1]) == own_params(key[1])]
+        return self._branches if len(alike) > 1 else None
 
     async def _read_plain(self, asker: Asker, key: ListKey, begun: Beginning | None) -> Listing:
         """A list that stands alone; that half of it is gone, which nothing counts, is asked twice.
