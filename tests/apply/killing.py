@@ -19,7 +19,7 @@ from pdsync.state.carried import Carrier
 from pdsync.transport import ApiClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 
 class Killed(BaseException):
@@ -45,6 +45,16 @@ class Moments:
         if isinstance(self.fatal, str):
             return re.search(self.fatal, name) is not None
         return len(self.names) == self.fatal
+
+
+def distinct(names: Sequence[str]) -> list[int]:
+    """The numbers, from 1, of moments that differ to those who live on: right after something is before the next."""
+    following = [*names[1:], ""]
+    return [
+        number
+        for number, (name, after) in enumerate(zip(names, following, strict=True), start=1)
+        if not (name.startswith("after ") and after.startswith("before "))
+    ]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.apply.killing import killed_at
+from tests.apply.killing import distinct, killed_at
 from tests.apply.running import Here, running
 from tests.apply.test_resume import AFTER, ALSO_TEAMS, BEFORE, prepared, state_of, statuses
 from tests.state.places import SERVED, Place
@@ -70,7 +70,7 @@ def test_killed_at_any_moment_another_machine_ends_it(part: int, uninterrupted: 
     """Port and the ledger are as after an unbroken run, everything made is ours, and nothing is left to do."""
     names, end = uninterrupted
     assert sum(name.startswith("before storing runs/") for name in names) >= 4
-    for fatal in range(1 + 4 * part, len(names) + 1, 8):
+    for fatal in distinct(names)[3 * part :: 6]:
         with machines() as (one, other):
             plan = prepared(one)
             with killed_at(fatal):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 from typing import Any
 
 import pytest
@@ -156,12 +157,19 @@ def damaged(draw: st.DrawFn) -> Any:
     return value
 
 
-@pytest.mark.parametrize("schema", [schema for _, schema in BODIES], ids=[name for name, _ in BODIES])
+@cache
+def checks_of(body: int) -> tuple[Any, Any]:
+    """What the sandbox makes of the schema of a body, and what the other validator does."""
+    _, schema = BODIES[body]
+    return Compiler(DOCUMENT, formats=WITHOUT_FORMATS).compile(schema), official(schema)
+
+
+@pytest.mark.parametrize("body", range(len(BODIES)), ids=[name for name, _ in BODIES])
 @settings(max_examples=60, deadline=None)
 @given(value=damaged())
-def test_request_bodies_are_taken_exactly_as_the_document_says(schema: Any, value: Any) -> None:
-    check = Compiler(DOCUMENT, formats=WITHOUT_FORMATS).compile(schema)
-    assert (check(value) is None) == official(schema).is_valid(value)
+def test_request_bodies_are_taken_exactly_as_the_document_says(body: int, value: Any) -> None:
+    check, other = checks_of(body)
+    assert (check(value) is None) == other.is_valid(value)
 
 
 # --- words of a refusal ---

@@ -30,7 +30,7 @@ URGENCIES = ("high", "low")
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    with staging(World(services=6, users=10, incidents=900, incident_days=28), limit_per_minute=10**6) as staged:
+    with staging(World(services=6, users=10, incidents=400, incident_days=28), limit_per_minute=10**6) as staged:
         yield staged
 
 
@@ -140,7 +140,7 @@ EVER = query("incidents", apiQueryParams={"date_range": "all"})
 
 @pytest.fixture(scope="module")
 def history() -> Iterator[Stage]:
-    with staging(World(services=6, users=10, incidents=900, incident_days=400), limit_per_minute=10**6) as staged:
+    with staging(World(services=6, users=10, incidents=400, incident_days=400), limit_per_minute=10**6) as staged:
         yield staged
 
 
@@ -169,7 +169,7 @@ def test_a_shorter_time_is_taken_from_a_longer(history: Stage, params: dict[str,
 
 # --- whatever there is to differ in ----------------------------------------------------------------------------
 
-LAW = World(services=130, users=150, incidents=900, incident_days=400)
+LAW = World(services=130, users=150, incidents=400, incident_days=400)
 TEAMS, SOME = sorted(LAW.teams), sorted(LAW.services)[:2]
 WINDOWS: list[dict[str, str]] = [
     {},
@@ -344,7 +344,7 @@ def test_another_count_means_that_it_is_read_on_its_own(history: Stage) -> None:
     finally:
         history.tape.before = lambda _: None
     assert parsed(snapshot.collections[short]) == some
-    assert len(snapshot.collections[EVER].records) == 900
+    assert len(snapshot.collections[EVER].records) == 400
 
 
 def test_mappings_of_other_times_share_what_is_put_into_records(history: Stage) -> None:
