@@ -92,7 +92,7 @@ def judged(
 
 
 def parents_list(kind: str, params: tuple[tuple[str, str], ...]) -> Query:
-    """What a list is called as that of what other records are listed under."""
+    """What a list is called as that of what other records are listed under, or that has some of their kind."""
     return Query(kind, params, ((PARENT, ""),))
 
 
@@ -104,7 +104,8 @@ def _with_parents(collection: Collection, short: Mapping[str, Leaned]) -> Collec
     """The same, which proves nothing either where it was listed under what is not believed."""
     for kind in _above(collection.query.kind) if short and collection.complete else ():
         if kind in short and (why := short[kind].problem):
-            detail = f"{collection.query.kind}, listed under {why.detail}"
+            how = "with" if kind == KINDS[collection.query.kind].also else "under"
+            detail = f"{collection.query.kind}, listed {how} {why.detail}"
             return replace(collection, problem=replace(why, code=UNDER_SHORT, detail=detail))
     return collection
 
@@ -264,8 +265,10 @@ def leans_on(query: Query) -> frozenset[str]:
 
 
 def _above(kind: str) -> list[str]:
-    """The kinds that one is listed under."""
-    return [row.name for row in parents_of(kind) if row.name != kind] if kind in KINDS else []
+    """The kinds that one is listed under, and the one whose list has some of its records."""
+    if kind not in KINDS:
+        return []
+    return [row.name for row in parents_of(kind) if row.name != kind] + [KINDS[kind].also] * bool(KINDS[kind].also)
 
 
 def _enrichments(query: Query) -> list[Enrichment]:
@@ -315,7 +318,8 @@ def _noted_of_leaned(
         key, old = name(query), before.get(name(query))
         if leaned.complete or is_short(leaned):
             note = note_of(leaned, snapshot.taken_at)
-            kept[key] = old if old and not anew and _says_about(old, note) else note
+            if old or note.count or not _is_of_parents(query):  # most accounts have no shift-based schedules
+                kept[key] = old if old and not anew and _says_about(old, note) else note
         elif old:
             kept[key] = old
     return kept

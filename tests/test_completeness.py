@@ -259,6 +259,18 @@ def test_what_is_listed_under_a_list_that_is_not_believed_is_not_either(
     assert leans_on(methods) == {"users"}
 
 
+def test_what_comes_in_two_lists_is_not_believed_when_one_of_them_shrank() -> None:
+    """The shift-based schedules came empty: there are nearly as many schedules as before, and none is proven gone."""
+    shifts, schedules = parents_list("schedules_v3", ()), Query("schedules")
+    now = replace(snapshot(30, schedules), leaned={shifts: Leaned(shifts, 0)})
+    found = judged(now, {shifts: Seen(1, 1, suspicious=False)}, HOUR)
+    why = found.collections[schedules].problem
+    assert why is not None
+    assert (why.code, why.detail) == ("PD342", "schedules, listed with schedules_v3: 1 records before, 0 now")
+    assert judged(now, {}, HOUR).collections[schedules].complete
+    assert "schedules_v3" in leans_on(schedules)
+
+
 def test_an_incomplete_list_changes_nothing_in_what_is_believed() -> None:
     """A list that was cut keeps its own problem, and the count before it."""
     found = judged(snapshot(1, whole=False), {SERVICES: Seen(100, 100, suspicious=False)}, HOUR).collections[SERVICES]

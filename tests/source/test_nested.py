@@ -473,6 +473,12 @@ def test_shift_based_schedules_that_there_were_are_not_gone_for_a_refusal(
         assert not complete or [note.code for note in collection.notes] == ["PD331"]
 
 
+def test_how_many_shift_based_schedules_there_were_is_known(stage: Stage) -> None:
+    """Their list may come empty like any other, which nobody sees among all schedules."""
+    upgraded(stage, shifted("PNEW1"), shifted("PNEW2"))
+    assert fetch(stage, query("schedules")).leaned[parents_list("schedules_v3", ())].count == 2
+
+
 @pytest.mark.parametrize(("status", "believed"), [(402, False), (403, False), (400, True), (404, True)])
 def test_a_refusal_that_hides_schedules_in_use_is_a_hole(stage: Stage, status: int, believed: bool) -> None:
     """An escalation policy leads to a shift-based schedule that is not to be had: schedules are not complete.

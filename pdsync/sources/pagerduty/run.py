@@ -191,11 +191,12 @@ class Run:
     async def leaned_on(self, queries: Sequence[Query]) -> dict[Query, Leaned]:
         """How long the lists were, read already, that some queries lean on.
 
-        Their enrichments were taken from them, or they were listed under what these list (`parents_list`).
+        Their enrichments were taken from them, or they were listed under what these list, or with it (`parents_list`).
         """
         taken_from = (Query(*need) for query in queries for need in needed_lists(query.kind, query.enrich))
-        rows = ((query, KINDS[query.kind]) for query in queries if query.kind in KINDS)
-        keys = (key for query, row in rows if not row.daily for key in lists_needed((row.name, query.params))[1:])
+        rows = [(query, KINDS[query.kind]) for query in queries if query.kind in KINDS]
+        keys = [key for query, row in rows if not row.daily for key in lists_needed((row.name, query.params))[1:]]
+        keys += [(row.also, ()) for _, row in rows if row.also]
         needs = list(dict.fromkeys([*taken_from, *starmap(parents_list, keys)]))
         listings = await together(self._listing(self._client, need.kind, need.params) for need in needs)
         return {query: _leaned(query, each) for query, each in zip(needs, listings, strict=True)}
