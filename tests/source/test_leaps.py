@@ -138,6 +138,24 @@ def test_mappings_of_one_list_may_come_in_any_order(stage: Stage, order: tuple[s
     assert all(any(incident["__analytics"] for incident in parsed(each).values()) for each in collections)
 
 
+def test_incidents_of_two_lists_are_analysed_and_asked_about_once(stage: Stage) -> None:
+    """Of two mappings whose lists stay apart, the records that are in both; each gets what it would get alone."""
+    both: dict[str, Any] = {"incidentAnalytics": True, "includeCustomFields": True}
+    wanted = [
+        query("incidents", apiQueryParams={"since": "14d"}, **both),
+        query("incidents", apiQueryParams={"since": "28d", "statuses": ["resolved"]}, **both),
+    ]
+    alone = {each: parsed(only(fetch(stage, each))) for each in wanted}
+    stage.tape.requests.clear()
+    found = fetch(stage, *wanted).collections
+    assert {each: parsed(collection) for each, collection in found.items()} == alone
+    assert {collection.sharing for collection in found.values()} == {"apart: other since"}
+    ids = set().union(*alone.values())
+    assert len(ids) < sum(map(len, alone.values()))
+    assert stage.tape.count("/analytics/raw/incidents") == 1
+    assert sum(request.path.endswith("/values") for request in stage.tape.requests) == len(ids)
+
+
 def test_pages_that_lead_nowhere_end() -> None:
     """The same rows under one new way on after the other: that is given up, not followed for ever."""
     made = {f"Q{n}": NOW - timedelta(days=9, hours=-n) for n in range(6)}

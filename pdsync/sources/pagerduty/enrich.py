@@ -88,6 +88,12 @@ class Extra:
     unavailable: dict[str, str] = field(default_factory=dict)
     stale: dict[str, tuple[str, str]] = field(default_factory=dict)
 
+    def of(self, rows: Rows) -> Extra:
+        """What there is of it for some records."""
+        values = self.values if isinstance(self.values, Rows) else rows.shelf.rows() | self.values
+        reasons = {id_: self.unavailable[id_] for id_ in rows if id_ in self.unavailable}
+        return Extra(values.only(id_ for id_ in rows if id_ in values), reasons)
+
     def without(self, ids: Iterable[str], reason: str) -> None:
         """There is nothing for these, and this is why."""
         self.unavailable.update(dict.fromkeys(ids, reason))
@@ -103,13 +109,15 @@ class Enricher:
 
     `needs` are lists, by kind and parameters, that it will ask for.  `early` reads the values of some records of a list
     while others are still to come: of as many as fill their pages, which takes no request more than reading all of
-    them together, and of a very long list a few.
+    them together, and of a very long list a few.  `narrowed` are the parameters of a list that narrow what is asked for
+    about its records as well.
     """
 
     read: Reading
     key: str = ""
     needs: tuple[tuple[str, Params], ...] = ()
     early: Reading | None = None
+    narrowed: tuple[str, ...] = ()
 
 
 async def read_extra(setting: Setting, name: str, raws: Raws) -> Extra:
@@ -118,6 +126,14 @@ async def read_extra(setting: Setting, name: str, raws: Raws) -> Extra:
     if enricher is None:
         return Extra(unavailable=dict.fromkeys(raws, f"there is no {name} for {setting.kind}"))
     return await _read_by(enricher.read, setting, raws)
+
+
+def asked_with(kind: str, name: str, params: Params) -> Params | None:
+    """What narrows the requests for an enrichment of records of a list; None where it is taken from another list."""
+    enricher = ENRICHERS.get((kind, name))
+    if enricher is None or enricher.needs:
+        return None
+    return tuple(pair for pair in params if pair[0] in enricher.narrowed)
 
 
 def can_be_early(kind: str, name: str) -> bool:
@@ -409,9 +425,8 @@ async def _analytics_rows(setting: Setting, raws: Raws, read: Callable[[Leaps], 
     extra, attempts = Extra(setting.shelf.rows()), _Attempts()
     made = {id_: moment(at, setting.now) for id_, at in _made(raws, "created_at") if at}
     filters: dict[str, Any] = {}
-    for name in ("service_ids", "team_ids"):
-        if ids := [value for wire, value in setting.params if wire == f"{name}[]"]:
-            filters[name] = ids
+    for name, id_ in asked_with(setting.kind, "__analytics", setting.params) or ():
+        filters.setdefault(name.removesuffix("[]"), []).append(id_)
     leaps = Leaps(
         setting.asker,
         made,
@@ -449,7 +464,9 @@ ENRICHERS: Mapping[tuple[str, str], Enricher] = MappingProxyType(
         ("services", "__analytics"): Enricher(_service_analytics),
         ("services", "__custom_fields"): Enricher(_custom_fields),
         ("services", "__oncall_user"): Enricher(partial(_on_calls, "escalation_policy.id"), needs=_ON_CALLS),
-        ("incidents", "__analytics"): Enricher(_incident_analytics, early=_full_answers),
+        ("incidents", "__analytics"): Enricher(
+            _incident_analytics, early=_full_answers, narrowed=("service_ids[]", "team_ids[]")
+        ),
         ("incidents", "__custom_fields"): Enricher(_custom_fields),
         ("schedules", "__email"): Enricher(_emails, key="users", needs=(("users", ()),)),
         ("schedules_v3", "__email"): Enricher(_emails, key="users", needs=(("users", ()),)),

@@ -22,6 +22,7 @@ from pdsync.sources.pagerduty.early import Hands as EarlyHands
 from pdsync.sources.pagerduty.enrich import (
     Extra,
     Setting,
+    asked_with,
     enriched,
     needed_lists,
     read_early,
@@ -38,7 +39,7 @@ from pdsync.sources.pagerduty.problems import not_again, not_granted
 from pdsync.sources.pagerduty.shares import shared_lists, without_local
 from pdsync.sources.pagerduty.shelf import Shelf
 from pdsync.sources.pagerduty.taking import Hands, Once, Taker
-from pdsync.sources.pagerduty.tasks import together
+from pdsync.sources.pagerduty.tasks import Meeting, together
 from pdsync.spool import NOWHERE, Aside
 from pdsync.transport import ApiError, Unreachable
 
@@ -56,6 +57,12 @@ if TYPE_CHECKING:
     from pdsync.sources.pagerduty.moments import Params
     from pdsync.sources.pagerduty.shelf import Rows
     from pdsync.transport import Reply
+
+    Wish = tuple[str, str]
+    """An enrichment and its argument."""
+
+    Wanting = tuple[Sequence[Query], Rows]
+    """Queries, and the records that they want something for."""
 
 _FORBIDDEN = 403
 
@@ -151,6 +158,7 @@ class Run:
         self._listings: Once[ListKey, Listing] = Once()
         self._alone: Once[tuple[str, Params, Params], Listing] = Once()
         self._branches = Branches()
+        self._meetings: Mapping[Query, Mapping[Wish, Meeting[Wanting, Extra]]] = {}
         self._came = came
         self._early: dict[ListKey, Early] = {}
         self._tallies: dict[str, Tally] = {}
@@ -171,6 +179,7 @@ class Run:
         together_read: dict[ListKey, list[Query]] = defaultdict(list)
         for query in known:
             together_read[self._shares.root((query.kind, query.params))].append(query)
+        self._meetings = _meetings(together_read.values())
         self._open = len(together_read)
         groups = await together(self._collect(group) for group in together_read.values())
         self._shelf.flush()
@@ -311,7 +320,12 @@ class Run:
         return self._early[root]
 
     def _is_plain_part(self, query: Query, root: ListKey) -> bool:
-        """Whether the records of a list tell which of them are those of a query, and are as they are there."""
+        """Whether the records of a list tell which of them are those of a query, and are as they are there.
+
+        What is asked for about the records of other lists as well waits for these.
+        """
+        if self._meetings.get(query):
+            return False
         key = query.kind, query.params
         share = self._shares.taken.get(key)
         return (key == root or (share is not None and share.plain)) and cutter(key, root) is None
@@ -367,14 +381,30 @@ class Run:
             raws |= listing.records
         known, read_at = self._known(kind, wish, listings)
         values = early | known if early else known
-        setting = self._setting(asker, queries, wish)
-        extra = await read_extra(setting, name, raws.only(id_ for id_ in raws if id_ not in values))
+        unread = raws.only(id_ for id_ in raws if id_ not in values)
+        extra = await self._read_extra(asker, queries, wish, unread)
         reasons = self._reasons(kind, name, extra.unavailable)
         older = self._of_today(kind, wish, reasons)
         found = self._shelf.rows() | values | extra.values | older.values if extra.values or older.values else values
         left = {id_: reason for id_, reason in reasons.items() if id_ not in older.values}
         stale = {id_: (reasons[id_], older.read_at) for id_ in older.values}
         return Extra(found, left, stale), min(filter(None, (read_at, older.read_at)), default="")
+
+    async def _read_extra(self, asker: Counting, queries: Sequence[Query], wish: Wish, raws: Rows) -> Extra:
+        """One enrichment of some records; where other lists of the kind want it as well, of the records of all."""
+        name, _ = wish
+        meeting = self._meetings.get(queries[0], {}).get(wish)
+        if meeting is None:
+            return await read_extra(self._setting(asker, queries, wish), name, raws)
+
+        async def of_all(brought: Sequence[Wanting]) -> Extra:
+            wanting = sorted((query for each, _ in brought for query in each), key=[*self._askers].index)
+            every = self._shelf.rows()
+            for _, rows in brought:
+                every |= rows
+            return await read_extra(self._setting(self._askers[wanting[0]], wanting, wish), name, every)
+
+        return (await meeting.join((queries, raws), of_all)).of(raws)
 
     def _setting(self, asker: Counting, queries: Sequence[Query], wish: tuple[str, str]) -> Setting:
         """What an enrichment of the records of some queries has to work with."""
@@ -598,6 +628,25 @@ def _lists_of(query: Query) -> list[ListKey]:
     """All lists that a query needs."""
     own = (query.kind, query.params)
     return [key for each in (own, *needed_lists(query.kind, query.enrich)) for key in lists_needed(each)]
+
+
+def _meetings(groups: Iterable[Sequence[Query]]) -> dict[Query, dict[Wish, Meeting[Wanting, Extra]]]:
+    """Where queries that do not share a list meet, as their records may be the same: to ask about each once.
+
+    None meet that ask for it in other ways.
+    """
+    wanting: dict[tuple[str, Wish, Params], list[list[Query]]] = defaultdict(list)
+    for group in groups:
+        for wish in dict.fromkeys(wish for query in group for wish in query.enrich):
+            mine = [query for query in group if wish in query.enrich]
+            if (ways := asked_with(mine[0].kind, wish[0], _widest(mine))) is not None:
+                wanting[mine[0].kind, wish, ways].append(mine)
+    found: dict[Query, dict[Wish, Meeting[Wanting, Extra]]] = defaultdict(dict)
+    for (_, wish, _), all_ in wanting.items():
+        meeting: Meeting[Wanting, Extra] = Meeting(len(all_))
+        for query in (query for mine in all_ for query in mine if len(all_) > 1):
+            found[query][wish] = meeting
+    return found
 
 
 def _widest(queries: Sequence[Query]) -> Params:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
 T = TypeVar("T")
+B = TypeVar("B")
 
 
 async def together(jobs: Iterable[Coroutine[object, object, T]]) -> list[T]:
@@ -39,3 +40,24 @@ async def each(items: Iterable[T], work: Callable[[T], Awaitable[None]], width: 
             await work(item)
 
     await together(worker() for _ in range(width))
+
+
+class Meeting(Generic[B, T]):
+    """What so many do together once the last of them has come: each brings something, and gets what comes of all."""
+
+    def __init__(self, number: int) -> None:
+        self._left = number
+        self._brought: list[B] = []
+        self._outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    async def join(self, brought: B, job: Callable[[Sequence[B]], Awaitable[T]]) -> T:
+        """What the `job` of the last one makes of what all have brought; who waits stops when that is stopped."""
+        self._brought.append(brought)
+        self._left -= 1
+        if not self._left:
+            try:
+                self._outcome.set_result(await job(self._brought))
+            except BaseException:
+                self._outcome.cancel()
+                raise
+        return await asyncio.shield(self._outcome)
