@@ -169,7 +169,7 @@ def test_a_shorter_time_is_taken_from_a_longer(history: Stage, params: dict[str,
 
 # --- whatever there is to differ in ----------------------------------------------------------------------------
 
-LAW = World(services=130, users=150, incidents=400, incident_days=400)
+LAW = World(services=130, users=150, incidents=600, incident_days=400)
 TEAMS, SOME = sorted(LAW.teams), sorted(LAW.services)[:2]
 WINDOWS: list[dict[str, str]] = [
     {},
