@@ -216,7 +216,8 @@ class ApiClient:
         except ApiError as problem:  # from the credentials' own request
             if problem.status not in _RETRIED | {429}:
                 raise
-            await self._wait(call, self._back_off(call), problem, f"of HTTP {problem.status} for a token")
+            wait = self._asked_wait({"retry-after": problem.retry_after}) or self._back_off(call)
+            await self._wait(call, wait, problem, f"of HTTP {problem.status} for a token")
             return None
         if reply.status in call.accept:
             return reply
@@ -334,11 +335,11 @@ class ApiClient:
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS and self._spent_for_today(reply):
             raise self._wording.used_up(call, self._spent[area(call.path)])
         if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
-            wait = self._asked_wait(reply, self._limits.reset) or self._back_off(call)
+            wait = self._asked_wait(reply.headers, self._limits.reset) or self._back_off(call)
             self._pacer.refused(call.path, self._timing.clock(), wait)
             await self._wait(call, wait, problem, "the rate limit is reached")
         elif reply.status in _RETRIED and call.repeatable:
-            wait = self._asked_wait(reply) or self._back_off(call)
+            wait = self._asked_wait(reply.headers) or self._back_off(call)
             await self._wait(call, wait, problem, f"{call.method} {call.path} was answered with HTTP {reply.status}")
         else:
             raise problem
@@ -382,10 +383,10 @@ class ApiClient:
         longest = min(_LONGEST_BACK_OFF, 0.5 * 2.0 ** min(call.attempt - 1, 10))
         return longest * (0.5 + self._timing.jitter() / 2)
 
-    def _asked_wait(self, reply: Reply, *also: str) -> float | None:
+    def _asked_wait(self, headers: Mapping[str, str], *also: str) -> float | None:
         """The seconds that the answer asks us to wait, if it asks for at least one."""
         for name in ("retry-after", *also):
-            seconds = self._seconds(reply.headers.get(name))
+            seconds = self._seconds(headers.get(name))
             if seconds is not None:
                 return seconds + self._timing.jitter() / 4 if seconds >= 1 else None
         return None

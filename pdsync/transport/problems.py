@@ -20,11 +20,12 @@ class ApiError(PdsyncError):
 
     `code` and `message` are the server's own; `details` whatever else its body said about the error; `doubtful`: it had
     more than one try, or trouble, so that what was asked for may have been done all the same.  It was sent so many
-    times.
+    times.  `retry_after` is what the answer to another request than this one's said of the next try.
     """
 
     doubtful = False
     times_sent = 0
+    retry_after = ""
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ from pdsync.recordfile import one_line, splice
 from pdsync.sandbox.pagerduty import pagerduty_app
 from pdsync.sandbox.world import World
 from pdsync.sources.pagerduty import PagerDuty, open_pagerduty
-from pdsync.sources.pagerduty.auth import ClientCredentials, account_of, login_of, make_auth, token_auth
+from pdsync.sources.pagerduty.auth import ClientCredentials, LoginRefused, account_of, login_of, make_auth, token_auth
 from pdsync.sources.pagerduty.listing import Lister, Tally
 from pdsync.sources.pagerduty.moments import Span, in_utc, moment
 from pdsync.sources.pagerduty.records import FieldReader, Page, PageReader, array
@@ -1175,6 +1175,36 @@ def test_a_token_is_renewed_before_it_runs_out() -> None:
     with serving(identity) as url:
         asyncio.run(main(url))
     assert len(identity.forms) == 2
+
+
+def test_a_login_that_is_busy_says_when_to_come_back() -> None:
+    """As any answer may; a lifetime it need not say."""
+    answers: list[Any] = [(429, {"retry-after": "7"}, b"{}"), (200, {}, b'{"access_token":"abc","expires_in":null}')]
+    time = FakeTime()
+
+    async def main(login: str, url: str) -> int:
+        auth = ClientCredentials("app", "secret", "us.acme", token_url=login)
+        async with ApiClient(
+            url, name="PagerDuty", auth=auth, user_agent="t", limits=PAGERDUTY_LIMITS, timing=time.timing()
+        ) as client:
+            return (await client.send("GET", "/things")).status
+
+    with serving(Script(answers)) as login, serving(Script([OK])) as url:
+        assert (asyncio.run(main(login, url)), time.slept) == (200, [7.0])
+
+
+@pytest.mark.parametrize("token", ["", "a\\nb"])
+def test_a_login_that_gives_no_token_is_refused_by_it(token: str) -> None:
+    """What cannot be sent is none, whatever it is called."""
+
+    async def main(login: str) -> None:
+        auth = ClientCredentials("app", "secret", "us.acme", token_url=login)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            await auth.headers(client)
+
+    answer = b'{"access_token":"%s"}' % token.encode()
+    with serving(Script([(200, {}, answer)])) as login, pytest.raises(LoginRefused):
+        asyncio.run(main(login))
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from codecs import BOM_UTF8
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -44,6 +45,9 @@ _FOR_GOOD = frozenset({400, 401, 403, 404})
 _PATIENCE = 30.0
 _DOMAIN = ".pagerduty.com"
 _MARGIN = 60.0
+_LIFETIME = 3600.0
+"""Seconds that a token lives at least of which the login does not say that."""
+
 _CHECK_APP = "check PAGERDUTY_CLIENT_ID, PAGERDUTY_CLIENT_SECRET and PAGERDUTY_SUBDOMAIN"
 
 
@@ -144,7 +148,7 @@ def _is_pagerduty(base_url: str) -> bool:
 
 class _Granted(msgspec.Struct):
     access_token: str
-    expires_in: float = 3600.0
+    expires_in: float | None = None
     scope: str | None = None
 
 
@@ -224,7 +228,8 @@ class ClientCredentials:
     def _take(self, granted: _Granted) -> None:
         self._token = granted.access_token
         self._granted = None if granted.scope is None else frozenset(granted.scope.split())
-        self._good_until = self._clock() + granted.expires_in - min(_MARGIN, granted.expires_in / 2)
+        lifetime = _LIFETIME if granted.expires_in is None else granted.expires_in
+        self._good_until = self._clock() + lifetime - min(_MARGIN, lifetime / 2)
 
     async def renew(self) -> bool:
         """Forget the token; there is always another."""
@@ -247,10 +252,10 @@ class ClientCredentials:
             )
             raise Unreachable(what, sent=False, hopeless=bool(advice)) from None
         if response.is_success:
-            try:
-                return msgspec.json.decode(response.content.removeprefix(BOM_UTF8), type=_Granted, strict=False)
-            except msgspec.DecodeError:
-                pass
+            with suppress(msgspec.DecodeError):
+                granted = msgspec.json.decode(response.content.removeprefix(BOM_UTF8), type=_Granted, strict=False)
+                if _SENDABLE.fullmatch(granted.access_token):
+                    return granted
         refusal = _refused(response, path)
         self._refusal = refusal if response.status_code in _FOR_GOOD else None
         raise refusal
@@ -274,7 +279,9 @@ def _refused(response: httpx.Response, path: str) -> LoginRefused:
         detail=told.code or "without a token",
         hint=f"{_CHECK_APP}, and that PAGERDUTY_API_URL is the API of its region",
     )
-    return LoginRefused(diagnostic, status=response.status_code, method="POST", path=path, code=told.code)
+    refusal = LoginRefused(diagnostic, status=response.status_code, method="POST", path=path, code=told.code)
+    refusal.retry_after = response.headers.get("retry-after", "")
+    return refusal
 
 
 def make_auth(

@@ -111,7 +111,7 @@ class Taker:
 
     async def _elsewhere(self, asker: Asker, key: ListKey, share: Share, begun: Beginning) -> Listing | None:
         """What another list has of it; None unless that is all of it, and as PagerDuty gives it."""
-        if not await self._is_worth(asker, share.whole):
+        if begun.total is None or not await self._is_worth(asker, share.whole):
             return None
         whole = await self._hands.listing(asker, share.whole)
         if whole.problem:
