@@ -6,39 +6,44 @@ import os
 import pty
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.cli.workspace import Workspace
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="terminals of POSIX")
 
 
-def answered(here: Workspace, answer: str, *command: str) -> tuple[int, str]:
-    """Exit code and stderr of a command whose question is answered on a terminal."""
+@contextmanager
+def typed(answer: str) -> Iterator[TextIO]:
+    """A terminal on which somebody has typed an answer."""
     ours, its = pty.openpty()
     os.write(ours, answer.encode() + b"\n")
-    with subprocess.Popen(
-        [sys.executable, "-m", "pdsync", "-q", *command],
-        cwd=here.folder,
-        env=here.environment({}),
-        stdin=its,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-    ) as process:
-        _, err = process.communicate()
-    os.close(its)
-    os.close(ours)
-    return process.returncode, err
+    try:
+        with os.fdopen(its, encoding="utf-8") as terminal:
+            yield terminal
+    finally:
+        os.close(ours)
+
+
+def answered(here: Workspace, answer: str, *command: str) -> tuple[int, str]:
+    """Exit code and stderr of a command whose question is answered on a terminal."""
+    with typed(answer) as terminal, here.monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", terminal)
+        ran = here.run("-q", *command)
+    return ran.code, ran.err
 
 
 def test_yes_applies(here: Workspace) -> None:
-    """Exactly `yes` does."""
-    assert answered(here, "yes", "apply")[0] == 0
+    """Exactly `yes` does: here in a process of its own, below in this one."""
+    with typed("yes") as terminal:
+        command = [sys.executable, "-m", "pdsync", "-q", "apply"]
+        subprocess.run(command, cwd=here.folder, env=here.environment({}), stdin=terminal, check=True)
     assert len(here.box.store.entities("service")) == 4
 
 

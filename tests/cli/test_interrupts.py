@@ -98,9 +98,9 @@ def test_a_stop_while_planning_writes_nothing(here: Workspace) -> None:
     assert not (here.folder / "state" / "ledger.jsonl").exists()
 
 
-@pytest.mark.parametrize("writes", [1, 3, 6, 9])
+@pytest.mark.parametrize("writes", [1, 6])
 def test_a_killed_apply_is_made_good(here: Workspace, writes: int) -> None:
-    """Kill -9 after so many writes: nothing that was created is taken for somebody else's, and the rest is done."""
+    """Kill -9 after so many writes (after any in apply/test_resume): nothing that was created is taken for somebody else's, and the rest is done."""
     with here.start("apply", "--auto-approve") as process:
         until(lambda: len(here.box.log.port_writes()) >= writes, process)
         process.kill()

@@ -7,6 +7,8 @@ import pty
 import re
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,8 @@ from tests.cli.workspace import MAPPING
 from tests.render.html import seen
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.cli.workspace import Workspace
 
 PLACE = "catalog/mappings/pagerduty.yaml"
@@ -111,40 +115,35 @@ def test_colour_is_off_where_nobody_looks(here: Workspace) -> None:
 
 def test_colour_always_is_always(here: Workspace) -> None:
     """--color always colours a pipe, too, stdout and errors alike, and --color never wins over a terminal."""
-    assert ESCAPE in here.spawn("--color", "always", "plan").out
     assert ESCAPE in here.spawn("plan", "--color=always", PORT_CLIENT_ID="").err
     assert ESCAPE in here.ok("--color", "always", "plan").out
 
 
 def test_githubs_log_is_coloured(here: Workspace) -> None:
     """Its log shows colours though it is no terminal, unless NO_COLOR is set."""
-    assert ESCAPE in here.spawn("plan", GITHUB_ACTIONS="true").out
-    assert ESCAPE not in here.spawn("plan", GITHUB_ACTIONS="true", NO_COLOR="1").out
+    assert ESCAPE in here.ok("plan", GITHUB_ACTIONS="true").out
+    assert ESCAPE not in here.ok("plan", GITHUB_ACTIONS="true", NO_COLOR="1").out
+    assert ESCAPE in here.spawn("plan", GITHUB_ACTIONS="true", PORT_CLIENT_ID="").err
 
 
 def on_a_terminal(here: Workspace, *args: str, **env: str) -> str:
     """What a command prints when stdout and stderr are a terminal."""
     ours, its = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "pdsync", *args],
-        cwd=here.folder,
-        env=here.environment({"TERM": "xterm", **env}),
-        stdin=subprocess.DEVNULL,
-        stdout=its,
-        stderr=its,
-    ):
-        os.close(its)
-        told = b""
-        while True:
-            try:
-                part = os.read(ours, 65536)
-            except OSError:  # Linux: the other side is closed
-                break
-            if not part:
-                break
-            told += part
+    told: list[bytes] = []
+    reading = threading.Thread(target=lambda: told.extend(_printed(ours)))
+    reading.start()
+    with os.fdopen(its, "w", encoding="utf-8") as terminal:
+        here.run_into(terminal, terminal, *args, **{"TERM": "xterm", **env})
+    reading.join()
     os.close(ours)
-    return told.decode()
+    return b"".join(told).decode()
+
+
+def _printed(terminal: int) -> Iterator[bytes]:
+    """What comes out of a terminal until its other side is closed, which Linux calls an error."""
+    with suppress(OSError):
+        while part := os.read(terminal, 65536):
+            yield part
 
 
 @pytest.mark.skipif(os.name == "nt", reason="terminals of POSIX")
@@ -153,7 +152,7 @@ def test_a_terminal_is_coloured_unless_told_not_to(here: Workspace) -> None:
     assert "\x1b[32m+" in on_a_terminal(here, "-q", "plan")
     assert "\x1b[31m" in on_a_terminal(here, "-q", "plan", PORT_CLIENT_ID="")
     assert ESCAPE not in on_a_terminal(here, "-q", "plan", NO_COLOR="1")
-    assert ESCAPE not in on_a_terminal(here, "-q", "plan", TERM="dumb")
+    assert ESCAPE not in on_a_terminal(here, "-q", "plan", TERM="dumb", PORT_CLIENT_ID="")
     for when in ("never", "always"):
         assert (ESCAPE in on_a_terminal(here, "-q", "--color", when, "plan", PORT_CLIENT_ID="")) == (when == "always")
 

@@ -11,7 +11,7 @@ import time
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import orjson
 import pytest
@@ -136,6 +136,11 @@ class Workspace:
     def run(self, *args: str, **env: str) -> Ran:
         """Run a command in this process; `env` is added to the environment, an empty value takes one away."""
         out, err = _stream(), _stream()
+        code = self.run_into(out, err, *args, **env)
+        return Ran(code, _text(out), _text(err))
+
+    def run_into(self, out: TextIO, err: TextIO, *args: str, **env: str) -> int:
+        """Run a command in this process with these streams; its exit code."""
         with self.monkeypatch.context() as patch, ExitStack() as stack:
             patch.chdir(self.folder)
             for name in set(os.environ) - set(NEUTRAL):
@@ -144,8 +149,7 @@ class Workspace:
                 patch.setenv(name, value)
             stack.enter_context(redirect_stdout(out))
             stack.enter_context(redirect_stderr(err))
-            code = run(list(args))
-        return Ran(code, _text(out), _text(err))
+            return run(list(args))
 
     def ok(self, *args: str, code: int = 0, **env: str) -> Ran:
         """Run a command that must end with `code`."""
