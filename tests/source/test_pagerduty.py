@@ -984,6 +984,14 @@ def test_one_record_that_fails_does_not_touch_the_others(stage: Stage) -> None:
     assert [note.records for note in collection.notes] == [(f"services/{gone}",)]
 
 
+def test_records_that_fail_alike_are_told_of_together(stage: Stage) -> None:
+    """The reason once, and the records beside it: each answer names another address."""
+    stage.tape.before = lambda r: Script([(404, {}, b"{}")]) if r.path.endswith("/values") else None
+    collection = only(fetch(stage, query("services", {"includeCustomFields": True, "serviceAnalytics": False})))
+    (note,) = collection.notes
+    assert "of 12 of 12 services: PagerDuty answered 404: GET /services/{id}/custom_fields/values" in note.detail
+
+
 def test_queries_that_differ_in_enrichment_share_the_list(stage: Stage) -> None:
     """The list of services is read once for two mappings that want different things of it."""
     both = fetch(stage, query("services"), query("services", {"serviceAnalytics": False})).collections.values()

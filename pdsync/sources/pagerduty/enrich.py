@@ -7,6 +7,7 @@ PagerDuty integration.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from collections.abc import Set as AbstractSet
@@ -335,6 +336,9 @@ async def _emails(setting: Setting, raws: Raws) -> Extra:
 # --- custom fields ---------------------------------------------------------------------------------------------
 
 
+_OF_ONE = re.compile(r"/[^/ ]+(/custom_fields/values)")
+"""Where a reason names the record: what holds for many is said once, beside their names."""
+
 _NONE = b"[]"
 _LIST = msgspec.json.Decoder(list[msgspec.Struct])
 
@@ -362,7 +366,7 @@ async def _custom_fields(setting: Setting, raws: Raws) -> Extra:
 
     async def work(id_: str) -> None:
         if (outcome := await attempts.to(partial(fetch, id_))) is not None:
-            extra.without([id_], _said(outcome))
+            extra.without([id_], _OF_ONE.sub("/{id}\\1", _said(outcome)))
         setting.tally.add(1)
 
     setting.tally.expect(len(raws))
