@@ -179,7 +179,6 @@ def main() -> None:
     _open_closed_streams()
     # What is loaded and what is read lives until the end: collecting garbage every 700 objects finds nothing.
     gc.set_threshold(50_000, 20, 100)
-    _spare_httpx()
     if fault := os.environ.get("PDSYNC_FAULT"):  # internal: `pdsync selftest --faults`
         from pdsync.cli.injected import install
 
@@ -204,12 +203,6 @@ def _open_closed_streams() -> None:
 
 def _terminate(*_: object) -> None:
     raise Terminated
-
-
-def _spare_httpx() -> None:
-    """Leave out httpx's own command line, which brings rich and pygments along: this process is ours."""
-    absent: dict[str, Any] = {"httpx._main": None}
-    sys.modules.update(absent)
 
 
 def hoisted(argv: list[str]) -> list[str]:
