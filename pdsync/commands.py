@@ -99,12 +99,15 @@ async def plan_online(
     history: History | None = None,
     progress: Progress | None = None,
     validating: ValidatingReader | None = None,
+    held: list[object] | None = None,
 ) -> tuple[Plan, Snapshot]:
     """Snapshot PagerDuty and read Port at the same time; plan, and keep the snapshot.
 
     With a `history` of the catalog, causes are told as exactly as they can be; with `validating`, it is asked about
-    every entity to create or to change.
+    every entity to create or to change.  All that decided the plan is put into `held`, for who would rather have it
+    than wait until it is given back.
     """
+    held = [] if held is None else held
     ledger, rules = store.load(), catalog.rules
     memo = None if all_remembered(rules, store.remembered_rules()) else store.load_memo()
     async with asyncio.TaskGroup() as keeping_on:
@@ -119,6 +122,7 @@ async def plan_online(
             same_organisation(ledger, existing)  # of another one nothing is kept
             keeping = keeping_on.create_task(asyncio.to_thread(keep_snapshot, store, sides.snapshot))
             await asyncio.to_thread(ahead.finish)
+        held += (ledger, memo, sides, existing)
         plain = validating is None and (scope or Scope()) == Scope()
         rest = _resting(sides, existing, ledger, store) if plain else None
         if rest and rest.plan:
@@ -137,6 +141,7 @@ async def plan_online(
                 validating=validating,
             )
             plan = decided.plan
+            held.append(decided)
             _remember(rest, decided, existing, store)
     return replace(plan, diagnostics=(*keeping.result(), *plan.diagnostics)), sides.snapshot
 

@@ -10,6 +10,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +52,11 @@ INTERRUPTED = (130, 143)
 
 @dataclass(slots=True)
 class Options:
-    """The global options, as given."""
+    """The global options, as given.
+
+    What is large and no longer needed is `held`: where the process ends soon, giving it back piece by piece is what
+    takes longest.
+    """
 
     catalog: Path
     state: str
@@ -61,6 +66,7 @@ class Options:
     verbose: bool
     events: Path | None
     env: dict[str, str] = field(default_factory=dict)
+    held: list[object] = field(default_factory=list)
 
 
 class LazyGroup(click.Group):
@@ -157,6 +163,7 @@ def cli(
         verbose=verbose,
         events=events,
         env=dict(os.environ),
+        held=ctx.obj,
     )
 
 
@@ -183,7 +190,8 @@ def main() -> None:
         from pdsync.cli.injected import install
 
         install(fault)
-    code = run(sys.argv[1:])
+    held: list[object] = []
+    code = run(sys.argv[1:], held)
     if code in INTERRUPTED:  # threads that evaluate or fetch are not waited for, and what evaluates for them goes, too
         if pool := sys.modules.get("pdsync.jq.pool"):
             pool.end_all()
@@ -191,7 +199,17 @@ def main() -> None:
             with suppress(OSError, ValueError):
                 stream.flush()
         os._exit(code)
+    if held and all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        _end(code)
     sys.exit(code)
+
+
+def _end(code: int) -> None:
+    """End the process with all that it holds, unless something keeps its last words from being written."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _open_closed_streams() -> None:
@@ -224,11 +242,14 @@ def hoisted(argv: list[str]) -> list[str]:
     return front + rest
 
 
-def run(argv: list[str]) -> int:
-    """Run one command line; the exit code.  Errors are printed to stderr, never as a traceback without --verbose."""
+def run(argv: list[str], held: list[object] | None = None) -> int:
+    """Run one command line; the exit code.  Errors are printed to stderr, never as a traceback without --verbose.
+
+    In `held` is what is to live until the process ends; None: until the command does.
+    """
     argv = hoisted(argv)
     try:
-        result: Any = cli.main(argv, prog_name="pdsync", standalone_mode=False)
+        result: Any = cli.main(argv, prog_name="pdsync", standalone_mode=False, obj=[] if held is None else held)
     except click.exceptions.Abort as e:
         return _say("interrupted", 143 if isinstance(e.__cause__, Terminated) else 130)
     except click.ClickException as e:

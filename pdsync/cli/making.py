@@ -114,6 +114,7 @@ async def _alone(session: Session, taken: Snapshot | None, asking: Asking, scope
             history=session.history,
             progress=session.progress,
             validating=validating,
+            held=session.options.held,
         )
         return made
 
