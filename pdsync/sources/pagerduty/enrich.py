@@ -226,7 +226,10 @@ class _Attempts:
         self._good = self._odd = self._troubles = 0
 
     async def to(self, job: Callable[[], Awaitable[None]]) -> PdsyncError | msgspec.DecodeError | str | None:
-        """Do `job`; what stopped it, or the verdict there was before, or None when it went well."""
+        """Do `job`; what stopped it, or None when it went well.
+
+        What holds for all is said of all in the same words, also of those that were under way.
+        """
         if self.verdict:
             return self.verdict
         try:
@@ -238,12 +241,17 @@ class _Attempts:
             final = isinstance(failure, ApiError) and failure.status in _VERDICTS
             self._troubles += is_trouble(failure)
             odd = self._odd >= _ENOUGH_ODD and not self._good
-            if final or odd or self._troubles >= ENOUGH_TROUBLE:
-                self.verdict = _reason(failure)
-            return failure
+            return self._judged(failure, holds=final or odd or self._troubles >= ENOUGH_TROUBLE)
         self._good += 1
         self._troubles = 0
         return None
+
+    def _judged(
+        self, failure: PdsyncError | msgspec.DecodeError, *, holds: bool
+    ) -> PdsyncError | msgspec.DecodeError | str:
+        """A failure, or the verdict: that of the first one that `holds` for all."""
+        self.verdict = self.verdict or (_reason(failure) if holds else "")
+        return self.verdict or failure
 
 
 def _said(outcome: PdsyncError | msgspec.DecodeError | str) -> str:
