@@ -42,7 +42,8 @@ lint: setup
 types: setup
 	$(RUN) mypy
 
-# All workers would compile all tests at the same time, and again in every run if they might not keep what they compiled.
+# All workers would compile all tests at the same time, and again in every run if they might not keep what they compiled;
+# likewise the tables of characters (tests/conftest.py).
 compiled: setup
 	-@$(RUN) pytest --collect-only -q > /dev/null
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
+from hypothesis import strategies as st
 
 from pdsync.cli import progress
 from pdsync.jq import ahead
@@ -77,6 +78,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for law in set(laws.values()):
             _with_fewer_examples(law)
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Where tests are only collected, for others to run them: work out which characters there are, which is kept.
+
+    Each worker would, at the same time, and it takes seconds.
+    """
+    if session.config.option.collectonly:
+        st.text().validate()
 
 
 def _is_law(item: pytest.Function) -> bool:
