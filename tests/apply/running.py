@@ -59,6 +59,21 @@ class Here:
         self.folder = folder
         self.patience = patience
 
+    def kept(self) -> Callable[[], None]:
+        """Keep Port and the state as they are now; what is returned brings them back, as often as it is called."""
+        checkpoint = self.port.checkpoint()
+        files = {path: path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+
+        def back() -> None:
+            self.port.restore(checkpoint)
+            for path in self.folder.rglob("*"):
+                if path.is_file() and path not in files:
+                    path.unlink()
+            for path, data in files.items():
+                path.write_bytes(data)
+
+        return back
+
     def store(self) -> StateStore:
         """The state, as one run opens it."""
         local = LocalBackend(self.folder)

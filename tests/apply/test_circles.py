@@ -94,12 +94,14 @@ def test_killed_after_any_write_it_is_resumed_or_planned_anew_to_the_same_end() 
     """In turn the one and the other; what requires something never points at nothing on the way."""
     wrote = re.compile("after POST .*(entities/bulk|entities/delete)")
     fatal: list[int | None] = [None]
-    for turn in count():
-        if turn == len(fatal):
-            break
-        with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as here:
-            required_by_hand(here, PAIR)
-            plan = here.plan(TIGHT, world(PAIR, "ab"))
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as here:
+        required_by_hand(here, PAIR)
+        plan = here.plan(TIGHT, world(PAIR, "ab"))
+        back = here.kept()
+        for turn in count():
+            if turn == len(fatal):
+                break
+            back()
             with killed_at(fatal[turn]) as moments:
                 here.apply(plan)
             fatal += [n for n, name in enumerate(moments.names, 1) if wrote.match(name)] if not turn else []

@@ -101,14 +101,13 @@ def test_killed_while_readers_are_away_it_is_resumed_to_the_same_end(tmp_path: P
     with running(tmp_path / "whole") as here:
         _done(here, says(circle()), world())
         plan = here.plan(of, wanted)
+        back = here.kept()
         with killed_at(None) as moments:
             assert here.apply(plan).whole
         fatal = [n for n, name in enumerate(moments.names, start=1) if " PUT " in name or " PATCH " in name]
-    assert len(fatal) > 10, moments.names
-    for n in fatal[::3]:
-        with running(tmp_path / str(n)) as here:
-            _done(here, says(circle()), world())
-            plan = here.plan(of, wanted)
+        assert len(fatal) > 10, moments.names
+        for n in fatal[::3]:
+            back()
             with killed_at(n):
                 here.apply(plan)
             result = here.resume()
@@ -265,14 +264,13 @@ def test_killed_while_a_reader_is_gone_and_its_blueprint_is_not_it_is_resumed(tm
     with running(tmp_path / "whole") as here:
         _done(here, _read_from_afar(), ALL_THREE)
         plan = here.plan(after, _reports("one"))
+        back = here.kept()
         with killed_at(None) as moments:
             assert here.apply(plan).whole
         fatal = [n for n, name in enumerate(moments.names, start=1) if "/blueprints/" in name and " GET " not in name]
-    assert len(fatal) > 7, moments.names
-    for n in fatal[1::4]:
-        with running(tmp_path / str(n)) as here:
-            _done(here, _read_from_afar(), ALL_THREE)
-            plan = here.plan(after, _reports("one"))
+        assert len(fatal) > 7, moments.names
+        for n in fatal[1::4]:
+            back()
             with killed_at(n):
                 here.apply(plan)
             result = here.resume()
@@ -286,13 +284,12 @@ def test_killed_while_a_circle_is_deleted_it_is_resumed(tmp_path: Path) -> None:
     with running(tmp_path / "whole") as here:
         _done(here, says(circle()), world())
         plan = here.plan(gone, desired())
+        back = here.kept()
         with killed_at(None) as moments:
             assert here.apply(plan).whole
         fatal = [n for n, name in enumerate(moments.names, start=1) if "/blueprints/" in name and " GET " not in name]
-    for n in fatal[1::4]:
-        with running(tmp_path / str(n)) as here:
-            _done(here, says(circle()), world())
-            plan = here.plan(gone, desired())
+        for n in fatal[1::4]:
+            back()
             with killed_at(n):
                 here.apply(plan)
             result = here.resume()

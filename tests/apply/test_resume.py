@@ -72,9 +72,11 @@ def test_killed_at_any_moment_it_is_resumed_to_the_same_end(
 ) -> None:
     """Before and after each request and each operation on a file: `resume` ends where the unbroken run does."""
     names, end = uninterrupted
-    for fatal in distinct(names)[part::4]:
-        with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as here:
-            plan = prepared(here)
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as here:
+        plan = prepared(here)
+        back = here.kept()
+        for fatal in distinct(names)[part::4]:
+            back()
             with killed_at(fatal):
                 here.apply(plan)
             finish(here, plan)
