@@ -16,6 +16,7 @@ from pdsync.sources.pagerduty.leaps import Ahead, Ground, Leaps
 from pdsync.sources.pagerduty.listing import Tally
 from pdsync.sources.pagerduty.moments import in_utc
 from pdsync.sources.pagerduty.shelf import Rows, Shelf
+from pdsync.sources.pagerduty.tasks import Turns, together
 from tests.source.asking import query
 from tests.source.loopback import TOKEN, FakeTime, Script, staging
 from tests.source.test_leaps import Analysed
@@ -156,6 +157,29 @@ def test_early_analytics_cost_no_page_more(monkeypatch: pytest.MonkeyPatch, orde
 
     assert asyncio.run(main()).keys() == made.keys()
     assert len(app.asked) <= 20 * 151 // 20 + 1 + (order[0] != 0)
+
+
+def test_parts_are_read_in_the_order_of_their_time() -> None:
+    """So many at once; who gives up while waiting, or just when it is called, keeps nobody waiting."""
+    turns, order = Turns(2), list[str]()
+
+    async def work(rank: str) -> None:
+        async with turns.of(rank):
+            order.append(rank)
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        jobs = [asyncio.create_task(work(rank)) for rank in "zyebdcaf"]
+        await asyncio.sleep(0)
+        jobs[6].cancel()
+        await asyncio.sleep(0)
+        jobs[4].cancel()
+        await asyncio.wait(jobs)
+        await asyncio.wait_for(together([work("1"), work("2")]), 10)
+
+    asyncio.run(main())
+    assert order == ["z", "y", *(rank for rank in "bcdef" if rank in order), "1", "2"]
+    assert {*"becf12"} <= {*order}
 
 
 def test_a_whole_that_nobody_counted_has_as_many_rows_as_its_parts() -> None:

@@ -26,7 +26,7 @@ from pdsync.sources.pagerduty.moments import Params, Span, body_of, moment, span
 from pdsync.sources.pagerduty.problems import REACH, cut_short, miscounted, repeated, too_long, unreadable
 from pdsync.sources.pagerduty.records import FieldReader, Malformed, Page, PageReader, malformed
 from pdsync.sources.pagerduty.shelf import IN_MEMORY, Rows
-from pdsync.sources.pagerduty.tasks import together
+from pdsync.sources.pagerduty.tasks import Turns, together
 from pdsync.sources.pagerduty.trail import OWN_ID, Trail, is_named_once
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Lister:
     """Reads one list of one kind, with parameters as they are sent, onto a shelf.
 
     `place` is for a kind with parts to fill in; `came` is told of the parts of a list that is cut by time, each as
-    soon as it is whole, with the time it is of; `turn` is what they wait for.
+    soon as it is whole, with the time it is of; `turns` is what they wait for, the earliest first.
     """
 
     def __init__(
@@ -181,14 +181,14 @@ class Lister:
         place: Place | None = None,
         shelf: Shelf = IN_MEMORY,
         came: Callable[[Rows, Stretch], None] | None = None,
-        turn: asyncio.Semaphore | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._asker = asker
         self._kind = kind
         self._params = params
         self._tally = tally
         self._came = came
-        self._turn = turn or asyncio.Semaphore(_SLICES_AT_ONCE)
+        self._turns = turns or Turns(_SLICES_AT_ONCE)
         self._place = place or Place(
             kind.path, PageReader(kind, moment=kind.window.field if came and kind.window else "")
         )
@@ -523,8 +523,8 @@ class Lister:
     def _within(self, window: Window, span: Span) -> Lister:
         """The same list, bounded in time."""
         params = (*unbounded(window, self._params), *span.as_params(window))
-        tally, place, shelf, came, turn = self._tally.part(), self._place, self._shelf, self._came, self._turn
-        return Lister(self._asker, self._kind, params, tally, place=place, shelf=shelf, came=came, turn=turn)
+        tally, place, shelf, came, turns = self._tally.part(), self._place, self._shelf, self._came, self._turns
+        return Lister(self._asker, self._kind, params, tally, place=place, shelf=shelf, came=came, turns=turns)
 
     async def _in_slices(self, window: Window, span: Span, first: Page | None, now: datetime) -> Listing:
         """A list cut by time into parts that are read on their own, cut again where needed."""
@@ -544,7 +544,7 @@ class Lister:
             return begun
         if begun and (begun.total or 0) > REACH:
             return await self.read(now, begun)
-        async with self._turn:
+        async with self._turns.of(self._stretch[0]):
             listing = await self.read(now, begun)
         if self._came and not listing.problem:
             self._came(self._shelf.rows() | listing.records, self._stretch)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
+from heapq import heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 
 T = TypeVar("T")
 B = TypeVar("B")
@@ -61,3 +64,39 @@ class Meeting(Generic[B, T]):
                 self._outcome.cancel()
                 raise
         return await asyncio.shield(self._outcome)
+
+
+class Turns:
+    """Lets so many do something at the same time; of those who wait, the first in order of their ranks is next."""
+
+    def __init__(self, number: int) -> None:
+        self._free = number
+        self._waiting: list[tuple[str, int, asyncio.Future[None]]] = []
+        self._came = count()
+
+    @asynccontextmanager
+    async def of(self, rank: str) -> AsyncIterator[None]:
+        """A turn for who has this rank."""
+        if self._free:
+            self._free -= 1
+        else:
+            called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            heappush(self._waiting, (rank, next(self._came), called))
+            try:
+                await called
+            except asyncio.CancelledError:
+                if not called.cancelled():
+                    self._next()
+                raise
+        try:
+            yield
+        finally:
+            self._next()
+
+    def _next(self) -> None:
+        while self._waiting:
+            _, _, called = heappop(self._waiting)
+            if not called.done():
+                called.set_result(None)
+                return
+        self._free += 1
