@@ -363,6 +363,21 @@ def test_an_incomplete_snapshot_settles_nothing(stage: Stage) -> None:
 _refusal: Asgi = Script([(404, {}, b"{}")])
 
 
+def test_that_there_are_no_young_incidents_is_not_believed_at_once(stage: Stage) -> None:
+    """A part that is empty, and counted so, is seen by nobody among those that were taken over."""
+    wanted = query("incidents", apiQueryParams=EVERYTHING)
+    first = fetch(stage, wanted)
+    nothing = [Script([(200, {}, b'{"incidents":[],"limit":100,"offset":0,"more":false,"total":0}')])]
+
+    def answer(request: Request) -> Asgi | None:
+        young = "limit" in dict(request.params) and request.all("since") > ["2026-04"] and not request.all("statuses[]")
+        return nothing.pop() if nothing and young else None
+
+    stage.tape.before = answer
+    second = fetch(stage, wanted, previous=kept(first), settled_after=OLD)
+    assert (second.digest == first.digest, only(second).incremental, nothing) == (True, True, [])
+
+
 def test_a_count_that_does_not_fit_means_a_full_reading(stage: Stage) -> None:
     """PagerDuty counts one more among the old ones than are known: all are read."""
     wanted = query("incidents", apiQueryParams=EVERYTHING)

@@ -463,6 +463,18 @@ def test_a_long_list_with_a_time_is_cut_by_time(count: int, params: tuple[tuple[
     assert all(utc(until) - utc(since) <= timedelta(days=180) for since, until in spans)
 
 
+def test_a_slice_that_is_empty_is_not_believed_at_once() -> None:
+    """It says so itself, with a count; the others would pass for all there is."""
+    whole, none = rows_app(300, "incidents", "2025-09-01T00:00:00Z", 70_000.0), rows_app(0, "incidents")
+    empty = [True]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await (none if empty and empty.pop() else whole)(scope, receive, send)
+
+    listing, _ = listed(app, KINDS["incidents"], (("since", "2025-09-01T00:00:00Z"),))
+    assert (len(listing.records), listing.problem) == (300, None)
+
+
 def test_slices_that_hold_less_than_was_counted_are_not_complete() -> None:
     """A row that no slice has, as its time is another one for PagerDuty, is missing although each slice is whole."""
     whole, short = (rows_app(count, "incidents", "2026-05-02T00:00:00Z") for count in (10_200, 10_199))

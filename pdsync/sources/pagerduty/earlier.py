@@ -357,7 +357,11 @@ class SettledReader:
         if not taken or until <= self._cut:
             return None
         newer, unsettled, counted = await together(
-            [self._listed(Span(self._cut, until)), self._listed(old, *self._settled.unsettled), self._count(old)]
+            [
+                self._lister(Span(self._cut, until)).as_part(self._now),
+                self._listed(old, *self._settled.unsettled),
+                self._count(old),
+            ]
         )
         assert isinstance(newer, Listing)
         assert isinstance(unsettled, Listing)
@@ -388,8 +392,11 @@ class SettledReader:
         return sum(span.since <= at < span.until for at in moments)
 
     async def _listed(self, span: Span, *more: tuple[str, str]) -> Listing:
+        return await self._lister(span, *more).read(self._now)
+
+    def _lister(self, span: Span, *more: tuple[str, str]) -> Lister:
         params = (*unbounded(self._window, self._params), *more, *span.as_params(self._window))
-        return await Lister(self._asker, self._kind, params, self._tally, shelf=self._shelf).read(self._now)
+        return Lister(self._asker, self._kind, params, self._tally, shelf=self._shelf)
 
     async def _count(self, span: Span) -> int | None:
         """How many records PagerDuty has of a stretch of time."""

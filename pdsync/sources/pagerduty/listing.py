@@ -538,8 +538,13 @@ class Lister:
         return whole
 
     async def as_part(self, now: datetime) -> Listing:
-        """The list as a part of another one: how much it is is found out at once, the rest is read in turn."""
+        """The list as a part of another one: how much it is is found out at once, the rest is read in turn.
+
+        That there is nothing is asked twice, although it is counted: nobody sees in the whole that a part is gone.
+        """
         begun = await self.begin(now) if self._kind.paging == "classic" else None
+        if isinstance(begun, Beginning) and begun.is_all and not begun.rows:
+            begun = await self.begin(now)
         if isinstance(begun, Listing):
             return begun
         if begun and (begun.total or 0) > REACH:
