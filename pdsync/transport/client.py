@@ -14,6 +14,7 @@ import random
 import time
 from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from pdsync.model import Json
     from pdsync.transport.credentials import Auth
+    from pdsync.transport.lanes import Lane
     from pdsync.transport.pacing import LimitHeaders
 
 ACCEPTED = (200, 201, 202, 204, 207)
@@ -234,15 +236,15 @@ class ApiClient:
                 await self._turn(call)
             if area(call.path) in self._spent:
                 raise self._wording.used_up(call, self._spent[area(call.path)])
-            with self._lanes.one() as http:
-                call.credentials = await self._auth.headers(http)  # now, as a token may run out while one waits
-                reply = await self._transfer(call, http)
+            with self._lanes.one() as lane:
+                call.credentials = await self._auth.headers(lane.client)  # now: a token may run out while one waits
+                reply = await self._transfer(call, lane)
         finally:
             self._gate.leave()
         self._learn(call.path, reply, admitted_under)
         return reply
 
-    async def _transfer(self, call: Call, http: httpx.AsyncClient) -> Reply:
+    async def _transfer(self, call: Call, lane: Lane) -> Reply:
         begun = self._timing.clock()
         call.sent = begun if call.sent is None else call.sent
         self.requests += 1
@@ -251,15 +253,15 @@ class ApiClient:
         status, size = 0, 0
         try:
             async with self._stopping.bounded(grace=_STOP_GRACE):
-                answer = http.stream(
+                response = await lane.answer(
                     call.method,
                     self.base_url + call.path,
-                    params=list(call.params) or None,
+                    params=call.params,
                     content=call.content,
                     headers={**call.headers, **call.credentials},
                 )
                 # A response that has read itself keeps its content until the garbage collector comes by, which is late.
-                async with answer as response:
+                async with aclosing(response):
                     content = b"".join([part async for part in response.aiter_bytes()]).removeprefix(BOM_UTF8)
             status, size = response.status_code, len(content)
             self._answered = True
@@ -350,8 +352,8 @@ class ApiClient:
             return False
         call.renewed = True
         async with self._renewing:
-            with self._lanes.one() as http:
-                credentials = await self._auth.headers(http)
+            with self._lanes.one() as lane:
+                credentials = await self._auth.headers(lane.client)
             if credentials != call.credentials:
                 return True
             return await self._auth.renew()

@@ -14,14 +14,58 @@ from pdsync.web import httpx
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+
+class Lane:
+    """One connection.
+
+    An HTTP client looks after cookies, redirects and credentials with each request: that takes as long as a third of
+    the request itself, and neither API has use for it.  `client` is for what is asked rarely.
+
+    Args:
+        headers: what is sent with each request; names in lower case.
+        timeout: seconds without a byte after which one is given up.
+        transport: what the connection is opened by.
+    """
+
+    def __init__(self, headers: Mapping[str, str], timeout: float, transport: httpx.AsyncHTTPTransport) -> None:
+        self._headers = headers
+        self._extensions = {"timeout": httpx.Timeout(timeout).as_dict()}
+        self._transport = transport
+        self.client = httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=False, transport=transport)
+
+    async def answer(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Sequence[tuple[str, str]],
+        content: bytes | None,
+        headers: Mapping[str, str],
+    ) -> httpx.Response:
+        """The answer to a request, its content unread: it is to be closed.  Raises `httpx.RequestError`."""
+        own = {name.lower(): value for name, value in headers.items()}
+        request = httpx.Request(
+            method,
+            url,
+            params=list(params) or None,
+            content=content,
+            headers={**self._headers, **own},
+            extensions=self._extensions,
+        )
+        return await self._transport.handle_async_request(request)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self.client.aclose()
 
 
 class Lanes:
     """HTTP/1.1 with gzip over as many connections as are wanted at once; what is idle is used again.
 
     Args:
-        headers: what is sent with each request.
+        headers: what is sent with each request; names in lower case.
         timeout: seconds without a byte after which one is given up.
         verify: whose certificates are trusted.
         proxy: the one that is asked, if any.
@@ -34,31 +78,31 @@ class Lanes:
         self._timeout = timeout
         self._verify = verify
         self._proxy = proxy
-        self._idle: list[httpx.AsyncClient] = []
-        self._opened: list[httpx.AsyncClient] = []
+        self._idle: list[Lane] = []
+        self._opened: list[Lane] = []
 
     @contextmanager
-    def one(self) -> Iterator[httpx.AsyncClient]:
-        """A client that nobody else uses meanwhile."""
-        client = self._idle.pop() if self._idle else self._open()
+    def one(self) -> Iterator[Lane]:
+        """A connection that nobody else uses meanwhile."""
+        lane = self._idle.pop() if self._idle else self._open()
         try:
-            yield client
+            yield lane
         finally:
-            self._idle.append(client)
+            self._idle.append(lane)
 
     async def close(self) -> None:
         """Close all connections."""
-        await asyncio.gather(*(client.aclose() for client in self._opened))
+        await asyncio.gather(*(lane.close() for lane in self._opened))
 
-    def _open(self) -> httpx.AsyncClient:
-        client = httpx.AsyncClient(
+    def _open(self) -> Lane:
+        transport = httpx.AsyncHTTPTransport(
             http2=False,
-            headers={"accept": "application/json", "accept-encoding": "gzip", **self._headers},
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
-            timeout=self._timeout,
             trust_env=False,
             proxy=self._proxy,
             verify=self._verify,
         )
-        self._opened.append(client)
-        return client
+        usual = {"accept": "application/json", "accept-encoding": "gzip", "connection": "keep-alive"}
+        lane = Lane({**usual, **self._headers}, self._timeout, transport)
+        self._opened.append(lane)
+        return lane

@@ -266,7 +266,7 @@ class ClientCredentials:
         lanes = open_lanes(self._url, own, _PATIENCE)
         try:
             with lanes.one() as login:
-                return await login.post(self._url, data=form)
+                return await login.client.post(self._url, data=form)
         finally:
             await lanes.close()
 
