@@ -78,8 +78,8 @@ def _read_list(row: Kind, selector: Mapping[str, Json], now: datetime | None) ->
     params, problems = _read_params(row, written)
     problems += _check_required(row, written)
     problems += _ignored_bounds(row, params)
-    problems += _empty_stretch(row, params, now)
-    problems += _since_ahead(row, params, now)
+    problems += _empty_stretch(row, params, written, now)
+    problems += _since_ahead(row, params, written, now)
     above = selector.get(_PARENTS)
     if (parent := _parent_of(row)) is None or above is None:
         return params, problems
@@ -178,35 +178,48 @@ def _ignored_bounds(row: Kind, params: _Pairs) -> Iterator[SelectorProblem]:
             yield _without_effect((_PARAMS, bound), detail, hint)
 
 
-def _empty_stretch(row: Kind, params: _Pairs, now: datetime | None) -> Iterator[SelectorProblem]:
+def _stretches(row: Kind) -> Iterator[tuple[Param, Param]]:
+    """The pairs of parameters that say from when and until when."""
+    begins = {param.wire: param for param in row.params if param.type == "since"}
+    for until in (param for param in row.params if param.type == "until"):
+        if since := begins.get(until.wire.replace("until", "since").replace("_end", "_start")):
+            yield since, until
+
+
+def _as_spelled(param: Param, written: Json) -> str:
+    """The key that stands for a parameter, by whichever of its names."""
+    given = written if isinstance(written, dict) else {}
+    return next((name for name in _spellings(param) if given.get(name) is not None), param.name)
+
+
+def _empty_stretch(row: Kind, params: _Pairs, written: Json, now: datetime | None) -> Iterator[SelectorProblem]:
     """A stretch of time that ends before it begins; if nobody says when it is asked, as far as that does not matter."""
-    found = {param.type: (param.name, text) for param in row.params for wire, text in params if wire == param.wire}
-    if not {"since", "until"} <= found.keys():
-        return
-    (_, since), (name, until) = found["since"], found["until"]
-    at = now or _WHENEVER
-    if (now or is_relative(since) == is_relative(until)) and moment(since, at) > moment(until, at):
-        detail = f"nothing lies between {since} and {until}"
-        yield _problem((_PARAMS, name), Finding((), detail, f"{name} must be after since"))
+    given, sent, at = dict(params), dict(row.unless_given), now or _WHENEVER
+    for begin, end in _stretches(row):
+        since, until = given.get(begin.wire) or sent.get(begin.wire, ""), given.get(end.wire, "")
+        if not (since and until) or not (now or is_relative(since) == is_relative(until)):
+            continue
+        if moment(since, at) > moment(until, at):
+            name, first = (_as_spelled(param, written) for param in (end, begin))
+            detail = f"nothing lies between {since} and {until}"
+            yield _problem((_PARAMS, name), Finding((), detail, f"{name} must be after {first}"))
 
 
-def _since_ahead(row: Kind, params: _Pairs, now: datetime | None) -> Iterator[SelectorProblem]:
+def _since_ahead(row: Kind, params: _Pairs, written: Json, now: datetime | None) -> Iterator[SelectorProblem]:
     """A beginning that is not in the past yet, of a list where nothing lies ahead and no end is given."""
-    bounds = {param.type: param for param in row.params if param.type in {"since", "until"}}
-    given = dict(params)
-    if "since" not in bounds or "until" not in bounds or not bounds["until"].past or bounds["until"].wire in given:
-        return
-    since = given.get(bounds["since"].wire, "")
-    at = now or _WHENEVER
-    if since and (now or is_relative(since)) and moment(since, at) >= at:
-        hint = (
-            f'write "-{since[1:]}" for a moment ago' if since.startswith("+") else 'write a moment ago, such as "30d"'
-        )
-        when = "this moment" if since == "now" else f'"{since}"'
-        finding = Finding((), f"{when} is not over yet, and nothing is listed from there", hint)
-        yield _problem((_PARAMS, bounds["since"].name), finding)
+    given, at = dict(params), now or _WHENEVER
+    for begin, end in _stretches(row):
+        since = given.get(begin.wire, "")
+        if not since or not end.past or end.wire in given or not (now or is_relative(since)):
+            continue
+        if moment(since, at) >= at:
+            ago = f'write "-{since[1:]}" for a moment ago' if since.startswith("+") else _AGO
+            when = "this moment" if since == "now" else f'"{since}"'
+            finding = Finding((), f"{when} is not over yet, and nothing is listed from there", ago)
+            yield _problem((_PARAMS, _as_spelled(begin, written)), finding)
 
 
+_AGO = 'write a moment ago, such as "30d"'
 _WHENEVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 

@@ -301,6 +301,18 @@ def test_hints_name_what_was_probably_meant(kind: str, selector: dict[str, Any],
     assert [problem.hint for problem in read_selector(kind, selector)[1]] == [hint]
 
 
+def test_bounds_in_time_are_held_against_their_own_other_end() -> None:
+    """Some lists have several beginnings, and ends; each is told of by the name it was given."""
+    raw = {"since": "30d", "until": "-7d", "updated_after": "1d"}
+    assert read_selector("analytics.raw.incidents", {"apiQueryParams": raw})[1] == ()
+    usage = {"created_at_start": "10d", "created_at_end": "-30d", "incident_created_at_start": "60d"}
+    (problem,) = read_selector("analytics.metrics.pd_advance_usage.features", {"apiQueryParams": usage})[1]
+    assert (problem.path, problem.hint) == (
+        ("apiQueryParams", "created_at_end"),
+        "created_at_end must be after created_at_start",
+    )
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_is_found_by_its_address_and_behind_a_slip(kind: str) -> None:
     """As the reference has it, as a browser has it, or with a letter too few."""
@@ -483,6 +495,13 @@ PAST, AHEAD = (
             "2026-07-02",
         ),
         ("incidents", {"since": "2026-07-01"}, ("since",), AHEAD, "2026-07-02"),
+        (
+            "analytics.raw.incidents",  # which is asked for with 90 days
+            {"until": "2026-01-01"},
+            ("until",),
+            "nothing lies between -90d and 2026-01-01",
+            "2026-01-15",
+        ),
     ],
 )
 def test_a_stretch_that_holds_nothing_now_is_an_error_where_now_is_known(
