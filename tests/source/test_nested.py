@@ -113,6 +113,20 @@ def test_that_a_parent_has_nothing_any_more_is_asked_twice(lists: Stage) -> None
     assert only(fetch(lists, wanted, previous=fifth)).missing.keys() == {record.id for record in only(first).records}
 
 
+def test_a_counted_list_under_a_parent_that_comes_empty_is_asked_for_twice(lists: Stage) -> None:
+    """Among the lists of all parents nobody sees that one is empty; that it says so twice is believed."""
+    wanted = query("incidents.alerts")
+    first = fetch(lists, wanted)
+    path, empty = lists.tape.requests[-1].path, Script([(200, {}, b'{"alerts": [], "more": false, "total": 0}')])
+    once = [empty]
+    lists.tape.before = lambda request: once.pop() if request.path == path and once else None
+    second = fetch(lists, wanted, previous=first)
+    assert ({*parsed(only(second))}, once) == ({*parsed(only(first))}, [])
+    lists.tape.before = lambda request: empty if request.path == path else None
+    third = only(fetch(lists, wanted, previous=first))
+    assert (third.complete, third.missing, len(third.records) < len(only(first).records)) == (True, {}, True)
+
+
 @pytest.mark.parametrize(("left", "asked"), [(2, 2), (3, 1)])
 def test_half_of_a_list_that_stands_alone_is_asked_for_twice(left: int, asked: int) -> None:
     """Nothing counts it either; what the second answer has is there."""

@@ -274,9 +274,9 @@ class Nest:
         """What a list has, as it is to be here; asked for once more where it came too short."""
         parent = _id_of(branch.parent)
         self._parents.add(parent)
-        if self._is_doubtful(parent, listing):
+        if self._fell_short(parent, listing):
             listing = await self._listed(branch)
-        if self._is_doubtful(parent, listing):
+        if listing.counted is None and self._fell_short(parent, listing):
             self._short.add(parent)
             self._bare = self._bare or not listing.records
         elif not (listing.records or listing.problem) and listing.counted is None:
@@ -302,10 +302,9 @@ class Nest:
         lister = Lister(self._asker, self._kind, self._wire, quiet, place=branch.place, shelf=self._shelf)
         return await lister.read(self._now)
 
-    def _is_doubtful(self, parent: str, listing: Listing) -> bool:
-        """Whether there was more under a parent, and nothing but the rows that are left tells how much there is."""
-        uncounted = listing.problem is None and listing.counted is None
-        return uncounted and is_too_short(self._lengths[parent], len(listing.records))
+    def _fell_short(self, parent: str, listing: Listing) -> bool:
+        """Whether there was much more under a parent; where nothing counts what there is, that is doubted."""
+        return listing.problem is None and is_too_short(self._lengths[parent], len(listing.records))
 
     @cached_property
     def _had(self) -> Mapping[str, str]:
