@@ -106,10 +106,16 @@ def test_without_an_app_there_is_no_token() -> None:
 # --- what a token may do -----------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def unchanged() -> Api:
+    """For tests that only read."""
+    return Api(upgraded_world(), oauth=APP)
+
+
 @pytest.mark.parametrize("one", SERVED, ids=lambda one: f"{one.method} {one.path}")
-def test_a_scope_opens_what_the_specification_says(one: Served) -> None:
+def test_a_scope_opens_what_the_specification_says(one: Served, unchanged: Api) -> None:
     """With its scope an operation answers 200; with all scopes but that one 403; where none is named any token will do."""
-    api = Api(upgraded_world(), oauth=APP)
+    api = unchanged
     scope = READ.operation(one.method, one.path).scope
     path = path_of(one, api.world)
     others = [other for other in SCOPES if other != scope]
