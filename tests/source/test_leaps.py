@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdsync.sandbox.world import World
+from pdsync.sources.pagerduty import leaps
 from pdsync.sources.pagerduty.leaps import Leaps
 from pdsync.sources.pagerduty.listing import Tally
 from pdsync.sources.pagerduty.moments import in_utc
@@ -238,3 +239,16 @@ def test_rows_that_nobody_asked_for_do_not_make_every_part_a_page_longer(every: 
     assert found.keys() == sought.keys()
     assert 12 <= len(app.asked) <= most
     assert app.most >= 6
+
+
+@pytest.mark.parametrize("every", [5, 19, 200])
+def test_a_few_among_very_many_cost_what_their_pages_cost(monkeypatch: pytest.MonkeyPatch, every: int) -> None:
+    """Where most rows are of others, no page is read for one incident that is on that of another one."""
+    monkeypatch.setattr(leaps, "_PER_PAGE", 20)
+    made = {f"Q{n}": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=n) for n in range(9000)}
+    app = Analysed({id_: in_utc(at) for id_, at in made.items()}, 20)
+    sought = {id_: at for n, (id_, at) in enumerate(made.items()) if n % every == 0}
+    found: dict[str, bytes] = {}
+    asyncio.run(Leaps(SimpleNamespace(send=app.send), sought, {}, now=NOW, found=found, tally=Tally("", None)).read())
+    assert found.keys() == sought.keys()
+    assert len(app.asked) <= min(len(sought), 9000 // 20) + 9

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count, pairwise, takewhile
-from math import inf, sqrt
+from math import ceil, inf, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -83,9 +83,16 @@ class Ground:
     def fit(self, pages: int) -> int:
         """How many incidents have, most likely, no more rows with those in between than stand on so many pages."""
         room = pages * _PER_PAGE
-        others = room * (1 - self.sought / self.rows) if self.rows else 0.0
-        doubt = _DOUBTS * sqrt(others * (1 + room / self.rows)) if others else 0.0
-        return max(1, int(room - others - doubt))
+        if not self.sought:
+            return room
+        expected = room * self.sought / self.rows
+        doubt = _DOUBTS * sqrt((room - expected) * (1 + room / self.rows))
+        return max(1, int(max(expected - doubt, expected / 2)))
+
+    def share(self, incidents: int, parts: int) -> int:
+        """How many pages each of so many parts has about, if the rows of some incidents are to be read."""
+        rows = incidents * self.rows / self.sought if self.sought else incidents
+        return ceil(rows / _PER_PAGE / parts)
 
     def pages(self, incidents: int) -> int:
         """How many pages some incidents fill."""
@@ -177,7 +184,7 @@ class Leaps:
 
     def _parts(self, sought: list[Sought]) -> list[list[Sought]]:
         """Parts that can be read at the same time, each of a few whole pages."""
-        size = self._ground.fit(max(_LEAST_PAGES, -(-len(sought) // (_PER_PAGE * _AT_ONCE))))
+        size = self._ground.fit(max(_LEAST_PAGES, self._ground.share(len(sought), _AT_ONCE)))
         return [part for run in self._ground.runs(sought) for part in _cut(run, size)]
 
     def _sought(self) -> list[Sought]:
