@@ -890,7 +890,7 @@ def test_no_proxy_is_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_proxy_is_used_for_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request to another host goes through the proxy that the environment names."""
+    """A request to another host goes through the proxy that the environment names, with user and password."""
     tape = Tape(Script([OK]))
 
     async def body() -> Reply:
@@ -898,11 +898,12 @@ def test_a_proxy_is_used_for_other_machines(monkeypatch: pytest.MonkeyPatch) -> 
             return await api.send("GET", "/things")
 
     with serving(tape) as url:
-        monkeypatch.setenv("HTTP_PROXY", url)
+        monkeypatch.setenv("HTTP_PROXY", url.replace("://", "://me:hunter2@"))
         monkeypatch.delenv("NO_PROXY", raising=False)
         monkeypatch.delenv("no_proxy", raising=False)
         assert run(body).status == 200
-    assert tape.requests[0].headers["host"] == "api.example.com"
+    headers = tape.requests[0].headers
+    assert (headers["host"], headers["proxy-authorization"]) == ("api.example.com", "Basic bWU6aHVudGVyMg==")
 
 
 def test_a_proxy_that_is_not_needed_need_not_be_usable(monkeypatch: pytest.MonkeyPatch) -> None:
