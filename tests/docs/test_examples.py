@@ -85,7 +85,7 @@ def test_python_of_a_page_runs(block: Block, tmp_path: Path) -> None:
         # A folder of its own: in the shared one the inner run would clear away what outer runs have left.
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp=run", "-c", "/dev/null", "."],
         cwd=tmp_path,
-        env=clean_environment(tmp_path),
+        env=clean_environment(tmp_path) | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,
