@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -243,7 +244,8 @@ def test_answers_that_all_take_too_long_are_named(url: str, paging: Paging) -> N
     listing = read(url, Things(paging, always=too_slow), timeout=0.05)
     assert (outcome(listing), dict(listing.records)) == ("PD320", {})
     assert listing.problem is not None
-    assert "no answer in time" in listing.problem.detail
+    # On a machine that is busy not even a connection comes about in that time.
+    assert re.search("no (answer|connection) in time", listing.problem.detail)
 
 
 @pytest.mark.parametrize("paging", WAYS)
