@@ -392,6 +392,30 @@ def test_a_full_page_that_denies_what_is_counted_is_no_end(url: str) -> None:
     assert (outcome(listing), whole(listing)) == ("PD326", False)
 
 
+@pytest.mark.parametrize(
+    ("names", "left", "lasting", "code"),
+    [
+        (("id", "kind|row"), 0, 1, ""),
+        (("id", "kind|row"), 0, 9, "PD326"),
+        (("id", "kind|row"), 40, 9, ""),
+        (("id|none",), 40, 9, "PD326"),
+        (("id|none",), 60, 9, ""),
+    ],
+)
+def test_a_short_page_that_denies_what_is_counted_is_none_either(
+    url: str, names: tuple[str, ...], left: int, lasting: int, code: str
+) -> None:
+    """Nothing came, or half of what is counted: a count of rows without an id of their own is not so far off."""
+
+    def cut(told: Told) -> None:
+        told.rows = told.rows[:left]
+
+    app = Things("classic", count=80, names=names, changes=dict.fromkeys(range(lasting), cut))
+    listing = read(url, app)
+    assert outcome(listing) == (code or "complete")
+    assert len(listing.records) == (80 if lasting == 1 else left)
+
+
 @pytest.mark.parametrize("count", [0, 2])
 @pytest.mark.parametrize("paging", WAYS)
 def test_that_there_is_nothing_is_not_believed_at_once_without_a_count(url: str, paging: Paging, count: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pdsync.completeness import is_too_short
 from pdsync.sources.pagerduty.problems import REACH, cut_short, miscounted, moved, repeated, too_long
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Trail:
         self._again += len(page.ids) - len(set(page.ids)) if is_named_once(self._kind) else 0
         self._take(page)
         self._seen = reached
-        self._cut = not page.more and len(page.ids) >= self._kind.page_size and reached < (page.total or 0)
+        self._cut = page.more is False and self._denies_count(page, reached)
         self._beyond = page.more is not False and self._seen >= REACH
         ends = not is_new if page.more is None else not page.more
         self.over = self._lost or self._beyond or self._promised or self._blind or ends
@@ -94,6 +95,16 @@ class Trail:
             self.records.setdefault(id_, place)
         self.total = page.total
 
+    def _denies_count(self, page: Page, reached: int) -> bool:
+        """Whether a page that says it is the last one is not, as the count tells, be it a little off.
+
+        It is full, or there is nothing; or half of what is counted, where one field names a record: then few rows can
+        be of the same one.
+        """
+        total, is_full = page.total or 0, len(page.ids) >= self._kind.page_size
+        is_half = len(self._kind.id) == 1 and is_too_short(total, reached)
+        return reached < total and (is_full or not reached or is_half)
+
     def _step_back(self) -> None:
         """Look for a row that is known further to the front."""
         self._steps_back += 1
@@ -105,7 +116,7 @@ class Trail:
         """Whether nothing was lost and nothing moved in a way that proves nothing."""
         # What vanished was read and is no longer counted; an id made up from other fields counts for nothing.
         adds_up = self._uncounted or len(self.records) - self._vanished == self.total
-        # A full page that is the last although there are more: other counts may be wrong, but not in this way.
+        # A page that is the last although there are many more: other counts may be wrong, but not in this way.
         return adds_up and not (self._moved or self._cut or self._blind or self._doubled)
 
     @property
