@@ -318,7 +318,8 @@ def _noted_of_leaned(
         key, old = name(query), before.get(name(query))
         if leaned.complete or is_short(leaned):
             note = note_of(leaned, snapshot.taken_at)
-            if old or note.count or not _is_of_parents(query):  # most accounts have no shift-based schedules
+            # Most accounts have no shift-based schedules.
+            if old or note.count or note.suspicious or not _is_of_parents(query):
                 kept[key] = old if old and not anew and _says_about(old, note) else note
         elif old:
             kept[key] = old

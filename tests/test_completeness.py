@@ -269,6 +269,9 @@ def test_what_comes_in_two_lists_is_not_believed_when_one_of_them_shrank() -> No
     assert (why.code, why.detail) == ("PD342", "schedules, listed with schedules_v3: 1 records before, 0 now")
     assert judged(now, {}, HOUR).collections[schedules].complete
     assert "schedules_v3" in leans_on(schedules)
+    # Nothing of an empty list was noted before, and the next run may have nothing but what is noted now.
+    [kept] = noted(found, {}, {}, str, anew=True).values()
+    assert not judged(now, {shifts: remembered(kept)}, HOUR).collections[schedules].complete
 
 
 def test_an_incomplete_list_changes_nothing_in_what_is_believed() -> None:

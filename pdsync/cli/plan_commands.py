@@ -145,7 +145,7 @@ def snapshot(
     out: Path | None,
 ) -> int:
     """Fetch what the catalog's mappings read from PagerDuty, and say what is complete."""
-    session = Session(options)
+    session = Session(options, asks=True)
 
     async def work() -> Snapshot:
         async with session.source() as source:
@@ -217,7 +217,7 @@ def plan(
     form: str,
 ) -> int:
     """Show what apply would do, or with `diff A B` what two saved plans do.  Nothing is written to Port."""
-    session = Session(options)
+    session = Session(options, asks=file is None and not offline)
     if words:
         return show_difference(session, words, form, detailed=detailed_exitcode)
     refuse_clashes()
@@ -290,7 +290,7 @@ def apply(
     scope: Scope,
 ) -> int:
     """Do a plan: the saved one, exactly, or a new one after showing it and asking."""
-    session = Session(options)
+    session = Session(options, asks=plan_file is None)
     if plan_file is not None:
         refuse("a saved plan", SCOPE | FETCHING | {"--validate-remote"}, "it is done as it is, or not at all")
     with session.store.lock("apply"):

@@ -113,9 +113,11 @@ class _Lines(_Nothing):
         print(text, file=self._stream, flush=True)
 
     def wait(self, text: str, seconds: float) -> None:
-        """Say it, and again whenever nothing moves, with what is left of it."""
-        self.note(text)
-        self._noted_until = time.monotonic() + seconds
+        """Say it, and again whenever nothing moves, with what is left of it: of several waits, of the longest."""
+        until = time.monotonic() + seconds
+        print(text, file=self._stream, flush=True)
+        if self._noted_until == _LASTING or until > self._noted_until:
+            self._noted, self._noted_until = text, until
 
     def _talk(self) -> None:
         while not self._ended.wait(SILENCE):

@@ -54,12 +54,19 @@ class Session:
     """What a command works with.  Edges are opened when they are asked for; secrets are read from `env` only.
 
     `default_state` is the state's URL when neither option, environment nor project names one; `git_environment` is
-    what git needs to reach the remote.
+    what git needs to reach the remote.  Where PagerDuty is going to be asked (`asks`), stretches of time in the catalog
+    that hold nothing now are errors: whoever only looks at the state, or goes on with a run, is not kept from that.
     """
 
     def __init__(
-        self, options: Options, *, default_state: str = "", git_environment: Mapping[str, str] | None = None
+        self,
+        options: Options,
+        *,
+        default_state: str = "",
+        git_environment: Mapping[str, str] | None = None,
+        asks: bool = False,
     ) -> None:
+        self._asks = asks
         self._default_state = default_state
         self._git_environment = git_environment or {}
         self.options = options
@@ -79,7 +86,8 @@ class Session:
 
         from pdsync.catalog import catalog_revision, load_catalog
 
-        catalog = load_catalog(self.options.catalog, environment=self.options.environment, now=datetime.now(UTC))
+        at = datetime.now(UTC) if self._asks else None
+        catalog = load_catalog(self.options.catalog, environment=self.options.environment, now=at)
         found = catalog_revision(self.options.catalog)
         unasked = (_without_git(found.problem),) if found.problem else ()
         diagnostics = (*catalog.diagnostics, *unasked)

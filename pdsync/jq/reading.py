@@ -142,8 +142,10 @@ class Reader:
         if self._searches:
             return self.recalled(id_, outcome)
         source = source_of(self._layout, id_)
-        entities = []
-        for values in rows_of(outcome):
+        rows, entities = rows_of(outcome), []
+        if not isinstance(rows, list):
+            raise TypeError(rows)
+        for values in rows:
             self._share(values)
             identifier, blueprint, *rest = values
             if not (isinstance(identifier, str) and isinstance(blueprint, str)):

@@ -84,6 +84,7 @@ class ProcessorWatchdog:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})  # whoever starts us may not want it
 
     def watch(self) -> None:
         """See `Watchdog.watch`."""

@@ -178,8 +178,10 @@ def _ignored_bounds(row: Kind, params: _Pairs) -> Iterator[SelectorProblem]:
             yield _without_effect((_PARAMS, bound), detail, hint)
 
 
-def _stretches(row: Kind) -> Iterator[tuple[Param, Param]]:
-    """The pairs of parameters that say from when and until when."""
+def _stretches(row: Kind, params: _Pairs) -> Iterator[tuple[Param, Param]]:
+    """The pairs of parameters that say from when and until when; none where all times are asked for."""
+    if row.window and row.window.everything in params:
+        return
     begins = {param.wire: param for param in row.params if param.type == "since"}
     for until in (param for param in row.params if param.type == "until"):
         if since := begins.get(until.wire.replace("until", "since").replace("_end", "_start")):
@@ -195,7 +197,7 @@ def _as_spelled(param: Param, written: Json) -> str:
 def _empty_stretch(row: Kind, params: _Pairs, written: Json, now: datetime | None) -> Iterator[SelectorProblem]:
     """A stretch of time that ends before it begins; if nobody says when it is asked, as far as that does not matter."""
     given, sent, at = dict(params), dict(row.unless_given), now or _WHENEVER
-    for begin, end in _stretches(row):
+    for begin, end in _stretches(row, params):
         since, until = given.get(begin.wire) or sent.get(begin.wire, ""), given.get(end.wire, "")
         if not (since and until) or not (now or is_relative(since) == is_relative(until)):
             continue
@@ -208,7 +210,7 @@ def _empty_stretch(row: Kind, params: _Pairs, written: Json, now: datetime | Non
 def _since_ahead(row: Kind, params: _Pairs, written: Json, now: datetime | None) -> Iterator[SelectorProblem]:
     """A beginning that is not in the past yet, of a list where nothing lies ahead and no end is given."""
     given, at = dict(params), now or _WHENEVER
-    for begin, end in _stretches(row):
+    for begin, end in _stretches(row, params):
         since = given.get(begin.wire, "")
         if not since or not end.past or end.wire in given or not (now or is_relative(since)):
             continue

@@ -93,3 +93,17 @@ def test_while_nothing_moves_what_has_not_ended_is_named(monkeypatch: pytest.Mon
         progress("quick", 9, 9)
         while "still at it: slow\n" not in stream.getvalue():
             time.sleep(0.001)
+
+
+def test_of_several_waits_the_longest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both servers may ask for one at the same time: the shorter one is over first."""
+    monkeypatch.setattr(shown, "SILENCE", 0.01)
+    stream = io.StringIO()
+    with shown.Progress(stream, enabled=True, bars=False) as progress:
+        progress.wait("one: waiting 900 s", 900)
+        progress.wait("other: waiting 3 s", 3)
+        while "still at it" not in stream.getvalue():
+            time.sleep(0.001)
+    said = stream.getvalue().splitlines()
+    assert said[:2] == ["one: waiting 900 s", "other: waiting 3 s"]
+    assert said[2].endswith("left, one: waiting 900 s")

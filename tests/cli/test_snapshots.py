@@ -244,6 +244,8 @@ def test_a_stretch_of_time_that_is_over_is_refused_at_its_line(here: Workspace, 
     assert ("PD143" in ran.out + ran.err, place in ran.out + ran.err) == (True, True)
     assert "nothing lies between -30d and 2026-01-01" in ran.out + ran.err
     assert [here.box.log.all(side) for side in ("pagerduty", "port")] == [[], []]
+    here.ok("history")  # who only looks, or goes on with a run, is not kept from that
+    here.ok("state", "check")
 
 
 def test_a_snapshot_of_one_kind_leaves_the_others(here: Workspace) -> None:

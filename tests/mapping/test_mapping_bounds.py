@@ -258,8 +258,9 @@ def _ended(lines: str) -> tuple[int, str]:
 def test_who_waits_is_not_stopped() -> None:
     """Processor time counts: on a machine that stalls, an innocent expression is not blamed."""
     lines = """
-        import time
+        import signal, time
         from pdsync.jq.worker import watchdog
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPROF})  # as whoever starts the process may have it
         bound = watchdog(0.1)
         bound.watch()
         time.sleep(0.3)

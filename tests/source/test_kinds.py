@@ -196,6 +196,12 @@ PROBLEMS: list[tuple[str, dict[str, Any], list[tuple[str, tuple[str | int, ...]]
         [("PD147", ("apiQueryParams", "since"))],
         True,
     ),
+    (
+        "incidents",
+        {"apiQueryParams": {"date_range": "all", "since": "2020-02-01", "until": "2020-01-01"}},
+        [("PD147", ("apiQueryParams", "since")), ("PD147", ("apiQueryParams", "until"))],
+        True,
+    ),
     ("notifications", {}, [("PD149", ())], False),
     ("schedules.overrides", {"apiQueryParams": {"since": "3d"}}, [("PD149", ("apiQueryParams",))], False),
     ("standards.scores", {"apiQueryParams": {"ids": []}}, [("PD149", ("apiQueryParams",))], False),
