@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from pdsync.errors import UsageError, error
+from pdsync.web import httpx
 
 
 def is_loopback(host: str) -> bool:
@@ -33,7 +34,7 @@ def named_proxy(url: str) -> str | None:
             error(
                 "PD313",
                 "the proxy that the environment names cannot be used",
-                detail=f"{scheme}_PROXY or ALL_PROXY says {_scheme(found)}://{proxy_for(url)}",
+                detail=f"{scheme}_PROXY or ALL_PROXY says {_shown(found)}",
                 hint=f"{scheme}_PROXY=http://USER:PASSWORD@HOST:PORT; only http and https lead to a proxy",
             )
         )
@@ -50,17 +51,25 @@ def _named(url: str) -> str:
     named = getproxies()
     if is_loopback(parts.hostname or "") or proxy_bypass(parts.netloc.rpartition("@")[2]):
         return ""
-    found = named.get(parts.scheme) or named.get("all") or ""
+    found = (named.get(parts.scheme) or named.get("all") or "").strip()
     return found if "://" in found or not found else f"http://{found}"
 
 
-def _scheme(proxy: str) -> str:
-    return proxy.partition("://")[0].lower()
+def _shown(proxy: str) -> str:
+    """As much of a proxy's address as surely is no password: what stands behind a colon may be one."""
+    scheme = proxy.partition("://")[0].lower()
+    try:
+        parts = urlsplit(proxy)
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError:
+        return f"{scheme}://..."
+    return f"{scheme}://{parts.hostname or ''}{port}"
 
 
 def _is_usable(proxy: str) -> bool:
     try:
         parts = urlsplit(proxy)
+        httpx.Proxy(proxy)
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
+    except (ValueError, httpx.InvalidURL):
         return False

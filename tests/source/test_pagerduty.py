@@ -1199,19 +1199,21 @@ def test_a_token_is_renewed_before_it_runs_out() -> None:
 
 
 def test_a_login_that_is_busy_says_when_to_come_back() -> None:
-    """As any answer may; a lifetime it need not say."""
+    """As any answer may, and nobody asks before; a lifetime it need not say."""
     answers: list[Any] = [(429, {"retry-after": "7"}, b"{}"), (200, {}, b'{"access_token":"abc","expires_in":null}')]
-    time = FakeTime()
+    time, tape = FakeTime(), Tape(Script(answers))
 
-    async def main(login: str, url: str) -> int:
-        auth = ClientCredentials("app", "secret", "us.acme", token_url=login)
+    async def main(login: str, url: str) -> list[int]:
+        auth = ClientCredentials("app", "secret", "us.acme", token_url=login, clock=lambda: time.now)
         async with ApiClient(
             url, name="PagerDuty", auth=auth, user_agent="t", limits=PAGERDUTY_LIMITS, timing=time.timing()
         ) as client:
-            return (await client.send("GET", "/things")).status
+            replies = await asyncio.gather(*(client.send("GET", "/things") for _ in range(3)))
+            return [reply.status for reply in replies]
 
-    with serving(Script(answers)) as login, serving(Script([OK])) as url:
-        assert (asyncio.run(main(login, url)), time.slept) == (200, [7.0])
+    with serving(tape) as login, serving(Script([OK])) as url:
+        assert asyncio.run(main(login, url)) == [200] * 3
+    assert (set(time.slept), len(tape.requests)) == ({7.0}, 2)
 
 
 @pytest.mark.parametrize("token", ["", "a\\nb"])

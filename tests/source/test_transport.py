@@ -910,7 +910,7 @@ def test_a_proxy_that_is_not_needed_need_not_be_usable(monkeypatch: pytest.Monke
     """Desktops name one for SOCKS beside it; and a host that is left out goes straight, also by its port."""
     for name in ("https_proxy", "no_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HTTPS_PROXY", "me:hunter2@proxy.test:3128")
+    monkeypatch.setenv("HTTPS_PROXY", " me:hunter2@proxy.test:3128\n")  # as files end
     monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:1080/")
     monkeypatch.setenv("NO_PROXY", "internal.test,api.test:8443")
     hosts = ("api.test", "api.test:8443", "a.internal.test", "127.0.0.1", "localhost")
@@ -918,7 +918,8 @@ def test_a_proxy_that_is_not_needed_need_not_be_usable(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "proxy", ["socks5://me:hunter2@127.0.0.1:1", "ftp://x", "http://me:hun/ter2@proxy:3128", "http://"]
+    "proxy",
+    ["socks5://me:hunter2@127.0.0.1:1", "ftp://x", "http://me:hun/ter2@proxy:3128", "http://me:hunter2", "http://"],
 )
 def test_a_proxy_that_cannot_be_used_is_said(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is sent, and without its password."""

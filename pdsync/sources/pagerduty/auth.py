@@ -194,6 +194,7 @@ class ClientCredentials:
         self._token = ""
         self._good_until = float("-inf")
         self._refusal: LoginRefused | None = None
+        self._refused_until = float("inf")
         self._fetching = asyncio.Lock()
 
     def want(self, scopes: Iterable[str]) -> None:
@@ -216,10 +217,11 @@ class ClientCredentials:
     async def headers(self, client: httpx.AsyncClient) -> dict[str, str]:
         """The header with the token, fetched if there is none that is good.
 
-        Raises `Unreachable`, and `LoginRefused`: where that is for good, the login is not asked again.
+        Raises `Unreachable`, and `LoginRefused`: where that is for good, the login is not asked again, and else not
+        before it says.
         """
         async with self._fetching:
-            if self._refusal:
+            if self._refusal and self._clock() < self._refused_until:
                 raise self._refusal
             if self._clock() >= self._good_until:
                 self._take(await self._fetch(client))
@@ -256,9 +258,11 @@ class ClientCredentials:
                 granted = msgspec.json.decode(response.content.removeprefix(BOM_UTF8), type=_Granted, strict=False)
                 if _SENDABLE.fullmatch(granted.access_token):
                     return granted
-        refusal = _refused(response, path)
-        self._refusal = refusal if response.status_code in _FOR_GOOD else None
-        raise refusal
+        self._refusal = _refused(response, path)
+        wait = self._refusal.retry_after
+        lasts = float("inf") if response.status_code in _FOR_GOOD else float(wait) if wait.isdecimal() else 0.0
+        self._refused_until = self._clock() + lasts
+        raise self._refusal
 
     async def _ask(self, client: httpx.AsyncClient, form: Mapping[str, str]) -> httpx.Response:
         """The login's answer, on a connection of its own: proxies and certificates are as its own host wants them."""

@@ -9,11 +9,11 @@ rows there are in between that nobody asked for (`Ground`): a part that is a few
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import count, pairwise, takewhile
+from itertools import pairwise
 from math import ceil, inf, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -96,7 +96,7 @@ class Ground:
 
     def pages(self, incidents: int) -> int:
         """How many pages some incidents fill."""
-        return sum(1 for _ in takewhile(lambda pages: self.fit(pages) <= incidents, count(1)))
+        return bisect_right(range(1, incidents + 1), incidents, key=self.fit)
 
     def runs(self, sought: list[Sought]) -> list[list[Sought]]:
         """Incidents in order, apart where a part was read that lies between them: no page reaches over it."""

@@ -335,8 +335,12 @@ class Lister:
         own = await self._page(("limit", str(shorter or 1)), *self._led_by(cursors[-2:-1]))
         if shorter and own.next:
             own = await self._page(*self._limit, *self._led_by([own.next]))
-        led_on = own.more or (own.next and self._kind.paging == "cursor")
-        return own.ids == before.ids[-1:] and not led_on
+        if own.ids != before.ids[-1:] or own.more:
+            return False
+        if not own.next or self._kind.paging == "after":
+            return True
+        beyond = await self._page(*self._limit, *self._led_by([own.next]))  # it may end all its lists that way
+        return not (beyond.ids or beyond.more or beyond.next)
 
     async def _silence(self, page: Page) -> str:
         """Why an only page is not known to be all: it is full, and where there must be more nothing says so either."""
