@@ -127,7 +127,7 @@ def scale_section(found: Scale, yardstick: Contest | None) -> str:
             wall, cpu, memory = (median(getattr(c, w) for c in costs) * times for w in ("wall", "cpu", "memory"))
             told = (f"({wall:.0f} s)", f"({cpu:.0f} s)", f"({memory:.0f} MB)")
             rows.append(("", "", "straightforward, scaled", *told, "", ""))
-        ours = (*_cost_cells(each.ours, each.slowest), f"{each.speed:.0f} MB/s")
+        ours = (*_cost_cells(each.ours, each.slowest), f"{each.speed:.0f} MB/s" if each.speed else "")
         rows.append(("", "", "**pdsync**", *ours, _goals(each)))
     return "\n\n".join(
         (
