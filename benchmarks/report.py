@@ -207,11 +207,14 @@ def _cost_cells(cost: Cost, slowest: float = 0.0) -> tuple[str, str, str]:
 
 def _goals(found: Measured) -> str:
     seconds, megabytes = SCALE_GOALS.get(found.name, (None, None))
-    cost, there = found.ours, found.ours.wall * found.speed / GOAL_SPEED
-    told = (
-        [f"< {seconds:g} s: {_kept(cost.wall < seconds)} ({there:.1f} s: {_kept(there < seconds)})"] if seconds else []
-    )
-    told += [f"< {megabytes:g} MB: {_kept(cost.memory < megabytes)}"] if megabytes else []
+    wall, memory = found.ours.wall, found.ours.memory
+    there, told = wall * found.speed / GOAL_SPEED, []
+    if seconds:
+        told.append(f"< {seconds:g} s: {_kept(wall < seconds)}")
+    if seconds and found.speed:
+        told[-1] += f" ({there:.1f} s: {_kept(there < seconds)})"
+    if megabytes:
+        told.append(f"< {megabytes:g} MB: {_kept(memory < megabytes)}")
     return ", ".join(told)
 
 
