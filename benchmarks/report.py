@@ -66,7 +66,8 @@ core just before and after, which is what depends on no code of ours; the goals 
 _LIMITED = """\
 Every answer takes {latency:g} s, and PagerDuty takes {per_minute} requests a minute (beyond them the sandbox answers
 429). *Least* is the time in which that many requests are given at an even pace; the limit counts by the minute, so that
-fewer than a minute's requests may come sooner."""
+fewer than a minute's requests may come sooner. Each line is the faster of two rounds, in brackets is the wall time of
+the slower; *machine* is as above."""
 _JOURNAL = """\
 One plan of {changes:,} changes, applied to an empty Port in each way in turn; every answer takes {latency:g} s. No
 write begins before its begin is synced, none counts before its end is; those that come at the same time share a sync.
@@ -127,7 +128,7 @@ def scale_section(found: Scale, yardstick: Contest | None) -> str:
             wall, cpu, memory = (median(getattr(c, w) for c in costs) * times for w in ("wall", "cpu", "memory"))
             told = (f"({wall:.0f} s)", f"({cpu:.0f} s)", f"({memory:.0f} MB)")
             rows.append(("", "", "straightforward, scaled", *told, "", ""))
-        ours = (*_cost_cells(each.ours, each.slowest), f"{each.speed:.0f} MB/s" if each.speed else "")
+        ours = (*_cost_cells(each.ours, each.slowest), _speed_cell(each.speed))
         rows.append(("", "", "**pdsync**", *ours, _goals(each)))
     return "\n\n".join(
         (
@@ -141,7 +142,7 @@ def scale_section(found: Scale, yardstick: Contest | None) -> str:
 def limited_section(found: Sequence[Limited]) -> str:
     """The table of plans under a limit."""
     pace = found[0].pace
-    columns = ("company", "situation", "requests", "least", "wall", "CPU", "peak memory", "against least")
+    columns = ("company", "situation", "requests", "least", "wall", "CPU", "peak memory", "machine", "against least")
     return "\n\n".join(
         (
             "## Under PagerDuty's limit",
@@ -158,7 +159,8 @@ def _limited_row(found: Limited) -> tuple[str, ...]:
         found.name,
         str(found.requests),
         f"{found.least:.1f} s",
-        *_cost_cells(found.cost),
+        *_cost_cells(found.cost, found.slowest),
+        _speed_cell(found.speed),
         f"**x{ratio:.2f}** (goal x{LIMIT_GOAL}: {_kept(ratio <= LIMIT_GOAL)})",
     )
 
@@ -203,6 +205,10 @@ def _records(size: Size) -> int:
 def _cost_cells(cost: Cost, slowest: float = 0.0) -> tuple[str, str, str]:
     wall = f"{cost.wall:.1f} s" + (f" ({slowest:.1f} s)" if slowest else "")
     return wall, f"{cost.cpu:.1f} s", f"{cost.memory:.0f} MB"
+
+
+def _speed_cell(speed: float) -> str:
+    return f"{speed:.0f} MB/s" if speed else ""
 
 
 def _goals(found: Measured) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Self
 
@@ -34,6 +35,9 @@ FEW = 200
 _MOST_WORKERS = 3
 _AT_A_TIME = 256
 _BYTES_AT_A_TIME = 4 << 20
+
+_WORTH_ONE_MORE = 3
+"""More batches than so many for each worker take longer than to start one."""
 
 SILENCE = 1.0
 """Seconds without an answer after which nobody waits for a worker any more: a full batch takes a tenth of that."""
@@ -68,11 +72,12 @@ class Ahead:
             self._by_query.setdefault(rule.query, []).append(number)
         self._count = min(_MOST_WORKERS, (os.cpu_count() or 1) - 1) if workers is None else workers
         settings = {"rules": [spelled for _, _, spelled in told]}
-        self._workers = [Worker(limits, "pdsync.jq.rule_worker", settings) for _ in range(self._count)]
+        self._new_worker = partial(Worker, limits, "pdsync.jq.rule_worker", settings)
+        self._workers: list[Worker] = []
         self._idle: SimpleQueue[Worker] = SimpleQueue()
-        for worker in self._workers:
-            self._idle.put(worker)
-        self._threads = ThreadPoolExecutor(max(1, self._count), thread_name_prefix="ahead")
+        for _ in range(self._count):
+            self._hire()
+        self._threads = ThreadPoolExecutor(self._count + 1, thread_name_prefix="ahead")
         self._turn = threading.Lock()
         self._under_way: set[Future[None]] = set()
         self._waiting: list[tuple[list[int], list[Record]]] = []
@@ -100,7 +105,12 @@ class Ahead:
             self._waiting.clear()
 
     def finish(self) -> None:
-        """Wait until all is mapped that came, or no worker says anything: mapping proper then does the rest."""
+        """Wait until all is mapped that came, or no worker says anything: mapping proper then does the rest.
+
+        The processor that has read until now takes its share of much that is left.
+        """
+        if sum(not each.done() for each in self._under_way) > _WORTH_ONE_MORE * self._count:
+            self._hire()
         while self._under_way:
             done, self._under_way = wait(self._under_way, SILENCE, FIRST_COMPLETED)
             for each in done:
@@ -108,6 +118,10 @@ class Ahead:
             if not done:
                 self._abandon()
                 return
+
+    def _hire(self) -> None:
+        self._workers.append(worker := self._new_worker())
+        self._idle.put(worker)
 
     def _abandon(self) -> None:
         """Map nothing any more."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import filterfalse, islice
 from typing import TYPE_CHECKING
 
 from pdsync.errors import Diagnostic, Origin, error, some_of, warning
@@ -20,7 +20,7 @@ from pdsync.plan.circles import required_circles
 from pdsync.plan.decide import is_system
 from pdsync.plan.order import Pointers
 from pdsync.plan.portions import givers
-from pdsync.plan.values import checks_of, classes_of, correction, doubts_of, json_type, required_paths
+from pdsync.plan.values import checks_of, classes_of, correction, doubts_of, json_type, patterns_of, required_paths
 from pdsync.plan.wording import shown
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ class Ruler:
         self._checks = checks_of(blueprint)
         self._doubts = doubts_of(blueprint)
         self._classes = classes_of(blueprint)
+        self._patterns = patterns_of(blueprint)
         self._required = required_paths(blueprint)
 
     def refusals(self, changes: Iterable[Change]) -> Iterator[tuple[Change, tuple[Refusal, ...]]]:
@@ -184,19 +185,21 @@ class Ruler:
         if created and any(path not in paths and not given for path, given in self._required.items()):
             return False
         needed = {path for path, given in self._required.items() if not (created and given)}
-        return all(
-            self._is_sound(path, [row[place] for row in rows], may_lack=path not in needed)
-            for place, path in enumerate(paths)
-        )
+        columns = zip(paths, zip(*rows, strict=True), strict=True)
+        return all(self._is_sound(path, values, may_lack=path not in needed) for path, values in columns)
 
-    def _is_sound(self, path: str, values: list[Json], *, may_lack: bool) -> bool:
+    def _is_sound(self, path: str, values: Sequence[Json], *, may_lack: bool) -> bool:
         """Whether nothing is to be said of the values of one field; what is there many times is looked at once."""
         kinds = set(map(type, values)) - {type(None)}
         if not may_lack and None in values:
             return False
         if kinds <= {self._classes.get(path)}:
             return True
-        distinct = set(values) if len(kinds) == 1 and kinds <= _EQUAL_IF_SAME else values  # else 1 would be True
+        distinct: Iterable[Json] = values
+        if len(kinds) == 1 and kinds <= _EQUAL_IF_SAME:  # else 1 would be True
+            distinct = set(values) - {None}
+        if kinds == {str} and (pattern := self._patterns.get(path)):
+            distinct = filterfalse(pattern.fullmatch, distinct)
         check, doubt = self._checks.get(path, _nothing), self._doubts.get(path, _nothing)
         return not any(value is not None and (check(value) or doubt(value)) for value in distinct)
 

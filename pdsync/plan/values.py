@@ -63,6 +63,12 @@ _DAY: Final = regex.compile(r"\d{4}-\d\d-\d\d", regex.ASCII)
 PLAIN_URL: Final = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9.-]*(?:/[!-~]*)?")
 """What nearly every URL is; nothing that a closer look would refuse."""
 
+_PLAIN_DAY: Final = (
+    r"[1-9]\d{3}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+)
+PLAIN_INSTANT: Final = re.compile(_PLAIN_DAY + r"T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ", re.ASCII)
+"""What nearly every instant is; none that is on no calendar."""
+
 _IDENTIFIER: Final = regex.compile(r"(?!\.{1,2}\Z)[\p{L}0-9@_.+:\\/=-]{1,1000}")
 
 
@@ -81,6 +87,16 @@ def classes_of(blueprint: Blueprint) -> dict[str, type]:
         said = part.keys() & set(_KEYWORDS)
         if said == {"type"} and isinstance(part["type"], str) and part["type"] in _CLASSES:
             paths[f"properties.{name}"] = _CLASSES[part["type"]]
+    return paths
+
+
+def patterns_of(blueprint: Blueprint) -> dict[str, re.Pattern[str]]:
+    """The paths of which nearly every value is a text of one sort -> what matches these, and nothing unfit."""
+    paths: dict[str, re.Pattern[str]] = {}
+    for name, part in blueprint.properties.items():
+        pattern = _PATTERNS.get(str(part.get("format")))
+        if pattern and part.get("type") == "string" and part.keys() & set(_KEYWORDS) == {"type", "format"}:
+            paths[f"properties.{name}"] = pattern
     return paths
 
 
@@ -509,6 +525,13 @@ _LABELED_URL: Final = {
 
 _CLASSES: Final[Mapping[str, type]] = {"string": str, "boolean": bool, "number": int, "integer": int}
 """Of each type one class whose values all are of it."""
+
+_PATTERNS: Final[Mapping[str, re.Pattern[str]]] = {
+    "date-time": PLAIN_INSTANT,
+    "timer": PLAIN_INSTANT,
+    "url": PLAIN_URL,
+}
+"""What matches nearly all texts of a format, and no others."""
 
 _FORMATS: Final[dict[str, Callable[[str], bool]]] = {
     "date-time": _is_instant,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pdsync.jq import ahead as ahead_module
 from pdsync.jq import evaluate
-from pdsync.jq.pool import JqLimits
+from pdsync.jq.pool import JqLimits, Worker
 from pdsync.mapping import map_entities, mapping_ahead
 from pdsync.memo import Memo
 from pdsync.model import Query, SearchQuery
@@ -72,6 +72,25 @@ def test_nothing_is_evaluated_twice(evaluated: list[str]) -> None:
     world = snapshot_of({rule().query: [record(each, name=each["id"]) for each in PEOPLE]})
     assert len(mapped_ahead([rule(fields)], world, 1, Memo()).entities) == 300
     assert evaluated == []
+
+
+@pytest.mark.parametrize(("at_a_time", "hired"), [(2, 2), (100, 1)])
+def test_who_has_read_helps_with_much_that_is_left(
+    evaluated: list[str], monkeypatch: pytest.MonkeyPatch, at_a_time: int, hired: int
+) -> None:
+    """Once nothing is read any more there is one process more, unless little is left; what comes of it is the same."""
+    workers: list[Worker] = []
+
+    class Counted(Worker):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            workers.append(self)
+
+    monkeypatch.setattr(ahead_module, "Worker", Counted)
+    monkeypatch.setattr(ahead_module, "_AT_A_TIME", at_a_time)
+    world = snapshot_of({rule().query: [record(each, name=each["id"]) for each in PEOPLE]})
+    assert len(mapped_ahead([rule()], world, 1, Memo()).entities) == 300
+    assert (len(workers), evaluated) == (hired, [])
 
 
 @pytest.mark.parametrize(("few", "left"), [(299, 0), (300, 300)])

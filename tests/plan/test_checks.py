@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, get_args
 
 import jq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pdsync.catalog.models import Format
 from pdsync.errors import Severity
-from pdsync.model import Blueprint, Plan
+from pdsync.model import Blueprint, Json, Plan
 from pdsync.plan import Facts
-from pdsync.plan.values import PLAIN_URL, correction, is_any_url, json_type, property_check, relation_check
+from pdsync.plan.values import (
+    PLAIN_INSTANT,
+    PLAIN_URL,
+    correction,
+    is_any_url,
+    json_type,
+    property_check,
+    relation_check,
+)
 from pdsync.render.diagnostics import render_diagnostics
 from pdsync.sandbox.port_schema import Compiler
 from tests.apply.running import running
@@ -363,6 +372,33 @@ def test_nothing_that_is_planned_is_refused(
 def test_a_url_taken_at_once_is_one(text: str) -> None:
     """What passes without a closer look passes with one."""
     assert is_any_url(text)
+
+
+@given(st.from_regex(PLAIN_INSTANT, fullmatch=True))
+@example("2024-02-28T23:59:59Z")
+@example("2023-11-30T00:00:00Z")
+@example("2023-12-31T00:00:00Z")
+def test_an_instant_taken_at_once_is_one(text: str) -> None:
+    """What passes without a closer look is on the calendar."""
+    assert datetime.fromisoformat(text).tzinfo is not None
+
+
+@given(st.dates(min_value=date(1000, 1, 1)))
+@example(date(2024, 2, 29))
+def test_nearly_every_instant_is_taken_at_once(day: date) -> None:
+    """Only leap days take a closer look, of those that PagerDuty writes."""
+    assert (PLAIN_INSTANT.fullmatch(f"{day}T12:30:00Z") is None) == ((day.month, day.day) == (2, 29))
+
+
+@pytest.mark.parametrize("wrong", ["yesterday", "2026-02-30T00:00:00Z", "2026-01-01T00:00:00Z\n", 7, True])
+def test_one_wrong_value_among_many_is_found(wrong: Json) -> None:
+    """Values of one field are looked at together, and a wrong one among them is told all the same."""
+    made = blueprint("x")
+    made.definition["schema"]["properties"]["url"] = {"type": "string", "format": "timer"}
+    right = [f"2026-01-{day:02}T00:00:00Z" for day in range(1, 31)]
+    wants = [want(f"x{n}", "x", url=value) for n, value in enumerate([*right, wrong, *right])]
+    held = plan(Facts(catalog([made], []), desired(*wants), existing([made], {}), ledger({}))).held
+    assert [each.identifier for each in held] == ["x30"]
 
 
 def test_real_users_and_teams_are_said_to_be_that() -> None:
