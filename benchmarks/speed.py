@@ -16,9 +16,6 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-GOAL_SPEED = 36.0
-"""Megabytes of incidents a second, where the goals in seconds were set."""
-
 _ROUNDS = 5
 
 

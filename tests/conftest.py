@@ -52,8 +52,12 @@ AGAIN = (
     "tests/cli/test_safety.py",
     # Each of many things in every way; every sort of list with every fault; thousands of records.
     "tests/apply/test_machine.py",
+    "tests/github/test_body.py",
+    "tests/mapping/test_memo.py",
+    "tests/mapping/test_memo_store.py",
     "tests/render/test_html.py",
     "tests/render/test_plan_json.py",
+    "tests/render/test_plan_text.py",
     "tests/source/test_faults.py",
     "tests/source/test_leaps.py",
     "tests/source/test_lists.py",
@@ -62,6 +66,7 @@ AGAIN = (
     "tests/source/test_pagerduty.py::test_a_history_",
     "tests/state/test_backend_contract.py",
     "tests/state/test_git_backend.py::test_history_is_bounded",
+    "tests/test_bugs_on_record.py",
 )
 """Tests that go over the same lines again and again."""
 

@@ -105,8 +105,7 @@ def few(one: Served) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("one", SERVED, ids=name)
-@pytest.mark.parametrize("full", [False, True], ids=["plain", "with includes"])
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("full", "seed"), [(False, 1), (True, 2)], ids=["plain", "with includes"])
 def test_requests_and_answers_follow_the_specification(one: Served, full: bool, seed: int) -> None:
     """Each operation, plain and with every include: request and answer validate against the official schemas."""
     api = of_seed(seed)
