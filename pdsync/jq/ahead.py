@@ -52,7 +52,8 @@ class Ahead:
         rules: what may be mapped, by the fingerprint under which a memo knows it.
         memo: is told what comes of it.
         limits: bounds on the evaluation of one record.
-        workers: processes; by default one for each processor but that which reads.
+        workers: processes, and one more when reading ends with much left; by default one for each processor but that
+            which reads.
         few: so many records are left to mapping proper, unless more come.
     """
 
