@@ -21,38 +21,43 @@ class Gate:
 
     async def enter(self, line: str) -> None:
         """Wait in a line until there is room for one more."""
-        while self.busy >= int(self.limit):
-            turn = asyncio.get_running_loop().create_future()
-            self._lines.setdefault(line, deque()).append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.cancelled():
-                    self._lines[line].remove(turn)
-                else:
-                    self._wake()
-                raise
-        self.busy += 1
+        if self.busy < int(self.limit):
+            self.busy += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._lines.setdefault(line, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._lines[line].remove(turn)
+            else:  # it was let in already
+                self.leave()
+            raise
 
     def leave(self) -> None:
         """Make room for the next one."""
         self.busy -= 1
-        self._wake()
+        self._admit()
 
-    def _wake(self) -> None:
-        if self.busy >= int(self.limit):
-            return
+    def _admit(self) -> None:
+        """Let in whom there is room for: the place is theirs, whoever comes meanwhile."""
+        while self.busy < int(self.limit) and (turn := self._next()):
+            self.busy += 1
+            turn.set_result(None)
+
+    def _next(self) -> asyncio.Future[None] | None:
         for name, line in self._lines.items():
             if turn := next((turn for turn in line if not turn.done()), None):
                 line.remove(turn)
                 self._lines[name] = self._lines.pop(name)  # the last to have a turn again
-                turn.set_result(None)
-                return
+                return turn
+        return None
 
     def eased(self) -> None:
         """A good answer: a whole round of them admits one more."""
         self.limit = min(float(self._most), self.limit + 1 / self.limit)
-        self._wake()
+        self._admit()
 
     def pushed_back(self, admitted_under: float) -> None:
         """The server had too much: half as many, once for all that were admitted under the same limit."""

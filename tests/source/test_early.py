@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pdsync.sandbox.world import World
-from pdsync.sources.pagerduty import early, leaps, open_pagerduty
+from pdsync.sources.pagerduty import coming, early, leaps, open_pagerduty
+from pdsync.sources.pagerduty.coming import Coming, Stretch
 from pdsync.sources.pagerduty.enrich import Extra
 from pdsync.sources.pagerduty.leaps import Ahead, Ground, Leaps
 from pdsync.sources.pagerduty.listing import Tally
 from pdsync.sources.pagerduty.moments import in_utc
+from pdsync.sources.pagerduty.records import Page
 from pdsync.sources.pagerduty.shelf import Rows, Shelf
 from pdsync.sources.pagerduty.tasks import Turns, together
 from tests.source.asking import query
@@ -95,6 +97,67 @@ def test_analytics_are_asked_for_while_the_list_is_read(stage: Stage) -> None:
     assert paths.index(ANALYTICS) < last_of_list
 
 
+def test_a_list_that_is_not_cut_comes_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that analytics do not wait for its end, for no page more; each record comes once, as it is in the end."""
+    monkeypatch.setattr(coming, "_A_PIECE", 200)
+    monkeypatch.setattr(leaps, "_PER_PAGE", 100)
+    recent = query("incidents", incidentAnalytics=True, apiQueryParams={"since": "-150d"})
+    with staging(World(services=12, users=30, incidents=4000, incident_days=140), limit_per_minute=10**6) as stage:
+        snapshot, came = read(stage, recent)
+    paths = [request.path for request in stage.tape.requests]
+    assert paths.index(ANALYTICS) < max(n for n, path in enumerate(paths) if path == "/incidents")
+    assert paths.count(ANALYTICS) <= 4000 // 100 + 2
+    whole = {record.id: record for record in snapshot.collections[recent].records}
+    told = [record.id for record in came[recent]]
+    assert len(whole) == 4000
+    assert len(told) == len(set(told)) >= 400
+    assert all((each, each.digest) == (whole[each.id], whole[each.id].digest) for each in came[recent])
+
+
+def pages(*numbers: int, size: int = 3) -> list[Page]:
+    """Pages of a list of records that were made one a minute, each beginning with the last one of the page before."""
+    return [page(range(number * (size - 1), number * (size - 1) + size)) for number in numbers]
+
+
+def page(minutes: Iterable[int]) -> Page:
+    ids = [f"Q{n:02}" for n in minutes]
+    made = [f"2026-01-01T00:{id_[1:]}:00Z" for id_ in ids]
+    told = Page(ids, [id_.encode() for id_ in ids], more=None, total=None, following="")
+    told.moments = made
+    return told
+
+
+def pieces(arriving: Iterable[tuple[int, Page]], monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], Stretch]]:
+    """What is told of pages as they arrive, four records at least at a time."""
+    monkeypatch.setattr(coming, "_A_PIECE", 4)
+    shelf, told = Shelf(), list[tuple[list[str], Stretch]]()
+    one = Coming(lambda rows, stretch: told.append(([*rows], stretch)), shelf, Stretch("2026-01-01T00:00:00Z", ""))
+    for number, each in arriving:
+        one.page(number, each.put_on(shelf))
+    return told
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 2, 1, 0], [1, 0, 3, 2]])
+def test_pieces_of_a_list_border_on_each_other(order: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever page comes first: nobody is told twice of a record, nor of one before those that were made earlier."""
+    told = pieces([(n, pages(n)[0]) for n in order], monkeypatch)
+    assert told == [
+        (["Q00", "Q01", "Q02", "Q03", "Q04"], Stretch("2026-01-01T00:00:00Z", "2026-01-01T00:04:00Z")),
+        (["Q05", "Q06", "Q07", "Q08"], Stretch("2026-01-01T00:04:00Z", "2026-01-01T00:08:00Z")),
+    ]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [page(range(5, 8)), page([4, 3, 2]), page([]), Page(["Q04"], [b"Q04"], more=None, total=None, following="")],
+    ids=["a gap", "back in time", "nothing", "no time"],
+)
+def test_nothing_is_told_of_pages_behind_one_that_does_not_fit(odd: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is there then is told when all of it is."""
+    told = pieces(enumerate([*pages(0, 1), odd, *pages(3, 4, 5)]), monkeypatch)
+    assert [ids for ids, _ in told] == [["Q00", "Q01", "Q02", "Q03", "Q04"]]
+
+
 @pytest.mark.parametrize("status", [402, 403])
 def test_analytics_that_are_refused_are_not_asked_for_with_every_part(stage: Stage, status: int) -> None:
     """A refusal holds for all; each incident says why it has none, and the list is whole."""
@@ -144,7 +207,7 @@ def test_early_analytics_cost_no_page_more(monkeypatch: pytest.MonkeyPatch, orde
         names, edges = [*made], [*map(in_utc, made.values()), "end"]
         for number in order:
             begin, end = 151 * number, 151 * (number + 1)
-            reader.part(shelf.rows(dict.fromkeys(names[begin:end], b"{}")), (edges[begin], edges[end]))
+            reader.part(shelf.rows(dict.fromkeys(names[begin:end], b"{}")), Stretch(edges[begin], edges[end]))
             for _ in range(steps):
                 await asyncio.sleep(0)
 

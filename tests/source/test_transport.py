@@ -579,6 +579,47 @@ def test_a_cancelled_waiter_does_not_keep_its_place() -> None:
     assert run(body) == 1
 
 
+def test_nobody_is_let_in_before_one_who_came_first() -> None:
+    """A place that was made for one is not taken by another who comes before that one wakes up."""
+    came: list[int] = []
+
+    async def body() -> int:
+        gate, later = Gate(2), list[asyncio.Task[None]]()
+
+        async def through(number: int) -> None:
+            await gate.enter("")
+            came.append(number)
+            await asyncio.sleep(0)
+            gate.leave()
+            if number < 3:  # somebody else comes before the one who was let in wakes up
+                later.append(asyncio.create_task(through(6 + number)))
+
+        await asyncio.gather(*(through(number) for number in range(6)))
+        await asyncio.gather(*later)
+        return gate.busy
+
+    assert run(body) == 0
+    assert came == list(range(9))
+
+
+def test_a_wider_gate_lets_in_all_there_is_room_for() -> None:
+    """One more good answer may make room for one, a leaving request for another."""
+
+    async def body() -> tuple[int, int]:
+        gate = Gate(4)
+        gate.limit = 1.0
+        waiting = [asyncio.create_task(gate.enter(str(number))) for number in range(4)]
+        await asyncio.sleep(0)
+        before = gate.busy
+        gate.limit = 3.0
+        gate.eased()
+        await asyncio.gather(*waiting[:3])
+        waiting[3].cancel()
+        return before, gate.busy
+
+    assert run(body) == (1, 3)
+
+
 # --- doubt -----------------------------------------------------------------------------------------------------
 
 

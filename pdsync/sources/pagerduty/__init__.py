@@ -12,6 +12,7 @@ details    lists that only give references
 apart      many requests that make up one list
 v3         shift-based schedules
 enrich     what is put into records besides
+coming     what of a list is handed on while its other pages are read
 early      what of a list's parts is read while others are listed
 leaps      analytics of incidents, in few requests
 probing    what the credentials can read

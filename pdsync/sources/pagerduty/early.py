@@ -1,7 +1,8 @@
 """What of a long list is made whole, and handed on, while the rest of it is still to come.
 
-A list that is cut by time comes in parts.  The values of a part's records are read while other parts are: neither has
-to wait for the other, and no more is asked than at the end.  Whatever is left, or fails, is read at the end.
+A list comes in parts: those it is cut into by time, or some of its pages.  The values of a part's records are read
+while other parts are: neither has to wait for the other, and no more is asked than at the end.  Whatever is left, or
+fails, is read at the end.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 
     from pdsync.model import Query
-    from pdsync.sources.pagerduty.listing import Stretch
+    from pdsync.sources.pagerduty.coming import Stretch
     from pdsync.sources.pagerduty.shelf import Rows, Shelf
 
     Taking = Callable[[bytes], bool]

@@ -22,6 +22,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pdsync.errors import Diagnostic, Interrupted, PdsyncError
+from pdsync.sources.pagerduty.coming import Coming, Stretch
 from pdsync.sources.pagerduty.moments import Params, Span, body_of, moment, span_of, unbounded, wire_params
 from pdsync.sources.pagerduty.problems import REACH, cut_short, miscounted, repeated, too_long, unreadable
 from pdsync.sources.pagerduty.records import FieldReader, Malformed, Page, PageReader, malformed
@@ -55,10 +56,6 @@ T = TypeVar("T")
 
 ListKey = tuple[str, Params]
 """A list: kind and parameters, as in a query."""
-
-
-Stretch = tuple[str, str]
-"""From when to when something goes, as it is asked for."""
 
 
 class Asker(Protocol):
@@ -167,8 +164,9 @@ class Beginning:
 class Lister:
     """Reads one list of one kind, with parameters as they are sent, onto a shelf.
 
-    `place` is for a kind with parts to fill in; `came` is told of the parts of a list that is cut by time, each as
-    soon as it is whole, with the time it is of; `turns` is what they wait for, the earliest first.
+    `place` is for a kind with parts to fill in; `came` is told of what is there of a list that goes by time, and of the
+    time it is of: of the parts of one that is cut, each as soon as it is whole, of any other one by pages; `turns` is
+    what parts wait for, the earliest first.
     """
 
     def __init__(
@@ -193,6 +191,7 @@ class Lister:
             kind.path, PageReader(kind, moment=kind.window.field if came and kind.window else "")
         )
         self._shelf = shelf
+        self._coming = Coming(came, shelf, self._stretch) if came and not turns else None
 
     async def read(self, now: datetime, begun: Beginning | None = None) -> Listing:
         """The whole list, or as much as could be had with the reason in `problem`.  Raises only `Interrupted`.
@@ -444,7 +443,10 @@ class Lister:
         """All pages up to `total`, each beginning with the last row of the one before; what stopped some of them."""
         size = min(len(first.ids), self._kind.page_size)
         offsets = range(size - 1, total - 1, size - 1) if first.more else ()
-        read = await asyncio.gather(*(self._counted(offset, size) for offset in offsets), return_exceptions=True)
+        if self._coming and self._goes_by_time:
+            self._coming.page(0, first)
+        jobs = (self._counted(number, offset, size) for number, offset in enumerate(offsets, start=1))
+        read = await asyncio.gather(*jobs, return_exceptions=True)
         failures = [outcome for outcome in read if isinstance(outcome, BaseException)]
         for failure in failures:
             if isinstance(failure, Interrupted) or not isinstance(failure, PdsyncError):
@@ -452,9 +454,11 @@ class Lister:
         pages = [first, *(outcome for outcome in read if isinstance(outcome, Page))]
         return pages, next((failure for failure in failures if isinstance(failure, PdsyncError)), None)
 
-    async def _counted(self, offset: int, size: int) -> Page:
+    async def _counted(self, number: int, offset: int, size: int) -> Page:
         page = await self._at(offset, size)
         self._tally.add(max(0, len(page.ids) - 1))
+        if self._coming and self._goes_by_time:
+            self._coming.page(number, page)
         return page
 
     def _as_counted(self, pages: Sequence[Page], records: Mapping[str, bytes], total: int | None) -> bool:
@@ -563,7 +567,15 @@ class Lister:
     def _stretch(self) -> Stretch:
         """From when to when a list that is bounded in time goes."""
         window, given = self._kind.window, dict(self._params)
-        return (given.get(window.since, ""), given.get(window.until, "")) if window else ("", "")
+        return Stretch(given.get(window.since, ""), given.get(window.until, "")) if window else Stretch("", "")
+
+    @property
+    def _goes_by_time(self) -> bool:
+        """Whether, as far as it is asked for, the list begins with what was made first."""
+        window, asked = self._kind.window, dict(self._params).get("sort_by")
+        return window is not None and (
+            asked in {None, f"{window.field}:asc"} or ("sort_by", asked) in self._kind.unless_given
+        )
 
     def _joined(self, parts: Sequence[Listing]) -> Listing:
         """One listing from several; a record that is in two is taken once."""
