@@ -81,6 +81,8 @@ class Window(NamedTuple):
     Without bounds the list reaches from `back_days` before now (None: nobody says from when) to `ahead_days` after it
     (a day more than it needs costs nothing); no list may span more than `widest_days`.  `everything` is the parameter
     that lifts the bounds, and `field` the moment in a record that they are about; a `sortable` list can be had by it.
+    Where a record is not of a moment but of a time, which only has to touch that of the list, `period` are its two ends
+    (null: open); then each bound that is not given is now.
     """
 
     widest_days: int
@@ -91,6 +93,7 @@ class Window(NamedTuple):
     since: str = "since"
     until: str = "until"
     sortable: bool = False
+    period: tuple[str, str] | None = None
 
 
 class Parent(NamedTuple):

@@ -128,7 +128,7 @@ _MAIN = (
             Param("until", "until", "until", default=("3",), minimum=1, maximum=3, cuts=True),
         ),
         unless_given=UTC,
-        window=Window(90, back_days=0, ahead_days=0),
+        window=Window(90, back_days=0, ahead_days=0, period=("start", "end")),
     ),
     listed(
         "escalation_policies",

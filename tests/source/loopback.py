@@ -169,12 +169,11 @@ def dropping(drops: int) -> Iterator[tuple[str, list[bytes]]]:
 
 
 @dataclass
-class Reworded:
-    """An application whose answers have another word in the place of one."""
+class Changed:
+    """An application with what is made of the body of each of its answers."""
 
     app: Asgi
-    word: bytes
-    instead: bytes
+    change: Callable[[bytes], bytes]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         parts: list[dict[str, Any]] = []
@@ -185,7 +184,12 @@ class Reworded:
         await self.app(
             {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"accept-encoding"]}, receive, collect
         )
-        body = b"".join(part.get("body", b"") for part in parts).replace(self.word, self.instead)
+        body = self.change(b"".join(part.get("body", b"") for part in parts))
         kept = [pair for pair in parts[0]["headers"] if pair[0].lower() != b"content-length"]
         await send({**parts[0], "headers": [*kept, (b"content-length", str(len(body)).encode())]})
         await send({"type": "http.response.body", "body": body})
+
+
+def reworded(app: Asgi, word: bytes, instead: bytes) -> Changed:
+    """An application whose answers have another word in the place of one."""
+    return Changed(app, lambda body: body.replace(word, instead))

@@ -36,7 +36,7 @@ from pdsync.sources.pagerduty.run import Counting
 from pdsync.sources.pagerduty.source import ACCEPT, digest
 from pdsync.sources.pagerduty.trail import Trail
 from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, FixedHeaders, Reply, Unreachable
-from tests.source.loopback import OK, TOKEN, Asgi, FakeTime, Request, Reworded, Script, Stage, Tape, serving, staging
+from tests.source.loopback import OK, TOKEN, Asgi, FakeTime, Request, Script, Stage, Tape, reworded, serving, staging
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -933,7 +933,7 @@ def test_an_enrichment_that_broke_off_is_asked_for_once_more(
 )
 def test_a_key_that_is_not_there_is_not_null(shop: Stage, kind: str, name: str, key: bytes, reason: str) -> None:
     """Nobody is on call, nobody has an address: so it would seem."""
-    spoilt = Reworded(shop.tape.app, key, b'"other":')
+    spoilt = reworded(shop.tape.app, key, b'"other":')
     shop.tape.before = lambda request: spoilt if request.path in {"/oncalls", "/users"} else None
     collection = only(fetch(shop, query(kind)))
     assert all(reason in record.unavailable[name] for record in collection.records)

@@ -15,7 +15,7 @@ from pdsync.sandbox.world import World
 from pdsync.sources.pagerduty.picking import picker
 from pdsync.sources.pagerduty.shares import shared_lists
 from tests.source.asking import fetch, only, parsed, query
-from tests.source.loopback import Reworded, Script, staging
+from tests.source.loopback import Changed, Script, reworded, staging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,6 +167,56 @@ def test_a_shorter_time_is_taken_from_a_longer(history: Stage, params: dict[str,
         assert requests - whole <= 2
 
 
+@pytest.fixture(scope="module")
+def rotas() -> Iterator[Stage]:
+    """Some hundreds of shifts, and of people who are on call first."""
+    with staging(World(escalation_policies=25, users=60, incidents=10), limit_per_minute=10**6) as staged:
+        yield staged
+
+
+@pytest.mark.parametrize(
+    ("short", "longer"),
+    [
+        ({"until": "10d"}, {"until": "20d"}),
+        ({"until": "10d"}, {"since": "5d", "until": "20d"}),
+        ({"since": "3d", "until": "10d"}, {"since": "5d", "until": "20d"}),
+        ({"until": "10d", "earliest": "true"}, {"until": "20d", "earliest": "true"}),
+    ],
+)
+def test_on_calls_of_a_shorter_time_are_taken_from_a_longer(
+    rotas: Stage, short: dict[str, str], longer: dict[str, str]
+) -> None:
+    """The same as alone, for one request: a shift belongs to every time that it touches, and is told whole."""
+    asked, long = query("oncalls", apiQueryParams=short), query("oncalls", apiQueryParams=longer)
+    alone, pages = cost(rotas, asked)
+    _, whole = cost(rotas, long)
+    snapshot, requests = cost(rotas, asked, long)
+    assert parsed(snapshot.collections[asked]) == parsed(only(alone))
+    assert snapshot.collections[asked].sharing == "shared"
+    assert requests - whole == 1 < pages
+
+
+def test_on_calls_whose_time_is_clipped_are_read_on_their_own(rotas: Stage) -> None:
+    """A server that tells no shift beyond what was asked about has other records for every time."""
+    queries = [query("oncalls", apiQueryParams={"until": until}) for until in ("10d", "20d")]
+
+    def clipped(until: str, body: bytes) -> bytes:
+        answer = json.loads(body)
+        for row in answer["oncalls"]:
+            row["end"] = row["end"] and min(row["end"], until)
+        return json.dumps(answer).encode()
+
+    rotas.tape.before = lambda request: Changed(rotas.tape.app, partial(clipped, request.all("until")[0]))
+    try:
+        alone = [parsed(only(fetch(rotas, each))) for each in queries]
+        snapshot = fetch(rotas, *queries)
+    finally:
+        rotas.tape.before = lambda _: None
+    assert [parsed(snapshot.collections[each]) for each in queries] == alone
+    assert len({row["end"] for each in alone for row in each.values()}) > 2
+    assert snapshot.collections[queries[0]].sharing == "apart: other until"
+
+
 # --- whatever there is to differ in ----------------------------------------------------------------------------
 
 LAW = World(services=130, users=150, incidents=600, incident_days=400)
@@ -212,8 +262,14 @@ KIND_WISHES = {
     "schedules": st.fixed_dictionaries(
         {"team_ids": some_of(*TEAMS[:3]), "include": some_of("schedule_layers", "final_schedule")}
     ),
-    "oncalls": st.fixed_dictionaries(
-        {"include": some_of("users", "schedules"), "escalation_policy_ids": some_of(*sorted(LAW.policies)[:3])}
+    "oncalls": st.builds(
+        lambda window, **lists: window | lists,
+        st.sampled_from(
+            [{}, {"until": "80d"}, {"until": "20d"}, {"since": "10d", "until": "20d"}, {"since": "5d", "until": "-2d"}]
+        ),
+        include=some_of("users", "schedules"),
+        escalation_policy_ids=some_of(*sorted(LAW.policies)[:3]),
+        earliest=st.sampled_from(["", "", "true"]),
     ),
 }
 
@@ -308,7 +364,7 @@ def test_a_server_that_gives_more_than_documented_is_asked_for_each(law: tuple[S
 
     def otherwise(request: Any) -> Any:
         return (
-            Reworded(staged.tape.app, *more) if request.path == "/services" and not request.all("include[]") else None
+            reworded(staged.tape.app, *more) if request.path == "/services" and not request.all("include[]") else None
         )
 
     staged.tape.before = otherwise

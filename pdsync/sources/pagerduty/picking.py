@@ -77,8 +77,19 @@ def _by_time(key: ListKey, whole: ListKey, now: datetime) -> Iterator[Test]:
     window, bounds = KINDS[key[0]].window, bounds_of(key, now)
     if window and bounds and bounds != bounds_of(whole, now):
         since, until = (end.replace(microsecond=0) for end in bounds)
-        reader = FieldReader([window.field])
-        yield lambda raw: since <= moment(str(reader.read(raw)[0]), now) < until
+        reader = FieldReader(window.period or [window.field])
+
+        def at(told: object) -> datetime:
+            return moment(str(told), now)
+
+        def is_in(raw: bytes) -> bool:
+            return since <= at(reader.read(raw)[0]) < until
+
+        def touches(raw: bytes) -> bool:
+            begin, end = reader.read(raw)
+            return (begin is None or at(begin) <= until) and (end is None or at(end) > since)
+
+        yield touches if window.period else is_in
 
 
 # --- includes --------------------------------------------------------------------------------------------------

@@ -207,6 +207,8 @@ _EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 def bounds_of(key: ListKey, now: datetime) -> Bounds | None:
     """The bounds of a list; None where nobody says from when, or records do not tell their time."""
     window, given = KINDS[key[0]].window, dict(key[1])
+    if window and window.period:
+        return Bounds(*(moment(given[end], now) if end in given else now for end in (window.since, window.until)))
     if window is None or not window.field:
         return None
     if window.everything and given.get(window.everything[0]) == window.everything[1]:
@@ -274,8 +276,9 @@ class _Reach(NamedTuple):
 
     def overlaps(self, earlier: _Reach) -> bool:
         """Whether the beginning of this one, and no more, is the end of an earlier one."""
-        mine, its = self.bounds, earlier.bounds
-        return bool(mine and its and its.since < mine.since < its.until < mine.until)
+        mine, its, window = self.bounds, earlier.bounds, KINDS[self.key[0]].window
+        of_moments = window is not None and window.period is None
+        return bool(of_moments and mine and its and its.since < mine.since < its.until < mine.until)
 
     def beyond(self, other: _Reach) -> ListKey | None:
         """The list of what another one lacks of this, where that is some values of one filter; None where it is not."""

@@ -13,6 +13,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from pdsync.kinds import KINDS
 from pdsync.sources.pagerduty.listing import Listing
 from pdsync.sources.pagerduty.picking import cutter, picker
 from pdsync.sources.pagerduty.shares import differences
@@ -120,7 +121,7 @@ class Taker:
         if taken is not None and share.rest:
             in_both = partial(_count, picker(share.rest, share.whole, self._now), whole)
             taken = await self._completed(asker, share.rest, begun, taken, in_both)
-        same_form = cutter(key, share.whole) is None
+        same_form = cutter(key, share.whole) is None and not _may_be_clipped(key)
         return taken if taken is not None and _agrees(begun, taken.records, same_form=same_form) else None
 
     async def _is_worth(self, asker: Asker, whole: ListKey) -> bool:
@@ -167,6 +168,12 @@ class Taker:
 
 def _count(wanted: Callable[[bytes], bool], listing: Listing) -> int:
     return sum(map(wanted, listing.records.values()))
+
+
+def _may_be_clipped(key: ListKey) -> bool:
+    """Whether a record might look otherwise in a longer list: nothing says that its time is told beyond the list's."""
+    window = KINDS[key[0]].window
+    return window is not None and window.period is not None
 
 
 def _serves(whole: Listing) -> bool:
