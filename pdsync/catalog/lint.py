@@ -170,8 +170,10 @@ def _check_window(resource: Resource) -> Iterator[Diagnostic]:
         return
     days, (everything, value) = row.window.back_days, row.window.everything
     given = {name for name, _ in resource.query.params}
-    if not given & {row.window.since, row.window.until, everything}:
+    if not given & {row.window.since, everything}:
         detail = f"only {resource.kind} of the last {days} days are listed"
+        if row.window.until in given:
+            detail = f"{row.window.until} alone leaves it to PagerDuty from when on {resource.kind} are listed"
         hint = f'say what you want under apiQueryParams: since: "-{days}d", or {everything}: {value}'
         yield found("PD171", resource.document.key((*resource.path, "selector")), detail, hint)
 
