@@ -268,15 +268,21 @@ class Lister:
     async def in_one(self, _now: datetime) -> Listing:
         """A list that is not paged."""
         page = await self._page(*self._limit)
-        if self._may_hide(page):
+        if self._may_hide(page) or self._repeats(page):
             page = await self._page(*self._limit)
         self._tally.add(len(page.ids))
+        if again := self._repeats(page):
+            return Listing(self._merged([page]), page.total, repeated(self._kind, len(page.ids) - again, again))
         why = None
         if page.more or page.next or (page.total or 0) > len(page.ids):
             why = "PagerDuty says there is more but no way to ask for it"
         elif (most := self._kind.most or (page.limit if page.more is None else 0)) and len(page.ids) >= most:
             why = f"PagerDuty gives {most} records at most, so there may be more"
         return Listing(self._merged([page]), page.total, cut_short(self._kind, why) if why else None)
+
+    def _repeats(self, page: Page) -> int:
+        """How many rows of a page came before on it, perhaps in place of others."""
+        return len(page.ids) - len(set(page.ids)) if is_named_once(self._kind) else 0
 
     async def by_cursor(self, now: datetime) -> Listing:
         """A list whose pages name the next one; followed once more if rows came again, perhaps in place of others."""
