@@ -40,6 +40,8 @@ AGAIN = (
     "tests/apply/test_readers.py",
     "tests/apply/test_rename.py",
     "tests/apply/test_resume.py",
+    "tests/cli/test_base.py",
+    "tests/cli/test_causes.py",
     "tests/cli/test_cycle.py",
     "tests/cli/test_encryption.py",
     "tests/cli/test_erasing.py",
@@ -50,6 +52,8 @@ AGAIN = (
     "tests/cli/test_pasted.py",
     "tests/cli/test_rest.py",
     "tests/cli/test_safety.py",
+    "tests/cli/test_saved_plans.py",
+    "tests/cli/test_snapshots.py",
     # Each of many things in every way; every sort of list with every fault; thousands of records.
     "tests/apply/test_machine.py",
     "tests/github/test_body.py",
