@@ -196,14 +196,21 @@ def test_on_calls_of_a_shorter_time_are_taken_from_a_longer(
     assert requests - whole == 1 < pages
 
 
-def test_on_calls_whose_time_is_clipped_are_read_on_their_own(rotas: Stage) -> None:
-    """A server that tells no shift beyond what was asked about has other records for every time."""
+@pytest.mark.parametrize("hidden", [False, True])
+def test_on_calls_whose_time_is_clipped_are_read_on_their_own(rotas: Stage, *, hidden: bool) -> None:
+    """A server that tells no shift beyond what was asked about has other records for every time.
+
+    So they are where nothing on the first page, which is compared, goes on beyond it.
+    """
     queries = [query("oncalls", apiQueryParams={"until": until}) for until in ("10d", "20d")]
+    first = list(parsed(only(fetch(rotas, queries[0]))).values())[:100]
+    open_ended = {row["escalation_policy"]["id"] for row in first if hidden}
 
     def clipped(until: str, body: bytes) -> bytes:
         answer = json.loads(body)
         for row in answer["oncalls"]:
-            row["end"] = row["end"] and min(row["end"], until)
+            is_open = row["escalation_policy"]["id"] in open_ended or not row["end"]
+            row["end"] = None if is_open else min(row["end"], until)
         return json.dumps(answer).encode()
 
     rotas.tape.before = lambda request: Changed(rotas.tape.app, partial(clipped, request.all("until")[0]))

@@ -191,7 +191,8 @@ class Lister:
             kind.path, PageReader(kind, moment=kind.window.field if came and kind.window else "")
         )
         self._shelf = shelf
-        self._coming = Coming(came, shelf, self._stretch) if came and not turns else None
+        by_pages = came if self._goes_by_time and not turns else None
+        self._coming = Coming(by_pages, shelf, self._stretch) if by_pages else None
 
     async def read(self, now: datetime, begun: Beginning | None = None) -> Listing:
         """The whole list, or as much as could be had with the reason in `problem`.  Raises only `Interrupted`.
@@ -449,7 +450,7 @@ class Lister:
         """All pages up to `total`, each beginning with the last row of the one before; what stopped some of them."""
         size = min(len(first.ids), self._kind.page_size)
         offsets = range(size - 1, total - 1, size - 1) if first.more else ()
-        if self._coming and self._goes_by_time:
+        if self._coming:
             self._coming.page(0, first)
         jobs = (self._counted(number, offset, size) for number, offset in enumerate(offsets, start=1))
         read = await asyncio.gather(*jobs, return_exceptions=True)
@@ -463,7 +464,7 @@ class Lister:
     async def _counted(self, number: int, offset: int, size: int) -> Page:
         page = await self._at(offset, size)
         self._tally.add(max(0, len(page.ids) - 1))
-        if self._coming and self._goes_by_time:
+        if self._coming:
             self._coming.page(number, page)
         return page
 

@@ -13,7 +13,7 @@ from pdsync.sources.pagerduty.records import FieldReader, array
 from pdsync.sources.pagerduty.shares import INCLUDE, bounds_of, local_filters, near_filters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from pdsync.sources.pagerduty.listing import ListKey
@@ -77,19 +77,43 @@ def _by_time(key: ListKey, whole: ListKey, now: datetime) -> Iterator[Test]:
     window, bounds = KINDS[key[0]].window, bounds_of(key, now)
     if window and bounds and bounds != bounds_of(whole, now):
         since, until = (end.replace(microsecond=0) for end in bounds)
-        reader = FieldReader(window.period or [window.field])
+        if window.period:
+            yield _touching(_period_reader(window.period, now), since, until)
+        else:
+            reader = FieldReader([window.field])
+            yield lambda raw: since <= moment(str(reader.read(raw)[0]), now) < until
 
-        def at(told: object) -> datetime:
-            return moment(str(told), now)
 
-        def is_in(raw: bytes) -> bool:
-            return since <= at(reader.read(raw)[0]) < until
+def _period_reader(names: tuple[str, str], now: datetime) -> Callable[[bytes], Sequence[datetime | None]]:
+    """Reads from when to when a record is; None where an end is open."""
+    reader = FieldReader(names)
+    return lambda raw: [None if told is None else moment(str(told), now) for told in reader.read(raw)]
 
-        def touches(raw: bytes) -> bool:
-            begin, end = reader.read(raw)
-            return (begin is None or at(begin) <= until) and (end is None or at(end) > since)
 
-        yield touches if window.period else is_in
+def _touching(period: Callable[[bytes], Sequence[datetime | None]], since: datetime, until: datetime) -> Test:
+    def touches(raw: bytes) -> bool:
+        begin, end = period(raw)
+        return (begin is None or begin <= until) and (end is None or end > since)
+
+    return touches
+
+
+def beyond(key: ListKey, now: datetime) -> tuple[Test, ...]:
+    """Whether a record begins before the time of a list, and whether it ends after: there it may be told otherwise."""
+    window, bounds = KINDS[key[0]].window, bounds_of(key, now)
+    if not (window and window.period and bounds):
+        return ()
+    period, (since, until) = _period_reader(window.period, now), bounds
+
+    def before(raw: bytes) -> bool:
+        begin, _ = period(raw)
+        return begin is not None and begin < since
+
+    def after(raw: bytes) -> bool:
+        _, end = period(raw)
+        return end is not None and end > until
+
+    return before, after
 
 
 # --- includes --------------------------------------------------------------------------------------------------

@@ -13,9 +13,8 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from pdsync.kinds import KINDS
 from pdsync.sources.pagerduty.listing import Listing
-from pdsync.sources.pagerduty.picking import cutter, picker
+from pdsync.sources.pagerduty.picking import beyond, cutter, picker
 from pdsync.sources.pagerduty.shares import differences
 from pdsync.sources.pagerduty.tasks import together
 from pdsync.transport import ApiError, Unreachable
@@ -121,8 +120,11 @@ class Taker:
         if taken is not None and share.rest:
             in_both = partial(_count, picker(share.rest, share.whole, self._now), whole)
             taken = await self._completed(asker, share.rest, begun, taken, in_both)
-        same_form = cutter(key, share.whole) is None and not _may_be_clipped(key)
-        return taken if taken is not None and _agrees(begun, taken.records, same_form=same_form) else None
+        reaching = beyond(key, self._now)
+        same_form = cutter(key, share.whole) is None and not reaching
+        if taken is None or not _agrees(begun, taken.records, same_form=same_form):
+            return None
+        return taken if all(_is_shown(each, begun, taken.records) for each in reaching) else None
 
     async def _is_worth(self, asker: Asker, whole: ListKey) -> bool:
         """Whether a list that nobody asked for saves anything: one that would be read besides is longer than a page."""
@@ -170,12 +172,6 @@ def _count(wanted: Callable[[bytes], bool], listing: Listing) -> int:
     return sum(map(wanted, listing.records.values()))
 
 
-def _may_be_clipped(key: ListKey) -> bool:
-    """Whether a record might look otherwise in a longer list: nothing says that its time is told beyond the list's."""
-    window = KINDS[key[0]].window
-    return window is not None and window.period is not None
-
-
 def _serves(whole: Listing) -> bool:
     """Whether a list says all that one of its parts would say: it is complete, or nothing of its kind can be read."""
     failure = whole.failure
@@ -191,3 +187,8 @@ def _agrees(begun: Beginning, records: Mapping[str, bytes], *, same_form: bool) 
     return len(records) == begun.total and all(
         id_ in records and (same_form or records[id_] == raw) for id_, raw in begun.rows.items()
     )
+
+
+def _is_shown(odd: Callable[[bytes], bool], begun: Beginning, records: Mapping[str, bytes]) -> bool:
+    """Whether the first page shows how such records look, if there are any."""
+    return any(map(odd, begun.rows.values())) or not any(map(odd, records.values()))
