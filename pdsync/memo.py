@@ -11,7 +11,8 @@ found out anew.  What a run did not use is forgotten, so that the memo never gro
 
 A line whose list is empty stands for a record that the rule does not take.  In the place of a value that is searched
 for stands the query, as text: what it finds is no record's to tell, and asked anew each time.  The lines of a rule
-stand together, in the order of the header, and there in that of their records, as which they are read again.
+stand together, in the order of the header.  They are made when an outcome is noted, and from then on, in this run and
+in those after it, copied as they are, many at once.
 """
 
 from __future__ import annotations
@@ -38,28 +39,28 @@ VERSION = 2
 _DIGEST = 16
 _HEAD = b'["'
 _BETWEEN = b'",'
-_TAIL = b"]"
+_LINE_END = b"]\n"
 _KEY_END = len(_HEAD) + 2 * _DIGEST
 _BODY_START = _KEY_END + len(_BETWEEN)
 
 
 class Room(Protocol):
-    """Where outcomes are put and read back by their places; there may be one for every record there is."""
+    """Where lines are put and read back by their places; there may be one for every record there is."""
 
     def append(self, data: bytes) -> int:
         """Put bytes at the end; where they begin."""
         ...
 
     def read(self, offset: int, size: int) -> bytes:
-        """`size` bytes from `offset`; fewer where they end before."""
+        """`size` bytes from `offset`."""
         ...
 
 
 class InMemory:
-    """A room in memory."""
+    """A room in memory, with `data` in it."""
 
-    def __init__(self) -> None:
-        self._data = bytearray()
+    def __init__(self, data: bytes = b"") -> None:
+        self._data = bytearray(data)
 
     def append(self, data: bytes) -> int:
         """See `Room.append`."""
@@ -79,14 +80,15 @@ class Keyed(Protocol):
     blueprint: str
 
 
-Kept = bytes | int
-"""An outcome: as the file of an earlier run has it, or by its place in the room, its size in the lowest bits."""
+Kept = int
+"""An outcome: its place in the room, its size in the lowest bits."""
 
 Index = dict[bytes, Kept]
 """Record digest -> outcome."""
 
 _SIZE_BITS = 24
 _LARGEST = (1 << _SIZE_BITS) - 1
+_AT_ONCE = 1 << 20
 
 
 class Outcomes(Mapping[bytes, bytes]):
@@ -112,21 +114,24 @@ class Outcomes(Mapping[bytes, bytes]):
 class Memo:
     """Remembered outcomes by rule fingerprint and record digest, each as JSON bytes that are read when they are needed.
 
-    A memo that was asked about no rule at all keeps everything.  The outcomes that are noted are put into `room`: in a
-    first run there is one for every record, beside all else that is new.
+    A memo that was asked about no rule at all keeps everything.  The lines of what is remembered are in `room`, where
+    those of what is noted come to: in a first run there is one for every record, beside all else that is new.
     """
 
     def __init__(
         self, remembered: Mapping[bytes, Mapping[bytes, bytes]] | None = None, room: Room | None = None
     ) -> None:
         self._room = room or InMemory()
-        self._remembered: dict[bytes, Index] = {rule: {**outcomes} for rule, outcomes in (remembered or {}).items()}
+        self._remembered: dict[bytes, Index] = {
+            rule: {record: self._put(record, outcome) for record, outcome in outcomes.items()}
+            for rule, outcomes in (remembered or {}).items()
+        }
         self._used: dict[bytes, Index] = {}
         self._foretold: dict[bytes, Index] = {}
         self._noted = False
 
-    def remember(self, rule: bytes, outcomes: Iterable[tuple[bytes, bytes]]) -> None:
-        """Remember outcomes of an earlier run."""
+    def remember(self, rule: bytes, outcomes: Iterable[tuple[bytes, Kept]]) -> None:
+        """Remember outcomes of an earlier run, by record digest; their lines are in the room."""
         self._remembered[rule] = dict(outcomes)
 
     def recall(self, rule: bytes, records: Iterable[bytes]) -> list[Kept | None]:
@@ -148,26 +153,27 @@ class Memo:
         return found
 
     def outcome(self, kept: Kept) -> bytes:
-        """An outcome, wherever it is."""
-        return self._room.read(kept >> _SIZE_BITS, kept & _LARGEST) if isinstance(kept, int) else kept
+        """An outcome, as JSON."""
+        return self._room.read(kept >> _SIZE_BITS, kept & _LARGEST)
 
     def note(self, rule: bytes, record: bytes, outcome: bytes) -> None:
         """Remember what came of a record under a rule; one that is far too large is left to jq again."""
         if len(outcome) <= _LARGEST:
-            self._used.setdefault(rule, {})[record] = self._put(outcome)
+            self._used.setdefault(rule, {})[record] = self._put(record, outcome)
             self._noted = True
 
     def foretell(self, rule: bytes, record: bytes, outcome: bytes) -> None:
         """Have what came of a record be known when it is asked for: whether it ever is remains to be seen."""
         if len(outcome) <= _LARGEST:
-            self._foretold.setdefault(rule, {})[record] = self._put(outcome)
+            self._foretold.setdefault(rule, {})[record] = self._put(record, outcome)
 
     def knows(self, rule: bytes) -> bool:
         """Whether anything is remembered of a rule."""
         return bool(self._remembered.get(rule))
 
-    def _put(self, outcome: bytes) -> int:
-        return self._room.append(outcome) << _SIZE_BITS | len(outcome)
+    def _put(self, record: bytes, outcome: bytes) -> Kept:
+        line = b"".join((_HEAD, hexlify(record), _BETWEEN, outcome, _LINE_END))
+        return _kept(self._room.append(line), line)
 
     def forget(self, rule: bytes) -> None:
         """Remember nothing of a rule: what was remembered turned out to be unusable."""
@@ -183,9 +189,36 @@ class Memo:
         """What is worth keeping: what was recalled or noted."""
         return {rule: Outcomes(self, index) for rule, index in self._kept.items()}
 
+    def lines(self, rule: bytes) -> Iterator[bytes]:
+        """The lines of what is worth keeping of a rule, in the order of the room, many at once."""
+        for begin, end in _stretches(sorted(self._kept[rule].values())):
+            yield self._room.read(begin, end - begin)
+
     @property
     def _kept(self) -> dict[bytes, Index]:
         return self._used or self._remembered
+
+
+def _kept(start: int, line: bytes) -> Kept:
+    """The outcome in a line that begins there.  Raises ValueError for one that is far too large."""
+    size = len(line) - _BODY_START - len(_LINE_END)
+    if not 0 <= size <= _LARGEST:
+        raise ValueError(size)
+    return (start + _BODY_START) << _SIZE_BITS | size
+
+
+def _stretches(outcomes: Iterable[Kept]) -> Iterator[tuple[int, int]]:
+    """From where to where the lines of sorted outcomes stand: of those that follow each other, many as one."""
+    begin = end = 0
+    for kept in outcomes:
+        place = kept >> _SIZE_BITS
+        if place - _BODY_START != end or end - begin >= _AT_ONCE:
+            if end > begin:
+                yield begin, end
+            begin = place - _BODY_START
+        end = place + (kept & _LARGEST) + len(_LINE_END)
+    if end > begin:
+        yield begin, end
 
 
 def _sizes(entries: Mapping[bytes, Index]) -> dict[bytes, int]:
@@ -299,25 +332,20 @@ def _lacking(record: Record) -> bytes:
 
 def dump_memo(memo: Memo) -> Iterator[bytes]:
     """What is worth keeping, as the lines of a file."""
-    kept = [(rule, outcomes) for rule, outcomes in sorted(memo.kept.items()) if outcomes]
-    rules = [[rule.hex(), len(outcomes)] for rule, outcomes in kept]
+    kept = {rule: len(outcomes) for rule, outcomes in sorted(memo.kept.items()) if outcomes}
+    rules = [[rule.hex(), count] for rule, count in kept.items()]
     header = {"format": FORMAT, "version": VERSION, "rules": rules}
     yield orjson.dumps(header, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
     checksum = _checksum(rules)
-    for line in _lines(kept):
-        checksum.update(line)
-        yield line
+    for rule in kept:
+        for lines in memo.lines(rule):
+            checksum.update(lines)
+            yield lines
     yield _end(checksum)
 
 
-def _lines(rules: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> Iterator[bytes]:
-    for _, outcomes in rules:
-        for record, outcome in outcomes.items():
-            yield b"".join((_HEAD, hexlify(record), _BETWEEN, outcome, _TAIL, b"\n"))
-
-
 def _checksum(rules: Json) -> hashlib.blake2b:
-    """What each line is to be given to."""
+    """What all lines are to be given to."""
     return hashlib.blake2b(orjson.dumps(rules), digest_size=_DIGEST)
 
 
@@ -328,7 +356,7 @@ def _end(checksum: hashlib.blake2b) -> bytes:
 
 def parse_memo(data: bytes) -> Memo:
     """A memo from the bytes of its file; see `read_memo`."""
-    return read_memo(data.splitlines(keepends=True))
+    return read_memo(data.splitlines(keepends=True), InMemory(data))
 
 
 def rules_in(head: bytes) -> frozenset[bytes]:
@@ -341,24 +369,34 @@ def rules_in(head: bytes) -> frozenset[bytes]:
         return frozenset()
 
 
-def read_memo(lines: Iterable[bytes], room: Room | None = None) -> Memo:
-    """A memo from the lines of its file; an empty one when that is not a whole one of this version."""
+def read_memo(lines: Iterable[bytes], room: Room) -> Memo:
+    """A memo from the lines of its file, with which `room` begins.
+
+    An empty one unless that is a whole file of this version.
+    """
     memo, following = Memo(room=room), iter(lines)
     try:
-        header = orjson.loads(next(following, b""))
+        head = next(following, b"")
+        header = orjson.loads(head)
         if (header["format"], header["version"]) != (FORMAT, VERSION):
             return Memo(room=room)
-        checksum = _checksum(header["rules"])
+        checksum, start = _checksum(header["rules"]), len(head)
         for rule, count in header["rules"]:
-            memo.remember(unhexlify(rule), _outcomes(islice(following, count), checksum.update))
+            outcomes, start = _outcomes(islice(following, count), start, checksum.update)
+            memo.remember(unhexlify(rule), outcomes)
         is_whole = [*islice(following, 2)] == [_end(checksum)]
     except (ValueError, TypeError, LookupError):
         is_whole = False
     return memo if is_whole else Memo(room=room)
 
 
-def _outcomes(lines: Iterable[bytes], seen: Callable[[bytes], None]) -> Iterator[tuple[bytes, bytes]]:
-    """Digest and outcome of each line; `seen` is given each line."""
+def _outcomes(
+    lines: Iterable[bytes], start: int, seen: Callable[[bytes], None]
+) -> tuple[list[tuple[bytes, Kept]], int]:
+    """Digest and outcome of each line, and where the last one ends; `seen` is given each line."""
+    found = []
     for line in lines:
         seen(line)
-        yield unhexlify(line[len(_HEAD) : _KEY_END]), line[_BODY_START : -len(_TAIL) - 1]
+        found.append((unhexlify(line[len(_HEAD) : _KEY_END]), _kept(start, line)))
+        start += len(line)
+    return found, start

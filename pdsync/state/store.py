@@ -389,8 +389,8 @@ class StateStore:
     def load_memo(self) -> Memo:
         """What mapping remembers; empty when there is nothing, or nothing that can be used."""
         try:
-            room = self.aside.spool()
             held = self.snapshots.open(MEMO)
+            room = self.aside.spool(held)
             return read_memo(lines(held), room) if held else Memo(room=room)
         except StateError:  # the records are mapped again; that they cannot be remembered is told by save_memo
             return Memo()

@@ -411,6 +411,17 @@ def test_round_trip(remembered: dict[bytes, dict[bytes, bytes]]) -> None:
     ]
 
 
+def test_more_than_is_copied_at_once() -> None:
+    """Lines of many megabytes come back, whether they were noted now or stand in an earlier file, which has others."""
+    outcomes = {bytes([number]) * 16: b'[["%b"]]' % (b"x" * 300_000) for number in range(12)}
+    earlier = _stored(Memo({b"r" * 16: dict(list(outcomes.items())[:8]), b"s" * 16: {b"a" * 16: b"[]"}}))
+    earlier.recall(b"r" * 16, list(outcomes)[:6])
+    for digest, outcome in list(outcomes.items())[8:]:
+        earlier.note(b"r" * 16, digest, outcome)
+    del outcomes[b"\6" * 16], outcomes[b"\7" * 16]
+    assert _stored(earlier).kept == {b"r" * 16: outcomes}
+
+
 _SMALL = b"".join(dump_memo(Memo({b"r" * 16: {b"a" * 16: b'[["a","service",1]]', b"b" * 16: b"[]"}})))
 
 
