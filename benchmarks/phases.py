@@ -19,6 +19,7 @@ from pdsync.catalog import load_catalog
 from pdsync.cli.session import new_id, now
 from pdsync.mapping import map_entities
 from pdsync.model import PlanBase
+from pdsync.needed import wanted_paths
 from pdsync.plan import Facts, make_plan
 from pdsync.plan.document import plan_document
 from pdsync.render.plan_text import render_plan
@@ -53,7 +54,7 @@ async def _snapshot(catalog: Catalog, store: StateStore) -> Snapshot:
 async def _existing(catalog: Catalog, ledger: Ledger) -> Existing:
     credentials = os.environ["PORT_CLIENT_ID"], os.environ["PORT_CLIENT_SECRET"]
     async with open_port_reader(os.environ["PORT_BASE_URL"], *credentials, user_agent="pdsync/benchmark") as reader:
-        return await reader.read(commands.wanted_paths(catalog, ledger), None, ledger.entities)
+        return await reader.read(wanted_paths(catalog, ledger), None, ledger.entities)
 
 
 def main(catalog_folder: Path, state: str) -> None:

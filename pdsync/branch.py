@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pdsync.causes import History
-from pdsync.commands import Sides, keep_snapshot, plan_read, queries, take_snapshot, wanted_paths
+from pdsync.commands import Sides, keep_snapshot, plan_read, queries, take_snapshot
 from pdsync.model import Catalog, Ledger, Snapshot
+from pdsync.needed import wanted_paths
 from pdsync.pinned import PinnedReader
 from pdsync.plan import Scope
 from pdsync.plan.branch import with_branch

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pdsync import garbage
 from pdsync.apply import ApplyResult, apply_plan
@@ -16,7 +16,7 @@ from pdsync.around import look_around, not_asked, remote_refusals
 from pdsync.causes import Evidence, told_causes
 from pdsync.completeness import taken_over
 from pdsync.edition import edition
-from pdsync.errors import StalePlan, StateError, error, warning
+from pdsync.errors import StateError, error, warning
 from pdsync.lacking import NO_ENRICHMENT, unavailable_in
 from pdsync.lookups import Searches
 from pdsync.mapping import all_remembered, jq_version, map_entities, mapping_ahead
@@ -25,33 +25,28 @@ from pdsync.model import (
     Catalog,
     DeleteLimit,
     DesiredEntities,
-    EntityKey,
     Existing,
     Ledger,
     Plan,
     PlanBase,
     Snapshot,
 )
+from pdsync.needed import outside_targets, owned_paths, wanted_paths, with_computed_blueprints, with_values_at_stake
 from pdsync.plan import Facts, Scope, make_plan
-from pdsync.plan.blueprints import blueprint_drafts, blueprints_after
-from pdsync.plan.decide import constant_blueprint
+from pdsync.plan.blueprints import blueprints_after
 from pdsync.plan.drift import Drift, find_drift
-from pdsync.plan.migrate import paths_at_stake
 from pdsync.plan.moved import ledger_with, moved_rules
 from pdsync.plan.pointing import with_beyond
 from pdsync.plan.portions import lost_of, with_missing
 from pdsync.plan.rest import idle, rest_key, rest_of
-from pdsync.plan.saved import moved, paths_to_read
 from pdsync.plan.unchanged import Unchanged, circumstances
 from pdsync.plan.unkept import is_emptied, is_ours
-from pdsync.plan.wording import moved_fields
 from pdsync.sight import watch
 from pdsync.snapshots import Fetching, expressions, merged, queries, take_snapshot, to_remember
-from pdsync.state.ledger_file import paths_of
 from pdsync.vanished import doubtful
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from pdsync.causes import History
     from pdsync.errors import Diagnostic
@@ -65,8 +60,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Fetching", "expressions", "merged", "queries", "take_snapshot", "watch"]
 
-_NAMED = 5
-_NEW_SNAPSHOT = "PagerDuty: another snapshot has been taken since"
 NO_LIMIT = DeleteLimit(count=2**62, percent=100.0, empty="allow")
 
 
@@ -113,15 +106,14 @@ async def plan_online(
     async with asyncio.TaskGroup() as keeping_on:
         with mapping_ahead(rules if memo else (), memo or Memo()) as ahead:
             came = ahead.came if ahead.is_of_use else None
-            async with asyncio.TaskGroup() as group:
-                fetching = group.create_task(
-                    take_snapshot(catalog, source, store, how=how, progress=progress, came=came)
-                )
-                reading = group.create_task(reader.read(wanted_paths(catalog, ledger), progress, ledger.entities))
-            sides, existing = Sides(catalog, fetching.result(), target), reading.result()
+            snapshot, existing = await _gathered(
+                take_snapshot(catalog, source, store, how=how, progress=progress, came=came),
+                reader.read(wanted_paths(catalog, ledger), progress, ledger.entities),
+            )
             same_organisation(ledger, existing)  # of another one nothing is kept
-            keeping = keeping_on.create_task(asyncio.to_thread(keep_snapshot, store, sides.snapshot))
+            keeping = keeping_on.create_task(asyncio.to_thread(keep_snapshot, store, snapshot))
             await asyncio.to_thread(ahead.finish)
+        sides = Sides(catalog, snapshot, target)
         held += (ledger, memo, sides, existing)
         plain = validating is None and (scope or Scope()) == Scope()
         rest = _resting(sides, existing, ledger, store) if plain else None
@@ -143,7 +135,16 @@ async def plan_online(
             plan = decided.plan
             held.append(decided)
             _remember(rest, decided, existing, store)
-    return replace(plan, diagnostics=(*keeping.result(), *plan.diagnostics)), sides.snapshot
+    return replace(plan, diagnostics=(*keeping.result(), *plan.diagnostics)), snapshot
+
+
+async def _gathered(
+    fetching: Coroutine[Any, Any, Snapshot], reading: Coroutine[Any, Any, Existing]
+) -> tuple[Snapshot, Existing]:
+    """What both give, PagerDuty and Port read at the same time; what one of them fails of ends the other."""
+    async with asyncio.TaskGroup() as group:
+        fetched, read = group.create_task(fetching), group.create_task(reading)
+    return fetched.result(), read.result()
 
 
 class _Resting(NamedTuple):
@@ -310,67 +311,6 @@ async def apply(
     )
 
 
-async def check_fresh(
-    plan: Plan, reader: TargetReader, store: StateStore, catalog: Catalog, progress: Progress | None = None
-) -> None:
-    """See that all that a saved plan stands on is as it was: catalog, state, snapshot, organisation, each entity.
-
-    A revert stands on neither catalog nor snapshot.
-
-    Raises `StalePlan` naming everything that has moved; writes nothing.
-    """
-    ledger = store.load()
-    existing = await reader.read(paths_to_read(plan), progress)
-    base, digest = plan.base, store.last_digest()
-    if base.org_id != existing.org_id:
-        raise StalePlan(_of_another_organisation(base, existing))
-    mapped = not Scope.read(base.scope).reverts
-    state = (ledger.serial, ledger.lineage)
-    made_from = _version(base.commit, base.catalog)
-    found = [
-        mapped and base.catalog != catalog.tree and f"catalog: {made_from} -> {_catalog_version(catalog)}",
-        (base.serial, base.lineage) != state and _of_other_state(base, ledger),
-        mapped and "" not in (base.snapshot, digest) and base.snapshot != digest and _NEW_SNAPSHOT,
-        _moved_entities(plan, existing),
-    ]
-    hint = "`pdsync plan --rebase PLAN` says what that changes; nothing was written"
-    problems = [error("PD520", "this plan is no longer exact", detail=told, hint=hint) for told in found if told]
-    if problems:
-        raise StalePlan(*problems)
-
-
-def _of_another_organisation(base: PlanBase, existing: Existing) -> Diagnostic:
-    """Nothing else of the plan says anything there."""
-    made_for, here = (f"{of.org_name} ({of.org_id})" for of in (base, existing))
-    hint = "use the credentials of the organisation that it was made for; nothing was written"
-    return error("PD520", "this plan is of another organisation", detail=f"made for {made_for}, not {here}", hint=hint)
-
-
-def _catalog_version(catalog: Catalog) -> str:
-    return _version(catalog.commit or "", catalog.tree) + (" with uncommitted changes" if catalog.dirty else "")
-
-
-def _version(commit: str, tree: str) -> str:
-    return f"commit {commit[:10]}" if commit else f"files {tree[:10]}"
-
-
-def _of_other_state(base: PlanBase, ledger: Ledger) -> str:
-    """How far the state has moved; of what is another state altogether, that it is."""
-    now = f"serial {ledger.serial}" if ledger.lineage else "none"
-    if base.lineage == ledger.lineage or not base.lineage:
-        return f"state: {f'serial {base.serial}' if base.lineage else 'none'} -> {now}"
-    return f"state: serial {base.serial} -> {now}" + (
-        f" of another lineage ({ledger.lineage})" if ledger.lineage else ""
-    )
-
-
-def _moved_entities(plan: Plan, existing: Existing) -> str:
-    found = moved(plan, existing)
-    named = [f"{name} ({moved_fields(of)})" if of else name for name, of in list(found.items())[:_NAMED]]
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return f"Port: {len(found)} of {len(plan.changes)} changed since: {', '.join(named)}{more}" if found else ""
-
-
 async def drift(
     reader: TargetReader, store: StateStore, progress: Progress | None = None, *, catalog: Catalog | None = None
 ) -> tuple[Drift, ...]:
@@ -379,7 +319,7 @@ async def drift(
     Raises `StateError` where the state is of another organisation: all would seem to be gone.
     """
     ledger, rules = store.load(), catalog.rules if catalog else ()
-    existing = await reader.read(_owned_paths(ledger), progress)
+    existing = await reader.read(owned_paths(ledger), progress)
     same_organisation(ledger, existing)
     found = find_drift(ledger, existing, rules)
     edits = await reader.edits([each.key for each in found if each.target == "entity" and each.fields])
@@ -390,31 +330,6 @@ def _with_edit(drift: Drift, edit: Edit, ledger: Ledger) -> Drift:
     ours = is_ours(ledger.entities[drift.key], edit.by, edit.made_by)
     by_us = ours and not all(is_emptied(path, holds) for path, _, holds in drift.fields)
     return replace(drift, updated_by=edit.by, updated_at=edit.at, by_us=by_us)
-
-
-def wanted_paths(catalog: Catalog, ledger: Ledger) -> dict[str, frozenset[str]]:
-    """Blueprint -> the paths to read from Port: what is mapped, what we wrote, and relations that must be there."""
-    wanted: dict[str, set[str]] = {name: set(paths) for name, paths in _owned_paths(ledger).items()}
-    for name in catalog.blueprints:
-        wanted.setdefault(name, set())
-    for rule in catalog.rules:
-        constant = constant_blueprint(rule)
-        for blueprint in [constant] if constant else list(catalog.blueprints):
-            wanted.setdefault(blueprint, set()).update(rule.fields)
-            if not rule.merge and (definition := catalog.blueprints.get(blueprint)):
-                wanted[blueprint].update(f"properties.{p}" for p in definition.properties)
-                wanted[blueprint].update(f"relations.{r}" for r in definition.relations)
-    for name, paths in wanted.items():
-        if definition := catalog.blueprints.get(name):
-            paths.update(f"relations.{r}" for r, d in definition.relations.items() if d.get("required"))
-    return {name: frozenset(paths | {"title"}) for name, paths in sorted(wanted.items())}
-
-
-def _owned_paths(ledger: Ledger) -> dict[str, frozenset[str]]:
-    owned: dict[str, set[str]] = {}
-    for key, entry in ledger.entities.items():
-        owned.setdefault(key.blueprint, {"title"}).update(paths_of(entry))
-    return {name: frozenset(paths) for name, paths in sorted(owned.items())}
 
 
 async def _facts(
@@ -428,7 +343,7 @@ async def _facts(
 ) -> Facts:
     """All that decides, once it is known what is desired: what was not read of Port yet is asked."""
     catalog, desired = facts.catalog, facts.desired
-    existing = await _with_computed_blueprints(facts, reader, progress)
+    existing = await with_computed_blueprints(facts, reader, progress)
     facts = replace(
         facts,
         existing=existing,
@@ -443,7 +358,7 @@ async def _facts(
     if (certain := circumstances(facts, edition())) is not None:
         facts = replace(facts, unchanged=Unchanged.recalled(facts, store.load_unchanged(), certain))
     facts = replace(facts, beyond=with_beyond(facts, blueprints_after(facts)))
-    known = await reader.known(_outside_targets(facts, scope))
+    known = await reader.known(outside_targets(facts, scope))
     facts = replace(facts, existing=replace(facts.existing, known_targets=known))
     return await look_around(facts, reader, progress, scope)
 
@@ -521,48 +436,6 @@ def same_organisation(ledger: Ledger, existing: Existing) -> None:
         detail = f"the state belongs to organisation {ledger.org_id}, the credentials to {existing.org_id}"
         hint = "use the credentials of the right organisation, or another --state"
         raise StateError(error("PD505", "state of another organisation", detail=detail, hint=hint))
-
-
-async def _with_computed_blueprints(facts: Facts, reader: TargetReader, progress: Progress | None) -> Existing:
-    """Read the blueprints, too, that only turned up when mappings were evaluated: what is mapped, and what is ours."""
-    turned_up: dict[str, set[str]] = {}
-    for entity in facts.desired.entities.values():
-        if entity.key.blueprint not in facts.catalog.blueprints:
-            turned_up.setdefault(entity.key.blueprint, {"title"}).update(entity.fields)
-    if not turned_up:
-        return facts.existing
-    read = wanted_paths(facts.catalog, facts.ledger)
-    paths = {name: found | read.get(name, set()) for name, found in turned_up.items() if found - read.get(name, set())}
-    more = await reader.read(paths, progress)
-    return replace(facts.existing, entities={**facts.existing.entities, **more.entities})
-
-
-async def with_values_at_stake(
-    facts: Facts, reader: TargetReader, progress: Progress | None = None, scope: Scope | None = None
-) -> Existing:
-    """Read what decides whether a blueprint may change: values that no mapping writes are not read otherwise."""
-    existing = facts.existing
-    stake = paths_at_stake(filter((scope or Scope()).covers, blueprint_drafts(facts)))
-    if not stake:
-        return existing
-    more = await reader.read(stake, progress)
-    entities = dict(existing.entities)
-    for key, entity in more.entities.items():
-        have = entities.get(key)
-        entities[key] = replace(have, fields={**entity.fields, **have.fields}) if have else entity
-    return replace(existing, entities=entities)
-
-
-def _outside_targets(facts: Facts, scope: Scope) -> frozenset[EntityKey]:
-    """Relation targets that are neither desired nor among what was read, where either end is in scope."""
-    assert facts.beyond is not None
-    have = facts.desired.entities.keys() | facts.existing.entities.keys()
-    return frozenset(
-        target
-        for entity, targets in facts.beyond.found
-        for _, target in targets
-        if target not in have and (scope.covers_key(entity.key) or scope.covers_key(target))
-    )
 
 
 def unproven(rules: Sequence[MappingRule], snapshot: Snapshot) -> Mapping[str, str]:

@@ -15,11 +15,12 @@ import orjson
 from pdsync.asked import Asked, Names
 from pdsync.aswritten import AsWritten
 from pdsync.causes import History
-from pdsync.commands import Sides, plan_read, wanted_paths
+from pdsync.commands import Sides, plan_read
 from pdsync.errors import StateError, TargetError, UsageError
 from pdsync.jq.inputs import inputs_of
 from pdsync.mapping import RowTrace, evaluate_record
 from pdsync.model import Catalog, DesiredEntities, EntityKey, Expression, Plan, Record, Snapshot, sources_of
+from pdsync.needed import wanted_paths
 from pdsync.plan import Facts
 from pdsync.plan.account import Account, Live, account_of, last_change
 from pdsync.plan.decide import constant_blueprint

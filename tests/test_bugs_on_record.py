@@ -22,9 +22,10 @@ import msgspec
 import pytest
 
 from pdsync.cli import COMMANDS
-from pdsync.commands import check_fresh, unproven
+from pdsync.commands import unproven
 from pdsync.completeness import Seen, judged
 from pdsync.errors import Locked, PdsyncError, StalePlan, StateError
+from pdsync.freshness import check_fresh
 from pdsync.model import Blueprint, Collection, LedgerEntry, Query, Snapshot
 from pdsync.plan import Facts, fingerprint
 from pdsync.plan.verdict import plan_exit_code

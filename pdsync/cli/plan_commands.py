@@ -19,6 +19,7 @@ from pdsync.cli.saved_plans import rebase, show_difference, show_unreviewed, tel
 from pdsync.cli.session import Session
 from pdsync.cli.together import FETCHING, SCOPE, refuse, refuse_clashes
 from pdsync.errors import UsageError, error
+from pdsync.freshness import check_fresh
 from pdsync.plan import Scope
 from pdsync.plan.branch import parts
 from pdsync.plan.compare import to_review
@@ -346,7 +347,7 @@ async def applied(session: Session, made: Plan, *, saved: bool, operation: str =
         reader = await stack.enter_async_context(session.reader())
         watch = None
         if saved:
-            await commands.check_fresh(made, reader, session.store, session.catalog, session.progress)
+            await check_fresh(made, reader, session.store, session.catalog, session.progress)
             watch = commands.watch(made, reader)
         session.writing = True
         writer = await stack.enter_async_context(session.writer())

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pdsync.apply import ApplyResult, apply_plan
 from pdsync.around import look_around
-from pdsync.commands import expressions, wanted_paths, with_values_at_stake
+from pdsync.commands import expressions
 from pdsync.model import EntityKey, PlanBase
+from pdsync.needed import wanted_paths, with_values_at_stake
 from pdsync.plan import Facts, Scope, make_plan
 from pdsync.plan.blueprints import blueprints_after
 from pdsync.plan.order import relation_targets
