@@ -107,14 +107,13 @@ class Stage:
         shutil.copytree(self._state, before, dirs_exist_ok=True) if self._state.exists() else before.mkdir()
         for number in range(rounds):
             say(f"{name}, round {number + 1} of {rounds}")
-            found.yardstick.append(self._yardstick())
+            found.yardstick.append(self.straightforward())
             shutil.rmtree(self._state, ignore_errors=True)
             shutil.copytree(before, self._state)
             found.ours.append(self._ours())
             found.our_phases.append(self._our_phases())
-            theirs = json.loads(self._theirs.read_bytes())
-            found.yardstick_phases.append(theirs["phases"])
-            found.work = _same(self._made(), theirs["plan"])
+            found.yardstick_phases.append(json.loads(self._theirs.read_bytes())["phases"])
+            found.work = self.same()
         shutil.rmtree(before)
         return found
 
@@ -158,7 +157,12 @@ class Stage:
         # The straightforward pipeline reads analytics each time: so does ours here, else the plans would differ.
         return self.plan("--refresh-analytics")
 
-    def _yardstick(self) -> Cost:
+    def same(self) -> str:
+        """How much the last plans of both pipelines hold, which must be the same.  Raises `PlansDiffer`."""
+        return _same(self._made(), json.loads(self._theirs.read_bytes())["plan"])
+
+    def straightforward(self) -> Cost:
+        """A plan of the straightforward pipeline."""
         argv = [sys.executable, "-m", "benchmarks.yardstick", str(self._catalog), str(self._theirs)]
         return measured(argv, cwd=ROOT, env=self._served.env)
 

@@ -33,10 +33,13 @@ if TYPE_CHECKING:
     from pdsync.model import Catalog, MappingRule, Query, SearchQuery
 
 Record = dict[str, Any]
+Params = list[tuple[str, str]]
 Entities = dict[tuple[str, str], dict[str, Any]]
 """Mapped paths (`title`, `properties.url`, `relations.service`) by blueprint and identifier; nulls left out."""
 
 PAGE = 100
+MOST = 10_000
+"""So far into a list PagerDuty pages."""
 PORT_PAGE = 1000
 ANALYTICS_PAGE = 1000
 SERVICES_AT_ONCE = 500
@@ -64,13 +67,30 @@ class PagerDuty:
     def _all(self, kind: str, params: tuple[tuple[str, str], ...]) -> list[Record]:
         """A whole list; one that was read already is not read again."""
         if (kind, params) not in self._lists:
-            self._lists[kind, params] = list(self._pages(kind, params))
+            asked = [(name, self._moment(value)) for name, value in params]
+            found = (record for part in self._parts(kind, asked) for record in self._pages(kind, part))
+            # Rows of on-calls have no id, nor do they come twice.
+            by_id = {record.get("id", number): record for number, record in enumerate(found)}
+            self._lists[kind, params] = list(by_id.values())
         return self._lists[kind, params]
 
-    def _pages(self, kind: str, params: tuple[tuple[str, str], ...]) -> Iterator[Record]:
+    def _parts(self, kind: str, asked: Params) -> list[Params]:
+        """What to ask for, stretch by stretch of time where a list is too long to be paged through."""
+        params = (*asked, ("limit", "1"), ("total", "true"))
+        total = self._client.get(f"/{kind}", params=params).raise_for_status().json()["total"] or 0
+        since = dict(asked).get("since")
+        if total <= MOST or since is None:
+            return [asked]
+        rest = [pair for pair in asked if pair[0] != "since"]
+        start, count = datetime.fromisoformat(since), 1 + 4 * total // MOST
+        step = (self._now - start) / count
+        # A second too much: nobody has to know on which side of a border a record is.
+        ends = [(start + n * step, start + (n + 1) * step + timedelta(seconds=1)) for n in range(count)]
+        return [[*rest, ("since", _iso(begin)), ("until", _iso(end))] for begin, end in ends]
+
+    def _pages(self, kind: str, asked: Params) -> Iterator[Record]:
         offset, more = 0, True
         while more:
-            asked = [(name, self._moment(value)) for name, value in params]
             reply = self._client.get(f"/{kind}", params=[*asked, ("limit", str(PAGE)), ("offset", str(offset))])
             page = reply.raise_for_status().json()
             yield from page[kind]
