@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pdsync.causes import History
-from pdsync.commands import Sides, keep_snapshot, plan_read, queries, take_snapshot
+from pdsync.commands import Sides, gathered, plan_read, queries
+from pdsync.memo import Memo
 from pdsync.model import Catalog, Ledger, Snapshot
 from pdsync.needed import wanted_paths
 from pdsync.pinned import PinnedReader
@@ -51,10 +52,14 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What both plans stand on beside what the reader has told once."""
+    """What both plans stand on beside what the reader has told once.
+
+    `memo` is what mapping remembers, if that is loaded already: what the first plan finds out the second one has of it.
+    """
 
     snapshot: Snapshot
     ledger: Ledger
+    memo: Memo | None = None
 
 
 async def plan_branch_online(
@@ -64,13 +69,11 @@ async def plan_branch_online(
     both = replace(catalog, rules=_together(catalog, base.catalog))
     ledger = ground.store.load()
     ground = replace(ground, reader=PinnedReader(ground.reader))
-    async with asyncio.TaskGroup() as group:
-        fetching = group.create_task(take_snapshot(both, source, ground.store, how=how, progress=ground.progress))
-        paths = _paths(catalog, base.catalog, ledger)
-        group.create_task(ground.reader.read(paths, ground.progress, ledger.entities))
-    notes = await asyncio.to_thread(keep_snapshot, ground.store, fetching.result())
-    plan = await _planned(catalog, base, _Seen(fetching.result(), ledger), ground)
-    return replace(plan, diagnostics=(*notes, *plan.diagnostics))
+    paths = _paths(catalog, base.catalog, ledger)
+    read = partial(ground.reader.read, paths, ground.progress, ledger.entities)
+    async with gathered(both, source, read, ground.store, ledger, how=how, progress=ground.progress) as found:
+        plan = await _planned(catalog, base, _Seen(found.snapshot, ledger, found.memo), ground)
+    return replace(plan, diagnostics=(*found.keeping.result(), *plan.diagnostics))
 
 
 async def plan_branch_from(catalog: Catalog, base: Base, snapshot: Snapshot, ground: Ground) -> Plan:
@@ -112,6 +115,7 @@ async def _one(catalog: Catalog, seen: _Seen, ground: Ground) -> Plan:
         ground.reader,
         ground.store,
         seen.ledger,
+        memo=seen.memo,
         scope=ground.scope,
         history=ground.history,
         progress=ground.progress,

@@ -6,6 +6,7 @@ Nothing here prints, reads the environment or knows a concrete edge; `pdsync.cli
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -46,7 +47,7 @@ from pdsync.snapshots import Fetching, expressions, merged, queries, take_snapsh
 from pdsync.vanished import doubtful
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 
     from pdsync.causes import History
     from pdsync.errors import Diagnostic
@@ -101,20 +102,11 @@ async def plan_online(
     than wait until it is given back.
     """
     held = [] if held is None else held
-    ledger, rules = store.load(), catalog.rules
-    memo = None if all_remembered(rules, store.remembered_rules()) else store.load_memo()
-    async with asyncio.TaskGroup() as keeping_on:
-        with mapping_ahead(rules if memo else (), memo or Memo()) as ahead:
-            came = ahead.came if ahead.is_of_use else None
-            snapshot, existing = await _gathered(
-                take_snapshot(catalog, source, store, how=how, progress=progress, came=came),
-                reader.read(wanted_paths(catalog, ledger), progress, ledger.entities),
-            )
-            same_organisation(ledger, existing)  # of another one nothing is kept
-            keeping = keeping_on.create_task(asyncio.to_thread(keep_snapshot, store, snapshot))
-            await asyncio.to_thread(ahead.finish)
-        sides = Sides(catalog, snapshot, target)
-        held += (ledger, memo, sides, existing)
+    ledger = store.load()
+    read = partial(reader.read, wanted_paths(catalog, ledger), progress, ledger.entities)
+    async with gathered(catalog, source, read, store, ledger, how=how, progress=progress) as found:
+        sides, existing = Sides(catalog, found.snapshot, target), found.existing
+        held += (ledger, found, sides)
         plain = validating is None and (scope or Scope()) == Scope()
         rest = _resting(sides, existing, ledger, store) if plain else None
         if rest and rest.plan:
@@ -126,7 +118,7 @@ async def plan_online(
                 reader,
                 store,
                 ledger,
-                memo=memo,
+                memo=found.memo,
                 scope=scope,
                 history=history,
                 progress=progress,
@@ -135,13 +127,50 @@ async def plan_online(
             plan = decided.plan
             held.append(decided)
             _remember(rest, decided, existing, store)
-    return replace(plan, diagnostics=(*keeping.result(), *plan.diagnostics)), snapshot
+    return replace(plan, diagnostics=(*found.keeping.result(), *plan.diagnostics)), found.snapshot
 
 
-async def _gathered(
+class Gathered(NamedTuple):
+    """What was read of PagerDuty and of Port, and what mapping remembers, that of these records included if it is new.
+
+    `keeping` keeps the snapshot meanwhile, and gives what there is to say of that.
+    """
+
+    snapshot: Snapshot
+    existing: Existing
+    memo: Memo | None
+    keeping: asyncio.Task[tuple[Diagnostic, ...]]
+
+
+@asynccontextmanager
+async def gathered(
+    catalog: Catalog,
+    source: Source,
+    read: Callable[[], Coroutine[Any, Any, Existing]],
+    store: StateStore,
+    ledger: Ledger,
+    *,
+    how: Fetching | None = None,
+    progress: Progress | None = None,
+) -> AsyncIterator[Gathered]:
+    """Snapshot PagerDuty, `read` Port and map what comes in, all at once; keep the snapshot during the block."""
+    rules = catalog.rules
+    memo = None if all_remembered(rules, store.remembered_rules()) else store.load_memo()
+    async with asyncio.TaskGroup() as keeping_on:
+        with mapping_ahead(rules if memo else (), memo or Memo()) as ahead:
+            came = ahead.came if ahead.is_of_use else None
+            fetching = take_snapshot(catalog, source, store, how=how, progress=progress, came=came)
+            snapshot, existing = await _both(fetching, read())
+            same_organisation(ledger, existing)  # of another one nothing is kept
+            keeping = keeping_on.create_task(asyncio.to_thread(keep_snapshot, store, snapshot))
+            await asyncio.to_thread(ahead.finish)
+        yield Gathered(snapshot, existing, memo, keeping)
+
+
+async def _both(
     fetching: Coroutine[Any, Any, Snapshot], reading: Coroutine[Any, Any, Existing]
 ) -> tuple[Snapshot, Existing]:
-    """What both give, PagerDuty and Port read at the same time; what one of them fails of ends the other."""
+    """What both give, at the same time; what one of them fails of ends the other."""
     async with asyncio.TaskGroup() as group:
         fetched, read = group.create_task(fetching), group.create_task(reading)
     return fetched.result(), read.result()

@@ -135,15 +135,15 @@ class Memo:
         self._remembered[rule] = dict(outcomes)
 
     def recall(self, rule: bytes, records: Iterable[bytes]) -> list[Kept | None]:
-        """What is remembered of each record (digests) under a rule (fingerprint), None for nothing.
+        """What is remembered of each record (digests) under a rule (fingerprint), or was noted; None for nothing.
 
         It counts as used.
         """
-        remembered = self._remembered.get(rule, {})
+        used = self._used.setdefault(rule, {})
+        remembered = {**self._remembered.get(rule, {}), **used} if used else self._remembered.get(rule, {})
         if foretold := self._foretold.pop(rule, None):
             remembered = {**remembered, **foretold}
             self._noted = True
-        used = self._used.setdefault(rule, {})
         found = []
         for record in records:
             kept = remembered.get(record)

@@ -182,6 +182,16 @@ def test_what_is_known_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> Non
         map_entities(rules, snapshot(*contents), memo=memo)
 
 
+def test_two_catalogs_of_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one mapping found out the next one has at once, and what either used is kept: a branch and its base."""
+    rules, world = [rule({"title": ".t"}), rule({"icon": ".t"}, number=1)], snapshot({"id": "a", "t": "1"}, {"id": "b"})
+    expected, memo = _told(rules[:1], world), Memo()
+    map_entities(rules, world, memo=memo)
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    assert _told(rules[:1], world, memo) == expected
+    assert _count(_stored(memo)) == 4
+
+
 def test_a_search_is_asked_anew_and_not_evaluated_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered is the query: what it finds may be another thing each time."""
     query = SearchQuery({"combinator": "and", "rules": [jq(".t")]}, rule().origin)
