@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
-from pdsync.causes import History
-from pdsync.commands import Sides, gathered, plan_read, queries
+from pdsync.commands import Ground, Sides, gathered, keep_memo, noting, plan_read, queries
 from pdsync.memo import Memo
 from pdsync.model import Catalog, Ledger, Snapshot
 from pdsync.needed import wanted_paths
 from pdsync.pinned import PinnedReader
-from pdsync.plan import Scope
 from pdsync.plan.branch import with_branch
-from pdsync.state.store import StateStore
-from pdsync.targets import ValidatingReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,28 +33,12 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """What both plans stand on; `target` is Port's URL, `history` what git knows, `validate` as `--validate-remote`."""
-
-    reader: ValidatingReader
-    store: StateStore
-    target: str
-    history: History
-    scope: Scope | None = None
-    validate: bool = False
-    progress: Progress | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class _Seen:
-    """What both plans stand on beside what the reader has told once.
-
-    `memo` is what mapping remembers, if that is loaded already: what the first plan finds out the second one has of it.
-    """
+    """What both plans stand on beside what the reader has told once; what one finds out, the other has of the memo."""
 
     snapshot: Snapshot
     ledger: Ledger
-    memo: Memo | None = None
+    memo: Memo
 
 
 async def plan_branch_online(
@@ -68,20 +47,26 @@ async def plan_branch_online(
     """Snapshot PagerDuty for both catalogs and read Port at the same time; plan, and keep the snapshot."""
     both = replace(catalog, rules=_together(catalog, base.catalog))
     ledger = ground.store.load()
-    ground = replace(ground, reader=PinnedReader(ground.reader))
+    ground = _pinned(ground)
     paths = _paths(catalog, base.catalog, ledger)
-    read = partial(ground.reader.read, paths, ground.progress, ledger.entities)
-    async with gathered(both, source, read, ground.store, ledger, how=how, progress=ground.progress) as found:
-        plan = await _planned(catalog, base, _Seen(found.snapshot, ledger, found.memo), ground)
-    return replace(plan, diagnostics=(*found.keeping.result(), *plan.diagnostics))
+    async with gathered(both, source, ground, paths, ledger, how=how) as found:
+        memo = found.memo or ground.store.load_memo()
+        plan = await _planned(catalog, base, _Seen(found.snapshot, ledger, memo), ground)
+    return noting(plan, found.keeping.result())
 
 
 async def plan_branch_from(catalog: Catalog, base: Base, snapshot: Snapshot, ground: Ground) -> Plan:
     """The same from a snapshot that was taken before: what it lacks of a query, it lacks for the plan that asks it."""
     ledger = ground.store.load()
-    ground = replace(ground, reader=PinnedReader(ground.reader))
+    ground = _pinned(ground)
     await ground.reader.read(_paths(catalog, base.catalog, ledger), ground.progress, ledger.entities)
-    return await _planned(catalog, base, _Seen(snapshot, ledger), ground)
+    return await _planned(catalog, base, _Seen(snapshot, ledger, ground.store.load_memo()), ground)
+
+
+def _pinned(ground: Ground) -> Ground:
+    """The same, with all that Port says said once for both plans."""
+    pinned = PinnedReader(ground.reader, ground.validating)
+    return replace(ground, reader=pinned, validating=pinned if ground.validating else None)
 
 
 def _together(catalog: Catalog, base: Catalog) -> tuple[MappingRule, ...]:
@@ -99,26 +84,16 @@ def _paths(catalog: Catalog, base: Catalog, ledger: Ledger) -> dict[str, frozens
 
 
 async def _planned(catalog: Catalog, base: Base, seen: _Seen, ground: Ground) -> Plan:
-    """The plan of the base first: what mapping remembers then is of the catalog that goes on."""
+    """The plan of the base first: what is known to need nothing then is of the catalog that goes on."""
     before = await _one(base.catalog, seen, ground)
     plan = await _one(catalog, seen, ground)
-    return with_branch(plan, before, base.ref, base.commit)
+    return noting(with_branch(plan, before, base.ref, base.commit), keep_memo(ground.store, seen.memo))
 
 
 async def _one(catalog: Catalog, seen: _Seen, ground: Ground) -> Plan:
     """One of the plans, as it would be alone: it sees no more than its own catalog asks for."""
     collections = seen.snapshot.collections
     own = {query: collections[query] for query in queries(catalog) if query in collections}
-    decided = await plan_read(
-        Sides(catalog, replace(seen.snapshot, collections=own), ground.target),
-        await ground.reader.read(wanted_paths(catalog, seen.ledger)),
-        ground.reader,
-        ground.store,
-        seen.ledger,
-        memo=seen.memo,
-        scope=ground.scope,
-        history=ground.history,
-        progress=ground.progress,
-        validating=ground.reader if ground.validate else None,
-    )
-    return decided.plan
+    sides = Sides(catalog, replace(seen.snapshot, collections=own))
+    existing = await ground.reader.read(wanted_paths(catalog, seen.ledger))
+    return (await plan_read(sides, existing, seen.ledger, ground, seen.memo)).plan

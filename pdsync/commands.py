@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pdsync import garbage
 from pdsync.apply import ApplyResult, apply_plan
 from pdsync.around import look_around, not_asked, remote_refusals
-from pdsync.causes import Evidence, told_causes
+from pdsync.causes import Evidence, History, told_causes
 from pdsync.completeness import taken_over
 from pdsync.edition import edition
 from pdsync.errors import StateError, error, warning
@@ -44,18 +44,18 @@ from pdsync.plan.unchanged import Unchanged, circumstances
 from pdsync.plan.unkept import is_emptied, is_ours
 from pdsync.sight import watch
 from pdsync.snapshots import Fetching, expressions, merged, queries, take_snapshot, to_remember
+from pdsync.state.store import StateStore
+from pdsync.targets import TargetReader, ValidatingReader
 from pdsync.vanished import doubtful
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 
-    from pdsync.causes import History
     from pdsync.errors import Diagnostic
     from pdsync.model import MappingRule
     from pdsync.sight import Watch
     from pdsync.sources import Source
-    from pdsync.state.store import StateStore
-    from pdsync.targets import Edit, TargetReader, TargetWriter, ValidatingReader
+    from pdsync.targets import Edit, TargetWriter
 
     Progress = Callable[[str, int, int | None], None]
 
@@ -66,11 +66,27 @@ NO_LIMIT = DeleteLimit(count=2**62, percent=100.0, empty="allow")
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """What a plan is made from: the catalog, the snapshot to map, and the name of the target (its URL)."""
+    """What a plan is made from: the catalog, and the snapshot to map."""
 
     catalog: Catalog
     snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a plan stands on besides: Port as it is read, the state, and what is asked of the plan.
+
+    `target` is Port's URL.  With a `history` of the catalog, causes are told as exactly as they can be; `validating` is
+    asked about every entity to create or to change.
+    """
+
+    reader: TargetReader
+    store: StateStore
     target: str
+    history: History | None = None
+    scope: Scope = field(default_factory=Scope)
+    validating: ValidatingReader | None = None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,50 +100,32 @@ class Decided:
 async def plan_online(
     catalog: Catalog,
     source: Source,
-    reader: TargetReader,
-    store: StateStore,
+    ground: Ground,
     *,
-    target: str,
-    scope: Scope | None = None,
     how: Fetching | None = None,
-    history: History | None = None,
-    progress: Progress | None = None,
-    validating: ValidatingReader | None = None,
     held: list[object] | None = None,
 ) -> tuple[Plan, Snapshot]:
     """Snapshot PagerDuty and read Port at the same time; plan, and keep the snapshot.
 
-    With a `history` of the catalog, causes are told as exactly as they can be; with `validating`, it is asked about
-    every entity to create or to change.  All that decided the plan is put into `held`, for who would rather have it
-    than wait until it is given back.
+    All that decided the plan is put into `held`, for who would rather have it than wait until it is given back.
     """
     held = [] if held is None else held
-    ledger = store.load()
-    read = partial(reader.read, wanted_paths(catalog, ledger), progress, ledger.entities)
-    async with gathered(catalog, source, read, store, ledger, how=how, progress=progress) as found:
-        sides, existing = Sides(catalog, found.snapshot, target), found.existing
+    ledger = ground.store.load()
+    paths = wanted_paths(catalog, ledger)
+    async with gathered(catalog, source, ground, paths, ledger, how=how) as found:
+        sides, existing = Sides(catalog, found.snapshot), found.existing
         held += (ledger, found, sides)
-        plain = validating is None and (scope or Scope()) == Scope()
-        rest = _resting(sides, existing, ledger, store) if plain else None
+        plain = ground.validating is None and ground.scope == Scope()
+        rest = _resting(sides, existing, ledger, ground) if plain else None
         if rest and rest.plan:
             plan = rest.plan
         else:
-            decided = await plan_read(
-                sides,
-                existing,
-                reader,
-                store,
-                ledger,
-                memo=found.memo,
-                scope=scope,
-                history=history,
-                progress=progress,
-                validating=validating,
-            )
-            plan = decided.plan
+            memo = found.memo or ground.store.load_memo()
+            decided = await plan_read(sides, existing, ledger, ground, memo)
+            plan = noting(decided.plan, keep_memo(ground.store, memo))
             held.append(decided)
-            _remember(rest, decided, existing, store)
-    return replace(plan, diagnostics=(*found.keeping.result(), *plan.diagnostics)), found.snapshot
+            _remember(rest, decided, existing, ground.store)
+    return noting(plan, found.keeping.result()), found.snapshot
 
 
 class Gathered(NamedTuple):
@@ -146,21 +144,25 @@ class Gathered(NamedTuple):
 async def gathered(
     catalog: Catalog,
     source: Source,
-    read: Callable[[], Coroutine[Any, Any, Existing]],
-    store: StateStore,
+    ground: Ground,
+    paths: Mapping[str, Collection[str]],
     ledger: Ledger,
     *,
     how: Fetching | None = None,
-    progress: Progress | None = None,
 ) -> AsyncIterator[Gathered]:
-    """Snapshot PagerDuty, `read` Port and map what comes in, all at once; keep the snapshot during the block."""
-    rules = catalog.rules
+    """Snapshot PagerDuty, read these paths of Port, and map what comes in: all at once.
+
+    The snapshot is kept during the block.
+    """
+    rules, store, progress = catalog.rules, ground.store, ground.progress
     memo = None if all_remembered(rules, store.remembered_rules()) else store.load_memo()
     async with asyncio.TaskGroup() as keeping_on:
         with mapping_ahead(rules if memo else (), memo or Memo()) as ahead:
             came = ahead.came if ahead.is_of_use else None
-            fetching = take_snapshot(catalog, source, store, how=how, progress=progress, came=came)
-            snapshot, existing = await _both(fetching, read())
+            snapshot, existing = await _both(
+                take_snapshot(catalog, source, store, how=how, progress=progress, came=came),
+                ground.reader.read(paths, progress, ledger.entities),
+            )
             same_organisation(ledger, existing)  # of another one nothing is kept
             keeping = keeping_on.create_task(asyncio.to_thread(keep_snapshot, store, snapshot))
             await asyncio.to_thread(ahead.finish)
@@ -184,7 +186,7 @@ class _Resting(NamedTuple):
     plan: Plan | None
 
 
-def _resting(sides: Sides, existing: Existing, ledger: Ledger, store: StateStore) -> _Resting | None:
+def _resting(sides: Sides, existing: Existing, ledger: Ledger, ground: Ground) -> _Resting | None:
     """Whether all that decides a plan is as it was when one found nothing to do; None where that cannot be told."""
     same_organisation(ledger, existing)
     catalog, snapshot = sides.catalog, sides.snapshot
@@ -203,10 +205,10 @@ def _resting(sides: Sides, existing: Existing, ledger: Ledger, store: StateStore
     )
     if not (key := rest_key(facts, snapshot.digest, edition())):
         return None
-    plan = make_plan(idle(facts), _base(sides, facts))
+    plan = make_plan(idle(facts), _base(sides, facts, ground))
     listed = to_remember(catalog, snapshot, ledger, anew=False)
     plan = replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics), listed=listed)
-    known = store.load_rest()
+    known = ground.store.load_rest()
     return _Resting(key, plan, known.of(plan) if known and known.key == key else None)
 
 
@@ -229,84 +231,61 @@ def keep_snapshot(store: StateStore, snapshot: Snapshot) -> tuple[Diagnostic, ..
     return ()
 
 
-async def plan_from(
-    sides: Sides,
-    reader: TargetReader,
-    store: StateStore,
-    *,
-    scope: Scope | None = None,
-    history: History | None = None,
-    progress: Progress | None = None,
-    validating: ValidatingReader | None = None,
-) -> Plan:
-    """Plan from a snapshot that was taken before; `validating` as in `plan_online`."""
-    ledger = store.load()
-    existing = await reader.read(wanted_paths(sides.catalog, ledger), progress, ledger.entities)
-    decided = await plan_read(
-        sides,
-        existing,
-        reader,
-        store,
-        ledger,
-        scope=scope,
-        history=history,
-        progress=progress,
-        validating=validating,
-    )
-    return decided.plan
+def keep_memo(store: StateStore, memo: Memo) -> tuple[Diagnostic, ...]:
+    """Keep what mapping remembers; a note when that cannot be."""
+    note = store.save_memo(memo)
+    return (note,) if note else ()
 
 
-async def plan_read(
-    sides: Sides,
-    existing: Existing,
-    reader: TargetReader,
-    store: StateStore,
-    ledger: Ledger,
-    *,
-    memo: Memo | None = None,
-    scope: Scope | None = None,
-    history: History | None = None,
-    progress: Progress | None = None,
-    validating: ValidatingReader | None = None,
-) -> Decided:
+def noting(plan: Plan, found: Sequence[Diagnostic]) -> Plan:
+    """The plan, with what there was to say before it."""
+    return replace(plan, diagnostics=(*found, *plan.diagnostics))
+
+
+async def plan_from(sides: Sides, ground: Ground) -> Plan:
+    """Plan from a snapshot that was taken before."""
+    ledger, memo = ground.store.load(), ground.store.load_memo()
+    existing = await ground.reader.read(wanted_paths(sides.catalog, ledger), ground.progress, ledger.entities)
+    decided = await plan_read(sides, existing, ledger, ground, memo)
+    return noting(decided.plan, keep_memo(ground.store, memo))
+
+
+async def plan_read(sides: Sides, existing: Existing, ledger: Ledger, ground: Ground, memo: Memo) -> Decided:
     """Plan from a snapshot and from what was read of Port under `wanted_paths`; what else is needed is asked.
 
-    `memo` is what mapping remembers, if that is loaded already.
+    `memo` is what mapping remembers, and is told what it finds out.
     """
     with garbage.put_off():
-        catalog, snapshot = sides.catalog, sides.snapshot
+        catalog, snapshot, validating = sides.catalog, sides.snapshot, ground.validating
         same_organisation(ledger, existing)
         now = expressions(catalog.rules)
         moved = moved_rules(ledger.expressions, now | expressions(catalog.ended))
         ledger = ledger_with(ledger, moved)
         before = Facts(catalog, DesiredEntities({}), existing, ledger, expressions=now, moved_rules=moved)
-        searches = Searches(before, reader, asyncio.get_running_loop())
-        desired = await asyncio.to_thread(_mapped, sides, store, ledger, searches, progress=progress, memo=memo)
-        before = replace(before, desired=desired)
-        facts = await _facts(before, snapshot, reader, store, progress=progress, scope=scope or Scope())
-        base = _base(sides, facts)
-        if progress is not None:
-            progress("planning", 0, None)
-        plan = make_plan(facts, base, scope)
-        store.save_unchanged(facts.unchanged)
+        searches = Searches(before, ground.reader, asyncio.get_running_loop())
+        desired = await asyncio.to_thread(_mapped, sides, ledger, searches, ground, memo)
+        facts = await _facts(replace(before, desired=desired), snapshot, ground)
+        base = _base(sides, facts, ground)
+        if ground.progress is not None:
+            ground.progress("planning", 0, None)
+        plan = make_plan(facts, base, ground.scope)
+        ground.store.save_unchanged(facts.unchanged)
         if validating is not None and (refused := await remote_refusals(plan, validating)):
-            plan = make_plan(replace(facts, refused=refused), base, scope)
+            plan = make_plan(replace(facts, refused=refused), base, ground.scope)
         if validating is not None:
             plan = replace(plan, diagnostics=(*plan.diagnostics, *not_asked(plan)))
-        if history is not None:
-            evidence = Evidence(facts, snapshot, store, history, partial(_mapped_anew, searches), expressions)
-            plan = await told_causes(plan, evidence, reader)
+        if ground.history is not None:
+            anew = partial(_mapped_anew, searches)
+            evidence = Evidence(facts, snapshot, ground.store, ground.history, anew, expressions)
+            plan = await told_causes(plan, evidence, ground.reader)
         listed = to_remember(catalog, snapshot, ledger, anew=bool(plan.changes))
         plan = replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics), listed=listed)
         return Decided(facts, plan)
 
 
-async def plan_destroy(
-    catalog: Catalog, reader: TargetReader, store: StateStore, *, target: str, scope: Scope | None = None
-) -> Plan:
+async def plan_destroy(catalog: Catalog, ground: Ground) -> Plan:
     """A plan that removes all that is owned: as if the catalog were empty, without number limits."""
-    snapshot = Snapshot(source="", taken_at="", collections={})
-    plan = await plan_from(Sides(emptied(catalog), snapshot, target), reader, store, scope=scope)
+    plan = await plan_from(Sides(emptied(catalog), Snapshot(source="", taken_at="", collections={})), ground)
     changes = tuple(replace(c, reason=DESTROYED) if c.reason == UNMAPPED else c for c in plan.changes)
     withheld = tuple(replace(each, why=DESTROYED) if each.why == UNMAPPED else each for each in plan.withheld)
     return replace(plan, changes=changes, withheld=withheld)
@@ -361,16 +340,9 @@ def _with_edit(drift: Drift, edit: Edit, ledger: Ledger) -> Drift:
     return replace(drift, updated_by=edit.by, updated_at=edit.at, by_us=by_us)
 
 
-async def _facts(
-    facts: Facts,
-    snapshot: Snapshot,
-    reader: TargetReader,
-    store: StateStore,
-    *,
-    progress: Progress | None,
-    scope: Scope,
-) -> Facts:
+async def _facts(facts: Facts, snapshot: Snapshot, ground: Ground) -> Facts:
     """All that decides, once it is known what is desired: what was not read of Port yet is asked."""
+    reader, progress, scope = ground.reader, ground.progress, ground.scope
     catalog, desired = facts.catalog, facts.desired
     existing = await with_computed_blueprints(facts, reader, progress)
     facts = replace(
@@ -385,14 +357,14 @@ async def _facts(
     )
     facts = with_missing(replace(facts, existing=await with_values_at_stake(facts, reader, progress, scope)))
     if (certain := circumstances(facts, edition())) is not None:
-        facts = replace(facts, unchanged=Unchanged.recalled(facts, store.load_unchanged(), certain))
+        facts = replace(facts, unchanged=Unchanged.recalled(facts, ground.store.load_unchanged(), certain))
     facts = replace(facts, beyond=with_beyond(facts, blueprints_after(facts)))
     known = await reader.known(outside_targets(facts, scope))
     facts = replace(facts, existing=replace(facts.existing, known_targets=known))
     return await look_around(facts, reader, progress, scope)
 
 
-def _base(sides: Sides, facts: Facts) -> PlanBase:
+def _base(sides: Sides, facts: Facts, ground: Ground) -> PlanBase:
     """What the plan will stand on."""
     catalog, snapshot, existing = sides.catalog, sides.snapshot, facts.existing
     return PlanBase(
@@ -406,7 +378,7 @@ def _base(sides: Sides, facts: Facts) -> PlanBase:
         org_id=existing.org_id,
         org_name=existing.org_name,
         source=snapshot.source,
-        target=sides.target,
+        target=ground.target,
         tool=facts.tool,
     )
 
@@ -431,27 +403,16 @@ def snapshot_problems(snapshot: Snapshot) -> tuple[Diagnostic, ...]:
     return tuple(dict.fromkeys([*snapshot.notes, *problems, *notes]))
 
 
-def _mapped(
-    sides: Sides,
-    store: StateStore,
-    ledger: Ledger,
-    searches: Searches,
-    *,
-    progress: Progress | None,
-    memo: Memo | None,
-) -> DesiredEntities:
+def _mapped(sides: Sides, ledger: Ledger, searches: Searches, ground: Ground, memo: Memo) -> DesiredEntities:
     """What mapping gives; records that have not changed since the last plan are not evaluated again."""
-    memo = memo or store.load_memo()
-    desired = map_entities(
+    return map_entities(
         sides.catalog.rules,
         sides.snapshot,
-        progress=progress,
+        progress=ground.progress,
         memo=memo,
         like=ledger.entities,
         lookup=searches.under(sides.catalog),
     )
-    note = store.save_memo(memo)
-    return replace(desired, diagnostics=(*desired.diagnostics, note)) if note else desired
 
 
 def _mapped_anew(searches: Searches, catalog: Catalog, snapshot: Snapshot) -> DesiredEntities:

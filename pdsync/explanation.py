@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from pdsync import commands
 from pdsync.asked import Asked, Names
 from pdsync.aswritten import AsWritten
 from pdsync.causes import History
-from pdsync.commands import Sides, plan_read
 from pdsync.errors import StateError, TargetError, UsageError
 from pdsync.jq.inputs import inputs_of
 from pdsync.mapping import RowTrace, evaluate_record
@@ -109,11 +109,12 @@ async def _decided(ground: Ground) -> _Told:
 
 
 async def _decided_by(reader: TargetReader, ground: Ground, ledger: Ledger) -> tuple[Facts, Plan]:
-    sides = Sides(ground.catalog, ground.snapshot, reader.name)
+    sides = commands.Sides(ground.catalog, ground.snapshot)
     existing = await reader.read(wanted_paths(ground.catalog, ledger), ground.progress, ledger.entities)
-    decided = await plan_read(
-        sides, existing, reader, ground.store, ledger, history=ground.history, progress=ground.progress
-    )
+    under = commands.Ground(reader, ground.store, reader.name, ground.history, progress=ground.progress)
+    memo = ground.store.load_memo()
+    decided = await commands.plan_read(sides, existing, ledger, under, memo)
+    ground.store.save_memo(memo)
     return decided.facts, decided.plan
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pdsync.model import Existing, Json, LedgerEntry, Scorecard
     from pdsync.searching import Question
-    from pdsync.targets import Edit, EntityWrite, Progress, ValidatingReader
+    from pdsync.targets import Edit, EntityWrite, Progress, TargetReader, ValidatingReader
 
 K = TypeVar("K")
 
@@ -31,11 +31,12 @@ _NOBODY: AbstractSet[str] = frozenset()
 
 
 class PinnedReader:
-    """A `ValidatingReader` over another one."""
+    """A `ValidatingReader` over another one, which is `validating` where what it would refuse is to be asked."""
 
-    def __init__(self, reader: ValidatingReader) -> None:
+    def __init__(self, reader: TargetReader, validating: ValidatingReader | None = None) -> None:
         self.name = reader.name
         self._reader = reader
+        self._validating = validating
         self._world: Existing | None = None
         self._paths: dict[str, AbstractSet[str]] = {}  # of blueprints whose entities are all known
         self._looked = _Looked()
@@ -188,7 +189,8 @@ class PinnedReader:
         """See `ValidatingReader`; the same write is asked about once."""
         digests = {_digest(blueprint, write): write for write in writes}
         if fresh := _unknown(digests, self._refusals):
-            refused = await self._reader.refusals(blueprint, [digests[digest] for digest in fresh])
+            assert self._validating is not None
+            refused = await self._validating.refusals(blueprint, [digests[digest] for digest in fresh])
             self._refusals |= {digest: refused.get(digests[digest].identifier, "") for digest in fresh}
         told = ((write.identifier, self._refusals[digest]) for digest, write in digests.items())
         return {identifier: why for identifier, why in told if why}

@@ -162,7 +162,12 @@ def _imports(name: str, node: ast.AST, *, typing_only: bool) -> Iterator[Import]
             yield from _imports(name, child, typing_only=typing_only)
     else:
         for inner in ast.iter_child_nodes(node):
-            yield from _imports(name, inner, typing_only=typing_only)
+            if isinstance(inner, _HOLDS_STATEMENTS):
+                yield from _imports(name, inner, typing_only=typing_only)
+
+
+_HOLDS_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
+"""What an import can be, or stand in: most of a tree is expressions."""
 
 
 def covers(part: str, module: str) -> bool:

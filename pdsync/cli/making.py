@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pdsync import commands
-from pdsync.branch import Base, Ground, plan_branch_from, plan_branch_online
+from pdsync.branch import Base, plan_branch_from, plan_branch_online
 from pdsync.errors import UsageError, error
 from pdsync.plan import Scope
 from pdsync.revert import find_done, plan_revert
@@ -89,53 +89,36 @@ def base_of(session: Session, ref: str) -> Base:
 
 async def _alone(session: Session, taken: Snapshot | None, asking: Asking, scope: Scope) -> Plan:
     async with AsyncExitStack() as stack:
-        reader = await stack.enter_async_context(session.reader())
-        validating = reader if asking.validate else None
+        ground = await _ground(session, stack, asking, scope)
         if taken is not None:
-            sides = commands.Sides(session.catalog, taken, session.port_url)
-            return await commands.plan_from(
-                sides,
-                reader,
-                session.store,
-                scope=scope,
-                history=session.history,
-                progress=session.progress,
-                validating=validating,
-            )
+            return await commands.plan_from(commands.Sides(session.catalog, taken), ground)
         source = await stack.enter_async_context(session.source())
-        made, _ = await commands.plan_online(
-            session.catalog,
-            source,
-            reader,
-            session.store,
-            target=session.port_url,
-            scope=scope,
-            how=asking.how,
-            history=session.history,
-            progress=session.progress,
-            validating=validating,
-            held=session.options.held,
-        )
+        held = session.options.held
+        made, _ = await commands.plan_online(session.catalog, source, ground, how=asking.how, held=held)
         return made
 
 
 async def _beside(session: Session, base: Base, taken: Snapshot | None, asking: Asking, scope: Scope) -> Plan:
     """The plan with what it changes about that of a base."""
     async with AsyncExitStack() as stack:
-        reader = await stack.enter_async_context(session.reader())
-        ground = Ground(
-            reader,
-            session.store,
-            session.port_url,
-            session.history,
-            scope,
-            validate=asking.validate,
-            progress=session.progress,
-        )
+        ground = await _ground(session, stack, asking, scope)
         if taken is not None:
             return await plan_branch_from(session.catalog, base, taken, ground)
         source = await stack.enter_async_context(session.source())
         return await plan_branch_online(session.catalog, base, source, ground, asking.how)
+
+
+async def _ground(session: Session, stack: AsyncExitStack, asking: Asking, scope: Scope) -> commands.Ground:
+    reader = await stack.enter_async_context(session.reader())
+    return commands.Ground(
+        reader,
+        session.store,
+        session.port_url,
+        session.history,
+        scope,
+        reader if asking.validate else None,
+        session.progress,
+    )
 
 
 def _kept_snapshot(session: Session, file: Path | None) -> Snapshot:

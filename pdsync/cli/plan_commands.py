@@ -439,9 +439,8 @@ def destroy(options: Options, *, auto_approve: bool, only: tuple[str, ...], excl
 
     async def work() -> Plan:
         async with session.reader() as reader:
-            return await commands.plan_destroy(
-                session.catalog, reader, session.store, target=session.port_url, scope=scope
-            )
+            ground = commands.Ground(reader, session.store, session.port_url, scope=scope)
+            return await commands.plan_destroy(session.catalog, ground)
 
     with session.store.lock("destroy"):
         made = session.run(work())

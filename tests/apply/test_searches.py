@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pdsync.commands import Sides, plan_from
+from pdsync.commands import Ground, Sides, plan_from
 from pdsync.model import Blueprint, Query, SearchQuery
 from tests.apply.running import Here, create_blueprints, running
 from tests.builders import catalog
@@ -67,7 +67,7 @@ def asking(queries: dict[str, Json]) -> tuple[MappingRule, Json]:
 
 def plan(here: Here, rules: list[MappingRule], world: Snapshot) -> Plan:
     store, of = here.store(), catalog([THING, ASKER], rules)
-    return here.reading(lambda reader: plan_from(Sides(of, world, "port"), reader, store))
+    return here.reading(lambda reader: plan_from(Sides(of, world), Ground(reader, store, "port")))
 
 
 def things(here: Here, sides: dict[str, tuple[Any, Any]]) -> Iterator[dict[str, Json]]:

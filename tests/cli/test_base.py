@@ -150,6 +150,16 @@ def test_port_is_asked_each_thing_once_for_both_plans(branched: Workspace) -> No
     assert len(about) == len({*about})
 
 
+def test_what_either_catalog_made_of_a_record_is_remembered(branched: Workspace) -> None:
+    """The next plan beside the base maps nothing anew, and leaves what is remembered as it was."""
+    branched.ok("-q", "plan", "--base", "main")
+    memo = branched.folder / "state" / "memo.jsonl"
+    remembered = memo.read_bytes()
+    assert len(orjson.loads(remembered.partition(b"\n")[0])["rules"]) == 4  # three of each, two of them in both
+    branched.ok("-q", "plan", "--base", "main")
+    assert memo.read_bytes() == remembered
+
+
 def test_a_plan_with_a_base_is_rebased_beside_it(branched: Workspace) -> None:
     """Its base is kept, by name; what is identical is approved, whichever part it is of; another base may be given."""
     gone, both, other, *_ = services(branched)

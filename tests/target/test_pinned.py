@@ -162,7 +162,7 @@ def read_once(asked: Sequence[tuple[str, Any]], reader: ValidatingReader) -> lis
 def test_whatever_is_told_once_stays_so(worlds: list[World], asked: list[tuple[str, Any]]) -> None:
     """No two answers contradict each other, whatever is asked in between; what was asked before is not asked again."""
     restless = Restless(worlds)
-    reader = PinnedReader(restless)
+    reader = PinnedReader(restless, restless)
     told: Facts = {}
     for facts in read_once(asked, reader):
         assert {fact: told[fact] for fact in facts.keys() & told.keys()} == {f: facts[f] for f in facts.keys() & told}
