@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import reduce, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from pdsync import commands
 from pdsync.cli.making import Asking, base_of, make_again, make_plan
+from pdsync.cli.plan_options import FORMATS, VALIDATE_REMOTE, fetching_options, scope_options
 from pdsync.cli.results import tell_result
 from pdsync.cli.run_commands import history_text, run_text
 from pdsync.cli.saved_plans import rebase, show_difference, show_unreviewed, tell_edited
@@ -37,103 +37,17 @@ from pdsync.render.state_text import (
 from pdsync.state.runs import RUN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pdsync.apply import ApplyResult
     from pdsync.cli import Options
     from pdsync.model import Plan, Snapshot
     from pdsync.plan.drift import Drift
 
 MARKDOWN_BUDGET = 60_000
-FORMATS = ("text", "json", "markdown", "html")
-
-
-def scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that limit a plan; the command gets a `scope`.  Raises `UsageError`."""
-
-    @wraps(command)
-    def scoped(
-        *args: Any,
-        only: tuple[str, ...],
-        exclude: tuple[str, ...],
-        no_delete: bool,
-        allow_deletes: tuple[str, ...],
-        allow_breaking: tuple[str, ...],
-        **others: Any,
-    ) -> Any:
-        scope = Scope(
-            only=only,
-            exclude=exclude,
-            no_delete=no_delete,
-            allow_deletes=_numbers(allow_deletes, "--allow-deletes BLUEPRINT=N"),
-            allow_breaking=_numbers(allow_breaking, "--allow-breaking BLUEPRINT.PART=N"),
-        )
-        return command(*args, scope=scope, **others)
-
-    return _with_options(
-        scoped,
-        click.option("--only", multiple=True, metavar="GLOB", help="Limit to blueprint/identifier, or a blueprint."),
-        click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these out."),
-        click.option("--no-delete", is_flag=True, help="Plan no deletes; they are listed as withheld."),
-        click.option(
-            "--allow-deletes", multiple=True, metavar="BLUEPRINT=N", help="Lift a delete limit for exactly N."
-        ),
-        click.option(
-            "--allow-breaking",
-            multiple=True,
-            metavar="BLUEPRINT.PART=N",
-            help="Let a blueprint change though exactly N entities lose or lack a value.",
-        ),
-    )
-
-
-def _numbers(items: tuple[str, ...], usage: str) -> dict[str, int]:
-    allowed = {}
-    for item in items:
-        name, _, number = item.partition("=")
-        if not name or not number.isdecimal():
-            hint = f"write {usage}, with the number that the plan names"
-            raise UsageError(error("PD803", "not a number of entities", detail=item, hint=hint))
-        allowed[name] = int(number)
-    return allowed
-
-
-def _fetching_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options by which a snapshot is taken; the command gets `how`."""
-
-    @wraps(command)
-    def fetching(*args: Any, accept_shrink: tuple[str, ...], full: bool, refresh_analytics: bool, **others: Any) -> Any:
-        how = commands.Fetching((), accept_shrink, full=full, refresh_analytics=refresh_analytics)
-        return command(*args, how=how, **others)
-
-    return _with_options(
-        fetching,
-        click.option(
-            "--accept-shrink", multiple=True, metavar="KIND", help="Believe that this kind has become that small."
-        ),
-        click.option("--full", is_flag=True, help="Read all records, those too that no longer change."),
-        click.option(
-            "--refresh-analytics", is_flag=True, help="Read analytics again that were read less than a day ago."
-        ),
-    )
-
-
-def _with_options(command: Callable[..., Any], *options: Callable[..., Any]) -> Callable[..., Any]:
-    """A command with options, listed in the order given."""
-    return reduce(lambda made, option: option(made), reversed(options), command)
-
-
-VALIDATE_REMOTE = click.option(
-    "--validate-remote",
-    "validate",
-    is_flag=True,
-    help="Ask Port whether it would take each create and update; it stores nothing.",
-)
 
 
 @click.command()
 @click.option("--kind", "kinds", multiple=True, metavar="KIND", help="Only this kind (repeatable).")
-@_fetching_options
+@fetching_options
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it there instead of into the state."
 )
@@ -199,7 +113,7 @@ def snapshot(
     metavar="FILE",
     help="Use the snapshot in FILE instead of asking PagerDuty.",
 )
-@_fetching_options
+@fetching_options
 @VALIDATE_REMOTE
 @click.pass_obj
 def plan(
@@ -277,7 +191,7 @@ def _plan_in(session: Session, made: Plan, form: str) -> str:
 @click.option("--auto-approve", is_flag=True, help="Do not ask.")
 @click.option("--prove", is_flag=True, help="Plan again afterwards and fail unless that is empty.")
 @scope_options
-@_fetching_options
+@fetching_options
 @VALIDATE_REMOTE
 @click.pass_obj
 def apply(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pdsync.cli.making import make_revert
-from pdsync.cli.plan_commands import FORMATS, keep_plan, scope_options, show_plan
+from pdsync.cli.plan_commands import keep_plan, show_plan
+from pdsync.cli.plan_options import FORMATS, scope_options
 from pdsync.cli.session import Session
 from pdsync.plan.verdict import plan_exit_code, refusal
 
