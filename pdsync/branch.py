@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pdsync.commands import Ground, Sides, gathered, keep_memo, noting, plan_read, queries
 from pdsync.memo import Memo
 from pdsync.model import Catalog, Ledger, Snapshot
-from pdsync.needed import wanted_paths
+from pdsync.needed import owned_paths, wanted_beside
 from pdsync.pinned import PinnedReader
 from pdsync.plan.branch import with_branch
 
@@ -38,6 +39,7 @@ class _Seen:
 
     snapshot: Snapshot
     ledger: Ledger
+    owned: Mapping[str, Collection[str]]
     memo: Memo
 
 
@@ -48,10 +50,11 @@ async def plan_branch_online(
     both = replace(catalog, rules=_together(catalog, base.catalog))
     ledger = ground.store.load()
     ground = _pinned(ground)
-    paths = _paths(catalog, base.catalog, ledger)
+    owned = owned_paths(ledger)
+    paths = _paths(catalog, base.catalog, owned)
     async with gathered(both, source, ground, paths, ledger, how=how) as found:
         memo = found.memo or ground.store.load_memo()
-        plan = await _planned(catalog, base, _Seen(found.snapshot, ledger, memo), ground)
+        plan = await _planned(catalog, base, _Seen(found.snapshot, ledger, owned, memo), ground)
     return noting(plan, found.keeping.result())
 
 
@@ -59,8 +62,9 @@ async def plan_branch_from(catalog: Catalog, base: Base, snapshot: Snapshot, gro
     """The same from a snapshot that was taken before: what it lacks of a query, it lacks for the plan that asks it."""
     ledger = ground.store.load()
     ground = _pinned(ground)
-    await ground.reader.read(_paths(catalog, base.catalog, ledger), ground.progress, ledger.entities)
-    return await _planned(catalog, base, _Seen(snapshot, ledger, ground.store.load_memo()), ground)
+    owned = owned_paths(ledger)
+    await ground.reader.read(_paths(catalog, base.catalog, owned), ground.progress, ledger.entities)
+    return await _planned(catalog, base, _Seen(snapshot, ledger, owned, ground.store.load_memo()), ground)
 
 
 def _pinned(ground: Ground) -> Ground:
@@ -74,11 +78,11 @@ def _together(catalog: Catalog, base: Catalog) -> tuple[MappingRule, ...]:
     return (*catalog.rules, *(rule for rule in base.rules if rule not in catalog.rules))
 
 
-def _paths(catalog: Catalog, base: Catalog, ledger: Ledger) -> dict[str, frozenset[str]]:
+def _paths(catalog: Catalog, base: Catalog, owned: Mapping[str, Collection[str]]) -> dict[str, frozenset[str]]:
     """All that either plan reads of Port."""
     wanted: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
     for each in (catalog, base):
-        for name, paths in wanted_paths(each, ledger).items():
+        for name, paths in wanted_beside(owned, each).items():
             wanted[name] |= paths
     return dict(sorted(wanted.items()))
 
@@ -95,5 +99,5 @@ async def _one(catalog: Catalog, seen: _Seen, ground: Ground) -> Plan:
     collections = seen.snapshot.collections
     own = {query: collections[query] for query in queries(catalog) if query in collections}
     sides = Sides(catalog, replace(seen.snapshot, collections=own))
-    existing = await ground.reader.read(wanted_paths(catalog, seen.ledger))
+    existing = await ground.reader.read(wanted_beside(seen.owned, catalog))
     return (await plan_read(sides, existing, seen.ledger, ground, seen.memo)).plan

@@ -12,7 +12,7 @@ from pdsync.plan.migrate import paths_at_stake
 from pdsync.state.ledger_file import paths_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
     from pdsync.model import Catalog, EntityKey, Existing, Ledger
     from pdsync.plan import Facts
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 def wanted_paths(catalog: Catalog, ledger: Ledger) -> dict[str, frozenset[str]]:
     """Blueprint -> the paths to read from Port: what is mapped, what we wrote, and relations that must be there."""
-    wanted: dict[str, set[str]] = {name: set(paths) for name, paths in owned_paths(ledger).items()}
+    return wanted_beside(owned_paths(ledger), catalog)
+
+
+def wanted_beside(owned: Mapping[str, Collection[str]], catalog: Catalog) -> dict[str, frozenset[str]]:
+    """The same, where it is known already what we wrote."""
+    wanted: dict[str, set[str]] = {name: set(paths) for name, paths in owned.items()}
     for name in catalog.blueprints:
         wanted.setdefault(name, set())
     for rule in catalog.rules:

@@ -67,8 +67,13 @@ class PinnedReader:
             self._world = self._joined(found, missing)
             self._paths |= {name: self._paths.get(name, _NOBODY) | {*paths} for name, paths in missing.items()}
         under = {name: {*paths} for name, paths in wanted.items()}
-        entities = ((key, each, under.get(key.blueprint)) for key, each in self._world.entities.items())
-        told = {key: _under(each, paths) for key, each, paths in entities if paths is not None}
+        whole = {name for name, paths in under.items() if self._paths.get(name, _NOBODY) <= paths}
+        told = {
+            # What nobody has looked into is as it was read.
+            key: each if key.blueprint in whole and each.packed is not None else _under(each, under[key.blueprint])
+            for key, each in self._world.entities.items()
+            if key.blueprint in under
+        }
         return replace(self._world, entities=told)
 
     def _unread(self, name: str, paths: Collection[str]) -> Collection[str] | None:

@@ -6,10 +6,11 @@ next time that nothing has changed, and so that the verdict is the same.  With i
 point at, which is all that a plan asks about an entity that it leaves alone.
 
 It is a cache: what is remembered is never wrong, only unused.  The `circumstances` are part of every digest, so that
-with another catalog or organisation, another blueprint in Port or another pdsync nothing is found; a file that is
+with another policy or organisation, another blueprint in Port or another pdsync nothing is found; of the mappings that
+make an entity, what decides is part of its digest.  So a branch finds what its base has compared.  A file that is
 damaged or of another version is empty.  Where a blueprint is to change, nothing is looked up.
 
-    {"checksum":"blake2b-16 of the lines","format":"pdsync-unchanged","version":2}
+    {"checksum":"blake2b-16 of the lines","format":"pdsync-unchanged","version":3}
     [[[path, blueprint, identifier of a target],...],[digest, ...]]
 
 A line tells what some entities point at, and their digests; lines and digests are sorted.
@@ -29,10 +30,11 @@ from pdsync.model import EntityKey
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from pdsync.model import Json, MappingRule
     from pdsync.plan.decide import Facts
 
 FORMAT = "pdsync-unchanged"
-VERSION = 2
+VERSION = 3
 
 Targets = tuple[tuple[str, EntityKey], ...]
 """Relation paths, each with a key that it points at, sorted: see `pdsync.plan.order.relation_targets`."""
@@ -104,7 +106,7 @@ class Unchanged:
 
 
 def circumstances(facts: Facts, edition: str) -> bytes | None:
-    """A digest of all that decides, beside its three sides, whether an entity needs nothing; None where that is open.
+    """A digest of what decides whether an entity needs nothing, beside its sides and rules; None where that is open.
 
     `edition` says which pdsync this is.  Open it is where the mappings write a blueprint that is to change.
     """
@@ -114,13 +116,14 @@ def circumstances(facts: Facts, edition: str) -> bytes | None:
     if blueprints_after(facts) != existing.blueprints:
         return None
     blueprints = {name: blueprint.definition for name, blueprint in existing.blueprints.items()}
-    told = [FORMAT, VERSION, edition, existing.org_id, repr(project.policy), repr(facts.catalog.rules), blueprints]
+    told = [FORMAT, VERSION, edition, existing.org_id, repr(project.policy), blueprints]
     return hashlib.blake2b(orjson.dumps(told, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 
 
 def _digests(facts: Facts, circumstances: bytes) -> Iterator[tuple[EntityKey, str]]:
     existing, owned = facts.existing.entities, facts.ledger.entities
     prefixes: dict[tuple[object, ...], bytes] = {}
+    rules = {rule.id: _told(rule) for rule in facts.catalog.rules}
     for key, want in facts.desired.entities.items():
         if (wanted := want.packed) is None:
             continue
@@ -133,10 +136,15 @@ def _digests(facts: Facts, circumstances: bytes) -> Iterator[tuple[EntityKey, st
         shape = want.rules, last.origin, last.protect, last.on_remove
         prefix = prefixes.get(shape)
         if prefix is None:
-            prefix = prefixes[shape] = circumstances + orjson.dumps(shape)
+            prefix = prefixes[shape] = circumstances + orjson.dumps([shape, [rules.get(rule) for rule in want.rules]])
         # JSON that was written by pdsync holds no such byte: where the parts begin cannot be mistaken.
         parts = b"\0".join((prefix, wanted[1], applied[1], held[1]))
         yield key, hashlib.sha256(parts, usedforsecurity=False).hexdigest()[:32]
+
+
+def _told(rule: MappingRule) -> Json:
+    """What a rule says of an entity beside its values: which these are, and what is done about others."""
+    return [[*rule.fields], rule.merge, repr(rule.lifecycle)]
 
 
 def dump_unchanged(remembered: Mapping[str, Targets]) -> bytes:

@@ -21,7 +21,7 @@ from pdsync.model import (
     unread,
 )
 from pdsync.plan.document import plan_document
-from pdsync.plan.unchanged import Unchanged, circumstances, dump_unchanged, parse_unchanged
+from pdsync.plan.unchanged import VERSION, Unchanged, circumstances, dump_unchanged, parse_unchanged
 from tests.builders import plan
 from tests.drawing import among, several
 from tests.plan.test_laws import PATHS, catalogs, do, facts, fields_of, ports
@@ -201,6 +201,20 @@ def test_other_circumstances_find_nothing() -> None:
     assert not _with(told, remembered, edition="2").unchanged.known
 
 
+def test_what_says_nothing_of_an_entity_does_not_matter() -> None:
+    """Another rule, or an expression that gives the same: a branch finds what its base has compared."""
+    from tests.builders import rule
+
+    of, told = _one()
+    remembered = _learnt(told)
+    moved = replace(
+        of.rules[0], origin=replace(of.rules[0].origin, line=7), fields={"title": rule("x", ("y",)).selector}
+    )
+    others = [(*of.rules, rule("incident", ("title",), kind="incidents")), (moved,)]
+    for rules in others:
+        assert len(_with(replace(told, catalog=replace(of, rules=rules)), remembered).unchanged.known) == 1
+
+
 def test_it_speaks_only_of_the_facts_it_was_made_for() -> None:
     """Of the same facts with another side, nothing is known: also where the entities are equal."""
     of, told = _one()
@@ -230,6 +244,6 @@ def test_a_file_that_is_not_whole_is_empty() -> None:
         b"\0\xff",
         sound[:-1],
         sound.replace(b"abab", b"abac"),
-        sound.replace(b'"version":2', b'"version":3'),
+        sound.replace(b'"version":%d' % VERSION, b'"version":%d' % (VERSION + 1)),
     ]
     assert [parse_unchanged(other) for other in others] == [{}] * len(others)
