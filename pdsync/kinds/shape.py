@@ -82,7 +82,8 @@ class Window(NamedTuple):
     (a day more than it needs costs nothing); no list may span more than `widest_days`.  `everything` is the parameter
     that lifts the bounds, and `field` the moment in a record that they are about; a `sortable` list can be had by it.
     Where a record is not of a moment but of a time, which only has to touch that of the list, `period` are its two ends
-    (null: open); then each bound that is not given is now.
+    (null: open); then each bound that is not given is now.  `first` is a parameter with which only the earliest record
+    is listed of all that have the same values in some fields: each part of such a list has an earliest one of its own.
     """
 
     widest_days: int
@@ -94,6 +95,7 @@ class Window(NamedTuple):
     until: str = "until"
     sortable: bool = False
     period: tuple[str, str] | None = None
+    first: tuple[str, tuple[str, ...]] | None = None
 
 
 class Parent(NamedTuple):

@@ -128,7 +128,13 @@ _MAIN = (
             Param("until", "until", "until", default=("3",), minimum=1, maximum=3, cuts=True),
         ),
         unless_given=UTC,
-        window=Window(90, back_days=0, ahead_days=0, period=("start", "end")),
+        window=Window(
+            90,
+            back_days=0,
+            ahead_days=0,
+            period=("start", "end"),
+            first=("earliest", ("escalation_policy.id", "escalation_level", "user.id")),
+        ),
     ),
     listed(
         "escalation_policies",

@@ -196,6 +196,25 @@ def test_on_calls_of_a_shorter_time_are_taken_from_a_longer(
     assert requests - whole == 1 < pages
 
 
+@pytest.mark.parametrize("since", ["5d", "20d", "150d"])
+def test_the_earliest_on_calls_are_those_of_the_whole_time(rotas: Stage, since: str) -> None:
+    """One for each policy, level and user, however many parts the time is read in: each part has an earliest."""
+    whole, earliest = (
+        only(fetch(rotas, query("oncalls", apiQueryParams={"since": since, "until": "80d", **more})))
+        for more in ({}, {"earliest": "true"})
+    )
+    first: dict[tuple[Any, ...], str] = {}
+    for shift in parsed(whole).values():
+        who = shift["escalation_policy"]["id"], shift["escalation_level"], shift["user"]["id"]
+        first[who] = min(first.get(who, "~"), shift["start"] or "")
+    found = [
+        (shift["escalation_policy"]["id"], shift["escalation_level"], shift["user"]["id"], shift["start"] or "")
+        for shift in parsed(earliest).values()
+    ]
+    assert sorted(found) == sorted((*who, start) for who, start in first.items())
+    assert (earliest.problem, whole.problem) == (None, None)
+
+
 @pytest.mark.parametrize("hidden", [False, True])
 def test_on_calls_whose_time_is_clipped_are_read_on_their_own(rotas: Stage, *, hidden: bool) -> None:
     """A server that tells no shift beyond what was asked about has other records for every time.

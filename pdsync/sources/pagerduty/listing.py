@@ -31,7 +31,7 @@ from pdsync.sources.pagerduty.tasks import Turns, together
 from pdsync.sources.pagerduty.trail import OWN_ID, Trail, is_named_once
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from pdsync.kinds import Kind, Paging, Window
     from pdsync.model import Json
@@ -585,13 +585,25 @@ class Lister:
         )
 
     def _joined(self, parts: Sequence[Listing]) -> Listing:
-        """One listing from several; a record that is in two is taken once."""
+        """One listing from several, in order of time; a record that is in two is taken once."""
         records = self._shelf.rows()
-        for part in parts:
-            records |= part.records
+        for mine in self._first_of([part.records for part in parts]):
+            records |= mine
         problem = next((part.problem for part in parts if part.problem), None)
         failure = next((part.failure for part in parts if part.failure), None)
         return Listing(records, len(records), problem, failure)
+
+    def _first_of(self, parts: Sequence[Mapping[str, bytes]]) -> Iterator[Mapping[str, bytes]]:
+        """The records of each part; where only the earliest are listed, those that have not come before in another."""
+        first = self._kind.window.first if self._kind.window else None
+        if first is None or (first[0], "true") not in self._params:
+            yield from parts
+            return
+        read, seen = FieldReader(first[1]).read, set[tuple[str, ...]]()
+        for part in parts:
+            found = {id_: tuple(map(str, read(raw))) for id_, raw in part.items()}
+            yield {id_: part[id_] for id_, alike in found.items() if alike not in seen}
+            seen.update(found.values())
 
     def _merged(self, pages: Iterable[Page]) -> Rows:
         places: dict[str, Kept] = {}
