@@ -117,9 +117,20 @@ def test_what_cannot_be_read_again_is_as_it_was(stage: Stage) -> None:
     assert (raw.complete, raw.records, raw.as_of) == (True, first.collections[wanted[1]].records, {"": first.taken_at})
     (note,) = raw.notes
     assert ("quota" in note.detail, first.taken_at in note.hint) == (True, True)
+    assert fetch(stage, *wanted, previous=kept(second)).collections[wanted[1]].notes == ()  # nobody tried
     stage.world.mutate({"action": "advance", "hours": 25})
     services, raw = (fetch(stage, *wanted, previous=first).collections[each] for each in wanted)
     assert (raw.complete, [note.code for note in services.notes]) == (False, ["PD330"])
+
+
+def test_refused_credentials_are_no_reason_to_use_what_is_there(stage: Stage) -> None:
+    """Where all that is asked for anew is refused to whoever asks, the run ends with that."""
+    wanted = query("analytics.raw.incidents", apiQueryParams={"months": 2})
+    first = kept(fetch(stage, wanted))
+    stage.tape.before = lambda _: Script([(401, {}, b"{}")])
+    with pytest.raises(SourceError, match="401"):
+        fetch(stage, wanted, previous=first, refresh_analytics=True)
+    assert only(fetch(stage, wanted, previous=first)).records == only(first).records
 
 
 def test_a_snapshot_of_elsewhere_or_of_the_future_is_of_no_use(stage: Stage) -> None:

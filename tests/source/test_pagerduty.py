@@ -985,11 +985,12 @@ def _in_order(snapshot: Snapshot, asked: list[Query]) -> list[Collection]:
     return [snapshot.collections[each] for each in asked]
 
 
-def test_one_record_that_fails_does_not_touch_the_others(stage: Stage) -> None:
-    """A 404 for one service is that service's alone."""
-    gone = sorted(stage.world.services)[3]
+@pytest.mark.parametrize(("status", "place"), [(404, 3), (403, 3), (403, 0)])
+def test_one_record_that_fails_does_not_touch_the_others(stage: Stage, status: int, place: int) -> None:
+    """A 404 for one service, or one that is closed to us, is that service's alone."""
+    gone = sorted(stage.world.services)[place]
     stage.tape.before = lambda r: (
-        Script([(404, {}, b"{}")]) if r.path == f"/services/{gone}/custom_fields/values" else None
+        Script([(status, {}, b"{}")]) if r.path == f"/services/{gone}/custom_fields/values" else None
     )
     selector = {"includeCustomFields": True, "serviceAnalytics": False}
     collection = only(fetch(stage, query("services", selector)))

@@ -14,6 +14,7 @@ from pdsync.model import PagesRead
 from pdsync.recordfile import KeptRecords
 from pdsync.sources.pagerduty.listing import Lister, Listing, Tally, counted
 from pdsync.sources.pagerduty.moments import Params, Span, in_utc, moment, span_of, unbounded
+from pdsync.sources.pagerduty.problems import NOT_AGAIN
 from pdsync.sources.pagerduty.records import FieldReader, taken_apart
 from pdsync.sources.pagerduty.shares import box_of, local_filters, without_local
 from pdsync.sources.pagerduty.shelf import Rows, Shelf, rows_of
@@ -191,7 +192,8 @@ class Earlier:
         read_at = self._read_at(found, "")
         if not self._is_of_today(read_at) or sum(1 for _ in self._bare(found)) < len(found.records):
             return None
-        return replace(found, problem=None, requests=0, seconds=0.0, as_of={**found.as_of, "": read_at})
+        notes = tuple(note for note in found.notes if note.code != NOT_AGAIN)  # of who tried to
+        return replace(found, problem=None, notes=notes, requests=0, seconds=0.0, as_of={**found.as_of, "": read_at})
 
     def count(self, key: ListKey) -> int:
         """How many records a list had."""

@@ -45,8 +45,12 @@ _FEWEST_PER_REQUEST = 50
 _METRICS = msgspec.json.Decoder(AnalyticsRows)
 
 _AT_ONCE = 16
-_VERDICTS = frozenset({401, 402, 403, 429})
+_FORBIDDEN = 403
+_VERDICTS = frozenset({401, 402, 429})
 """Answers that hold for every further request of the same sort."""
+
+_ENOUGH_CLOSED = 3
+"""So many 403 without a good answer hold for the rest, too: some records may be closed to us, and others open."""
 
 _ENOUGH_ODD = 3
 """So many answers that are none, without a good one, hold for the rest, too."""
@@ -217,13 +221,14 @@ def _reason(failure: PdsyncError | msgspec.DecodeError) -> str:
 class _Attempts:
     """Requests of one sort: once one was refused for a reason that holds for all, none is sent any more.
 
-    Nor is any after some answers that were none, of which each was asked for twice, if there was no other; nor while a
-    server is in trouble for longer than one has patience.
+    Nor is any after some answers that were none, of which each was asked for twice, or after so many 403 (`closed`), if
+    there was no other answer; nor while a server is in trouble for longer than one has patience.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, closed: int = 1) -> None:
         self.verdict = ""
-        self._good = self._odd = self._troubles = 0
+        self._closed = closed
+        self._good = self._odd = self._forbidden = self._troubles = 0
 
     async def to(self, job: Callable[[], Awaitable[None]]) -> PdsyncError | msgspec.DecodeError | str | None:
         """Do `job`; what stopped it, or None when it went well.
@@ -238,10 +243,11 @@ class _Attempts:
             raise
         except (PdsyncError, msgspec.DecodeError) as failure:
             self._odd += isinstance(failure, Malformed | msgspec.DecodeError)
-            final = isinstance(failure, ApiError) and failure.status in _VERDICTS
+            status = failure.status if isinstance(failure, ApiError) else 0
+            self._forbidden += status == _FORBIDDEN
             self._troubles += is_trouble(failure)
-            odd = self._odd >= _ENOUGH_ODD and not self._good
-            return self._judged(failure, holds=final or odd or self._troubles >= ENOUGH_TROUBLE)
+            alike = not self._good and (self._odd >= _ENOUGH_ODD or self._forbidden >= self._closed)
+            return self._judged(failure, holds=status in _VERDICTS or alike or self._troubles >= ENOUGH_TROUBLE)
         self._good += 1
         self._troubles = 0
         return None
@@ -357,7 +363,7 @@ class _CustomFields(msgspec.Struct):
 
 async def _custom_fields(setting: Setting, raws: Raws) -> Extra:
     """The custom fields of every record, each with a request of its own."""
-    extra, attempts, given = Extra(setting.shelf.rows()), _Attempts(), setting.given()
+    extra, attempts, given = Extra(setting.shelf.rows()), _Attempts(_ENOUGH_CLOSED), setting.given()
     decoder = msgspec.json.Decoder(_CustomFields)
 
     async def answer(id_: str) -> bytes:

@@ -100,7 +100,10 @@ def not_granted(kind: Kind, scopes: Sequence[str]) -> Diagnostic:
     return error("PD325", "an OAuth scope is missing", detail=detail, hint=f"grant {named} to the app in PagerDuty")
 
 
+NOT_AGAIN = "PD332"
+
+
 def not_again(what: str, why: str, read_at: str) -> Diagnostic:
     """Analytics were to be read once more on the same day, and could not be."""
     hint = f"what was read at {read_at} is used"
-    return warning("PD332", "analytics could not be read again", detail=f"{what}: {why}", hint=hint)
+    return warning(NOT_AGAIN, "analytics could not be read again", detail=f"{what}: {why}", hint=hint)

@@ -103,7 +103,7 @@ class PagerDuty:
             came=came,
         )
         outcomes = await run.collect(wanted)
-        failures = [failure for collection, failure in outcomes if not collection.as_of.get("")]
+        failures = [failure for collection, failure in outcomes if failure or not collection.as_of.get("")]
         if failures and all(map(shuts_out, failures)):
             raise _nothing(failures)
         collections = {collection.query: collection for collection, _ in outcomes}
