@@ -65,9 +65,9 @@ def test_what_is_slow_is_counted_by_the_minute(monkeypatch: pytest.MonkeyPatch) 
     stream = io.StringIO()
     with shown.Progress(stream, enabled=True, bars=False) as progress:
         progress("a", 2, 100)
-        while not stream.getvalue():
+        while "a" not in stream.getvalue().split():
             time.sleep(0.001)
-    assert stream.getvalue().splitlines()[0] == "a 2/100 (6/min, 16 min left)"
+    assert "a 2/100 (6/min, 16 min left)" in stream.getvalue().splitlines()
 
 
 def test_what_cannot_be_counted_is_named_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,9 +76,9 @@ def test_what_cannot_be_counted_is_named_alone(monkeypatch: pytest.MonkeyPatch) 
     stream = io.StringIO()
     with shown.Progress(stream, enabled=True, bars=False) as progress:
         progress("planning", 0)
-        while not stream.getvalue():
+        while "planning" not in stream.getvalue():
             time.sleep(0.001)
-    assert stream.getvalue().splitlines()[0] == "planning"
+    assert "planning" in stream.getvalue().splitlines()
 
 
 def test_while_nothing_moves_what_has_not_ended_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,8 +102,7 @@ def test_of_several_waits_the_longest_is_told(monkeypatch: pytest.MonkeyPatch) -
     with shown.Progress(stream, enabled=True, bars=False) as progress:
         progress.wait("one: waiting 900 s", 900)
         progress.wait("other: waiting 3 s", 3)
-        while "still at it" not in stream.getvalue():
+        while "still at it" not in stream.getvalue().partition("other: waiting 3 s")[2]:
             time.sleep(0.001)
     said = stream.getvalue().splitlines()
-    assert said[:2] == ["one: waiting 900 s", "other: waiting 3 s"]
-    assert said[2].endswith("left, one: waiting 900 s")
+    assert said[said.index("other: waiting 3 s") + 1].endswith("left, one: waiting 900 s")

@@ -926,8 +926,8 @@ def test_an_enrichment_that_broke_off_is_asked_for_once_more(
 @pytest.mark.parametrize(
     ("kind", "name", "key", "reason"),
     [
-        ("services", "__oncall_user", b'"escalation_policy":', "a record has no id"),
-        ("escalation_policies", "__oncall_users", b'"escalation_policy":', "a record has no id"),
+        ("services", "__oncall_user", b'"escalation_policy":', "record 1 of a page has no id"),
+        ("escalation_policies", "__oncall_users", b'"escalation_policy":', "record 1 of a page has no id"),
         ("schedules", "__email", b'"email":', "without an address"),
     ],
 )

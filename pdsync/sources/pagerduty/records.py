@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import starmap
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -107,7 +108,7 @@ class PageReader:
         moments = [each.pop() for each in values] if self._has_moment else []
         raws = list(map(bytes, page.rows))
         return Page(
-            list(map(self._id_of, values)),
+            list(starmap(self._id_of, enumerate(values, start=1))),
             raws if is_one_line(content) else list(map(one_line, raws)),
             more=page.more,
             total=page.total,
@@ -116,11 +117,11 @@ class PageReader:
             moments=moments,
         )
 
-    def _id_of(self, values: Sequence[Any]) -> str:
-        """The id of a record.  Raises `Malformed` if it has none."""
+    def _id_of(self, number: int, values: Sequence[Any]) -> str:
+        """The id of the record with this number on its page.  Raises `Malformed` if it has none."""
         parts = [instead if value is None else str(value) for value, instead in zip(values, self._instead, strict=True)]
         if not parts[0]:
-            raise malformed(self.kind, "a record has no id")
+            raise malformed(self.kind, f"record {number} of a page has no id", _NOBODYS)
         return "-".join(part for part in parts if part)
 
 
@@ -159,14 +160,17 @@ async def understood(read: Callable[[], Awaitable[T]]) -> T:
         return await read()
 
 
-def malformed(kind: Kind, what: str) -> Malformed:
+_NOBODYS = "ask PagerDuty's support what it is; until then, nothing is deleted for missing in this list"
+
+
+def malformed(kind: Kind, what: str, hint: str = "check that the base URL is PagerDuty's") -> Malformed:
     """An answer is not what the kind's list should be."""
     return Malformed(
         error(
             "PD311",
             "an answer of PagerDuty cannot be understood",
             detail=f"{kind.method} {kind.path}: {what}",
-            hint="check that the base URL is PagerDuty's",
+            hint=hint,
         )
     )
 
