@@ -15,13 +15,9 @@ from pdsync.pinned import PinnedReader
 from pdsync.plan.branch import with_branch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pdsync.model import MappingRule, Plan
     from pdsync.snapshots import Fetching
     from pdsync.sources import Source
-
-    Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True)

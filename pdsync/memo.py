@@ -89,6 +89,7 @@ Index = dict[bytes, Kept]
 _SIZE_BITS = 24
 _LARGEST = (1 << _SIZE_BITS) - 1
 _AT_ONCE = 1 << 20
+"""So many bytes of lines are copied at a time."""
 
 
 class Outcomes(Mapping[bytes, bytes]):
