@@ -28,7 +28,7 @@ from pdsync.sandbox.pagerduty import pagerduty_app
 from pdsync.sandbox.world import World
 from pdsync.sources.pagerduty import PagerDuty, open_pagerduty
 from pdsync.sources.pagerduty.auth import ClientCredentials, LoginRefused, account_of, login_of, make_auth, token_auth
-from pdsync.sources.pagerduty.listing import Lister, Tally
+from pdsync.sources.pagerduty.listing import Lister, Tally, counted
 from pdsync.sources.pagerduty.moments import Span, in_utc, moment
 from pdsync.sources.pagerduty.records import FieldReader, Page, PageReader, array
 from pdsync.sources.pagerduty.records import replace as replace_key
@@ -39,7 +39,7 @@ from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, FixedHeaders, Reply, U
 from tests.source.loopback import OK, TOKEN, Asgi, FakeTime, Request, Script, Stage, Tape, reworded, serving, staging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 
 def utc(text: str) -> datetime:
@@ -392,8 +392,17 @@ def test_a_list_shorter_than_pagerduty_counts_is_not_complete() -> None:
 # --- lists that are too long -------------------------------------------------------------------------------------
 
 
-def rows_app(count: int, field: str = "users", start: str = "2020-01-01T00:00:00Z", step: float = 60.0) -> Asgi:
-    """A list of any length with classic paging, the cap, and a window by `created_at`."""
+def rows_app(
+    count: int,
+    field: str = "users",
+    start: str = "2020-01-01T00:00:00Z",
+    step: float = 60.0,
+    counts: float | None = float("inf"),
+) -> Asgi:
+    """A list of any length with classic paging, the cap, and a window by `created_at`.
+
+    It `counts` so far and says no more of what is beyond; or not at all (None).
+    """
     first = utc(start)
     rows = [{"id": f"R{n:06}", "created_at": in_utc(first + timedelta(seconds=n * step))} for n in range(count)]
 
@@ -407,8 +416,8 @@ def rows_app(count: int, field: str = "users", start: str = "2020-01-01T00:00:00
         found = rows[bisect_left(rows, since, key=created) : bisect_right(rows, until, key=created)]
         body = {
             field: found[offset : offset + limit],
-            "more": offset + limit < len(found),
-            "total": len(found) if params.get("total") else None,
+            "more": offset + limit < min(len(found), counts or len(found)),
+            "total": min(len(found), counts) if params.get("total") and counts else None,
         }
         refused = offset + limit > 10_000
         await Script([(400 if refused else 200, {}, msgspec.json.encode(body))])(scope, receive, send)
@@ -418,6 +427,15 @@ def rows_app(count: int, field: str = "users", start: str = "2020-01-01T00:00:00
 
 def listed(app: Asgi, kind: Kind, params: tuple[tuple[str, str], ...] = ()) -> tuple[Any, Tape]:
     """A listing of one kind from an application of our own."""
+
+    async def main(client: ApiClient) -> Any:
+        return await Lister(client, kind, params, Tally(kind.name, None)).read(utc("2026-06-01T12:00:00Z"))
+
+    return asking(app, main)
+
+
+def asking(app: Asgi, job: Callable[[ApiClient], Awaitable[Any]]) -> tuple[Any, Tape]:
+    """What comes of asking an application of our own, and what it was asked."""
     tape = Tape(app)
 
     async def main(url: str) -> Any:
@@ -426,16 +444,20 @@ def listed(app: Asgi, kind: Kind, params: tuple[tuple[str, str], ...] = ()) -> t
         async with ApiClient(
             url, name="PagerDuty", auth=auth, user_agent="t", limits=PAGERDUTY_LIMITS, timing=time.timing()
         ) as client:
-            return await Lister(client, kind, params, Tally(kind.name, None)).read(utc("2026-06-01T12:00:00Z"))
+            return await job(client)
 
     with serving(tape) as url:
         return asyncio.run(main(url)), tape
 
 
-def test_a_list_of_exactly_ten_thousand_is_complete() -> None:
-    """The cap is not hit before it is."""
-    listing, _ = listed(rows_app(10_000), KINDS["users"])
-    assert (len(listing.records), listing.problem) == (10_000, None)
+@pytest.mark.parametrize("counts", [10_000, None])
+@pytest.mark.parametrize(("count", "code"), [(9_999, ""), (10_000, "PD321"), (10_050, "PD321")])
+def test_a_list_that_may_go_on_beyond_the_cap_is_not_complete(count: int, code: str, counts: int | None) -> None:
+    """Nobody promises that PagerDuty counts further than it gives: of ten thousand rows, none knows what follows."""
+    listing, _ = listed(rows_app(count, counts=counts), KINDS["users"])
+    assert (len(listing.records), listing.problem and listing.problem.code) == (min(count, 10_000), code or None)
+    if code and counts:
+        assert listing.problem.detail == "users: 10000 records or more, PagerDuty gives the first 10000"
 
 
 def test_a_list_beyond_the_cap_says_so() -> None:
@@ -447,16 +469,24 @@ def test_a_list_beyond_the_cap_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "params"),
+    ("count", "params", "counts"),
     [
-        (25_000, (("date_range", "all"),)),
-        (10_500, (("since", "2026-05-01T00:00:00Z"),)),
-        (10_500, (("since", "2019-01-01T00:00:00Z"), ("until", "2026-05-31T00:00:00Z"))),
+        (25_000, (("date_range", "all"),), float("inf")),
+        (10_500, (("date_range", "all"),), 10_000),
+        (10_500, (("date_range", "all"),), None),
+        (10_000, (("date_range", "all"),), 10_000),
+        (10_500, (("since", "2026-05-01T00:00:00Z"),), float("inf")),
+        (10_500, (("since", "2019-01-01T00:00:00Z"), ("until", "2026-05-31T00:00:00Z")), 10_000),
     ],
 )
-def test_a_long_list_with_a_time_is_cut_by_time(count: int, params: tuple[tuple[str, str], ...]) -> None:
-    """Incidents beyond the cap, or over more than six months, come in slices, whole, and none is wider than allowed."""
-    app = rows_app(count, "incidents", "2026-05-02T00:00:00Z", 60.0)
+def test_a_long_list_with_a_time_is_cut_by_time(
+    count: int, params: tuple[tuple[str, str], ...], counts: float | None
+) -> None:
+    """Incidents beyond the cap, or over more than six months, come in slices, whole, and none is wider than allowed.
+
+    However far PagerDuty counts.
+    """
+    app = rows_app(count, "incidents", "2026-05-02T00:00:00Z", 60.0, counts)
     listing, tape = listed(app, KINDS["incidents"], params)
     assert (len(listing.records), listing.problem) == (count, None)
     spans = [(r.all("since")[0], r.all("until")[0]) for r in tape.requests if r.all("since") and r.all("until")]
@@ -512,15 +542,16 @@ def test_a_long_history_arrives_whole_through_the_cap(params: dict[str, Any], co
     assert requests < count / 99 + 20
 
 
-def entries_app(count: int) -> Asgi:
-    """A history of log entries, newest first, from ten thousand rows of which on no list can be had."""
-    return rows_app(count, "log_entries", "2025-09-01T00:00:00Z", 1200.0)
-
-
-@pytest.mark.parametrize(("params", "probes"), [((), 3), ((("since", "2025-08-01T00:00:00Z"),), 0)])
-def test_a_history_without_bounds_is_cut_by_time_all_the_same(params: tuple[tuple[str, str], ...], probes: int) -> None:
-    """Where it begins is found out by counting, for it cannot be sorted."""
-    listing, tape = listed(entries_app(19_000), KINDS["log_entries"], params)
+@pytest.mark.parametrize(
+    ("params", "counts", "probes"),
+    [((), float("inf"), 3), ((), 10_000, 0), ((("since", "2025-08-01T00:00:00Z"),), float("inf"), 0)],
+)
+def test_a_history_without_bounds_is_cut_by_time_all_the_same(
+    params: tuple[tuple[str, str], ...], counts: float, probes: int
+) -> None:
+    """Where it begins is found out by counting, for it cannot be sorted; where counts tell nothing, all time is cut."""
+    app = rows_app(19_000, "log_entries", "2025-09-01T00:00:00Z", 1200.0, counts)
+    listing, tape = listed(app, KINDS["log_entries"], params)
     assert (len(listing.records), listing.problem) == (19_000, None)
     assert sum(request.all("limit") == ["1"] for request in tape.requests) == probes
 
@@ -541,10 +572,22 @@ def test_audit_records_are_read_month_by_month() -> None:
     assert (len(listing.records), listing.problem) == (len(spans), None)
 
 
-def test_a_burst_that_no_slice_divides_says_so() -> None:
+@pytest.mark.parametrize("counts", [float("inf"), 10_000])
+def test_a_burst_that_no_slice_divides_says_so(counts: float) -> None:
     """More than ten thousand in one second cannot be told apart by time."""
-    listing, _ = listed(rows_app(10_200, "incidents", "2026-05-20T00:00:00Z", 0.0), KINDS["incidents"])
+    listing, _ = listed(rows_app(10_200, "incidents", "2026-05-20T00:00:00Z", 0.0, counts), KINDS["incidents"])
     assert (len(listing.records), listing.problem.code) == (10_000, "PD321")
+
+
+def test_what_goes_beyond_a_count_is_counted_in_parts() -> None:
+    """So many are there in a stretch of time, from a PagerDuty that never says more than ten thousand."""
+
+    async def main(client: ApiClient) -> int | None:
+        params = (("since", "2026-05-01T00:00:30Z"), ("until", "2026-06-01T00:00:30Z"))
+        return await counted(client, KINDS["incidents"], params, utc("2026-06-01T12:00:00Z"))
+
+    app = rows_app(25_000, "incidents", "2026-05-02T00:00:01Z", 60.0, 10_000)
+    assert asking(app, main)[0] == 25_000
 
 
 @given(

@@ -6,7 +6,8 @@ what PagerDuty counted, the list is walked again, page by page, stepping back wh
 was read without a gap, to its end, and adds up, is complete.
 
 At most 10 000 rows of a list can be reached (PagerDuty REST API, Pagination); longer lists are cut by time where
-the kind has a time (`Window`), otherwise the rest is missing and said to be.  A list that is read by cursor is
+the kind has a time (`Window`), otherwise the rest is missing and said to be.  Nobody promises that PagerDuty counts
+further than it gives: a list of 10 000 rows is one of so many or more.  A list that is read by cursor is
 complete when the last page names no other; one that is not paged at all, when it does not say that there is more and
 did not give as much as it ever gives.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -48,7 +49,10 @@ first ones to be done long before the last."""
 
 _SHORTEST_SLICE = timedelta(seconds=2)
 _LOOK_BACK = (30, 90, 365, 3 * 365)
-"""Days within which the beginning of a list that cannot be sorted is looked for, before ten years are taken."""
+"""Days within which the beginning of a list that cannot be sorted is looked for, before all there can be is taken."""
+
+_OLDEST = datetime(2009, 1, 1, tzinfo=UTC)
+"""Nothing in PagerDuty is older: it did not exist."""
 
 _NOTHING = "PagerDuty says there is more and gives nothing"
 
@@ -147,7 +151,7 @@ class Place:
 class Beginning:
     """The first page of a list, or of each part that it is to be cut into by time.
 
-    `total` is how many rows there are in all, `to_come` how many requests the rest takes.
+    `total` is how many rows there are in all, if that is told, `to_come` how many requests the rest takes at least.
     """
 
     pages: Sequence[Page]
@@ -222,9 +226,20 @@ class Lister:
             odd = malformed(self._kind, "a record has no time")
             return Listing(problem=unreadable(self._kind, odd), failure=odd)
 
-    async def count(self) -> int | None:
-        """How many rows PagerDuty says there are.  Raises what `send` raises."""
-        return (await self._at(0, 1, ("total", "true"))).total
+    async def count(self, now: datetime) -> int | None:
+        """How many rows PagerDuty says there are, in all parts where it may not count further.
+
+        Raises what `send` raises.
+        """
+        total = (await self._at(0, 1, ("total", "true"))).total
+        if _is_told(total):
+            return total
+        window = self._kind.window
+        span = span_of(window, self._params, now) if window else None
+        if total is None or window is None or span is None or span.width < _SHORTEST_SLICE:
+            return None
+        parts = span.cut(timedelta(days=window.widest_days))
+        return _sum(await together(self._within(window, part).count(now) for part in parts))
 
     async def _page(self, *extra: tuple[str, str]) -> Page:
         """A page; one that cannot be understood, as if it broke off on its way, is asked for once more."""
@@ -401,22 +416,31 @@ class Lister:
         """A list paged by `offset` and `limit`, cut by time if it is too long or its span too wide."""
         if parts := self._too_wide(now):
             return await self._in_slices(*parts, None, now)
-        return await self._onwards(await self.first_page(), now)
+        return await self._onwards(await self.opening(), now)
 
     async def first_page(self) -> Page:
         """The first page of a list that is paged by offset.  Raises what `send` raises."""
         page = await self._at(0, self._kind.page_size, ("total", "true"))
         return await self._at(0, self._kind.page_size, ("total", "true")) if self._may_hide(page) else page
 
+    async def opening(self) -> Page:
+        """The first page; if nobody counts how much follows, whether it may be more than can be reached is found out.
+
+        That is of use where the list can be cut.
+        """
+        page = await self.first_page()
+        if page.total is None and page.more is not False and self._kind.window:
+            page.total = REACH if (await self._at(REACH - 1, 1)).ids else None
+        return page
+
     async def _begun(self, now: datetime) -> Beginning:
         wide = self._too_wide(now)
         parts = wide[1].cut(timedelta(days=wide[0].widest_days)) if wide else []
         listers = [self._within(wide[0], part) for part in parts] if wide else [self]
-        pages = await together(lister.first_page() for lister in listers)
-        totals = [page.total for page in pages if page.total is not None]
-        whole = len(totals) == len(pages)
-        to_come = sum(self.requests(total) - 1 for total in totals)
-        return Beginning(pages, self._merged(pages), sum(totals) if whole else None, to_come)
+        pages = await together(lister.opening() for lister in listers)
+        to_come = sum(self.requests(page.total) - 1 for page in pages if page.total is not None)
+        total = _sum(page.total if _is_told(page.total) else None for page in pages)
+        return Beginning(pages, self._merged(pages), total, to_come)
 
     def requests(self, total: int) -> int:
         """How many requests it takes to read so many rows: each page but the first has one of the page before."""
@@ -425,8 +449,8 @@ class Lister:
 
     async def _onwards(self, first: Page, now: datetime) -> Listing:
         """The whole list, from its first page on."""
-        self._tally.expect(first.total)
-        if first.total is None or first.total <= REACH:
+        self._tally.expect(first.total if _is_told(first.total) else None)
+        if first.total is None or first.total < REACH:
             self._tally.add(len(first.ids))
             return await self._pages(first, first.total)
         if window := self._kind.window:
@@ -510,11 +534,14 @@ class Lister:
         return (window, span) if window and span and wide else None
 
     async def _since_ever(self, window: Window, total: int, now: datetime) -> Span:
-        """From the oldest record to now, or from a moment since when there are as many as there are in all."""
+        """From the oldest record to now, or from a moment since when there are as many as there are in all.
+
+        Of a list that cannot be sorted and may not be counted, from the oldest that there can be.
+        """
         until = dict(self._params).get(window.until)
         end = moment(until, now) if until else now + timedelta(days=window.ahead_days)
         if not window.sortable:
-            return Span(await self._reaching_back(window, total, end), end)
+            return Span(await self._reaching_back(window, total, end) if _is_told(total) else _OLDEST, end)
         others = tuple(pair for pair in self._params if pair[0] != "sort_by")
         oldest = Lister(
             self._asker,
@@ -531,9 +558,9 @@ class Lister:
     async def _reaching_back(self, window: Window, total: int, end: datetime) -> datetime:
         for days in _LOOK_BACK:
             since = end - timedelta(days=days)
-            if (await self._within(window, Span(since, end)).count() or 0) >= total:
+            if (await self._within(window, Span(since, end)).count(end) or 0) >= total:
                 return since
-        return end - timedelta(days=window.widest_days)
+        return _OLDEST
 
     def _within(self, window: Window, span: Span) -> Lister:
         """The same list, bounded in time."""
@@ -562,7 +589,7 @@ class Lister:
             begun = await self.begin(now)
         if isinstance(begun, Listing):
             return begun
-        if begun and (begun.total or 0) > REACH:
+        if begun and (begun.pages[0].total or 0) >= REACH:
             return await self.read(now, begun)
         async with self._turns.of(self._stretch[0]):
             listing = await self.read(now, begun)
@@ -613,7 +640,7 @@ class Lister:
 
     def _adds_up(self, records: int, total: int) -> bool:
         """Whether slices hold what the whole was counted to hold; meanwhile there may be more, with an own id."""
-        return records >= total if self._kind.id == OWN_ID else records == total
+        return records >= total if self._kind.id == OWN_ID else records == total or not _is_told(total)
 
 
 async def counted(asker: Asker, kind: Kind, params: Params, now: datetime) -> int | None:
@@ -625,12 +652,11 @@ async def counted(asker: Asker, kind: Kind, params: Params, now: datetime) -> in
         cut = span.cut(timedelta(days=window.widest_days))
         parts = [(*unbounded(window, wire), *part.as_params(window)) for part in cut]
     try:
-        counts = await together(Lister(asker, kind, part, quiet).count() for part in parts)
+        return _sum(await together(Lister(asker, kind, part, quiet).count(now) for part in parts))
     except Interrupted:
         raise
     except PdsyncError:
         return None
-    return None if None in counts else sum(count or 0 for count in counts)
 
 
 _WAYS: Mapping[Paging, Callable[[Lister, datetime], Awaitable[Listing]]] = MappingProxyType(
@@ -662,6 +688,17 @@ def _is_followed(page: Page, offset: int, asked: int) -> bool | None:
         return page.more is None and offset + len(page.ids) < page.total
     is_short = len(page.ids) < min(asked, page.limit or asked)
     return False if is_short and (page.more is False or page.limit) else None
+
+
+def _is_told(total: int | None) -> bool:
+    """Whether a count tells how many rows there are: as many as can be reached may stand for any number from there."""
+    return total is not None and total != REACH
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """How many there are in all; None where that is not known of each."""
+    known = list(counts)
+    return None if None in known else sum(count or 0 for count in known)
 
 
 def _add(places: dict[str, Kept], page: Page) -> int:

@@ -30,8 +30,9 @@ def unreadable(kind: Kind, failure: PdsyncError) -> Diagnostic:
 
 
 def too_long(kind: Kind, total: int | None) -> Diagnostic:
-    """It has more rows than can be reached, and no time to cut it by."""
-    detail = f"{kind.name}: {'more' if total is None else total} records, PagerDuty gives the first {REACH}"
+    """It has more rows than can be reached, as far as anybody tells, and no time to cut it by."""
+    counted = {None: "more records", REACH: f"{REACH} records or more"}.get(total, f"{total} records")
+    detail = f"{kind.name}: {counted}, PagerDuty gives the first {REACH}"
     return error("PD321", "a list is too long to be read", detail=detail, hint=_narrowing(kind))
 
 

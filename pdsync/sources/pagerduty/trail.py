@@ -83,7 +83,8 @@ class Trail:
         self._take(page)
         self._seen = reached
         self._cut = page.more is False and self._denies_count(page, reached)
-        self._beyond = page.more is not False and self._seen >= REACH
+        # Who does not count further than this may not say either that there is more.
+        self._beyond = self._seen >= REACH and (page.more is not False or (page.total or REACH) >= REACH)
         ends = not is_new if page.more is None else not page.more
         self.over = self._lost or self._beyond or self._promised or self._blind or ends
         self._overlap = min(_OVERLAP, max(1, len(page.ids) // 4), len(page.ids) - 1)
