@@ -1,6 +1,7 @@
 """The command line: argv and environment in, exit code out.
 
 Only click is imported here; a command's module is imported when the command is called, so that `--help` is instant.
+If that takes long, it is said, as of anything else.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any
 import click
 
 from pdsync import __version__
+from pdsync.cli.progress import Progress, Silence
 
 COMMANDS = {
     "init": ("catalog_commands:init", "Start a catalog: blueprints, mappings, a workflow."),
@@ -51,12 +54,20 @@ INTERRUPTED = (130, 143)
 
 
 @dataclass(slots=True)
-class Options:
-    """The global options, as given.
+class Process:
+    """What a command knows of the process that it runs in.
 
     What is large and no longer needed is `held`: where the process ends soon, giving it back piece by piece is what
     takes longest.
     """
+
+    held: list[object] = field(default_factory=list)
+    silence: Silence = field(default_factory=Silence)
+
+
+@dataclass(slots=True)
+class Options:
+    """The global options, as given, and the process that they were given to."""
 
     catalog: Path
     state: str
@@ -66,7 +77,7 @@ class Options:
     verbose: bool
     events: Path | None
     env: dict[str, str] = field(default_factory=dict)
-    held: list[object] = field(default_factory=list)
+    process: Process = field(default_factory=Process)
 
 
 class LazyGroup(click.Group):
@@ -79,11 +90,12 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, imported now; None when there is none of that name."""
-        del ctx
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(f"pdsync.cli.{module}"), attribute)
+        silence = ctx.obj.silence if isinstance(ctx.obj, Process) else Silence()
+        with Progress(sys.stderr, enabled=not ctx.params.get("quiet"), bars=False, silence=silence).early("starting"):
+            command: click.Command = getattr(importlib.import_module(f"pdsync.cli.{module}"), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -163,7 +175,7 @@ def cli(
         verbose=verbose,
         events=events,
         env=dict(os.environ),
-        held=ctx.obj,
+        process=ctx.obj,
     )
 
 
@@ -182,6 +194,7 @@ class Terminated(KeyboardInterrupt):
 
 def main() -> None:
     """The console script: runs the command and ends the process with its exit code."""
+    process = Process(silence=Silence(time.process_time()))
     signal.signal(signal.SIGTERM, _terminate)
     _open_closed_streams()
     # What is loaded and what is read lives until the end: collecting garbage every 700 objects finds nothing.
@@ -190,8 +203,7 @@ def main() -> None:
         from pdsync.cli.injected import install
 
         install(fault)
-    held: list[object] = []
-    code = run(sys.argv[1:], held)
+    code = run(sys.argv[1:], process)
     if code in INTERRUPTED:  # threads that evaluate or fetch are not waited for, and what evaluates for them goes, too
         if pool := sys.modules.get("pdsync.jq.pool"):
             pool.end_all()
@@ -199,7 +211,7 @@ def main() -> None:
             with suppress(OSError, ValueError):
                 stream.flush()
         os._exit(code)
-    if held and all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+    if process.held and all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         _end(code)
     sys.exit(code)
 
@@ -242,14 +254,14 @@ def hoisted(argv: list[str]) -> list[str]:
     return front + rest
 
 
-def run(argv: list[str], held: list[object] | None = None) -> int:
+def run(argv: list[str], process: Process | None = None) -> int:
     """Run one command line; the exit code.  Errors are printed to stderr, never as a traceback without --verbose.
 
-    In `held` is what is to live until the process ends; None: until the command does.
+    Without a `process` it is one of several that this one runs: nothing is held for longer, and silence begins now.
     """
     argv = hoisted(argv)
     try:
-        result: Any = cli.main(argv, prog_name="pdsync", standalone_mode=False, obj=[] if held is None else held)
+        result: Any = cli.main(argv, prog_name="pdsync", standalone_mode=False, obj=process or Process())
     except click.exceptions.Abort as e:
         return _say("interrupted", 143 if isinstance(e.__cause__, Terminated) else 130)
     except click.ClickException as e:

@@ -93,7 +93,7 @@ async def _alone(session: Session, taken: Snapshot | None, asking: Asking, scope
         if taken is not None:
             return await commands.plan_from(commands.Sides(session.catalog, taken), ground)
         source = await stack.enter_async_context(session.source())
-        held = session.options.held
+        held = session.options.process.held
         made, _ = await commands.plan_online(session.catalog, source, ground, how=asking.how, held=held)
         return made
 

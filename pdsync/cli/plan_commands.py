@@ -249,6 +249,7 @@ def _approve(made: Plan, *, auto: bool, unasked: str = "give --auto-approve, or 
 
 def do_plan(session: Session, made: Plan, *, saved: bool, operation: str = "apply") -> int:
     """Apply, print what became of it, return the exit code."""
+    session.silence.broken()  # whoever was asked may have taken a while
     return tell_result(session, session.run(applied(session, made, saved=saved, operation=operation)))
 
 

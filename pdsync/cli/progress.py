@@ -1,12 +1,17 @@
-"""How far a long command is: bars on a terminal, plain lines elsewhere, and never more than two seconds of silence."""
+"""How far a long command is: bars on a terminal, plain lines elsewhere, and never more than two seconds of silence.
+
+That counts from the start of the process: what is loaded takes a while, too, on a slow machine.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from rich.progress import TaskID
@@ -21,25 +26,65 @@ _LONG = 120
 _LASTING = float("inf")
 
 
+class Silence:
+    """Since when nothing was said: for so many seconds by now."""
+
+    def __init__(self, lasted: float = 0.0) -> None:
+        self._since = time.monotonic() - lasted
+
+    def broken(self) -> None:
+        """Something was said, or asked and answered."""
+        self._since = time.monotonic()
+
+    @property
+    def left(self) -> float:
+        """For how many seconds nothing need be said."""
+        return max(0.0, self._since + SILENCE - time.monotonic())
+
+
 class Progress:
     """Shows counts, rate and time left of named pieces of work, on stderr.
 
     Call it with (what, done, total or None).  Entered as a context it shows itself; `note` says something in between.
     """
 
-    def __init__(self, stream: TextIO, *, enabled: bool, bars: bool) -> None:
+    def __init__(self, stream: TextIO, *, enabled: bool, bars: bool, silence: Silence | None = None) -> None:
         self._stream = stream
+        self._silence = silence or Silence()
         self._kind: type[_Nothing] = _Nothing if not enabled else _Bars if bars else _Lines
-        self._work = _Nothing(stream)
+        self._work = self._nothing = _Nothing(stream, self._silence)
 
     def __enter__(self) -> Self:
-        self._work = self._kind(self._stream)
-        self._work.start()
+        self._show(self._kind)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self._hide()
+
+    def _show(self, kind: type[_Nothing], *whats: str) -> None:
+        self._work = kind(self._stream, self._silence)
+        for what in whats:
+            self(what, 0)
+        self._work.start()
+
+    def _hide(self) -> None:
         self._work.stop()
-        self._work = _Nothing(self._stream)
+        self._work = self._nothing
+
+    @contextmanager
+    def early(self, what: str) -> Iterator[None]:
+        """Say what is being done before there is anything to show, if that lasts.
+
+        In lines on a terminal, too: most of it is over before there were bars.
+        """
+        if self._work is not self._nothing:
+            yield
+            return
+        self._show(_Nothing if self._kind is _Nothing else _Lines, what)
+        try:
+            yield
+        finally:
+            self._hide()
 
     def __call__(self, what: str, done: int, total: int | None = None) -> None:
         """`done` of `total` are done of `what`."""
@@ -59,8 +104,9 @@ class Progress:
 class _Nothing:
     """Shows nothing; notes are said all the same, unless nothing is to be shown at all."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, silence: Silence) -> None:
         self._stream = stream
+        self._silence = silence
 
     def start(self) -> None:
         """Nothing to show."""
@@ -72,7 +118,11 @@ class _Nothing:
         """Nothing to show."""
 
     def note(self, text: str) -> None:
+        self._say(text)
+
+    def _say(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
+        self._silence.broken()
 
     def wait(self, text: str, seconds: float) -> None:  # noqa: ARG002
         """Said once."""
@@ -82,8 +132,8 @@ class _Nothing:
 class _Lines(_Nothing):
     """Plain lines: at most one every two seconds, from a thread, so that waiting is seen too."""
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: TextIO, silence: Silence) -> None:
+        super().__init__(stream, silence)
         self._state: dict[str, tuple[int, int | None, float]] = {}
         self._moved: set[str] = set()
         self._lock = threading.Lock()
@@ -110,24 +160,24 @@ class _Lines(_Nothing):
     def note(self, text: str) -> None:
         """Say it, and again while nothing moves from now on: it is why."""
         self._noted, self._noted_until = text, _LASTING
-        print(text, file=self._stream, flush=True)
+        self._say(text)
 
     def wait(self, text: str, seconds: float) -> None:
         """Say it, and again whenever nothing moves, with what is left of it: of several waits, of the longest."""
         until = time.monotonic() + seconds
-        print(text, file=self._stream, flush=True)
+        self._say(text)
         if self._noted_until == _LASTING or until > self._noted_until:
             self._noted, self._noted_until = text, until
 
     def _talk(self) -> None:
-        while not self._ended.wait(SILENCE):
+        while not self._ended.wait(self._silence.left):
             with self._lock:
                 moved, self._moved = self._moved, set()
                 going = [(w, *s) for w, s in reversed(self._state.items()) if s[1] is None or s[0] < s[1]]
             if work := [each for each in going if each[0] in moved]:
-                print(_together(work), file=self._stream, flush=True)
+                self._say(_together(work))
             else:
-                print(f"still at it: {self._why() or _together(going)}", file=self._stream, flush=True)
+                self._say(f"still at it: {self._why() or _together(going)}")
 
     def _why(self) -> str:
         """What was noted, if it still holds."""
@@ -166,12 +216,12 @@ def _duration(seconds: float) -> str:
 class _Bars(_Nothing):
     """Bars that a terminal redraws."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, silence: Silence) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
-        super().__init__(stream)
+        super().__init__(stream, silence)
         self._console = Console(file=stream)
         self._bars = RichProgress(
             SpinnerColumn(),

@@ -72,7 +72,8 @@ class Session:
         self.options = options
         self.env = options.env
         self.color = color_wanted(options.color, sys.stdout)
-        self.progress = Progress(sys.stderr, enabled=not options.quiet, bars=sys.stderr.isatty())
+        self.silence = options.process.silence
+        self.progress = Progress(sys.stderr, enabled=not options.quiet, bars=sys.stderr.isatty(), silence=self.silence)
         self.stop = asyncio.Event()
         self.signal = 0
         self._last_call = threading.Timer(0, lambda: None)
@@ -87,8 +88,9 @@ class Session:
         from pdsync.catalog import catalog_revision, load_catalog
 
         at = datetime.now(UTC) if self._asks else None
-        catalog = load_catalog(self.options.catalog, environment=self.options.environment, now=at)
-        found = catalog_revision(self.options.catalog)
+        with self.progress.early("reading the catalog"):
+            catalog = load_catalog(self.options.catalog, environment=self.options.environment, now=at)
+            found = catalog_revision(self.options.catalog)
         unasked = (_without_git(found.problem),) if found.problem else ()
         diagnostics = (*catalog.diagnostics, *unasked)
         return replace(catalog, commit=found.commit, dirty=found.dirty, diagnostics=diagnostics)
@@ -303,6 +305,7 @@ class Session:
     def show(self, text: str, form: str = "text") -> None:
         """Print a document, which ends its last line itself, to stdout."""
         click.echo(printable(text, self.env, form), nl=False)
+        self.silence.broken()
 
     def tell(self, diagnostics: Sequence[Diagnostic], title: str = "", **told: str) -> None:
         """Print diagnostics to stderr: all of them, or only errors when quiet; `told` goes into their events."""
@@ -313,6 +316,7 @@ class Session:
             color = color_wanted(self.options.color, sys.stderr)
             head = f"{title}\n\n" if title else ""
             click.echo(printable(head + render_diagnostics(shown, "text", color=color), self.env), err=True)
+            self.silence.broken()
         self.events([diagnostic_event(d) | told for d in diagnostics])
 
     def tell_apart(self, mine: Sequence[Diagnostic], rest: Sequence[Diagnostic]) -> None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import time
-from typing import TYPE_CHECKING
+from contextlib import redirect_stderr
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 import pdsync.cli.progress as shown
+from pdsync.catalog import load_catalog
+from pdsync.cli import Options, Process, run
+from pdsync.cli.session import Session
+from pdsync.errors import CatalogError
+from tests.never import NEVER
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Callable
+    from pathlib import Path
 
 
 def test_a_line_names_what_moved_last_and_counts_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,11 +70,12 @@ def test_what_is_left_of_a_wait_is_said(monkeypatch: pytest.MonkeyPatch) -> None
 def test_what_is_slow_is_counted_by_the_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """`0/s` would say that it stands still."""
     monkeypatch.setattr(shown, "SILENCE", 0.01)
-    clock = iter([0.0])
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock, 20.0))
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     stream = io.StringIO()
     with shown.Progress(stream, enabled=True, bars=False) as progress:
         progress("a", 2, 100)
+        clock[0] = 20.0
         while "a" not in stream.getvalue().split():
             time.sleep(0.001)
     assert "a 2/100 (6/min, 16 min left)" in stream.getvalue().splitlines()
@@ -106,3 +117,35 @@ def test_of_several_waits_the_longest_is_told(monkeypatch: pytest.MonkeyPatch) -
             time.sleep(0.001)
     said = stream.getvalue().splitlines()
     assert said[said.index("other: waiting 3 s") + 1].endswith("left, one: waiting 900 s")
+
+
+def after(line: str, stream: io.StringIO, job: Callable[..., Any]) -> Callable[..., Any]:
+    """What is done once a line was said."""
+
+    def waits(*given: Any, **named: Any) -> Any:
+        while line not in stream.getvalue().splitlines():
+            time.sleep(0.001)
+        return job(*given, **named)
+
+    return waits
+
+
+def test_what_is_loaded_is_said_once_the_process_was_silent_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence is that of the process: before the command began, most of it was over."""
+    stream = io.StringIO()
+    monkeypatch.setattr(importlib, "import_module", after("starting", stream, importlib.import_module))
+    with redirect_stderr(stream):
+        assert run(["schema", "--help"], Process(silence=shown.Silence(NEVER))) == 0
+    assert stream.getvalue() == "starting\n"
+
+
+def test_that_the_catalog_is_read_is_said_if_that_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many files, on a slow disk: nothing else is shown by then."""
+    stream = io.StringIO()
+    slow = after("reading the catalog", stream, load_catalog)
+    monkeypatch.setattr("pdsync.catalog.load_catalog", slow)
+    process = Process(silence=shown.Silence(NEVER))
+    options = Options(tmp_path, "", None, "never", quiet=False, verbose=False, events=None, process=process)
+    with redirect_stderr(stream), pytest.raises(CatalogError):
+        Session(options).catalog  # noqa: B018
+    assert stream.getvalue() == "reading the catalog\n"
