@@ -7,11 +7,17 @@ from starting although `HTTPS_PROXY` is what leads to the server.
 from __future__ import annotations
 
 import ipaddress
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from pdsync.errors import UsageError, error
 from pdsync.web import httpx
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+_PORTS = {"http": "80", "https": "443"}
 
 
 def is_loopback(host: str) -> bool:
@@ -49,10 +55,24 @@ def proxy_for(url: str) -> str:
 def _named(url: str) -> str:
     parts = urlsplit(url)
     named = getproxies()
-    if is_loopback(parts.hostname or "") or proxy_bypass(parts.netloc.rpartition("@")[2]):
+    if is_loopback(parts.hostname or "") or _goes_straight(parts, named.get("no", "")):
         return ""
     found = (named.get(parts.scheme) or named.get("all") or "").strip()
     return found if "://" in found or not found else f"http://{found}"
+
+
+def _goes_straight(parts: SplitResult, left_out: str) -> bool:
+    """Whether a host is one of those that are reached without a proxy: by its name, or that of a domain above it.
+
+    As HTTP clients have it, one that is left out with a scheme is so for that scheme, or for all: `https://api.test`.
+    """
+    host = parts.netloc.rpartition("@")[2]
+    host = host if host.rpartition(":")[2].isdigit() else f"{host}:{_PORTS.get(parts.scheme, '')}"
+    entries = (entry.strip().lower().partition("://") for entry in left_out.split(","))
+    names = [name.partition("/")[0] for scheme, mark, name in entries if mark and scheme in {parts.scheme, "all"}]
+    domains = {"." + name.lstrip("*.") for name in names} - {"."}
+    own = any(f".{name}".lower().endswith(domain) for name in (parts.hostname, host) for domain in domains)
+    return "*" in names or own or bool(proxy_bypass(host))
 
 
 def _shown(proxy: str) -> str:

@@ -958,6 +958,29 @@ def test_a_proxy_that_is_not_needed_need_not_be_usable(monkeypatch: pytest.Monke
     assert [named_proxy(f"https://{host}") for host in hosts] == ["http://me:hunter2@proxy.test:3128", *[None] * 4]
 
 
+STRAIGHT = {
+    "https://api.test": True,
+    "HTTPS://api.test/": True,
+    "https://api.test:443": True,
+    "api.test:443": True,
+    "x.test , all://*.test": True,
+    "https://*": True,
+    "http://api.test": False,
+    "https://api.test:8443": False,
+    "https://other-api.test,https://pi.test": False,
+    "https://": False,
+}
+
+
+@pytest.mark.parametrize("left_out", STRAIGHT)
+def test_a_host_may_be_left_out_with_its_scheme(left_out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As other HTTP clients take it: for that scheme and that port, where they are named."""
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
+    monkeypatch.setenv("NO_PROXY", left_out)
+    assert (named_proxy("https://api.test") is None) == STRAIGHT[left_out]
+
+
 @pytest.mark.parametrize(
     "proxy",
     ["socks5://me:hunter2@127.0.0.1:1", "ftp://x", "http://me:hun/ter2@proxy:3128", "http://me:hunter2", "http://"],
