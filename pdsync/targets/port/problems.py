@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pdsync.errors import TargetError, error
+from pdsync.targets.port.paths import AUTHENTICATION, BLUEPRINTS, ORGANIZATION
 from pdsync.transport import ApiError, Unreachable
 
 if TYPE_CHECKING:
@@ -53,6 +54,13 @@ _ELSEWHERE: Final = _Advice(
     "Port is not there",
     "check that PORT_BASE_URL is that of Port's API itself: credentials are not sent on to where an answer points",
 )
+_NOT_PORT: Final = _Advice(
+    "PD404",
+    "Port is not there",
+    "check that PORT_BASE_URL, or base_url under port in pdsync.yaml, is that of Port's API itself "
+    "(https://api.port.io or https://api.us.port.io): what answers there is something else",
+)
+_ALWAYS_THERE: Final = frozenset({("POST", AUTHENTICATION), ("GET", ORGANIZATION), ("GET", BLUEPRINTS)})
 _DEPENDENTS: Final = _Advice(
     "PD411",
     "others in Port still depend on this",
@@ -134,8 +142,9 @@ def say(status: object, code: str, message: str) -> str:
 def _advice(problem: ApiError) -> _Advice:
     if problem.code == HAS_DEPENDENTS:
         return _DEPENDENTS
-    if problem.status == HTTPStatus.NOT_FOUND and not (problem.code or problem.message):
-        return _ELSEWHERE._replace(code="PD404")  # Port would say what it does not find
+    is_silent = not (problem.code or problem.message)  # Port would say what it does not find
+    if problem.status == HTTPStatus.NOT_FOUND and (is_silent or (problem.method, problem.path) in _ALWAYS_THERE):
+        return _NOT_PORT
     return _ADVICE.get(problem.status) or (_SERVER if problem.status in range(500, 600) else _OTHER)
 
 
