@@ -4,7 +4,8 @@ Nothing is ever cut in the middle: each part of the document has levels, from ev
 filled in by their weight, deletes first, each as telling as the room that is left allows.
 
 Data from PagerDuty and Port stands in code spans and fences only, each longer than any run of backticks inside: GitHub
-makes no mentions, links or HTML out of those.
+makes no mentions, links or HTML out of those.  It does not know code between more than eighty backticks (cmark-gfm, the
+parser of GitHub's Markdown, counts no further), so longer runs are broken by an escape.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ DIFF_MARK = {"create": "+", "update": "!", "delete": "-", "adopt": " ", "release
 PLAIN = re.compile(r"[A-Za-z0-9 .-]+")
 """Text that is nothing else in Markdown."""
 LONGEST_REASON = 500
+_LONGEST_KNOWN = re.compile("(`{78})`")
 OPEN_LINES = 12
 """A part with no more lines than this is shown open."""
 
@@ -154,7 +156,7 @@ def _rest(rest: Plan, branch: Branch) -> _Part:
 
 def code(text: str) -> str:
     """Inline code that the text cannot end: a run of backticks longer than any inside, on one line."""
-    line = visible(text) or " "
+    line = _broken_up(visible(text)) or " "
     fence = "`" * (_longest_run(line) + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{pad}{line}{pad}{fence}"
@@ -167,9 +169,14 @@ def cell(text: str) -> str:
 
 def fenced(lines: Iterable[str], language: str = "") -> str:
     """A fenced block that no line can end."""
-    body = "\n".join(lines)
+    body = _broken_up("\n".join(lines))
     fence = "`" * max(3, _longest_run(body) + 1)
     return f"{fence}{language}\n{body}\n{fence}"
+
+
+def _broken_up(text: str) -> str:
+    """The text with an escape in runs of backticks that are too long to be told from."""
+    return _LONGEST_KNOWN.sub(r"\1\\x60", text)
 
 
 def _longest_run(text: str) -> int:

@@ -25,6 +25,8 @@ from pdsync.model import (
 from pdsync.plan.branch import with_branch
 
 TRAPS = (
+    "`" * 80,
+    f"<b>{'`' * 300}<b>",
     "\x1b[31mred\x1b[0m",
     "\x1b]8;;https://evil.example\x07link\x1b]8;;\x07",
     "\u202egnp.exe",
