@@ -214,12 +214,13 @@ def test_refused_reading_says_what_to_do(status: int, code: str) -> None:
     assert "very-secret" not in text + repr(caught.value)
 
 
-@pytest.mark.parametrize("path", ["/v1/organization", "/v1/blueprints"])
+@pytest.mark.parametrize("path", ["/v1/auth/access_token", "/v1/organization", "/v1/blueprints"])
 def test_what_does_not_know_what_every_port_has_is_not_port(path: str) -> None:
     """Whatever it says: nobody has removed that, but the base URL is one of something else."""
     usual, lost = catalog_of(), Answer(404, {"statusCode": 404, "message": f"Cannot GET {path}", "error": "Not Found"})
     script: Script = lambda request: lost if request.path == path else usual(request)  # noqa: E731
     with scripted_port(script) as port, pytest.raises(TargetError) as caught:
+        port.token = lost if "auth" in path else None
         reading(port, lambda reader: reader.read({}))
     (problem,) = caught.value.diagnostics
     assert (problem.code, problem.summary) == ("PD404", "Port is not there")
