@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 import orjson
 
 from pdsync.errors import CatalogError, StateError
-from pdsync.model import Collection, Snapshot, sources_of
+from pdsync.kinds import KINDS
+from pdsync.model import Collection, Snapshot, ids_of, sources_of
 from pdsync.plan import Facts
+from pdsync.plan.absence import Seen, absent, with_absences
 from pdsync.plan.cause import Past, lines_of, may_have_moved, records_behind, with_causes
 from pdsync.plan.moved import catalog_with
 from pdsync.plan.portions import giver_of
@@ -87,7 +89,7 @@ def _attributed(plan: Plan, found: Evidence) -> Plan:
     if may_have_moved(found.facts):
         catalog, why = _catalog_then(found)
         plan = replace(plan, inexact=why) if catalog is None else _by_corners(plan, found, catalog)
-    plan = _dated(_with_records(plan, found.facts), found.snapshot)
+    plan = _dated(_with_records(_without_false_loss(plan, found), found.facts), found.snapshot)
     since = found.facts.ledger.commit
     lines = set(lines_of(plan)) if since else ()
     return replace(plan, commits=found.history.commits(lines, since)) if lines else plan
@@ -174,10 +176,7 @@ def limited(snapshot: Snapshot, catalogs: Iterable[Catalog], sources: AbstractSe
 
     A query that it does not have gets the records of its kind, whatever they were asked for by.
     """
-    wanted: defaultdict[str, set[str]] = defaultdict(set)
-    for source in sources:
-        kind, _, id_ = source.partition("/")
-        wanted[kind].add(id_)
+    wanted = _by_kind(sources)
     asked = {query: _asked(snapshot, query) for query in _queries(catalogs)}
     return replace(
         snapshot,
@@ -206,6 +205,37 @@ def _some(collections: Iterable[Collection], ids: AbstractSet[str]) -> Iterator[
                 yield record
 
 
+def _without_false_loss(plan: Plan, found: Evidence) -> Plan:
+    """The plan without saying that records are gone that are there, or may be."""
+    sources = absent(plan, found.facts)
+    if not sources:
+        return plan
+    wanted = _by_kind(sources)
+    listed = {
+        query: {f"{query.kind}/{id_}" for id_ in ids_of(each.records) if id_ in wanted[query.kind]}
+        for query, each in found.snapshot.collections.items()
+    }
+    windows = {kind: row.window.field for kind, row in KINDS.items() if row.window and row.window.field}
+    aging = {source for source in sources if source.partition("/")[0] in windows}
+    kept = _kept(found, found.facts.catalog) if aging else None
+    then = _read(kept, (found.facts.catalog,), aging) if kept else None
+    made = {
+        f"{query.kind}/{record.id}": _told_by(record, windows.get(query.kind, ""))
+        for query, each in (then.collections if then else {}).items()
+        for record in each.records
+    }
+    return with_absences(plan, found.facts, Seen(listed, made))
+
+
+def _by_kind(sources: Iterable[str]) -> defaultdict[str, set[str]]:
+    """The ids of records, by kind."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for source in sources:
+        kind, _, id_ = source.partition("/")
+        found[kind].add(id_)
+    return found
+
+
 # --- who and when ------------------------------------------------------------------------------------------------
 
 
@@ -229,10 +259,7 @@ def _dated(plan: Plan, snapshot: Snapshot) -> Plan:
     wanted = [c for c in plan.changes if c.target == "entity" and "source" in c.causes and c.action != "delete"]
     if not 0 < len(wanted) <= TOLD:
         return plan
-    kinds: defaultdict[str, set[str]] = defaultdict(set)
-    for change in wanted:
-        kind, _, id_ = change.source.partition("/")
-        kinds[kind].add(id_)
+    kinds = _by_kind(change.source for change in wanted)
     moments = {
         f"{query.kind}/{record.id}": _moment(record)
         for query, collection in snapshot.collections.items()
@@ -248,11 +275,16 @@ def _dated(plan: Plan, snapshot: Snapshot) -> Plan:
 
 def _moment(record: Record) -> str:
     """When a record was last changed, as far as it tells."""
+    return _told_by(record, *_MOMENTS)
+
+
+def _told_by(record: Record, *names: str) -> str:
+    """The first text that there is under some names in a record; empty where there is none."""
     try:
         told = orjson.loads(record.raw)
     except orjson.JSONDecodeError:
         return ""
-    found = (told.get(name) for name in _MOMENTS) if isinstance(told, dict) else ()
+    found = (told.get(name) for name in names) if isinstance(told, dict) else ()
     return next((at for at in found if isinstance(at, str)), "")
 
 

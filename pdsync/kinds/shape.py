@@ -14,6 +14,9 @@ DAYS_PER_MONTH = 30
 RELATIVE_MOMENT = re.compile(r"[+-]\d{1,6}[dh]|now")
 """A moment relative to the fetch, in days or hours."""
 
+SAME_ROWS = frozenset({"include", "sort_by", "time_zone", "order", "order_by", "additional_fields"})
+"""Names of parameters that do not make a list shorter."""
+
 PARENT = "__parent"
 """The key under which a record of a nested list carries a reference to what it is listed under."""
 

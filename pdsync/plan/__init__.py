@@ -12,10 +12,12 @@ sides are in normal form:
     | yes     | = desired  | = desired    | nothing                                                         |
     | yes     | != desired | yes          | update   (changed); a field that differs from applied is drift  |
     | yes     | != desired | no           | update   (taken-over), unless the policy says `adopt: refuse`   |
-    | no      | yes        | yes, created | delete   (gone-from-source, left-window, unmapped), guarded       |
+    | no      | yes        | yes, created | delete   (gone-from-source, left-window, unmapped), guarded     |
     | no      | yes        | yes, adopted | release  (same reasons): clear what we added, never delete it   |
     | no      | no         | yes          | forget   (gone-from-port)                                       |
     | no      | yes        | no           | nothing: not ours                                               |
+
+Whether what counts as gone is so is told later, by what was read (`pdsync.plan.absence`).
 
 What Port's own PagerDuty integration had made from the same records counts as created (`pdsync.plan.ownership`).
 

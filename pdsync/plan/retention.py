@@ -34,7 +34,7 @@ Age = Literal["listed", "left", "kept", "unknown"]
 
 _KEEPING: tuple[Age, ...] = ("kept", "unknown", "listed", "left")
 
-_SLACK = timedelta(hours=1)
+SLACK = timedelta(hours=1)
 """The list was asked for at about the time of the snapshot, not to the second."""
 
 
@@ -50,7 +50,7 @@ class Retention:
     """The windows of a catalog's rules, at the moment of a snapshot (RFC 3339; empty: there is none)."""
 
     def __init__(self, rules: Iterable[MappingRule], taken_at: str) -> None:
-        self._now = _moment(taken_at)
+        self._now = moment_of(taken_at)
         self._by_kind: dict[str, list[_Windowed]] = {}
         if self._now is not None:
             for rule in rules:
@@ -62,7 +62,7 @@ class Retention:
             return
         if (start := window_start(row.window, rule.query.params, now)) is not None:
             blueprint, retention = constant_blueprint(rule), rule.lifecycle.retention
-            windowed = _Windowed(blueprint, start + _SLACK, retention, time_paths(rule))
+            windowed = _Windowed(blueprint, start + SLACK, retention, time_paths(rule))
             self._by_kind.setdefault(rule.kind, []).append(windowed)
 
     def age(self, key: EntityKey, last: LedgerEntry) -> Age:
@@ -73,17 +73,24 @@ class Retention:
 
     def age_of(self, kind: str, key: EntityKey, last: LedgerEntry) -> Age:
         """The same of a record of one kind."""
-        windows = [w for w in self._by_kind.get(kind, ()) if w.blueprint in (None, key.blueprint)]
+        windows = self._windows(kind, key)
         if not windows or self._now is None:
             return "listed"
         paths = dict.fromkeys(path for w in windows for path in w.paths)
-        born = next((at for path in paths if (at := _moment(last.fields.get(path)))), None)
+        born = next((at for path in paths if (at := moment_of(last.fields.get(path)))), None)
         if born is None:
             return "unknown" if any(w.retention is not None for w in windows) else "listed"
         left = [w for w in windows if born < w.start]
         if any(w.retention is not None and self._now - born <= w.retention for w in left):
             return "kept"
         return "left" if left else "listed"
+
+    def has_left(self, kind: str, key: EntityKey, made: datetime) -> bool:
+        """Whether a record that was made at a moment is older than a window that an entity's records fall under."""
+        return any(made < w.start for w in self._windows(kind, key))
+
+    def _windows(self, kind: str, key: EntityKey) -> list[_Windowed]:
+        return [w for w in self._by_kind.get(kind, ()) if w.blueprint in (None, key.blueprint)]
 
 
 def time_paths(rule: MappingRule) -> tuple[str, ...]:
@@ -95,7 +102,8 @@ def time_paths(rule: MappingRule) -> tuple[str, ...]:
     return tuple(p for p, e in fields if isinstance(e, Expression) and e.text.strip() == wanted)
 
 
-def _moment(value: object) -> datetime | None:
+def moment_of(value: object) -> datetime | None:
+    """A moment as records and snapshots write it; None of anything else."""
     if not isinstance(value, str) or not value:
         return None
     try:

@@ -454,6 +454,8 @@ REASONS = {
     "gone-from-port": "gone from Port",
     "gone-from-source": "gone from PagerDuty",
     "left-window": "older than the time window of its list",
+    "not-listed": "no longer in its list",
+    "not-selected": "its record no longer makes it",
     "unmapped": "nothing in the catalog makes it any more",
     "destroyed": "asked for by destroy",
     "parts-released": "parts that the catalog names no more stay as they are",

@@ -56,6 +56,9 @@ REVERTS = {"reverted", "made-by-run"}
 DESTROYS = {"destroyed"}
 """Reasons that only the plan of a destroy has; `tests/cli/test_approval.py` shows it."""
 
+ABSENCES = {"not-listed", "not-selected"}
+"""Reasons that only what was read tells; `tests/plan/test_absence.py` shows them."""
+
 
 def test_there_is_a_case_for_every_symbol_cause_reason_and_guard() -> None:
     """Whatever the decision table, the causes and the guards can say is printed by some case."""
@@ -65,7 +68,7 @@ def test_there_is_a_case_for_every_symbol_cause_reason_and_guard() -> None:
     assert any(plan.renames for plan in plans)
     assert {cause for change in changes for cause in change.causes} >= {*CAUSES}
     assert {cause for change in changes for field in change.fields for cause in field.causes} >= {*CAUSES}
-    assert {change.reason for change in changes} >= REASONS.keys() - REVERTS - DESTROYS
+    assert {change.reason for change in changes} >= REASONS.keys() - REVERTS - DESTROYS - ABSENCES
     assert {guard.name for plan in plans for guard in plan.guards} == GUARDS
     told = "\n".join(item.reason for plan in plans for item in plan.withheld)
     assert [why for why in WITHHELD if why not in told] == []

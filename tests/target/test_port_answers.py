@@ -218,10 +218,10 @@ def test_refused_reading_says_what_to_do(status: int, code: str) -> None:
 def test_what_does_not_know_what_every_port_has_is_not_port(path: str) -> None:
     """Whatever it says: nobody has removed that, but the base URL is one of something else."""
     usual, lost = catalog_of(), Answer(404, {"statusCode": 404, "message": f"Cannot GET {path}", "error": "Not Found"})
-    script: Script = lambda request: lost if request.path == path else usual(request)  # noqa: E731
-    with scripted_port(script) as port, pytest.raises(TargetError) as caught:
+    with scripted_port(lambda request: lost if request.path == path else usual(request)) as port:
         port.token = lost if "auth" in path else None
-        reading(port, lambda reader: reader.read({}))
+        with pytest.raises(TargetError) as caught:
+            reading(port, lambda reader: reader.read({}))
     (problem,) = caught.value.diagnostics
     assert (problem.code, problem.summary) == ("PD404", "Port is not there")
     assert ("PORT_BASE_URL" in problem.hint, "plan" in problem.hint) == (True, False)

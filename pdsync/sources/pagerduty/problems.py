@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from pdsync.errors import Diagnostic, PdsyncError, error, some_of, warning
+from pdsync.kinds import SAME_ROWS
 from pdsync.transport import ApiError, Unreachable
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
 REACH = 10_000
 """Rows of one list that can be reached."""
-
-_SAME_ROWS = frozenset({"include", "sort_by", "time_zone", "order", "order_by", "additional_fields"})
-"""Parameters that do not make a list shorter."""
 
 _UNPROVEN = "what came is used, and nothing is deleted for being missing"
 
@@ -66,7 +64,7 @@ def cut_short(kind: Kind, why: str) -> Diagnostic:
 
 def _narrowing(kind: Kind) -> str:
     """What makes a list shorter, if anything does."""
-    names = " or ".join(param.name for param in kind.params if param.name not in _SAME_ROWS)
+    names = " or ".join(param.name for param in kind.params if param.name not in SAME_ROWS)
     return f"ask for less with apiQueryParams: {names}; {_UNPROVEN}" if names else _UNPROVEN
 
 
