@@ -204,6 +204,11 @@ def _smallest(query: Query) -> Smallest:
     return PASSING if any(_is_passing(row, query.params) for row in rows) else LASTING
 
 
+def is_too_many(query: Query, count: int) -> bool:
+    """Whether so many records of a query, all that it had of some stretch of time, hardly leave its list at once."""
+    return count >= _smallest(query).halved
+
+
 def _is_passing(row: Kind, params: tuple[tuple[str, str], ...]) -> bool:
     """Whether records of a kind leave a list as time goes by, or as their status changes.
 

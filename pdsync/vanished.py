@@ -1,8 +1,9 @@
-"""Records that are listed under a parent no more: believed to be gone only once that lasts.
+"""Records that a part of a list has no more: believed to be gone only once that lasts.
 
 A list under a parent that PagerDuty does not count may come empty, or with half of what it had, for many reasons
-(`pdsync.completeness`).  What is missing of it is doubted record by record: some parent loses all that is under it
-every day, and whatever else is listed must not wait for that.
+(`pdsync.completeness`), and so may, of a list that is cut by time, a stretch that had many.  What is missing of it is
+doubted record by record: some parent loses all that is under it every day, and whatever else is listed must not wait
+for that.
 """
 
 from __future__ import annotations
@@ -72,12 +73,15 @@ def _in_doubt(
 
 def _note(kind: str, doubted: Mapping[str, Missing], least: timedelta) -> Diagnostic:
     last = when_believed(max(each.since for each in doubted.values()), least)
-    parents = {each.parent for each in doubted.values()}
-    under = "some parent" if "" in parents else _counted(len(parents), "parent")
     missing = f"{kind}: {_counted(len(doubted), 'record')} missing"
-    what, why = "a list under a parent", f"{missing} under {under}, and nothing counts what there is"
     if KINDS[kind].also:
         what, why = "a list in two parts", f"{missing}, and the part that may hold them was refused"
+    elif KINDS[kind].parents:
+        parents = {each.parent for each in doubted.values()}
+        under = "some parent" if "" in parents else _counted(len(parents), "parent")
+        what, why = "a list under a parent", f"{missing} under {under}, and nothing counts what there is"
+    else:
+        what, why = "a stretch of a list", f"{missing} of a time of which nothing came, where they were all there was"
     return warning(
         VANISHED,
         f"{what} came too short to be believed",

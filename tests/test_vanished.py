@@ -81,6 +81,14 @@ def test_what_another_list_of_the_kind_has_is_not_missing() -> None:
     assert found.collections[other].notes == ()
 
 
+def test_what_is_missing_of_a_stretch_of_time_is_said_to_be() -> None:
+    """Of a kind that has no parents."""
+    query = Query("incidents")
+    short = Snapshot("pd", moment(0), {query: Collection(query, (), missing={"A": Missing("")})})
+    (note,) = in_doubt(short, {}, HOUR).collections[query].notes
+    assert (note.code, "1 record missing of a time" in note.detail, "parent" in note.summary) == (VANISHED, True, False)
+
+
 def test_the_ledger_remembers_what_is_missing_for_as_long_as_it_is_owned() -> None:
     """Beside what it notes of the length of the list; what nothing is made of any more is forgotten."""
     before = {

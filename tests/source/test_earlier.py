@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pdsync.completeness import SUSPICIOUS
+from pdsync.completeness import PASSING, SUSPICIOUS
 from pdsync.errors import SourceError, error
 from pdsync.sandbox.world import World
 from pdsync.state.snapshot_file import dump_snapshot, parse_snapshot
@@ -387,6 +387,25 @@ def test_that_there_are_no_young_incidents_is_not_believed_at_once(stage: Stage)
     stage.tape.before = answer
     second = fetch(stage, wanted, previous=kept(first), settled_after=OLD)
     assert (second.digest == first.digest, only(second).incremental, nothing) == (True, True, [])
+
+
+@pytest.mark.parametrize("settled_after", [None, OLD])
+def test_a_stretch_of_time_that_had_many_is_not_empty_at_once(stage: Stage, settled_after: timedelta | None) -> None:
+    """Of a part that stays empty nobody sees in the whole that it is gone: what was in it may still be there."""
+    wanted = query("incidents", apiQueryParams={"since": "12mo"})
+    first = fetch(stage, wanted)
+    begin = min(r.all("since")[0] for r in stage.tape.requests[-9:] if r.all("since") > ["2026-0"])
+    nothing = Script([(200, {}, b'{"incidents":[],"limit":100,"offset":0,"more":false,"total":0}')])
+    stage.tape.before = lambda r: nothing if r.all("since") >= [begin] and r.all("offset") == ["0"] else None
+    previous = kept(first)
+    for _ in range(2):
+        found = only(snapshot := fetch(stage, wanted, previous=previous, settled_after=settled_after))
+        lost = parsed(only(first)).keys() - parsed(found).keys()
+        assert (found.complete, len(lost) >= PASSING.halved, set(found.missing)) == (True, True, lost)
+        previous = kept(snapshot)
+    stage.tape.before = lambda _: None
+    found = only(fetch(stage, wanted, previous=previous, settled_after=settled_after))
+    assert (len(found.records), found.missing) == (COUNT, {})
 
 
 def test_a_count_that_does_not_fit_means_a_full_reading(stage: Stage) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pdsync.completeness import given_to_each, is_short, is_young
+from pdsync.completeness import given_to_each, is_short, is_too_many, is_young
 from pdsync.errors import StateError, warning
 from pdsync.kinds import KINDS, PARENT, Kind, Settled, Window, window_start
 from pdsync.model import PagesRead
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pdsync.errors import Diagnostic
     from pdsync.model import Collection, Leaned, Query, Record
     from pdsync.sources import Reuse
+    from pdsync.sources.pagerduty.coming import Stretch
     from pdsync.sources.pagerduty.listing import Asker, ListKey
     from pdsync.spool import Readable
 
@@ -199,6 +200,24 @@ class Earlier:
         """How many records a list had."""
         return max((len(each.records) for each in self._collections(key[0]) if each.query.params == key[1]), default=0)
 
+    def emptied(self, query: Query, stretches: Iterable[Stretch]) -> set[str]:
+        """The records that a query had in stretches of time of which it has nothing now: too many to have gone at once.
+
+        With those that were missing by then: when they were made is not known any more.
+        """
+        window = KINDS[query.kind].window
+        if window is None or not window.field:
+            return set()
+        reader = FieldReader([window.field])
+        found: set[str] = set()
+        for each in (each for each in self._collections(query.kind) if each.query.params == query.params):
+            made = {id_: at for id_, raw in self._bare(each) if (at := _as_moment(reader.read(raw)[0]))}
+            for since, until in (map(_as_moment, stretch) for stretch in stretches):
+                ids = {id_ for id_, at in made.items() if since and until and since <= at < until}
+                found |= ids if is_too_many(query, len(ids)) else set()
+            found |= each.missing.keys()
+        return found
+
     # --- records that are settled
 
     def since_full(self, query: Query) -> int:
@@ -253,6 +272,15 @@ class Earlier:
             return begun is None
         since = window_start(window, whole[1], self.now) if window.since in mine else None
         return since is not None and begun <= since
+
+
+def _as_moment(told: object) -> datetime | None:
+    """The moment that a record tells; None where it does not."""
+    try:
+        at = datetime.fromisoformat(str(told))
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _readers(records: Sequence[Record]) -> Iterator[tuple[str, Callable[[], bytes]]]:
@@ -386,7 +414,8 @@ class SettledReader:
         before = kept | looked_up.records | unsettled.records
         if looked_up.problem or counted != self._within(old, before):
             return None
-        return Listing(before | newer.records, taken=frozenset(kept))  # what was taken over stands first
+        # What was taken over stands first.
+        return Listing(before | newer.records, taken=frozenset(kept), empty=newer.empty)
 
     def _within(self, span: Span, records: Rows) -> int:
         reader = FieldReader([self._window.field])

@@ -126,8 +126,9 @@ class Listing:
     """Records by id as read, in order; why they are not all (None: they are); what stopped the reading, if anything.
 
     `missing` are records that were listed before, and their parents: what they would be listed under came too short.
-    `counted` is how many PagerDuty says there are.  `taken` are the ids of records that were not read but taken over
-    from an earlier snapshot.  `notes` tell what else there is to know.
+    `empty` are the stretches of time, of a list that was cut by time, of which it has nothing.  `counted` is how many
+    PagerDuty says there are.  `taken` are the ids of records that were not read but taken over from an earlier
+    snapshot.  `notes` tell what else there is to know.
     """
 
     records: Mapping[str, bytes] = field(default_factory=dict)
@@ -136,6 +137,7 @@ class Listing:
     failure: PdsyncError | None = None
     taken: frozenset[str] = frozenset()
     missing: Mapping[str, str] = field(default_factory=dict)
+    empty: tuple[Stretch, ...] = ()
     notes: tuple[Diagnostic, ...] = ()
 
 
@@ -595,7 +597,7 @@ class Lister:
             listing = await self.read(now, begun)
         if self._came and not listing.problem:
             self._came(self._shelf.rows() | listing.records, self._stretch)
-        return listing
+        return listing if listing.records or listing.problem else replace(listing, empty=(self._stretch,))
 
     @property
     def _stretch(self) -> Stretch:
@@ -618,7 +620,7 @@ class Lister:
             records |= mine
         problem = next((part.problem for part in parts if part.problem), None)
         failure = next((part.failure for part in parts if part.failure), None)
-        return Listing(records, len(records), problem, failure)
+        return Listing(records, len(records), problem, failure, empty=tuple(at for part in parts for at in part.empty))
 
     def _first_of(self, parts: Sequence[Mapping[str, bytes]]) -> Iterator[Mapping[str, bytes]]:
         """The records of each part; where only the earliest are listed, those that have not come before in another."""

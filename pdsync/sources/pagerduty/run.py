@@ -275,8 +275,15 @@ class Run:
             as_of={name: as_of[name, argument] for name, argument in query.enrich if as_of.get((name, argument))},
             private=self._cleaner.left_in(query.kind),
             sharing=self._sharing(query, cost[0]),
-            missing={id_: Missing(parent) for id_, parent in listing.missing.items()},
+            missing={id_: Missing(parent) for id_, parent in self._missing(query, listing).items()},
         )
+
+    def _missing(self, query: Query, listing: Listing) -> Mapping[str, str]:
+        """What may be there although it is not listed: also what was, in stretches of time of which nothing came."""
+        if listing.problem or not listing.empty:
+            return listing.missing
+        emptied = self._earlier.emptied(query, listing.empty).difference(listing.records)
+        return {**listing.missing, **dict.fromkeys(sorted(emptied), "")}
 
     def _sharing(self, query: Query, requests: int) -> str:
         """In words, what of it was read together with others, and why not."""

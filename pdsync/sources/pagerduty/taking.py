@@ -10,6 +10,7 @@ how another one was widened: what is not complete, is read again on its own.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -96,7 +97,7 @@ class Taker:
             if not _serves(whole):
                 return await self._hands.apart(asker, key, None)
             self._found.add(key)
-            return self._picked(key, share.whole, whole)
+            return replace(self._picked(key, share.whole, whole), empty=whole.empty)
         begun = await self._beginning(asker, key)
         if isinstance(begun, Listing):
             return begun
