@@ -312,6 +312,20 @@ def test_resolved_incidents_alone_are_read_as_a_whole(stage: Stage) -> None:
         assert not second.collections[resolved].incremental
 
 
+@pytest.mark.parametrize("other", [{"since": "100d"}, {"since": "190d", "until": "-80d"}])
+def test_what_is_settled_is_not_read_again_for_the_sake_of_another_list(other: dict[str, str]) -> None:
+    """A list that goes further than another one is not put together from that and a rest of which nothing is known."""
+    wanted = [
+        *_mappings("parted", {"since": "170d"}),
+        query("incidents", apiQueryParams={**other, "include": ["assignees"]}),
+    ]
+    with staging(World(services=6, users=10, incidents=1500, incident_days=200), limit_per_minute=10**6) as stage:
+        first = kept(fetch(stage, *wanted))
+        second = fetch(stage, *wanted, previous=first, settled_after=OLD)
+    assert second.collections[wanted[1]].incremental
+    assert second.digest == first.digest
+
+
 def test_an_old_incident_that_was_resolved_meanwhile_is_looked_up(stage: Stage) -> None:
     """It is no longer among the open ones: one request shows it as it is now, and the rest stays taken over."""
     wanted = query("incidents", apiQueryParams=EVERYTHING)

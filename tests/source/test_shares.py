@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pdsync.sandbox.world import World
+from pdsync.sources.pagerduty.moments import in_utc
 from pdsync.sources.pagerduty.picking import picker
-from pdsync.sources.pagerduty.shares import shared_lists
+from pdsync.sources.pagerduty.shares import bounds_of, shared_lists
 from tests.source.asking import fetch, only, parsed, query
 from tests.source.loopback import Changed, Script, reworded, staging
 
@@ -131,6 +132,30 @@ def test_no_list_waits_for_itself(params: list[tuple[tuple[str, str], ...]]) -> 
 
     for key in taken:
         needs(key, ())
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.tuples(st.sampled_from(IN_TIME), st.sampled_from(_SETS)), min_size=2, max_size=5, unique=True),
+    st.sampled_from(STATUSES),
+    st.integers(min_value=0, max_value=150),
+)
+def test_a_list_is_what_is_picked_of_another_one_and_the_rest(
+    wishes: list[tuple[Any, Any]], status: str, day: int
+) -> None:
+    """Whatever the times and filters: nothing that is wanted is in neither, nothing that is picked is not wanted."""
+    keys = [("incidents", (*time, *(("statuses[]", one) for one in statuses))) for time, statuses in wishes]
+    at = datetime(2025, 12, 20, tzinfo=UTC) + timedelta(days=day)
+    raw = json.dumps({"status": status, "created_at": in_utc(at)}).encode()
+
+    def holds(key: Any) -> bool:
+        values, bounds = {value for name, value in key[1] if name == "statuses[]"}, bounds_of(key, NOW)
+        assert bounds
+        return (not values or status in values) and bounds.since <= at < bounds.until
+
+    for key, share in shared_lists(keys, NOW).taken.items():
+        picked = holds(share.whole) and picker(key, share.whole, NOW)(raw)
+        assert holds(key) == (picked or bool(share.rest and holds(share.rest)))
 
 
 # --- stretches of time -----------------------------------------------------------------------------------------
@@ -364,6 +389,70 @@ def test_what_overlaps_is_read_once(
     snapshot, requests = cost(staged, *queries)
     assert requests < apart_
     assert {snapshot.collections[each].sharing for each in queries} == {"shared"}
+
+
+def test_a_long_time_that_is_not_taken_is_read_on_from_where_it_was_begun(law: tuple[Stage, Any]) -> None:
+    """Where taking saves nothing, the first pages of the parts that a long list is cut into were not asked in vain."""
+    staged, queries = law[0], [wish("incidents", {"since": "300d", "team_ids": TEAMS[n : n + 2]}) for n in (0, 1)]
+    alone = [cost(staged, each) for each in queries]
+    snapshot, requests = cost(staged, *queries)
+    assert [told(snapshot, each) for each in queries] == [told(one, only(one).query) for one, _ in alone]
+    assert requests == sum(each for _, each in alone)
+
+
+@pytest.fixture(scope="module")
+def busy() -> Iterator[Stage]:
+    """Many incidents a day."""
+    with staging(World(services=6, users=10, incidents=2400, incident_days=400), limit_per_minute=10**6) as staged:
+        yield staged
+
+
+REACHING: list[tuple[dict[str, Any], dict[str, Any], dict[str, str], int]] = [
+    ({"since": "170d", "statuses": ["resolved"]}, {"since": "100d"}, {"until": "-100d"}, 1),
+    ({"since": "170d", "until": "-20d", "statuses": ["resolved"]}, {"since": "90d"}, {"until": "-90d"}, 1),
+    ({"since": "170d", "statuses": ["resolved"]}, {"since": "390d", "until": "-60d"}, {"since": "60d"}, 1),
+    ({"since": "360d", "statuses": ["resolved"]}, {"since": "200d"}, {"until": "-200d"}, 3),
+]
+
+
+@pytest.mark.parametrize(("params", "others", "lacking", "parts"), REACHING)
+def test_a_list_of_some_that_reaches_further_is_read_where_the_list_of_all_does_not(
+    busy: Stage, params: dict[str, Any], others: dict[str, Any], lacking: dict[str, str], parts: int
+) -> None:
+    """Neither lies within the other; what both are about comes once, and the first page of each part besides."""
+    asked, whole, rest = (wish("incidents", each) for each in (params, others, params | lacking))
+    alone, pages = cost(busy, asked)
+    apart_, left = cost(busy, whole)[1], cost(busy, rest)[1]
+    for order in ((asked, whole), (whole, asked)):
+        snapshot, requests = cost(busy, *order)
+        assert told(snapshot, asked) == told(alone, asked)
+        assert snapshot.collections[asked].sharing == "shared"
+        assert requests == apart_ + left + parts < apart_ + pages
+
+
+def test_a_list_that_is_not_as_its_parts_are_is_read_on_its_own(busy: Stage) -> None:
+    """Should PagerDuty not list in a long time what it lists in a shorter one, that is not there."""
+    asked, whole = (wish("incidents", each) for each in REACHING[0][:2])
+    *_, hidden = parsed(only(fetch(busy, asked)))
+
+    def without(body: bytes) -> bytes:
+        answer = json.loads(body)
+        rows = [row for row in answer["incidents"] if row["id"] != hidden]
+        return json.dumps(answer | {"incidents": rows, "total": answer["total"] and answer["total"] - 1}).encode()
+
+    def otherwise(request: Any) -> Any:
+        is_whole = request.all("statuses[]") and not request.all("until")
+        return Changed(busy.tape.app, without) if is_whole else None
+
+    busy.tape.before = otherwise
+    try:
+        alone, snapshot = fetch(busy, asked), fetch(busy, asked, whole)
+    finally:
+        busy.tape.before = lambda _: None
+    assert told(snapshot, asked) == told(alone, asked)
+    assert hidden not in parsed(snapshot.collections[asked])
+    assert hidden in parsed(snapshot.collections[whole])
+    assert snapshot.collections[asked].sharing == "apart: other since"
 
 
 def test_a_wider_list_that_fails_takes_nothing_from_a_narrower(law: tuple[Stage, Any]) -> None:

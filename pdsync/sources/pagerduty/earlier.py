@@ -445,6 +445,15 @@ class SettledReader:
         return Listing(records, problem=next((listing.problem for listing in found if listing.problem), None))
 
 
+def is_all_read(earlier: Earlier, key: ListKey) -> bool:
+    """Whether nothing of a list could be taken over: it is of what may change, or begins when nothing is settled."""
+    before, window = cut_off(earlier), KINDS[key[0]].window
+    if before is None or window is None or not may_be_settled(key):
+        return True
+    since = window_start(window, key[1], earlier.now)
+    return since is not None and since >= before
+
+
 def cut_off(earlier: Earlier) -> datetime | None:
     """The moment before which settled records are taken over; None when nothing may be."""
     if earlier.settled_after is None or earlier.taken_at is None:

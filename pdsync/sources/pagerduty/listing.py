@@ -18,7 +18,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -164,7 +164,7 @@ class Beginning:
     @property
     def is_all(self) -> bool:
         """Whether nothing follows, as far as is told."""
-        return len(self.pages) == 1 and self.pages[0].more is False
+        return all(page.more is False for page in self.pages)
 
 
 class Lister:
@@ -203,12 +203,10 @@ class Lister:
     async def read(self, now: datetime, begun: Beginning | None = None) -> Listing:
         """The whole list, or as much as could be had with the reason in `problem`.  Raises only `Interrupted`.
 
-        It is read on from where it was begun, if it was and is not to be cut.
+        It is read on from where it was begun, if it was.
         """
         self._tally.add(0)
-        goes_on = begun and len(begun.pages) == 1
-        way = self._onwards(begun.pages[0], now) if begun and goes_on else _WAYS[self._kind.paging](self, now)
-        listing = await self._told(way)
+        listing = await self._told(self._on_from(begun.pages, now) if begun else _WAYS[self._kind.paging](self, now))
         self._tally.end()
         return listing
 
@@ -416,9 +414,13 @@ class Lister:
 
     async def by_offset(self, now: datetime) -> Listing:
         """A list paged by `offset` and `limit`, cut by time if it is too long or its span too wide."""
+        return await self._on_from([] if self._too_wide(now) else [await self.opening()], now)
+
+    async def _on_from(self, opened: Sequence[Page], now: datetime) -> Listing:
+        """The whole list from its first page on, or from those of the parts that it is cut into for its span."""
         if parts := self._too_wide(now):
-            return await self._in_slices(*parts, None, now)
-        return await self._onwards(await self.opening(), now)
+            return await self._in_slices(*parts, None, now, opened)
+        return await self._onwards(opened[0], now)
 
     async def first_page(self) -> Page:
         """The first page of a list that is paged by offset.  Raises what `send` raises."""
@@ -436,10 +438,16 @@ class Lister:
         return page
 
     async def _begun(self, now: datetime) -> Beginning:
-        wide = self._too_wide(now)
-        parts = wide[1].cut(timedelta(days=wide[0].widest_days)) if wide else []
-        listers = [self._within(wide[0], part) for part in parts] if wide else [self]
-        pages = await together(lister.opening() for lister in listers)
+        return self._begun_with(await together(lister.opening() for lister in self._parts(now)))
+
+    def _parts(self, now: datetime) -> Sequence[Lister]:
+        """Those who read the parts that the list is cut into for its span; this one, if it is not."""
+        if wide := self._too_wide(now):
+            window, span = wide
+            return [self._within(window, part) for part in span.cut(timedelta(days=window.widest_days))]
+        return [self]
+
+    def _begun_with(self, pages: Sequence[Page]) -> Beginning:
         to_come = sum(self.requests(page.total) - 1 for page in pages if page.total is not None)
         total = _sum(page.total if _is_told(page.total) else None for page in pages)
         return Beginning(pages, self._merged(pages), total, to_come)
@@ -448,6 +456,13 @@ class Lister:
         """How many requests it takes to read so many rows: each page but the first has one of the page before."""
         size = self._kind.page_size
         return 1 + max(0, -(-(total - size) // (size - 1)))
+
+    def at_most(self, total: int, now: datetime) -> int:
+        """How many requests it takes to read so many rows, however they are spread over the parts of the list.
+
+        Each part ends with a page of its own; that there is nothing in one is asked twice.
+        """
+        return self.requests(total) + 2 * (len(self._parts(now)) - 1)
 
     async def _onwards(self, first: Page, now: datetime) -> Listing:
         """The whole list, from its first page on."""
@@ -570,23 +585,28 @@ class Lister:
         tally, place, shelf, came, turns = self._tally.part(), self._place, self._shelf, self._came, self._turns
         return Lister(self._asker, self._kind, params, tally, place=place, shelf=shelf, came=came, turns=turns)
 
-    async def _in_slices(self, window: Window, span: Span, first: Page | None, now: datetime) -> Listing:
+    async def _in_slices(
+        self, window: Window, span: Span, first: Page | None, now: datetime, opened: Sequence[Page] = ()
+    ) -> Listing:
         """A list cut by time into parts that are read on their own, cut again where needed."""
         if first and span.width < _SHORTEST_SLICE:
             return await self._out_of_reach(first)
         least = max(2, -(-(first.total or 0) // _A_PART)) if first else 2
         parts = span.cut(timedelta(days=window.widest_days), least)
-        whole = self._joined(await together(self._within(window, part).as_part(now) for part in parts))
+        jobs = (self._within(window, part).as_part(now, page) for part, page in zip_longest(parts, opened))
+        whole = self._joined(await together(jobs))
         if first and first.total and not whole.problem and not self._adds_up(len(whole.records), first.total):
             return replace(whole, problem=miscounted(self._kind, len(whole.records), first.total))
         return whole
 
-    async def as_part(self, now: datetime) -> Listing:
+    async def as_part(self, now: datetime, opened: Page | None = None) -> Listing:
         """The list as a part of another one: how much it is is found out at once, the rest is read in turn.
 
         That there is nothing is asked twice, although it is counted: nobody sees in the whole that a part is gone.
         """
-        begun = await self.begin(now) if self._kind.paging == "classic" else None
+        begun: Beginning | Listing | None = self._begun_with([opened]) if opened else None
+        if begun is None and self._kind.paging == "classic":
+            begun = await self.begin(now)
         if isinstance(begun, Beginning) and begun.is_all and not begun.rows:
             begun = await self.begin(now)
         if isinstance(begun, Listing):

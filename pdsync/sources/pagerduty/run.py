@@ -16,7 +16,7 @@ from pdsync.model import Collection, Leaned, Missing, Query
 from pdsync.privacy import ANY
 from pdsync.sources.pagerduty import v3
 from pdsync.sources.pagerduty.details import read_details
-from pdsync.sources.pagerduty.earlier import Earlier, SettledReader, cut_off, may_be_settled
+from pdsync.sources.pagerduty.earlier import Earlier, SettledReader, cut_off, is_all_read
 from pdsync.sources.pagerduty.early import Early, early_wishes
 from pdsync.sources.pagerduty.early import Hands as EarlyHands
 from pdsync.sources.pagerduty.enrich import (
@@ -212,9 +212,8 @@ class Run:
 
     def _share(self, keys: Iterable[ListKey]) -> None:
         """Say which lists are to be read, so that some are taken from others."""
-        before = cut_off(self._earlier)
         self._asked = tuple(dict.fromkeys(keys))
-        self._shares = shared_lists(self._asked, self.now, lambda key: before is None or not may_be_settled(key))
+        self._shares = shared_lists(self._asked, self.now, partial(is_all_read, self._earlier))
         hands = Hands(self._taken, self._apart, self._lister, self._shelf)
         self._taker = Taker(self._shares, hands, self.now)
 
@@ -586,7 +585,7 @@ class Run:
         """A list without what is settled and known; None where it is to be read as a whole."""
         row = KINDS[key[0]]
         before = cut_off(self._earlier)
-        if before is None or not may_be_settled(key):
+        if before is None or is_all_read(self._earlier, key):
             return None
         parts = self._shares.parts(key)
         members = [key, *parts] if key in self._asked or not parts else parts

@@ -8,15 +8,15 @@ So are lists of the same records that differ in `include`: what of it a list did
 is documented.
 
 Everything else is taken out of another list only where PagerDuty agrees (see `taking`): a shorter stretch of time, some
-teams, what of `include` is not so well documented.  Of stretches of time that partly overlap, the later is read from
-where the earlier ends; of sets of teams, what of one is in no team of the other.  Lists that have no team in common
-stay apart: nothing tells beforehand how many records are of both.
+teams, what of `include` is not so well documented.  A list that another one has but for one end of its time is read up
+to where that begins, or from where it ends; of sets of teams, what of one is in no team of the other.  Lists that have
+no team in common stay apart: nothing tells beforehand how many records are of both.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,7 +24,7 @@ from pdsync.kinds import INCLUDES, KINDS, PERHAPS
 from pdsync.sources.pagerduty.moments import in_utc, moment, unbounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pdsync.sources.pagerduty.listing import ListKey
     from pdsync.sources.pagerduty.moments import Params
@@ -76,19 +76,20 @@ class Shares(NamedTuple):
         return {key: share for key, share in self.taken.items() if share.whole == widened and key != own}
 
 
-def shared_lists(
-    keys: Iterable[ListKey], now: datetime, may_widen: Callable[[ListKey], bool] = lambda _: True
-) -> Shares:
-    """Where each list is taken from; `may_widen` tells of a list whether another one may be read in its place."""
+def shared_lists(keys: Iterable[ListKey], now: datetime, is_read: Callable[[ListKey], bool] = lambda _: True) -> Shares:
+    """Where each list is taken from.
+
+    `is_read` tells of a list whether all of it is read whenever it is asked for: one of which much is known from before
+    costs little, and a list that is read in its place may cost more.
+    """
     alike: dict[ListKey, list[ListKey]] = defaultdict(list)
     for key in dict.fromkeys(keys):
         alike[key[0], without_local(key)].append(key)
     boxes = {key: whole for group in alike.values() for key, whole in _in_boxes(group).items()}
-    plan = _Plan([_Reach.of(key, now) for key in dict.fromkeys(boxes.values())])
+    plan = _Plan([_Reach.of(key, now) for key in dict.fromkeys(boxes.values())], now, is_read)
     plan.put_under_longer()
-    plan.widen(may_widen)
-    plan.join_overlapping()
-    plan.join_common(now)
+    plan.widen()
+    plan.join()
     plain = {key: Share(whole) for key, whole in boxes.items() if key != whole}
     return Shares(plain | plan.taken, plan.widened)
 
@@ -200,6 +201,10 @@ class Bounds(NamedTuple):
         """Whether it spans another one."""
         return self.since <= other.since and self.until >= other.until
 
+    def overlaps(self, other: Bounds) -> bool:
+        """Whether they have any time in common."""
+        return max(self.since, other.since) < min(self.until, other.until)
+
 
 _EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
@@ -274,16 +279,18 @@ class _Reach(NamedTuple):
         documented = not any(path.endswith(PERHAPS) for path in paths)
         return documented and (self.near, self.bounds) == (other.near, other.bounds)
 
-    def overlaps(self, earlier: _Reach) -> bool:
-        """Whether the beginning of this one, and no more, is the end of an earlier one."""
-        mine, its, window = self.bounds, earlier.bounds, KINDS[self.key[0]].window
-        of_moments = window is not None and window.period is None
-        return bool(of_moments and mine and its and its.since < mine.since < its.until < mine.until)
-
     def beyond(self, other: _Reach) -> ListKey | None:
-        """The list of what another one lacks of this, where that is some values of one filter; None where it is not."""
-        if not (other.is_like(self) and other.spans(self) and other.has_form(self)):
+        """The list of what another one lacks of this, where that is one end of its time or some values of one filter.
+
+        None where it is not, or where the other one has nothing of this.
+        """
+        if not (other.is_like(self) and other.has_form(self)):
             return None
+        if other.spans(self):
+            return self._of_other_values(other)
+        return self._of_other_times(other) if _holds(other.near, self.near) else None
+
+    def _of_other_values(self, other: _Reach) -> ListKey | None:
         wishes = zip(near_filters(self.key[0]), self.near, other.near, strict=True)
         lacking = [(name, mine, its) for name, mine, its in wishes if its is not None and not (mine and mine <= its)]
         if len(lacking) != 1:
@@ -293,12 +300,30 @@ class _Reach(NamedTuple):
             return None
         return self.key[0], tuple(pair for pair in self.key[1] if pair[0] != name or pair[1] not in its)
 
+    def _of_other_times(self, other: _Reach) -> ListKey | None:
+        mine, its, window = self.bounds, other.bounds, KINDS[self.key[0]].window
+        if not (window and mine and its) or window.period or not mine.overlaps(its):
+            return None
+        ends = [(window.until, its.since)] if mine.since < its.since else []
+        ends += [(window.since, its.until)] if its.until < mine.until else []
+        if len(ends) != 1 or mine.since == _EVER[0]:  # a list since ever is not bounded but by asking otherwise
+            return None
+        ((name, at),) = ends
+        return _with(self.key, name, in_utc(at))
+
+    @property
+    def extent(self) -> tuple[timedelta, int]:
+        """How much it may be, next to another list of the same records: by its time, and by its filters."""
+        return self.bounds.until - self.bounds.since if self.bounds else timedelta(), len(self.key[1])
+
 
 class _Plan:
     """Decides, among lists that would each be read, which are taken from which."""
 
-    def __init__(self, reaches: list[_Reach]) -> None:
+    def __init__(self, reaches: list[_Reach], now: datetime, is_read: Callable[[ListKey], bool]) -> None:
         self._reaches = reaches
+        self._now = now
+        self._is_read = is_read
         self.taken: dict[ListKey, Share] = {}
         self.widened: dict[ListKey, ListKey] = {}
 
@@ -319,14 +344,14 @@ class _Plan:
     def _held_by(self, holder: _Reach) -> int:
         return sum(_holds_all(holder, other) for other in self._reaches)
 
-    def widen(self, may_widen: Callable[[ListKey], bool]) -> None:
+    def widen(self) -> None:
         """Lists of the same records that differ in `include` are taken from one that has all of it.
 
         To have a short list from a long one, the long one would be read with more than anybody asked for.
         """
         for each in self._left():
             rivals = [other for other in self._left() if other is not each and _may_be_cut_from(each, other)]
-            if not rivals or each.key in self.taken or not all(may_widen(one.key) for one in (each, *rivals)):
+            if not rivals or each.key in self.taken or not all(self._is_read(one.key) for one in (each, *rivals)):
                 continue
             include = each.include.union(*(other.include for other in rivals))
             others = tuple(pair for pair in each.key[1] if pair[0] != INCLUDE)
@@ -337,31 +362,23 @@ class _Plan:
             if not self.taken[each.key].plain:
                 self.widened[widened] = each.key
 
-    def join_overlapping(self) -> None:
-        """Of stretches of time that overlap, the later is taken from the earlier as far as that goes."""
-        in_time = sorted((each for each in self._left() if each.bounds), key=lambda each: each.bounds or _EVER)
-        for at, each in enumerate(in_time):
-            for earlier in in_time[:at]:
-                if each.overlaps(earlier) and earlier.is_about(each) and earlier.has_form(each):
-                    self._complete(each, earlier, _from(each, earlier))
-                    break
+    def join(self) -> None:
+        """A list that another one has but for a rest is taken from there as far as that goes, the later one first."""
+        in_time = sorted(self._left(), key=lambda each: each.bounds or _EVER)
+        for each in reversed(in_time):
+            if rests := list(self._rests(each, in_time)):
+                rest, other = min(rests, key=lambda found: found[0].extent)
+                if self._leads(rest.key, each.key):
+                    del self.taken[rest.key]
+                self.taken[each.key] = Share(other.key, plain=False, rest=rest.key)
+                self._put_under_any(rest)
 
-    def join_common(self, now: datetime) -> None:
-        """Of sets of teams that have some in common, one is taken from one before it as far as that goes."""
-        left = self._left()
-        for at, each in enumerate(left):
-            rests = [(earlier, rest) for earlier in left[:at] if (rest := each.beyond(earlier))]
-            if rests and each.key not in self.taken:
-                earlier, rest = min(rests, key=lambda found: len(found[1][1]))
-                self._complete(each, earlier, rest)
-                self._put_under_any(_Reach.of(rest, now))
-
-    def _complete(self, each: _Reach, earlier: _Reach, rest: ListKey) -> None:
-        """Take a list from an earlier one and the rest; that is then no more taken from this one."""
-        if self._leads(rest, each.key):
-            del self.taken[rest]
-        if not self._leads(earlier.key, each.key):
-            self.taken[each.key] = Share(earlier.key, plain=False, rest=rest)
+    def _rests(self, each: _Reach, others: Iterable[_Reach]) -> Iterator[tuple[_Reach, _Reach]]:
+        """What each of others lacks of a list, unless that is the more to read, or it waits for this list itself."""
+        for other in others:
+            rest = each.beyond(other)
+            if rest and self._is_read(rest) and not self._leads(other.key, each.key):
+                yield _Reach.of(rest, self._now), other
 
     def _put_under_any(self, rest: _Reach) -> None:
         """A rest that somebody else reads all of is taken from there."""
@@ -382,14 +399,12 @@ def _holds_all(a: _Reach, b: _Reach) -> bool:
     return a.is_around(b) and a.has_form(b)
 
 
+def _with(key: ListKey, name: str, value: str) -> ListKey:
+    """The same list, but for one parameter: as a query names it."""
+    order = [param.wire for param in KINDS[key[0]].params]
+    others = [pair for pair in key[1] if pair[0] != name]
+    return key[0], tuple(sorted([*others, (name, value)], key=lambda pair: order.index(pair[0])))
+
+
 def _may_be_cut_from(a: _Reach, b: _Reach) -> bool:
     return a.is_around(b) and b.is_around(a) and a.may_differ(b)
-
-
-def _from(later: _Reach, earlier: _Reach) -> ListKey:
-    """What an earlier list lacks of a later one."""
-    window = KINDS[later.key[0]].window
-    assert window is not None
-    assert earlier.bounds is not None
-    since = (window.since, in_utc(earlier.bounds.until))
-    return later.key[0], tuple(since if pair[0] == window.since else pair for pair in later.key[1])

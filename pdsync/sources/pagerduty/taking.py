@@ -147,7 +147,7 @@ class Taker:
         left = (begun.total or 0) - len(taken.records)
         if left == 0:
             return taken
-        if left < 0 or self._hands.lister(asker, rest).requests(left + in_both()) >= begun.to_come:
+        if left < 0 or self._hands.lister(asker, rest).at_most(left + in_both(), self._now) >= begun.to_come:
             return None
         added = await self._hands.listing(asker, rest)
         return None if added.problem else Listing(self._hands.shelf.rows() | taken.records | added.records)
