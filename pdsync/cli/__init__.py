@@ -94,7 +94,9 @@ class LazyGroup(click.Group):
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         silence = ctx.obj.silence if isinstance(ctx.obj, Process) else Silence()
-        with Progress(sys.stderr, enabled=not ctx.params.get("quiet"), bars=False, silence=silence).early("starting"):
+        with Progress(
+            sys.stderr, enabled=not (ctx.params.get("quiet") or ctx.resilient_parsing), bars=False, silence=silence
+        ).early("starting"):
             command: click.Command = getattr(importlib.import_module(f"pdsync.cli.{module}"), attribute)
         return command
 

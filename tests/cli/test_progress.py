@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import threading
 import time
 from contextlib import redirect_stderr
 from typing import TYPE_CHECKING, Any
@@ -137,6 +138,23 @@ def test_what_is_loaded_is_said_once_the_process_was_silent_for_long(monkeypatch
     with redirect_stderr(stream):
         assert run(["schema", "--help"], Process(silence=shown.Silence(NEVER))) == 0
     assert stream.getvalue() == "starting\n"
+
+
+def test_a_shell_that_completes_is_told_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the command takes to be loaded: it would stand in the middle of what is being typed."""
+    words = {"_PDSYNC_COMPLETE": "bash_complete", "COMP_WORDS": "pdsync schema --h", "COMP_CWORD": "2"}
+    before, meanwhile, load = threading.active_count(), list[int](), importlib.import_module
+
+    def loading(name: str) -> Any:
+        meanwhile.append(threading.active_count())
+        return load(name)
+
+    monkeypatch.setattr(importlib, "import_module", loading)
+    for name, value in words.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        run([])
+    assert {*meanwhile} == {before}
 
 
 def test_that_the_catalog_is_read_is_said_if_that_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
