@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from pdsync.sandbox.world import World
 from pdsync.sources.pagerduty.moments import in_utc
-from pdsync.sources.pagerduty.picking import picker
+from pdsync.sources.pagerduty.picking import chooser, picker
 from pdsync.sources.pagerduty.shares import bounds_of, shared_lists
 from tests.source.asking import fetch, only, parsed, query
 from tests.source.loopback import Changed, Script, reworded, staging
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pdsync.model import Query, Snapshot
     from tests.source.loopback import Stage
@@ -206,12 +206,17 @@ def rotas() -> Iterator[Stage]:
         ({"until": "10d"}, {"since": "5d", "until": "20d"}),
         ({"since": "3d", "until": "10d"}, {"since": "5d", "until": "20d"}),
         ({"until": "10d", "earliest": "true"}, {"until": "20d", "earliest": "true"}),
+        ({"until": "20d", "earliest": "true"}, {"until": "20d"}),
+        ({"since": "5d", "until": "10d", "earliest": "true"}, {"since": "5d", "until": "10d"}),
     ],
 )
 def test_on_calls_of_a_shorter_time_are_taken_from_a_longer(
     rotas: Stage, short: dict[str, str], longer: dict[str, str]
 ) -> None:
-    """The same as alone, for one request: a shift belongs to every time that it touches, and is told whole."""
+    """The same as alone, for one request: a shift belongs to every time that it touches, and is told whole.
+
+    So are the earliest ones of the same time: what they are of is told by each.
+    """
     asked, long = query("oncalls", apiQueryParams=short), query("oncalls", apiQueryParams=longer)
     alone, pages = cost(rotas, asked)
     _, whole = cost(rotas, long)
@@ -238,6 +243,51 @@ def test_the_earliest_on_calls_are_those_of_the_whole_time(rotas: Stage, since: 
     ]
     assert sorted(found) == sorted((*who, start) for who, start in first.items())
     assert (earliest.problem, whole.problem) == (None, None)
+
+
+def _fewer(answer: dict[str, Any]) -> dict[str, Any]:
+    rows, total = answer["oncalls"], answer["total"]
+    return answer | {"oncalls": rows if answer["more"] else rows[:-1], "total": total and total - 1}
+
+
+def _later(answer: dict[str, Any]) -> dict[str, Any]:
+    return answer | {"oncalls": [row | {"start": row["start"] and row["end"]} for row in answer["oncalls"]]}
+
+
+@pytest.mark.parametrize("change", [_fewer, _later])
+def test_the_earliest_on_calls_are_those_that_pagerduty_says_are(
+    rotas: Stage, change: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    """Should it mean others, or fewer, these are read."""
+    asked, every = (query("oncalls", apiQueryParams={"until": "20d", **more}) for more in ({"earliest": "true"}, {}))
+    before = parsed(only(fetch(rotas, asked)))
+    changed = Changed(rotas.tape.app, lambda body: json.dumps(change(json.loads(body))).encode())
+    rotas.tape.before = lambda request: changed if request.all("earliest") else None
+    try:
+        alone, snapshot = fetch(rotas, asked), fetch(rotas, asked, every)
+    finally:
+        rotas.tape.before = lambda _: None
+    assert parsed(snapshot.collections[asked]) == parsed(only(alone)) != before
+    assert snapshot.collections[asked].sharing == "apart: other earliest"
+
+
+FIRST = [
+    (["2026-06-02T00:00:00Z", "2026-06-03T00:00:00Z"], [0]),
+    (["2026-06-03T00:00:00Z", "2026-06-02T00:00:00Z", None], [2]),
+    (["2026-06-02T00:00:00Z", "2026-06-02T00:00:00Z"], []),
+    (["2026-05-31T00:00:00Z", "2026-05-30T00:00:00Z", "2026-06-03T00:00:00Z"], []),
+]
+
+
+@pytest.mark.parametrize(("starts", "chosen"), FIRST)
+def test_of_several_on_calls_that_may_be_the_earliest_none_is_taken(starts: list[Any], chosen: list[int]) -> None:
+    """Whoever is on call by several schedules at once, or when the time begins: which one is given is not for us to say."""
+    who = {"escalation_policy": {"id": "PE1"}, "escalation_level": 1, "user": {"id": "PU1"}, "end": None}
+    records = {str(at): json.dumps({**who, "start": start}).encode() for at, start in enumerate(starts)}
+    other = {"other": json.dumps({**who, "escalation_level": 2, "start": starts[0]}).encode()}
+    every = "oncalls", (("until", "+20d"),)
+    choose = chooser(("oncalls", (("earliest", "true"), *every[1])), every, NOW)
+    assert sorted(choose(records | other)) == [*map(str, chosen), "other"]
 
 
 @pytest.mark.parametrize("hidden", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,10 @@ import msgspec
 from pdsync.kinds import ADDED, INCLUDES, KINDS, PERHAPS
 from pdsync.sources.pagerduty.moments import moment
 from pdsync.sources.pagerduty.records import FieldReader, array
-from pdsync.sources.pagerduty.shares import INCLUDE, bounds_of, local_filters, near_filters
+from pdsync.sources.pagerduty.shares import INCLUDE, bounds_of, is_of_first, local_filters, near_filters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from pdsync.sources.pagerduty.listing import ListKey
@@ -96,6 +97,28 @@ def _touching(period: Callable[[bytes], Sequence[datetime | None]], since: datet
         return (begin is None or begin <= until) and (end is None or end > since)
 
     return touches
+
+
+def chooser(key: ListKey, whole: ListKey, now: datetime) -> Callable[[Mapping[str, bytes]], Iterable[str]]:
+    """Which of the records that belong to a list by themselves do beside each other: all, or the first of those alike.
+
+    Where several may be the first, none is: so there are fewer than PagerDuty counts, which knows better.  Nothing
+    begins before the time that the list is of.
+    """
+    window, bounds = KINDS[key[0]].window, bounds_of(key, now)
+    if not (window and window.first and window.period and bounds and is_of_first(key)) or is_of_first(whole):
+        return iter
+    read, period, since = FieldReader(window.first[1]).read, _period_reader(window.period, now), bounds.since
+
+    def choose(records: Mapping[str, bytes]) -> Iterator[str]:
+        alike: dict[tuple[str, ...], list[tuple[datetime, str]]] = defaultdict(list)
+        for id_, raw in records.items():
+            alike[tuple(map(str, read(raw)))].append((max(period(raw)[0] or since, since), id_))
+        for (begin, id_), *others in map(sorted, alike.values()):
+            if not others or begin < others[0][0]:
+                yield id_
+
+    return choose
 
 
 def beyond(key: ListKey, now: datetime) -> tuple[Test, ...]:

@@ -130,6 +130,12 @@ def box_of(key: ListKey) -> Box:
     return _wishes(key, local_filters(key[0]))
 
 
+def is_of_first(key: ListKey) -> bool:
+    """Whether a list is just of the earliest record of all that are alike."""
+    window = KINDS[key[0]].window
+    return window is not None and window.first is not None and (window.first[0], "true") in key[1]
+
+
 def _wishes(key: ListKey, names: Iterable[str]) -> Box:
     given: dict[str, set[str]] = defaultdict(set)
     for name, value in key[1]:
@@ -227,7 +233,8 @@ def bounds_of(key: ListKey, now: datetime) -> Bounds | None:
 class _Reach(NamedTuple):
     """How far a list reaches: what must be the same, and what may be wider or narrower.
 
-    `same` is None for a list of which PagerDuty does not say how much there is of it.
+    `same` is None for a list of which PagerDuty does not say how much there is of it; `first` says that it is of the
+    earliest records of those that are alike.
     """
 
     key: ListKey
@@ -236,29 +243,33 @@ class _Reach(NamedTuple):
     near: Box
     include: frozenset[str]
     bounds: Bounds | None
+    first: bool
 
     @classmethod
     def of(cls, key: ListKey, now: datetime) -> _Reach:
         kind, bounds, near = KINDS[key[0]], bounds_of(key, now), near_filters(key[0])
         left = unbounded(kind.window, key[1]) if kind.window and bounds else key[1]
-        told = {*local_filters(key[0]), *near, INCLUDE}
+        told, first = {*local_filters(key[0]), *near, INCLUDE}, is_of_first(key)
+        told |= {kind.window.first[0]} if first and kind.window and kind.window.first else set()
         comparable = kind.paging == "classic" and kind.counted and not (kind.parents or kind.detail)
         same = tuple(sorted(pair for pair in left if pair[0] not in told))
-        return cls(key, same if comparable else None, box_of(key), _wishes(key, near), included(key), bounds)
+        return cls(key, same if comparable else None, box_of(key), _wishes(key, near), included(key), bounds, first)
 
     def is_like(self, other: _Reach) -> bool:
         """Whether what is there of the other's records is here, as far as plain filters go."""
         alike = self.same is not None and (self.key[0], self.same) == (other.key[0], other.same)
         timed = (self.bounds is None) == (other.bounds is None)
-        return alike and timed and _holds(self.box, other.box)
+        return alike and timed and self.first <= other.first and _holds(self.box, other.box)
 
     def is_about(self, other: _Reach) -> bool:
         """The same as far as any filters go."""
         return self.is_like(other) and _holds(self.near, other.near)
 
     def spans(self, other: _Reach) -> bool:
-        """Whether all of the other's time is here."""
-        return self.bounds is None or other.bounds is None or self.bounds.around(other.bounds)
+        """Whether all of the other's time is here; which records are the first of it, only the same time tells."""
+        if self.bounds is None or other.bounds is None:
+            return True
+        return self.bounds == other.bounds if self.first != other.first else self.bounds.around(other.bounds)
 
     def is_around(self, other: _Reach) -> bool:
         """Whether all of the other's records are here, in whatever form."""
@@ -277,7 +288,7 @@ class _Reach(NamedTuple):
         """Whether records plainly tell what of this list is in the other, and in what form."""
         paths = [INCLUDES[self.key[0]][value] for value in self.include - other.include]
         documented = not any(path.endswith(PERHAPS) for path in paths)
-        return documented and (self.near, self.bounds) == (other.near, other.bounds)
+        return documented and (self.near, self.bounds, self.first) == (other.near, other.bounds, other.first)
 
     def beyond(self, other: _Reach) -> ListKey | None:
         """The list of what another one lacks of this, where that is one end of its time or some values of one filter.

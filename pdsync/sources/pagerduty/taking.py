@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from pdsync.sources.pagerduty.listing import Listing
-from pdsync.sources.pagerduty.picking import beyond, cutter, picker
+from pdsync.sources.pagerduty.picking import beyond, chooser, cutter, picker
 from pdsync.sources.pagerduty.shares import differences
 from pdsync.sources.pagerduty.tasks import together
 from pdsync.transport import ApiError, Unreachable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pdsync.sources.pagerduty.listing import Asker, Beginning, Lister, ListKey
     from pdsync.sources.pagerduty.shares import Share, Shares
-    from pdsync.sources.pagerduty.shelf import Rows, Shelf
+    from pdsync.sources.pagerduty.shelf import Shelf
 
 K = TypeVar("K", bound="Hashable")
 T = TypeVar("T")
@@ -155,8 +155,10 @@ class Taker:
     def _picked(self, key: ListKey, whole: ListKey, listing: Listing) -> Listing:
         """What belongs to a list, in the form that it has there."""
         wanted, cut = picker(key, whole, self._now), cutter(key, whole)
-        picked = [id_ for id_, raw in listing.records.items() if wanted(raw)]
-        records: Rows = (self._hands.shelf.rows() | listing.records).only(picked)
+        every = self._hands.shelf.rows() | listing.records
+        belonging = every.only(id_ for id_, raw in every.items() if wanted(raw))
+        picked = list(chooser(key, whole, self._now)(belonging))
+        records = every.only(picked)
         if cut:
             records = self._hands.shelf.keep((id_, cut(raw)) for id_, raw in records.items())
         return Listing(
