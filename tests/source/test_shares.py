@@ -19,7 +19,7 @@ from tests.source.asking import fetch, only, parsed, query
 from tests.source.loopback import Changed, Script, reworded, staging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from pdsync.model import Query, Snapshot
     from tests.source.loopback import Stage
@@ -192,10 +192,13 @@ def test_a_shorter_time_is_taken_from_a_longer(history: Stage, params: dict[str,
         assert requests - whole <= 2
 
 
+ROTA = World(escalation_policies=25, users=60, incidents=10)
+
+
 @pytest.fixture(scope="module")
 def rotas() -> Iterator[Stage]:
     """Some hundreds of shifts, and of people who are on call first."""
-    with staging(World(escalation_policies=25, users=60, incidents=10), limit_per_minute=10**6) as staged:
+    with staging(ROTA, limit_per_minute=10**6) as staged:
         yield staged
 
 
@@ -290,13 +293,43 @@ def test_of_several_on_calls_that_may_be_the_earliest_none_is_taken(starts: list
     assert sorted(choose(records | other)) == [*map(str, chosen), "other"]
 
 
-@pytest.mark.parametrize("hidden", [False, True])
-def test_on_calls_whose_time_is_clipped_are_read_on_their_own(rotas: Stage, *, hidden: bool) -> None:
+OVERLAPPING: list[tuple[dict[str, Any], dict[str, Any], dict[str, str]]] = [
+    ({"since": "3d", "until": "20d"}, {"since": "5d", "until": "10d"}, {"since": "+10d"}),
+    (
+        {"since": "9d", "until": "10d", "escalation_policy_ids": sorted(ROTA.policies)[1:]},
+        {"since": "1d", "until": "20d"},
+        {"until": "-1d"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("params", "others", "lacking"), OVERLAPPING)
+def test_of_on_calls_what_touches_the_time_of_another_list_is_taken_from_there(
+    rotas: Stage, params: dict[str, Any], others: dict[str, Any], lacking: dict[str, str]
+) -> None:
+    """Neither lies within the other; those at the edge come with both, and are known by when they begin."""
+    asked, other, rest = (query("oncalls", apiQueryParams=each) for each in (params, others, params | lacking))
+    (alone, pages), (_, whole), (_, left) = (cost(rotas, each) for each in (asked, other, rest))
+    snapshot, requests = cost(rotas, asked, other)
+    assert parsed(snapshot.collections[asked]) == parsed(only(alone))
+    assert snapshot.collections[asked].sharing == "shared"
+    assert requests == whole + left + 1 < whole + pages
+
+
+LONGER: tuple[dict[str, Any], dict[str, Any]] = ({"until": "10d"}, {"until": "20d"})
+
+
+@pytest.mark.parametrize(
+    ("wishes", "hidden"), [(LONGER, False), (LONGER, True), *((each[:2], True) for each in OVERLAPPING)]
+)
+def test_on_calls_whose_time_is_clipped_are_read_on_their_own(
+    rotas: Stage, wishes: Sequence[dict[str, Any]], *, hidden: bool
+) -> None:
     """A server that tells no shift beyond what was asked about has other records for every time.
 
     So they are where nothing on the first page, which is compared, goes on beyond it.
     """
-    queries = [query("oncalls", apiQueryParams={"until": until}) for until in ("10d", "20d")]
+    queries = [query("oncalls", apiQueryParams=each) for each in wishes]
     first = list(parsed(only(fetch(rotas, queries[0]))).values())[:100]
     open_ended = {row["escalation_policy"]["id"] for row in first if hidden}
 
@@ -315,7 +348,33 @@ def test_on_calls_whose_time_is_clipped_are_read_on_their_own(rotas: Stage, *, h
         rotas.tape.before = lambda _: None
     assert [parsed(snapshot.collections[each]) for each in queries] == alone
     assert len({row["end"] for each in alone for row in each.values()}) > 2
-    assert snapshot.collections[queries[0]].sharing == "apart: other until"
+    assert snapshot.collections[queries[0]].sharing.startswith("apart: other ")
+
+
+def test_on_calls_that_come_twice_and_are_not_alike_are_read_once_more(rotas: Stage) -> None:
+    """Where only what is over is told otherwise, neither number nor first page shows it: what is at the edge does."""
+    asked, other = (query("oncalls", apiQueryParams=each) for each in OVERLAPPING[1][:2])
+    alone = parsed(only(fetch(rotas, asked)))
+    shown = {row["escalation_policy"]["id"] for row in list(alone.values())[:100]}
+
+    def over(until: str, body: bytes) -> bytes:
+        answer = json.loads(body)
+        for row in answer["oncalls"]:
+            if row["end"] and row["escalation_policy"]["id"] not in shown:
+                row["end"] = min(row["end"], until)
+        return json.dumps(answer).encode()
+
+    def otherwise(request: Any) -> Any:
+        until = request.all("until")[0]
+        return Changed(rotas.tape.app, partial(over, until if until < in_utc(rotas.now()) else "9"))
+
+    rotas.tape.before = otherwise
+    try:
+        snapshot = fetch(rotas, asked, other)
+    finally:
+        rotas.tape.before = lambda _: None
+    assert parsed(snapshot.collections[asked]) == alone
+    assert snapshot.collections[asked].sharing == "apart: other since, until"
 
 
 # --- whatever there is to differ in ----------------------------------------------------------------------------

@@ -153,7 +153,7 @@ class Place:
 class Beginning:
     """The first page of a list, or of each part that it is to be cut into by time.
 
-    `total` is how many rows there are in all, if that is told, `to_come` how many requests the rest takes at least.
+    `total` is how many records there are in all, if that is told, `to_come` how many requests the rest takes at least.
     """
 
     pages: Sequence[Page]
@@ -450,7 +450,8 @@ class Lister:
     def _begun_with(self, pages: Sequence[Page]) -> Beginning:
         to_come = sum(self.requests(page.total) - 1 for page in pages if page.total is not None)
         total = _sum(page.total if _is_told(page.total) else None for page in pages)
-        return Beginning(pages, self._merged(pages), total, to_come)
+        may_be_in_two = len(pages) > 1 and self._kind.window and self._kind.window.period
+        return Beginning(pages, self._merged(pages), None if may_be_in_two else total, to_come)
 
     def requests(self, total: int) -> int:
         """How many requests it takes to read so many rows: each page but the first has one of the page before."""

@@ -313,7 +313,7 @@ class _Reach(NamedTuple):
 
     def _of_other_times(self, other: _Reach) -> ListKey | None:
         mine, its, window = self.bounds, other.bounds, KINDS[self.key[0]].window
-        if not (window and mine and its) or window.period or not mine.overlaps(its):
+        if not (window and mine and its and mine.overlaps(its)) or self.first:  # each time has a first of its own
             return None
         ends = [(window.until, its.since)] if mine.since < its.since else []
         ends += [(window.since, its.until)] if its.until < mine.until else []

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from pdsync.sources.pagerduty.listing import Listing
@@ -97,7 +96,7 @@ class Taker:
             if not _serves(whole):
                 return await self._hands.apart(asker, key, None)
             self._found.add(key)
-            return replace(self._picked(key, share.whole, whole), empty=whole.empty)
+            return self._picked(key, share.whole, whole)
         begun = await self._beginning(asker, key)
         if isinstance(begun, Listing):
             return begun
@@ -117,15 +116,16 @@ class Taker:
         whole = await self._hands.listing(asker, share.whole)
         if whole.problem:
             return None
-        taken: Listing | None = self._picked(key, share.whole, whole)
-        if taken is not None and share.rest:
-            in_both = partial(_count, picker(share.rest, share.whole, self._now), whole)
-            taken = await self._completed(asker, share.rest, begun, taken, in_both)
-        reaching = beyond(key, self._now)
-        same_form = cutter(key, share.whole) is None and not reaching
-        if taken is None or not _agrees(begun, taken.records, same_form=same_form):
+        taken, reaching = self._picked(key, share.whole, whole), beyond(key, self._now)
+        rest = await self._rest(asker, share, begun, whole, begun.total - len(taken.records))
+        if rest is None or (reaching and _differ(taken.records, rest.records)):
             return None
-        return taken if all(_is_shown(each, begun, taken.records) for each in reaching) else None
+        records = self._hands.shelf.rows() | taken.records | rest.records
+        same_form = cutter(key, share.whole) is None and not reaching
+        shown = all(_is_shown(each, begun, records) for each in reaching)
+        agreed = shown and _agrees(begun, records, same_form=same_form)
+        old, empty = taken.taken.difference(rest.records), (*taken.empty, *rest.empty)
+        return replace(taken, records=records, taken=old, empty=empty) if agreed else None
 
     async def _is_worth(self, asker: Asker, whole: ListKey) -> bool:
         """Whether a list that nobody asked for saves anything: one that would be read besides is longer than a page."""
@@ -137,20 +137,18 @@ class Taker:
         begun = await together(self._beginning(asker, key) for key in rivals)
         return any(isinstance(each, Listing) or not each.is_all for each in begun)
 
-    async def _completed(
-        self, asker: Asker, rest: ListKey, begun: Beginning, taken: Listing, in_both: Callable[[], int]
-    ) -> Listing | None:
-        """With what the other list lacks; None where reading that is no less than reading all.
+    async def _rest(self, asker: Asker, share: Share, begun: Beginning, whole: Listing, left: int) -> Listing | None:
+        """What the other list lacks, which are so many records; None where reading that is no less than reading all.
 
-        What is `in_both` comes again.
+        What is in both comes again.
         """
-        left = (begun.total or 0) - len(taken.records)
-        if left == 0:
-            return taken
-        if left < 0 or self._hands.lister(asker, rest).at_most(left + in_both(), self._now) >= begun.to_come:
+        if share.rest is None or left <= 0:
+            return Listing()
+        again = sum(map(picker(share.rest, share.whole, self._now), whole.records.values()))
+        if self._hands.lister(asker, share.rest).at_most(left + again, self._now) >= begun.to_come:
             return None
-        added = await self._hands.listing(asker, rest)
-        return None if added.problem else Listing(self._hands.shelf.rows() | taken.records | added.records)
+        rest = await self._hands.listing(asker, share.rest)
+        return None if rest.problem else rest
 
     def _picked(self, key: ListKey, whole: ListKey, listing: Listing) -> Listing:
         """What belongs to a list, in the form that it has there."""
@@ -167,12 +165,9 @@ class Taker:
             failure=listing.failure,
             taken=listing.taken.intersection(picked),
             missing=listing.missing,
+            empty=listing.empty,
             notes=listing.notes,
         )
-
-
-def _count(wanted: Callable[[bytes], bool], listing: Listing) -> int:
-    return sum(map(wanted, listing.records.values()))
 
 
 def _serves(whole: Listing) -> bool:
@@ -183,6 +178,11 @@ def _serves(whole: Listing) -> bool:
 
 def _is_for_all(failure: Exception | None) -> bool:
     return isinstance(failure, ApiError) and failure.status in _FOR_ALL
+
+
+def _differ(some: Mapping[str, bytes], others: Mapping[str, bytes]) -> bool:
+    """Whether any record that is among both is not told alike there."""
+    return any(some[id_] != raw for id_, raw in others.items() if id_ in some)
 
 
 def _agrees(begun: Beginning, records: Mapping[str, bytes], *, same_form: bool) -> bool:
