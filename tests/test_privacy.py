@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdsync.model import Collection, Expression, Query, Snapshot
-from pdsync.privacy import ADDRESS, ANY, KEYS, Cleaner, still_whole
+from pdsync.privacy import ADDRESS, ANY, KEYS, Cleaner, is_secret, still_whole
 from tests.builders import HERE, rule
 
 USERS = Query("services")
@@ -43,11 +43,58 @@ def keys_of(value: Any) -> set[str]:
 @pytest.mark.parametrize("name", KEYS)
 def test_each_key_goes(name: str) -> None:
     """Every one of the names is found by itself, and none that only begins or ends like it."""
-    assert cleaned({name: "x", f"{name}_": 1, f"_{name}": 2, name[:-1]: 3}) == {
-        f"{name}_": 1,
-        f"_{name}": 2,
-        **left(name),
-    }
+    around = {} if is_secret(name) else {f"{name}_": 1, f"_{name}": 2}
+    assert cleaned({name: "x", **around, name[:-1]: 3}) == {**around, **left(name)}
+
+
+SECRETS = (
+    *("password", "snow_password", "dbPassword", "DB_PASSWORD", "passwd", "secret_key", "awsSecretAccessKey"),
+    *("token", "tokens", "api_token", "apiToken", "API-TOKEN", "authtoken", "bearer_token", "apikey", "api_key"),
+    *("X-Api-Key", "Authorization", "Proxy-Authorization", "bearer", "credentials", "private_key", "sshPrivateKey"),
+    *("passphrase", "webhook_url", "incomingWebhookUrl", "access_key", "snow_user"),
+)
+HARMLESS = (
+    *("token_url", "token_type", "secrets_schema", "credential_id", "password_changed_at", "secretary"),
+    *("tokenized", "broken", "webhook", "webhook_subscription", "incident_key", "oauth_client_id"),
+    *("search_keywords", "unauthorized_count", "custom_fields", "key", "data_endpoint", "api_key_expiry"),
+)
+
+
+@pytest.mark.parametrize("name", [*SECRETS, "Authentication Token", "API Key"])
+def test_what_is_called_like_a_secret_goes(name: str) -> None:
+    """By the words in its name, in any case, as a field and as what an input or a header is called."""
+    named = {"name": name, "type": "x"}, {"key": name}
+    assert cleaned([{name: "x"}, {"in": {name: ["x"]}}]) == [{}, {"in": {}}]
+    if name not in KEYS:
+        assert [cleaned([{**each, "value": "x"}]) for each in named] == [[each] for each in named]
+    assert cleaned([{name: "x"}], it=f'.["{name}"]') == [{name: "x"}]
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_is_only_told_of_a_secret_stays(name: str) -> None:
+    """Of which kind it is and where it is asked for is none, nor is a word that only begins like one."""
+    record = [{name: "x", "token": None}, {"name": name, "value": "x"}, {"text": "token"}]
+    assert cleaned(record) == record
+
+
+def test_how_many_there_are_and_whether_is_no_secret() -> None:
+    """A number of tokens that were used, or that there is a password, stays; a password of digits does not."""
+    told = {"prompt_tokens": 7, "has_password": True}
+    assert cleaned({**told, "db_password": 1234}) == told
+
+
+def test_where_notifications_and_extensions_send_to_goes() -> None:
+    """A number goes whatever the type of the notification; what an extension calls is in its configuration."""
+    record = [{"notification": {"type": "phone", "address": "5550100"}}, {"config": {"url": "https://h/key", "a": 1}}]
+    assert cleaned(record) == [{"notification": {"type": "phone"}}, {"config": {"a": 1}}]
+
+
+def test_a_secret_is_found_however_deep_it_stands() -> None:
+    """As deep as JSON is read."""
+    deep: Any = {"token": "x"}
+    for _ in range(600):
+        deep = [deep]
+    assert b"token" not in Cleaner([]).clean("services", json.dumps(deep).encode())
 
 
 @given(VALUES)
