@@ -140,6 +140,7 @@ class ApiClient:
         self._reported_until = float("-inf")
         self._stopping = Stopping(self._wording.interrupted)
         self._answered = False
+        self._behind = float("inf")
         self._give_up_at = float("inf")
         self._lanes = open_lanes(base_url, {"user-agent": user_agent, **headers}, timeout)
 
@@ -289,7 +290,14 @@ class ApiClient:
                 self._report(wait, "to stay within the rate limit")
                 await self._timing.sleep(wait)
 
+    @property
+    def behind(self) -> float:
+        """By how many seconds all answers that tell when they were given say that it is later than it is here."""
+        return self._behind if isfinite(self._behind) else 0.0
+
     def _learn(self, path: str, reply: Reply, admitted_under: float) -> None:
+        if (later := self._seconds(reply.headers.get("date"))) is not None:
+            self._behind = min(self._behind, later)
         left = _number(reply.headers.get(self._limits.remaining))
         limit = _number(reply.headers.get(self._limits.limit))
         reset = self._seconds(reply.headers.get(self._limits.reset))

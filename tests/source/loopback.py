@@ -81,6 +81,10 @@ def serving(app: Asgi, **tls: Path) -> Iterator[str]:
         listener.close()
 
 
+EPOCH = 4_000_000_000.0
+"""Later than whatever an answer takes the time for."""
+
+
 class FakeTime:
     """Time that passes only when somebody sleeps; every sleep is noted.
 
@@ -97,9 +101,7 @@ class FakeTime:
         await asyncio.sleep(0)
 
     def timing(self) -> Timing:
-        return Timing(
-            clock=lambda: self.now, wall=lambda: self.now + 1_800_000_000.0, sleep=self.sleep, jitter=lambda: 0.0
-        )
+        return Timing(clock=lambda: self.now, wall=lambda: self.now + EPOCH, sleep=self.sleep, jitter=lambda: 0.0)
 
 
 @dataclass

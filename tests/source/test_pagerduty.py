@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import re
+import time
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from contextlib import contextmanager, suppress
@@ -35,7 +36,7 @@ from pdsync.sources.pagerduty.records import replace as replace_key
 from pdsync.sources.pagerduty.run import Counting
 from pdsync.sources.pagerduty.source import ACCEPT, digest
 from pdsync.sources.pagerduty.trail import Trail
-from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, FixedHeaders, Reply, Unreachable
+from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, FixedHeaders, Reply, Timing, Unreachable
 from tests.source.loopback import OK, TOKEN, Asgi, FakeTime, Request, Script, Stage, Tape, reworded, serving, staging
 
 if TYPE_CHECKING:
@@ -980,6 +981,24 @@ def test_a_key_that_is_not_there_is_not_null(shop: Stage, kind: str, name: str, 
     shop.tape.before = lambda request: spoilt if request.path in {"/oncalls", "/users"} else None
     collection = only(fetch(shop, query(kind)))
     assert all(reason in record.unavailable[name] for record in collection.records)
+
+
+@pytest.mark.parametrize(
+    ("hours", "unproven"),
+    [(-48, {}), (0, {}), (20, {"audit.records": 20}), (48, {"audit.records": 48, "incidents": 48})],
+)
+def test_what_a_slow_clock_does_not_reach_is_not_taken_for_gone(
+    stage: Stage, hours: int, unproven: dict[str, int]
+) -> None:
+    """Slices of time end by our clock, a day later where that costs nothing: what was made after that is not listed."""
+    slow = Timing(wall=lambda: time.time() - hours * 3600)
+    kinds = [query("incidents", {"apiQueryParams": {"since": "400d"}}), query("audit.records"), query("teams")]
+    snapshot = fetch(stage, *kinds, timing=slow)
+    problems = {each.query.kind: each.problem for each in snapshot.collections.values() if each.problem}
+    assert {kind: (problem.code, problem.detail) for kind, problem in problems.items()} == {
+        kind: ("PD328", f"{kind}: by PagerDuty's answers it is {late} hours later than by this machine")
+        for kind, late in unproven.items()
+    }
 
 
 def test_a_refusal_is_not_asked_for_again_and_again(stage: Stage) -> None:

@@ -34,7 +34,7 @@ from pdsync.transport import (
 from pdsync.transport.gate import Gate
 from pdsync.transport.pacing import Pacer
 from pdsync.trust import is_untrusted
-from tests.source.loopback import OK, FakeTime, Request, Script, Tape, dropping, serving
+from tests.source.loopback import EPOCH, OK, FakeTime, Request, Script, Tape, dropping, serving
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -181,9 +181,9 @@ def test_back_off_grows() -> None:
     [
         ({"retry_after": "7"}, 7.0),
         ({"ratelimit_reset": "11"}, 11.0),
-        ({"ratelimit_reset": str(1_800_000_000 + 1000 + 13)}, 13.0),
+        ({"ratelimit_reset": str(EPOCH + 1000 + 13)}, 13.0),
         ({"retry_after": "5", "ratelimit_reset": "50"}, 5.0),
-        ({"retry_after": format_datetime(datetime.fromtimestamp(1_800_001_017, UTC), usegmt=True)}, 17.0),
+        ({"retry_after": format_datetime(datetime.fromtimestamp(EPOCH + 1017, UTC), usegmt=True)}, 17.0),
         ({"retry_after": "0"}, 0.25),
         ({"retry_after": "soon"}, 0.25),
         ({}, 0.25),

@@ -92,6 +92,13 @@ def some_missing(kind: Kind, failed: Sequence[tuple[str, Diagnostic]], unasked: 
     return error("PD324", "some parts of a list could not be read", detail=detail, hint=cause.hint, **names)
 
 
+def too_early(kind: Kind, behind: float) -> Diagnostic:
+    """It was read up to a time that PagerDuty has long left behind."""
+    detail = f"{kind.name}: by PagerDuty's answers it is {round(behind / 3600):,} hours later than by this machine"
+    hint = f"set the clock of this machine; {_UNPROVEN}"
+    return error("PD328", "the clock is too slow for a list that goes by time", detail=detail, hint=hint)
+
+
 def not_granted(kind: Kind, scopes: Sequence[str]) -> Diagnostic:
     """The OAuth app lacks scopes for it."""
     named = " and ".join(scopes)

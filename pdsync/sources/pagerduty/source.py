@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from pdsync.sources.pagerduty.auth import ClientCredentials, in_words, make_auth
 from pdsync.sources.pagerduty.earlier import Earlier
 from pdsync.sources.pagerduty.moments import in_utc
 from pdsync.sources.pagerduty.probing import Prober, ProbeResult
+from pdsync.sources.pagerduty.problems import too_early
 from pdsync.sources.pagerduty.run import Everything, Run
 from pdsync.spool import NOWHERE, Aside
 from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, ApiError, Timing, Unreachable
@@ -106,7 +108,8 @@ class PagerDuty:
         failures = [failure for collection, failure in outcomes if failure or not collection.as_of.get("")]
         if failures and all(map(shuts_out, failures)):
             raise _nothing(failures)
-        collections = {collection.query: collection for collection, _ in outcomes}
+        read = (_held_to_the_clock(collection, self._client.behind) for collection, _ in outcomes)
+        collections = {collection.query: collection for collection in read}
         leaned = await run.leaned_on(wanted)
         told = digest(collections.values())
         return Snapshot(base_url, in_utc(now), collections, told, leaned, run.read, earlier.notes)
@@ -136,6 +139,18 @@ class PagerDuty:
     def stop(self) -> None:
         """Send no more requests; a `fetch` under way raises `Interrupted`."""
         self._client.stop()
+
+
+_AN_HOUR, _A_DAY = 3600, 86400
+
+
+def _held_to_the_clock(collection: Collection, behind: float) -> Collection:
+    """A list that goes by time is not proven where so much of it may have been made after what is now here."""
+    kind = KINDS.get(collection.query.kind)
+    if kind is None or kind.window is None or collection.problem:
+        return collection
+    spared = max(_AN_HOUR, kind.window.ahead_days * _A_DAY)
+    return replace(collection, problem=too_early(kind, behind)) if behind > spared else collection
 
 
 def _nothing(failures: Iterable[Exception | None]) -> SourceError:
