@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 STOPPED = (TargetError, Interrupted)
 """What a request to the target ends with when it does not end well."""
 
+THERE = "it was there already"
+TAKEN_OVER = f"{THERE}: made by somebody else in the meantime; taken over, not ours to delete"
+
 IN_FLIGHT = 8  # batches; the client slows itself further when the API asks for it
 DELETE_BATCH = 100  # Port API: identifiers in one bulk delete
 STAGES = (
@@ -429,12 +432,27 @@ class _Run:
         except STOPPED as e:
             await self._end([_failed(c, e, again) for c in changes])
         else:
+            await self._found([c.n for c, result in zip(changes, results, strict=True) if result.there])
             outcomes = [
-                _outcome_of(c, result, again)
+                self._told(c, _outcome_of(c, result, again))
                 for c, result in zip(changes, results, strict=True)
                 if result.error or write is _second_write or not (_deferred(c) or write is _in_between)
             ]
             await self._end(outcomes)
+
+    async def _found(self, numbers: Iterable[int]) -> None:
+        """Put into the journal what was there already; what an older run may have made proves nothing."""
+        try:
+            await self.journal.found(n for n in numbers if n not in self.resuming.unknown)
+        except StateError as problem:
+            self._give_up(problem)
+
+    def _told(self, change: Change, outcome: Outcome) -> Outcome:
+        """The outcome, with what there is to say of an entity that was there already."""
+        if outcome.status != "done" or change.n not in self.journal.there:
+            return outcome
+        ours = change.reason == "gone-from-port"
+        return Outcome(change.n, "done", THERE if ours else TAKEN_OVER, there=not ours)
 
     def _begun(self, changes: list[Change]) -> set[int]:
         """Of changes that take several writes, those of which one is done already."""

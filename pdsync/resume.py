@@ -14,6 +14,7 @@ from pdsync.apply import Resuming, apply_plan
 from pdsync.errors import StateError, UsageError, error
 from pdsync.plan import fingerprint, summary_of
 from pdsync.sight import watch
+from pdsync.state.runs import as_found
 
 if TYPE_CHECKING:
     import asyncio
@@ -80,7 +81,9 @@ def rest_of(record: RunRecord, ledger: Ledger, *, astray: bool) -> tuple[Plan, R
     """
     plan, statuses = record.plan, record.statuses
     newer = ledger.serial != (record.closed if record.closed is not None else plan.base.serial)
-    left = [change for change in plan.changes if astray or statuses.get(change.n) != "done"]
+    left = [
+        as_found(change, record.there, ledger) for change in plan.changes if astray or statuses.get(change.n) != "done"
+    ]
     numbers = {change.n for change in left}
     changes = tuple(replace(c, after=tuple(n for n in c.after if n in numbers)) for c in left)
     rest = replace(

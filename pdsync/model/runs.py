@@ -16,11 +16,15 @@ OutcomeStatus = Literal["done", "failed", "skipped", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one change went: `message` is Port's for a failure, or which failed change it depended on."""
+    """How one change went: `message` is Port's for a failure, or which failed change it depended on.
+
+    `there`: what was to be created was there already, by somebody else.
+    """
 
     n: int
     status: OutcomeStatus
     message: str = ""
+    there: bool = False
 
 
 Image = ExistingEntity | dict[str, Json]
@@ -60,7 +64,8 @@ class LedgerBefore:
 class RunRecord:
     """One run as its journal tells it.
 
-    `statuses`, `messages` and `images` are by change number; `closed` is the serial of the ledger that holds the
+    `statuses`, `messages` and `images` are by change number, `there` those that were to create what turned out to be
+    there already; `closed` is the serial of the ledger that holds the
     result, None while none does.  `before` is None in journals of older versions.
     """
 
@@ -69,6 +74,7 @@ class RunRecord:
     statuses: Mapping[int, OutcomeStatus] = field(default_factory=dict)
     messages: Mapping[int, str] = field(default_factory=dict)
     images: Mapping[int, Image] = field(default_factory=dict)
+    there: frozenset[int] = frozenset()
     closed: int | None = None
     before: LedgerBefore | None = None
 

@@ -52,6 +52,17 @@ def added_to(last: LedgerEntry | None, existing: Fields, paths: Iterable[str]) -
     return _all_made(tuple(made))
 
 
+def found_there(entry: LedgerEntry, last: LedgerEntry | None) -> LedgerEntry:
+    """The entry of what was to be created and was there already: as it was ours before, else somebody else's.
+
+    What it held before we wrote is not known then: no field of it counts as added by us.
+    """
+    if last is None:
+        return replace(entry, origin="adopted", parts={})
+    parts = {path: origin for path, origin in last.parts.items() if path in entry.fields}
+    return replace(entry, origin=last.origin, parts=parts)
+
+
 @lru_cache(maxsize=1024)
 def _all_made(paths: tuple[str, ...]) -> Mapping[str, EntityOrigin]:
     """One for all entities that we added the same to."""

@@ -27,9 +27,9 @@ def render_result(
     paint = Paint(color)
     changes = {change.n: change for change in plan.changes}
     lines: list[str] = []
-    for status, title in _TITLES.items():
-        listed = [o for o in outcomes if o.status == status]
-        lines += [paint("red", f"{title} ({len(listed)})")] if listed else []
+    listings = [("red", title, [o for o in outcomes if o.status == status]) for status, title in _TITLES.items()]
+    for hue, title, listed in [*listings, ("yellow", "There already", [o for o in outcomes if o.there])]:
+        lines += [paint(hue, f"{title} ({len(listed)})")] if listed else []
         for outcome in listed:
             change = changes[outcome.n]
             name = visible(change.blueprint if change.target == "blueprint" else str(change.key))

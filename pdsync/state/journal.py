@@ -1,15 +1,16 @@
 """The journal: what an apply set out to do and how far it came, one JSON line per event, append-only.
 
-    {"format":"pdsync-journal","version":3,"run":"20260601T120000Z-1f0c2a","started":...,"plan":{...the plan...}}
+    {"format":"pdsync-journal","version":4,"run":"20260601T120000Z-1f0c2a","started":...,"plan":{...the plan...}}
     {"before":{"commit":...,"entries":[[5,{...}]]}}  the ledger that the run found, where the plan does not tell
     {"images":[[5,{"entity":...}]]}              what will be deleted, as it is before the first write
     {"begin":[3,4,5]}                            durable before those writes start
+    {"there":[5]}                                what was to be created was there already, by somebody else
     {"end":[[3,"done",""],[4,"failed","..."]]}   durable before they count
     {"closed":418}                               the ledger with this serial holds the result
 
 Several begins and ends that come at the same time share one write and one sync.  A run that is not closed is replayed
 when the state is opened (`pdsync.state.runs`).  Version 1 had neither format nor version, nor images; version 2 did not
-tell of the ledger before.
+tell of the ledger before, version 3 not of what was there already.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from pdsync.state.carried import Carried, Carrier
 
 FORMAT = "pdsync-journal"
-VERSION = 3
+VERSION = 4
 BEGIN = b'{"begin"'
 _PLAN = b',"plan":'
 _BLOCK = 1 << 20
@@ -69,6 +70,7 @@ class Journal:
         self.plan = plan
         self.begun: set[int] = set()
         self.outcomes: dict[int, Outcome] = {}
+        self.there: set[int] = set()
         self.path = folder / f"{head.run}.jsonl"
         self._broken: StateError | None = None
         self._turn = asyncio.Lock()
@@ -104,6 +106,13 @@ class Journal:
         listed = list(numbers)
         await self._note({"begin": listed})
         self.begun.update(listed)
+
+    async def found(self, numbers: Iterable[int]) -> None:
+        """Note, durably, that what these changes were to create was there already; known it is in any case."""
+        listed = list(numbers)
+        self.there.update(listed)
+        if listed:
+            await self._note({"there": listed})
 
     async def end(self, outcomes: Iterable[Outcome]) -> None:
         """Note, durably, how these changes went; known they are in any case."""
@@ -251,16 +260,19 @@ def _with_events(record: RunRecord, events: Iterable[Any]) -> RunRecord:
     statuses: dict[int, OutcomeStatus] = {}
     messages: dict[int, str] = {}
     images: dict[int, Image] = {}
+    there: set[int] = set()
     before: LedgerBefore | None = None
     closed: int | None = None
     for event in events:
         statuses.update(dict.fromkeys(event.get("begin", ()), "unknown"))
         images.update((n, _image_in(image)) for n, image in event.get("images", ()))
+        there.update(event.get("there", ()))
         for n, status, message in event.get("end", ()):
             statuses[n], messages[n] = status, message
         before = _before_in(event["before"]) if "before" in event else before
         closed = event.get("closed")
-    return replace(record, statuses=statuses, messages=messages, images=images, closed=closed, before=before)
+    record = replace(record, statuses=statuses, messages=messages, images=images)
+    return replace(record, there=frozenset(there), closed=closed, before=before)
 
 
 def _before_in(told: Mapping[str, Json]) -> LedgerBefore:

@@ -16,11 +16,12 @@ from pdsync import files
 from pdsync.model import EntityKey, LedgerBefore, RunNote
 from pdsync.plan import Scope
 from pdsync.plan.moved import ledger_with, moved_rules
+from pdsync.plan.parts import found_there
 from pdsync.plan.revert import entry_before
 from pdsync.state.journal import has_a_line, is_closed, paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from pdsync.model import Change, Ledger, LedgerEntry, OutcomeStatus, Plan, RunHead, RunRecord
@@ -39,10 +40,11 @@ RUN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]+")
 Key = TypeVar("Key", str, EntityKey)
 
 
-def after_run(ledger: Ledger, plan: Plan, statuses: Mapping[int, OutcomeStatus]) -> Ledger:
+def after_run(ledger: Ledger, plan: Plan, statuses: Mapping[int, OutcomeStatus], there: Collection[int] = ()) -> Ledger:
     """The ledger once a run's outcomes are entered; what was planned but not begun is as before.
 
-    Entered once more, by a run that goes on with it, they change nothing.
+    `there` are changes that were to create what was there already.  Entered once more, by a run that goes on with it,
+    they change nothing.
     """
     ledger = ledger_with(ledger, moved_rules(ledger.expressions, plan.expressions))
     blueprints, entities = dict(ledger.blueprints), dict(ledger.entities)
@@ -51,7 +53,7 @@ def after_run(ledger: Ledger, plan: Plan, statuses: Mapping[int, OutcomeStatus])
             if change.target == "blueprint":
                 _enter(blueprints, change.blueprint, change.ledger)
             else:
-                _enter(entities, change.key, change.ledger)
+                _enter(entities, change.key, as_found(change, there, ledger).ledger)
     listed = ledger.listed if plan.listed is None else plan.listed
     org_id = ledger.org_id or plan.base.org_id
     ledger = replace(ledger, blueprints=blueprints, entities=entities, org_id=org_id, listed=listed)
@@ -62,6 +64,13 @@ def after_run(ledger: Ledger, plan: Plan, statuses: Mapping[int, OutcomeStatus])
     now = replace(ledger, commit=base.commit, catalog=base.catalog, tool=base.tool, expressions=plan.expressions)
     # Another snapshot that comes to the same is no reason to write anything.
     return replace(now, snapshot=base.snapshot) if plan.changes or now != ledger else ledger
+
+
+def as_found(change: Change, there: Collection[int], ledger: Ledger) -> Change:
+    """The change; of an entity that turned out to be `there` already, with what the ledger is to say of that."""
+    if change.ledger is None or change.n not in there:
+        return change
+    return replace(change, ledger=found_there(change.ledger, ledger.entities.get(change.key)))
 
 
 def before_run(ledger: Ledger, plan: Plan) -> LedgerBefore:

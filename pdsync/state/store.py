@@ -143,7 +143,7 @@ class StateStore:
         self._stored = ledger
         self._elsewhere = self._runs_elsewhere()
         for record in self.unfinished():
-            ledger = after_run(ledger, record.plan, record.statuses)
+            ledger = after_run(ledger, record.plan, record.statuses, record.there)
             if record.statuses:
                 serial = self._stored.serial + 1
                 ledger = with_note(ledger, note_of(record.head, record.plan, record.statuses, serial))
@@ -322,7 +322,7 @@ class StateStore:
             return Finished(self._ledger)
         if told := journal.arrive():
             self._told[told.run] = told
-        ledger = after_run(self._ledger, journal.plan, statuses)
+        ledger = after_run(self._ledger, journal.plan, statuses, journal.there)
         ledger = with_note(ledger, note_of(journal.head, journal.plan, statuses, self._stored.serial + 1))
         removed = sum(c.ledger is None and statuses.get(c.n) == "done" for c in journal.plan.changes)
         try:

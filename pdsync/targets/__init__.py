@@ -35,11 +35,13 @@ class WriteResult:
     """How one write went: `error` is empty on success, else the target's own message (with its code).
 
     `doubt` is `unknown` when it may have been done in spite of the error, `unsent` when it was surely never asked for.
+    `there`: what was to be created existed already, and no repeat of the request can have made it.
     """
 
     identifier: str
     error: str = ""
     doubt: Literal["", "unknown", "unsent"] = ""
+    there: bool = False
 
 
 @dataclass(frozen=True, slots=True)

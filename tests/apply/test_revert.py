@@ -387,7 +387,7 @@ def test_an_older_journal_is_put_back_as_well_as_it_tells(here: Here) -> None:
     assert here.apply(plan).whole
     path = next(iter(sorted((here.folder / "journal").glob("*.jsonl"))[-1:]))
     lines = path.read_bytes().splitlines(keepends=True)
-    old = lines[0].replace(b'"version":3', b'"version":2')
+    old = lines[0].replace(b'"version":4', b'"version":2')
     path.write_bytes(b"".join([old, *(line for line in lines[1:] if not line.startswith(b'{"before"'))]))
     assert here.apply(here.revert()).whole
     assert port_of(here) == before

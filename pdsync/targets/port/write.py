@@ -7,6 +7,7 @@ Missing relation targets are never created and dependents never deleted, whateve
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -32,7 +33,7 @@ from pdsync.targets.port.problems import (
     unreadable,
     without_effect,
 )
-from pdsync.targets.port.requests import ask, ask_object, is_absent, refused, tasks
+from pdsync.targets.port.requests import ask, ask_object, is_absent, json_object, refused, tasks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -126,7 +127,8 @@ class PortWriter:
         middle = len(writes) // 2
         halves = (writes[:middle], writes[middle:])
         calls = [self._write(blueprint, half) for half in halves]
-        return await _in_parts([[write.identifier for write in half] for half in halves], calls)
+        results = await _in_parts([[write.identifier for write in half] for half in halves], calls)
+        return results if answer.times_sent == 1 else [replace(result, there=False) for result in results]
 
     async def _patch(self, blueprint: str, write: EntityWrite) -> list[WriteResult]:
         """Title, icon and team can be emptied by PATCH alone."""
@@ -145,10 +147,12 @@ class PortWriter:
     async def _bulk(self, blueprint: str, writes: Sequence[EntityWrite]) -> list[WriteResult]:
         path = bulk_upsert_path(blueprint)
         body = orjson.dumps({"entities": [_body(write) for write in writes]})
-        answer = await ask_object(self._client, "POST", path, params=_MERGE, body=body)
+        reply = await ask(self._client, "POST", path, params=_MERGE, body=body)
+        answer = json_object(reply, "POST", path)
         errors = {failed.get("index"): failed for failed in _objects(answer.get("errors"))}
         stored = {each.get("index"): each for each in _objects(answer.get("entities"))}
-        return [_result(write, errors.get(index), stored.get(index)) for index, write in enumerate(writes)]
+        results = [_result(write, errors.get(index), stored.get(index)) for index, write in enumerate(writes)]
+        return results if reply.times_sent == 1 else [replace(result, there=False) for result in results]
 
     async def _delete_together(self, blueprint: str, identifiers: Sequence[str]) -> list[WriteResult]:
         """Delete in one request; what that leaves behind, one by one, so that each failure names its entity."""
@@ -343,13 +347,16 @@ def _identifier_size(identifier: str) -> int:
 def _result(write: EntityWrite, failed: Mapping[str, Json] | None, stored: Mapping[str, Json] | None) -> WriteResult:
     """What became of one entity of a bulk request; nobody knows that of one that the answer does not speak of.
 
-    Port makes an entity that was to be changed and is not there any more, with no more than the change has.
+    Port makes an entity that was to be changed and is not there any more, with no more than the change has; and merges
+    into one that was to be made and is there, which it tells.
     """
     if failed is not None:
         problem = str(failed.get("error", "")), str(failed.get("message", ""))
         return WriteResult(write.identifier, say(failed.get("statusCode", "no status"), *problem))
     if stored is None:
         return WriteResult(write.identifier, "no result for this entity in Port's answer", "unknown")
+    if stored.get("created") is False:
+        return WriteResult(write.identifier, there=write.create)
     return WriteResult(write.identifier, _HALF_MADE if stored.get("created") is True and not write.create else "")
 
 
