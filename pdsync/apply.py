@@ -257,7 +257,7 @@ class _Run:
         if self.reader is None or self.resuming.plan is None:
             return
         left = self.resuming.unknown | self.resuming.written
-        listed = [c for c in self.plan.changes if c.n in left or c.target == "blueprint"]
+        listed = [c for c in self.plan.changes if c.n in left or (c.target == "blueprint" and c.action != "create")]
         found = await look_up(self.reader, self.resuming.plan, listed, self.prints)
         self.first_done = {c.n for c in listed if found[c.n].first}
         self.parts_done = {n: each.parts for n, each in found.items() if each.parts}
@@ -319,14 +319,15 @@ class _Run:
         """
         await self._clear({change.n: change for change in changes})
         changes = [change for change in changes if change.action != "delete"]
+        there = [c.n for c in changes if c.action == "create" and c.n in self.journal.begun]  # by an older run
         for change in changes:
             for rename in (each for each in change.fields if each.moved_from):
                 move = partial(self.writer.rename_part, change.blueprint, rename.moved_from, rename.path)
                 await self._step(change, move, last=False)
-            if change.action == "create":
+            if change.action == "create" and change.n not in there:
                 bare = Blueprint(change.blueprint, blueprint_definition(change.blueprint, _part(change, BARE)))
                 await self._step(change, partial(self.writer.create_blueprint, bare), last=_last_stage(change) == BARE)
-        await self._stage([change for change in changes if change.action == "update"], BARE)
+        await self._stage([c for c in changes if c.action == "update" or c.n in there], BARE)
         for stage in range(ANEW, len(STAGES)):
             await self._stage(changes, stage)
 

@@ -129,7 +129,7 @@ class ValidatingReader(TargetReader, Protocol):
 
 
 class TargetWriter(Protocol):
-    """Writes to a target.  Every method may be repeated with the same arguments to the same effect.
+    """Writes to a target.  Every method but `create_blueprint` may be repeated alike to the same effect.
 
     Any of them raises `TargetError`, which tells whether it may have taken effect all the same, or `Interrupted` when
     it was stopped before anything was sent.
@@ -152,7 +152,7 @@ class TargetWriter(Protocol):
         ...
 
     async def create_blueprint(self, blueprint: Blueprint) -> None:
-        """Create a blueprint as given.  Raises `TargetError`."""
+        """Create a blueprint as given.  Raises `TargetError`, also when it is there already."""
         ...
 
     async def change_blueprint(self, identifier: str, changes: Fields) -> None:

@@ -11,8 +11,8 @@ from pdsync.render.result_text import render_result
 from pdsync.sandbox.http import Fault
 from tests.apply.killing import killed_at
 from tests.apply.running import create_blueprints
-from tests.apply.test_apply import NODE, NODES, SERVICE, SERVICES, do, messages, ours
-from tests.builders import desired, want
+from tests.apply.test_apply import NODE, NODES, SERVICE, SERVICES, do, messages, ours, statuses
+from tests.builders import catalog, desired, want
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -120,6 +120,42 @@ def test_a_request_that_was_repeated_proves_nothing(here: Here) -> None:
     result = here.apply(plan)
     assert (result.whole, messages(plan, result)) == (True, {})
     assert ours(here)["service/a"] == "created"
+
+
+def made_meanwhile(here: Here) -> Callable[[Plan, TargetReader], Watch]:
+    """Somebody makes the very blueprint that is planned, right before its first write."""
+
+    def watching(_plan: Plan, _reader: TargetReader) -> Watch:
+        async def look(changes: Sequence[Change]) -> Mapping[int, str]:
+            if changes[0].target == "blueprint":
+                create_blueprints(here, SERVICE)
+            return {}
+
+        return look
+
+    return watching
+
+
+def test_a_blueprint_that_somebody_made_meanwhile_is_not_ours(here: Here) -> None:
+    """Even where it is as planned: it is told, its entities wait, `resume` leaves it, and the next plan adopts it."""
+    world = desired(want("a", tier="1"))
+    plan = here.plan(SERVICES, world)
+    result = here.apply(plan, watching=made_meanwhile(here))
+    assert statuses(plan, result) == {"service": "failed", "service/a": "skipped"}
+    assert "Port has this already" in messages(plan, result)["service"]
+    assert statuses(plan, here.resume()) == {"service": "skipped", "service/a": "skipped"}
+    assert ours(here) == {}
+    assert do(here, SERVICES, world)[1].whole
+    assert ours(here) == {"service": "adopted", "service/a": "created"}
+    assert do(here, catalog([], []), NOTHING)[1].whole
+    assert here.port.blueprint("service") is not None
+
+
+def test_a_blueprint_that_a_repeat_finds_is_ours(here: Here) -> None:
+    """The first request had made it, and its answer was lost."""
+    here.box.faults.add(Fault("drop", api="port", path="/v1/blueprints$", method="POST", when="after"))
+    assert do(here, SERVICES, NOTHING)[1].whole
+    assert ours(here) == {"service": "created"}
 
 
 def test_what_an_older_run_may_have_made_proves_nothing(here: Here) -> None:

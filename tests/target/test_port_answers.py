@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
+from operator import methodcaller
 from typing import TypeVar
 
 import pytest
@@ -660,15 +661,16 @@ def test_create_blueprint() -> None:
 
 
 def test_create_blueprint_again() -> None:
-    """Creating what is there already is done; creating something else in its place is refused."""
+    """What is there at once was made by somebody else, be it as given or not."""
     store = Blueprints(THING)
     bare = Blueprint("thing", {"title": "Thing", "schema": {"properties": {"n": {"type": "number"}}}})
     other = Blueprint("thing", {"title": "Thing", "schema": {"properties": {"n": {"type": "string"}}}})
     with scripted_port(store) as port:
-        writing(port, lambda writer: writer.create_blueprint(bare))
-        with pytest.raises(TargetError) as caught:
-            writing(port, lambda writer: writer.create_blueprint(other))
-    assert "PD405" in told(caught.value)
+        for each in (bare, other):
+            create = methodcaller("create_blueprint", each)
+            with pytest.raises(TargetError) as caught:
+                writing(port, create)
+            assert "PD405" in told(caught.value)
     assert store.held == {"thing": THING}
 
 

@@ -70,7 +70,7 @@ _RENAMES: Final = {
 
 
 class PortWriter:
-    """A Port organization, to be written to.  Every method may be repeated to the same effect.
+    """A Port organization, to be written to.  Every method but `create_blueprint` may be repeated to the same effect.
 
     Args:
         client: what requests are sent with.
@@ -198,14 +198,15 @@ class PortWriter:
     async def create_blueprint(self, blueprint: Blueprint) -> None:
         """Create a blueprint as given, without a catalog page.
 
-        One that is there already and has all that is given counts as created.  Raises `TargetError`.
+        One that a repeat of the request finds, with all that is given, counts as created.  Raises `TargetError`, also
+        when it is there at once: then somebody else has made it, or an older run.
         """
         body = _writable({**blueprint.definition, "identifier": blueprint.identifier})
         try:
             await ask(self._client, "POST", BLUEPRINTS, params={"create_catalog_page": "false"}, body=body)
         except TargetError as problem:
             answer = refused(problem)
-            if answer is None or answer.status != HTTPStatus.CONFLICT:
+            if answer is None or answer.status != HTTPStatus.CONFLICT or answer.times_sent == 1:
                 raise
             there = blueprint_fields(await self._blueprint(blueprint.identifier))
             given = blueprint_fields(body)
