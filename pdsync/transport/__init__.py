@@ -10,7 +10,7 @@ from __future__ import annotations
 from pdsync.transport.client import ACCEPTED, ApiClient, Timing
 from pdsync.transport.connecting import check_url, in_vain, in_words, open_lanes
 from pdsync.transport.credentials import Auth, FixedHeaders
-from pdsync.transport.exchange import Exchange, Reply
+from pdsync.transport.exchange import Exchange, Reply, read_json
 from pdsync.transport.pacing import PAGERDUTY_LIMITS, PORT_LIMITS, LimitHeaders
 from pdsync.transport.problems import ApiError, Complaint, Spent, Unreachable, read_complaint
 from pdsync.transport.proxies import is_loopback, named_proxy, proxy_for
@@ -38,4 +38,5 @@ __all__ = [
     "open_lanes",
     "proxy_for",
     "read_complaint",
+    "read_json",
 ]

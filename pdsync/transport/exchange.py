@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pdsync.model import Json
+
+T = TypeVar("T")
+
+
+def read_json(decode: Callable[[bytes], T], content: bytes) -> T:
+    """What `decode` makes of a server's answer.  Raises `msgspec.DecodeError`, also for one that is nested too deep."""
+    try:
+        return decode(content)
+    except RecursionError:
+        raise msgspec.DecodeError("it is nested too deep") from None
 
 
 @dataclass(slots=True)
@@ -48,8 +60,8 @@ class Reply:
     times_sent: int = 1
 
     def json(self) -> Json:
-        """The content as JSON; an empty one is None.  Raises `ValueError` (msgspec's) for anything else."""
-        return msgspec.json.decode(self.content) if self.content else None
+        """The content as JSON; an empty one is None.  Raises `msgspec.DecodeError` for anything else."""
+        return read_json(msgspec.json.decode, self.content) if self.content else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from pdsync.errors import PdsyncError
+from pdsync.transport.exchange import read_json
 
 if TYPE_CHECKING:
     from pdsync.errors import Diagnostic
@@ -83,7 +84,7 @@ def read_complaint(content: bytes) -> Complaint:
     REST API, Errors).  Port: `{"ok": false, "error", "message", "details"}` (Port API reference).
     """
     try:
-        body = msgspec.json.decode(content)
+        body = read_json(msgspec.json.decode, content)
     except ValueError:
         return Complaint()
     if not isinstance(body, dict):

@@ -42,11 +42,15 @@ class Told:
     cut: int | None = None
     broken: bool = False
     late: float = 0.0
+    deep: int = 0
     key: str = "things"
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(self.late)
         content = json.dumps({self.key: self.rows, **self.rest} if self.status == 200 else {"error": "no"}).encode()
+        if self.deep:
+            nested = b'"deep": %b' % (b"[" * self.deep + b"]" * self.deep)
+            content = content.replace(b'{"id"', b'{%b, "id"' % nested)
         if self.broken:
             start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9999")]}
             await send(start)
@@ -174,6 +178,10 @@ def broken_off(told: Told) -> None:
     told.broken = True
 
 
+def too_deep(told: Told) -> None:
+    told.deep = 1100
+
+
 def slow(told: Told) -> None:
     told.late = 0.02
 
@@ -261,6 +269,7 @@ LASTING: dict[str, Change] = {
     "404": refused(404),
     "500": refused(500),
     "truncated": cut_off,
+    "too deep": too_deep,
     "dropped": broken_off,
 }
 

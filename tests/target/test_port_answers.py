@@ -48,6 +48,9 @@ def writing(port: ScriptedPort, work: Callable[[PortWriter], Awaitable[T]]) -> T
     return asyncio.run(run())
 
 
+TOO_DEEP = b'{"entities": [{"identifier": "a", "properties": {"n": %b}}]}' % (b"[" * 1100 + b"]" * 1100)
+
+
 def catalog_of(*answers: Answer, count: int = -1, organization: Json = None) -> Script:
     """A Port with the blueprint `thing`, whose searches get the given answers in turn."""
     pages = list(answers)
@@ -171,6 +174,7 @@ def test_rows_that_keep_moving_are_an_error() -> None:
         Answer(200, {"ok": True}),
         Answer(200, {"entities": [{"title": "no identifier"}]}),
         Answer(200, {"entities": None}),
+        Answer(200, TOO_DEEP),
         Answer(204, b""),
     ],
 )
@@ -190,7 +194,7 @@ def test_cursor_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/organization", "/v1/blueprints"])
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"<html>"])
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"<html>", TOO_DEEP])
 def test_unreadable_organization_or_blueprints(path: str, body: bytes) -> None:
     """An answer without an organization or a list of blueprints is an error."""
     usual = catalog_of()

@@ -23,6 +23,7 @@ from pdsync.transport import (
     open_lanes,
     proxy_for,
     read_complaint,
+    read_json,
 )
 from pdsync.transport import in_words as why_silent
 from pdsync.web import httpx
@@ -152,6 +153,9 @@ class _Granted(msgspec.Struct):
     scope: str | None = None
 
 
+_GRANTED = msgspec.json.Decoder(_Granted, strict=False)
+
+
 class LoginRefused(ApiError):
     """The login gives no token, so that nothing at all can be read."""
 
@@ -255,7 +259,7 @@ class ClientCredentials:
             raise Unreachable(what, sent=False, hopeless=bool(advice)) from None
         if response.is_success:
             with suppress(msgspec.DecodeError):
-                granted = msgspec.json.decode(response.content.removeprefix(BOM_UTF8), type=_Granted, strict=False)
+                granted = read_json(_GRANTED.decode, response.content.removeprefix(BOM_UTF8))
                 if _SENDABLE.fullmatch(granted.access_token):
                     return granted
         self._refusal = _refused(response, path)

@@ -31,7 +31,7 @@ from pdsync.sources.pagerduty.problems import ENOUGH_TROUBLE, is_trouble, not_ag
 from pdsync.sources.pagerduty.records import FieldReader, Malformed, array, decode, malformed, replace, understood
 from pdsync.sources.pagerduty.shelf import Rows, Shelf
 from pdsync.sources.pagerduty.tasks import each, together
-from pdsync.transport import ApiError
+from pdsync.transport import ApiError, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -369,7 +369,7 @@ async def _custom_fields(setting: Setting, raws: Raws) -> Extra:
     async def answer(id_: str) -> bytes:
         path = f"/{setting.kind}/{quote(id_, safe='')}/custom_fields/values"
         reply = await setting.asker.send("GET", path)
-        found = bytes(decoder.decode(reply.content).custom_fields)
+        found = bytes(read_json(decoder.decode, reply.content).custom_fields)
         return found if decode(_LIST, found) else _NONE
 
     async def fetch(id_: str) -> None:
@@ -401,7 +401,7 @@ async def _service_analytics(setting: Setting, raws: Raws) -> Extra:
     async def answer(ids: Sequence[str]) -> dict[str, bytes]:
         body = {"filters": {"service_ids": list(ids), **window}}
         reply = await setting.asker.send(kind.method, kind.path, body=body)
-        rows = {reader.read(bytes(row))[0]: bytes(row) for row in _METRICS.decode(reply.content).data}
+        rows = {reader.read(bytes(row))[0]: bytes(row) for row in read_json(_METRICS.decode, reply.content).data}
         if None in rows:
             raise malformed(kind, "a row does not say which service it is of")
         return rows

@@ -23,6 +23,7 @@ from pdsync.kinds import KINDS
 from pdsync.sources.pagerduty.moments import in_utc
 from pdsync.sources.pagerduty.records import FieldReader, malformed, rows_of, understood
 from pdsync.sources.pagerduty.tasks import each
+from pdsync.transport import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -235,7 +236,7 @@ class Leaps:
 
         async def read() -> _Page:
             content = (await self._asker.send(_KIND.method, _KIND.path, body=body)).content
-            return _Page(_ROWS.decode(content), _TOLD.decode(content).rows)
+            return _Page(read_json(_ROWS.decode, content), read_json(_TOLD.decode, content).rows)
 
         return await understood(read)
 

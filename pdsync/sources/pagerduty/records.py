@@ -11,6 +11,7 @@ import msgspec
 
 from pdsync.errors import SourceError, error
 from pdsync.recordfile import is_one_line, one_line
+from pdsync.transport import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -138,9 +139,12 @@ _SURROGATES = re.compile(
 
 
 def decode(decoder: msgspec.json.Decoder[Any], content: bytes) -> Any:
-    """The decoded page; half a surrogate pair, as a cut text may end with, becomes U+FFFD (as jq reads it)."""
+    """The decoded page; half a surrogate pair, as a cut text may end with, becomes U+FFFD (as jq reads it).
+
+    Raises `msgspec.DecodeError`.
+    """
     try:
-        return decoder.decode(content)
+        return read_json(decoder.decode, content)
     except msgspec.DecodeError:
         whole = _SURROGATES.sub(lambda match: match["kept"] or rb"\ufffd", content)
         if whole == content:

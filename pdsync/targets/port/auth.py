@@ -12,7 +12,7 @@ import msgspec
 from pdsync.errors import error
 from pdsync.targets.port.paths import AUTHENTICATION
 from pdsync.targets.port.problems import unreadable
-from pdsync.transport import ApiError, Unreachable, read_complaint
+from pdsync.transport import ApiError, Unreachable, read_complaint, read_json
 from pdsync.web import httpx
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ class _Answer(msgspec.Struct, rename="camel"):
 
     access_token: str
     expires_in: float
+
+
+_ANSWER = msgspec.json.Decoder(_Answer)
 
 
 class PortAuth:
@@ -76,7 +79,7 @@ class PortAuth:
         if not response.is_success:
             raise _refused(response)
         try:
-            answer = msgspec.json.decode(response.content.removeprefix(BOM_UTF8), type=_Answer)
+            answer = read_json(_ANSWER.decode, response.content.removeprefix(BOM_UTF8))
         except ValueError:  # its text may quote the answer, and with it the token
             raise unreadable(f"POST {AUTHENTICATION}", "no access token in it") from None
         margin = min(MARGIN_SECONDS, answer.expires_in / 2)

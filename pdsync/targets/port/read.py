@@ -23,6 +23,7 @@ from pdsync.targets.port.problems import unreadable, unsettled
 from pdsync.targets.port.requests import ask, ask_object, is_absent, tasks
 from pdsync.targets.port.search import answers
 from pdsync.targets.port.validate import refusals
+from pdsync.transport import read_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
@@ -127,7 +128,7 @@ class _Reading:
     def _fields(self, data: bytes) -> Fields:
         try:
             entity = _ENTITY.decode(data)
-        except ValueError as problem:
+        except (ValueError, RecursionError) as problem:
             raise unreadable(f"POST {search_path(self.blueprint)}", str(problem)) from None
         fields = self._normalise(self.columns.fields(entity))
         known = self._like.get(EntityKey(self.blueprint, entity.identifier))
@@ -316,7 +317,7 @@ class PortReader:
             rows += len(page)
             try:
                 found.update(map(reading.entity, page))
-            except ValueError as problem:
+            except (ValueError, RecursionError) as problem:
                 raise unreadable(f"POST {search_path(name)}", str(problem)) from None
             if progress:
                 progress(name, len(found), None)
@@ -398,7 +399,7 @@ class PortReader:
         while True:
             reply = await ask(self._client, "POST", path, body={**question, "limit": PAGE_SIZE, **following})
             try:
-                page = decoder.decode(reply.content)
+                page = read_json(decoder.decode, reply.content)
             except ValueError as problem:
                 raise unreadable(f"POST {path}", str(problem)) from None
             yield page.entities
