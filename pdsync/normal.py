@@ -110,8 +110,10 @@ def normal_entity(fields: Fields, blueprint: Blueprint) -> Fields:
 
 def entity_normaliser(blueprint: Blueprint) -> Callable[[Fields], Fields]:
     """`normal_entity` for many entities of one blueprint: what depends on the blueprint alone is done once."""
-    table = _normalisers(blueprint)
+    return _by_table(_normalisers(blueprint))
 
+
+def _by_table(table: Mapping[str, Normaliser]) -> Callable[[Fields], Fields]:
     def normalise(fields: Fields) -> Fields:
         made = fields.copy()
         for path, normal in table.items():
@@ -135,6 +137,16 @@ def _normalisers(blueprint: Blueprint) -> dict[str, Normaliser]:
     return table
 
 
+def _desired_normalisers(blueprint: Blueprint) -> dict[str, Normaliser]:
+    """`_normalisers` for what shall be, where one text stands for a list of it in a relation to many.
+
+    Port's default mapping gives such a text, and whether Port takes it is not promised; a list it takes in any case.
+    What Port holds is not read so: a text there is the value of a relation that was to one.
+    """
+    to_many = (name for name, definition in blueprint.relations.items() if definition.get("many"))
+    return _normalisers(blueprint) | dict.fromkeys((f"relations.{name}" for name in to_many), _normal_one_or_many)
+
+
 def defaults_of(blueprint: Blueprint) -> Fields:
     """By path, what properties have where nothing else is said, in normal form."""
     given = ((name, definition.get("default")) for name, definition in blueprint.properties.items())
@@ -142,12 +154,12 @@ def defaults_of(blueprint: Blueprint) -> Fields:
 
 
 def desired_normaliser(blueprint: Blueprint) -> Callable[[Fields], Fields]:
-    """`entity_normaliser` for what shall be: null means the default of a property that has one.
+    """`entity_normaliser` for what shall be, where one text is a list of it, and null a property's default.
 
     Port gives a new entity the default of what has no value (Port documentation, Set up blueprint) and does not promise
     that null keeps it away, so nothing else could be the same for an entity that is new and for one that is changed.
     """
-    normalise, defaults = entity_normaliser(blueprint), defaults_of(blueprint)
+    normalise, defaults = _by_table(_desired_normalisers(blueprint)), defaults_of(blueprint)
     if not defaults:
         return normalise
 
@@ -160,7 +172,7 @@ def desired_normaliser(blueprint: Blueprint) -> Callable[[Fields], Fields]:
 def desired_row(blueprint: Blueprint, paths: Iterable[str]) -> Callable[[Fields], tuple[Json, ...]]:
     """`desired_normaliser` for the values under some paths alone, in their order; null where there is none."""
     paths = tuple(paths)
-    table, defaults = _normalisers(blueprint), defaults_of(blueprint)
+    table, defaults = _desired_normalisers(blueprint), defaults_of(blueprint)
     not_as_given = [
         (place, table.get(path), defaults.get(path))
         for place, path in enumerate(paths)
@@ -217,6 +229,11 @@ def _normal_many(value: Json) -> Json:
     if not _is_strings(value):
         return value
     return _string_set([normal_identifier(element) for element in value])
+
+
+def _normal_one_or_many(value: Json) -> Json:
+    """The empty text stays: it is no identifier, and a list of it is none of identifiers."""
+    return _normal_many([value] if isinstance(value, str) and value else value)
 
 
 def _string_set(value: Json) -> Json:

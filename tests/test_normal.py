@@ -15,6 +15,8 @@ from pdsync.normal import (
     LARGEST_EXACT_INTEGER,
     blueprint_definition,
     blueprint_fields,
+    desired_normaliser,
+    desired_row,
     entity_body,
     entity_fields,
     normal_entity,
@@ -247,8 +249,28 @@ def test_what_is_no_instant_stays(text: str) -> None:
     ],
 )
 def test_wrong_shapes_stay(path: str, value: Json) -> None:
-    """A value that the blueprint would refuse is not repaired."""
+    """A value that the blueprint would refuse is not repaired; of what Port holds, none is taken for another."""
     assert normal(path, value) is value
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("e\u0301", ["\u00e9"]),
+        (["b", "a", "b"], ["a", "b"]),
+        (None, None),
+        ([], None),
+        ("", ""),
+        (5, 5),
+        ({"id": "a"}, {"id": "a"}),
+        (["b", None], ["b", None]),
+    ],
+)
+def test_one_text_that_shall_be_is_a_list_of_it_in_a_relation_to_many(value: Json, expected: Json) -> None:
+    """As Port's default mapping gives it; the empty text, a number or an object is no identifier and stays."""
+    path = "relations.many"
+    assert desired_normaliser(BLUEPRINT)({path: value, "relations.one": "a"}) == {path: expected, "relations.one": "a"}
+    assert desired_row(BLUEPRINT, [path])({path: value}) == (expected,)
 
 
 @pytest.mark.parametrize(

@@ -313,11 +313,12 @@ def _check_relation(part: Slot | Search, name: str, draft: Draft) -> Iterator[tu
         many = relation.get("many") is True
         kind = {"type": "array", "items": {"type": "string"}} if many else {"type": "string"}
         known, value = constant(part.text)
-        problem = misfit(kind, value) if known else ""
+        is_one = many and known and isinstance(value, str) and value != ""  # which stands for a list of it
+        problem = misfit(kind, value) if known and not is_one else ""
         where = _defined(draft, "relations", name)
         if problem:
             yield "", found("PD159", part.origin, f"{name}: {problem}", related=where)
-        elif not known and (detail := _shape_problem(part, kind)):
+        elif (not known or is_one) and (detail := _shape_problem(part, kind)):
             yield "", found("PD160", part.origin, f"relation {name} {detail[0]}", detail[1], related=where)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pdsync.errors import Diagnostic, Origin, error, some_of, warning
 from pdsync.model import Change, Expression, FieldChanges, Held, Json
+from pdsync.normal import desired_normaliser
 from pdsync.plan.alone import LeftAlone
 from pdsync.plan.circles import required_circles
 from pdsync.plan.decide import is_system
@@ -438,10 +439,12 @@ class _Problems:
 
     def _beside(self, rule: MappingRule | None, change: Change, path: str) -> set[str]:
         """The JSON types of what a rule gives under a path for other records, as far as it is right."""
-        check = checks_of(self._blueprints[change.blueprint])[path]
+        blueprint = self._blueprints[change.blueprint]
+        check, normal = checks_of(blueprint)[path], desired_normaliser(blueprint)
         made = (each for key, each in self._desired.items() if key.blueprint == change.blueprint)
         values = (each.fields[path] for each in made if rule and rule.id in each.rules and path in each.fields)
-        return {json_type(value) for value in islice(values, _LOOKED_AT) if value is None or not check(value)}
+        looked_at = ((value, normal({path: value})[path]) for value in islice(values, _LOOKED_AT))
+        return {json_type(value) for value, sent in looked_at if value is None or not check(sent)}
 
 
 def _records(change: Change, refusal: Refusal) -> tuple[str, ...]:

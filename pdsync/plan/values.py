@@ -230,7 +230,7 @@ def _fits_without_nulls(definition: Mapping[str, Json], value: Json) -> bool:
 _AS_TEXT: Final = ("{inner} | tostring", "tostring")
 _KEEPING: Final = {"tostring": {"string"}, "tonumber": {"number"}, "map(values)": {"array"}}
 """The JSON types that a step leaves as they are."""
-_AS_LIST: Final = ("[{whole}]", "[.]")
+_AS_LIST: Final = ("[{whole} | values]", "[.]")
 _AS_FIRST: Final = ("{inner} | first", "first")
 _MOMENTS: Final = ("date-time", "timer")
 _LATEST: Final = 10**11
@@ -240,7 +240,6 @@ _WITHOUT_NULLS: Final = ("{inner} | map(values)", "map(values)")
 _CORRECTIONS: Final[tuple[tuple[Callable[[Mapping[str, Json], Json], bool], str, str], ...]] = (
     (lambda d, v: "target" in d and not d.get("many") and _is_reference(v), "{inner}.id", ".id"),
     (lambda d, v: bool("target" in d and d.get("many") and _are_references(v)), "[{inner}[].id]", "[.[].id]"),
-    (lambda d, v: bool("target" in d and d.get("many") and isinstance(v, str)), *_AS_LIST),
     (_fits_without_nulls, *_WITHOUT_NULLS),
     (lambda d, v: "target" in d and not d.get("many") and _is_single(v), *_AS_FIRST),
     (lambda d, v: d.get("format") in _MOMENTS and _is_seconds(v), "{inner} | todate", "todate"),

@@ -67,7 +67,7 @@ WRONG: list[tuple[dict[str, Any], Any, str]] = [
     ({"type": "object"}, '{"a": 1}', ".x | fromjson"),
     ({"type": "object"}, "[1]", ""),
     ({"type": "array"}, "[1]", ".x | fromjson"),
-    ({"type": "array"}, "a", "[.x]"),
+    ({"type": "array"}, "a", "[.x | values]"),
     ({"type": "array", "items": {"type": "string"}}, [1], ""),
     ({"type": "array", "items": {"type": "string", "format": "email"}}, ["a"], ""),
     ({"type": "array", "uniqueItems": True}, [1, 1], ""),
@@ -204,7 +204,8 @@ def test_the_checks_are_those_of_a_strict_port(definition: dict[str, Any], value
         (True, [{"id": "P1"}, {"id": "P2"}], False, "[.x[].id]"),
         (True, ["a", "b"], True, ""),
         (True, [], True, ""),
-        (True, "a", False, "[.x]"),
+        (True, "", False, ""),
+        (True, 5, False, ""),
         (True, ["a", None], False, ".x | map(values)"),
         (True, ["a b", None], False, ""),
     ],
@@ -251,6 +252,18 @@ def test_one_wrong_value_holds_its_entity_alone() -> None:
     assert (problem.records, problem.origin and problem.origin.line) == (("services/a",), 3)
     assert problem.detail == "properties.tier of service/a: it must be text, it is 5"
     assert problem.hint == "try: .properties.tier | tostring"
+
+
+def test_one_text_is_taken_for_a_relation_to_many() -> None:
+    """It is written as a list of it, which is what Port then has; what is no identifier is refused, and put right."""
+    schema = blueprint(next=relation("service", many=True))
+    wanted = (want("a", to_next="b"), want("z", to_next=""), want("c", to_next=[{"id": "a"}]), want("d", to_next=None))
+    made = planned(schema, *wanted, want("e", to_next="d"), there={"a": {"to_next": ["b"]}, "b": {}})
+    assert outcome(made)[1:] == (["c", "z"], ["PD610"])
+    writes = [(c.identifier, [(f.path, f.after) for f in c.fields]) for c in made.changes if c.identifier != "b"]
+    assert writes == [("d", []), ("e", [("relations.next", ["d"])])]
+    (problem,) = [d for d in made.diagnostics if d.code == "PD610"]
+    assert problem.hint == 'try: .relations.next | if type == "array" then [.[].id] else . end'
 
 
 def test_many_of_a_kind_are_one_error() -> None:
