@@ -62,7 +62,7 @@ def catalog_of(*answers: Answer, count: int = -1, organization: Json = None) -> 
             case "GET", "/v1/blueprints":
                 return Answer(200, {"ok": True, "blueprints": [THING]})
             case "POST", "/v1/blueprints/thing/entities/search":
-                return pages.pop(0)
+                return pages.pop(0) if len(pages) > 1 else pages[0]
             case "GET", "/v1/blueprints/thing/entities-count":
                 return Answer(200, {"ok": True, "count": count})
         return Answer(404, {"ok": False, "error": "not_found", "message": request.path})
@@ -183,6 +183,40 @@ def test_unreadable_page(answer: Answer) -> None:
     with scripted_port(catalog_of(answer)) as port, pytest.raises(TargetError) as caught:
         reading(port, lambda reader: reader.read({"thing": ["title"]}))
     assert "PD412" in told(caught.value)
+
+
+@pytest.mark.parametrize("broken", [b"", b'{"ok": true, "enti', TOO_DEEP])
+def test_a_page_that_cannot_be_read_once_is_asked_for_again(broken: bytes) -> None:
+    """As one of PagerDuty is."""
+    answers = [page("a", following="1"), Answer(200, broken), page("b")]
+    with scripted_port(catalog_of(*answers)) as port:
+        existing = reading(port, lambda reader: reader.read({"thing": ["title"]}))
+    assert [key.identifier for key in existing.entities] == ["a", "b"]
+
+
+@pytest.mark.parametrize("path", ["/v1/organization", "/v1/blueprints"])
+def test_what_is_only_read_is_asked_for_again(path: str) -> None:
+    """Where a single answer broke off."""
+    usual, broken = catalog_of(), [Answer(200, b'{"ok": tr')]
+    with scripted_port(lambda r: broken.pop() if broken and r.path == path else usual(r)) as port:
+        assert reading(port, lambda reader: reader.read({})).org_id == "org1"
+
+
+def test_some_empty_pages_may_lead_on() -> None:
+    """What follows them is read."""
+    answers = [page(following="1"), page(following="2"), page("a", following="3"), page(following="4"), page("b")]
+    with scripted_port(catalog_of(*answers)) as port:
+        existing = reading(port, lambda reader: reader.read({"thing": ["title"]}))
+    assert [key.identifier for key in existing.entities] == ["a", "b"]
+
+
+def test_empty_pages_without_end() -> None:
+    """Pages that say there is more and give nothing, each with a new cursor, are not followed for ever."""
+    empty = (page(following=str(number)) for number in range(9))
+    with scripted_port(catalog_of(*empty)) as port, pytest.raises(TargetError) as caught:
+        reading(port, lambda reader: reader.read({"thing": ["title"]}))
+    assert "3 pages in a row are empty and say that there is more" in told(caught.value)
+    assert len(port.sent("POST", "/v1/blueprints")) == 3
 
 
 def test_cursor_in_a_circle() -> None:

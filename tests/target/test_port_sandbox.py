@@ -568,12 +568,14 @@ def test_lost_answers_to_blueprint_and_delete_calls() -> None:
 
 
 def test_half_a_page_is_not_a_page() -> None:
-    """A page that breaks off is never taken for the whole: an error where it looks complete, else read again."""
+    """A page that breaks off is never taken for the whole: it is read again, and an error in the end."""
     with running_port() as port:
         furnish(port)
         port.box.faults.add(Fault("cut", **SEARCH))
         assert set(read(port, "target")) == {"t/1", "t:2", "t3"}
         port.box.faults.add(Fault("truncate", **SEARCH))
+        assert set(read(port, "target")) == {"t/1", "t:2", "t3"}
+        port.box.faults.add(Fault("truncate", count=2, **SEARCH))
         with pytest.raises(TargetError) as caught:
             read(port, "target")
         assert caught.value.diagnostics[0].code == "PD412"

@@ -102,11 +102,17 @@ def is_about_content(answer: ApiError) -> bool:
     return answer.status in _ABOUT_CONTENT or answer.code == HAS_DEPENDENTS
 
 
-def unreadable(what: str, detail: str, *, doubtful: bool = False) -> TargetError:
+class Unreadable(TargetError):
+    """An answer cannot be read."""
+
+
+def unreadable(what: str, detail: str, *, doubtful: bool = False) -> Unreadable:
     """An answer that is not of the documented shape; nothing is concluded from it."""
     hint = "check that PORT_BASE_URL is Port's API and not a proxy or a web page"
     what_was_said = error("PD412", "Port gave an answer that cannot be read", detail=f"{what}: {detail}", hint=hint)
-    return _doubtful(TargetError(what_was_said), doubtful=doubtful)
+    problem = Unreadable(what_was_said)
+    problem.doubtful = doubtful
+    return problem
 
 
 def _doubtful(problem: TargetError, *, doubtful: bool) -> TargetError:

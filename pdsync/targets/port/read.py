@@ -20,7 +20,7 @@ from pdsync.targets import Edit
 from pdsync.targets.port.around import by_blueprint, by_integration, in_parts, is_refusal, scorecards
 from pdsync.targets.port.paths import BLUEPRINTS, ORGANIZATION, count_path, search_path
 from pdsync.targets.port.problems import unreadable, unsettled
-from pdsync.targets.port.requests import ask, ask_object, is_absent, tasks
+from pdsync.targets.port.requests import ask, ask_object, is_absent, tasks, understood
 from pdsync.targets.port.search import answers
 from pdsync.targets.port.validate import refusals
 from pdsync.transport import read_json
@@ -37,6 +37,9 @@ PAGE_SIZE: Final = 1000
 """Port API reference: a page of the search holds at most 1000 entities."""
 
 READ_ATTEMPTS: Final = 3
+
+_EMPTY_ONES: Final = 3
+"""So many empty pages in a row, each of which leads on, lead nowhere."""
 
 
 class _Entity(msgspec.Struct, rename="camel"):
@@ -395,20 +398,32 @@ class PortReader:
     ) -> AsyncIterator[list[_Row]]:
         path = search_path(blueprint)
         cursors: set[str] = set()
+        empty_ones = 0
         following: dict[str, Json] = {}
         while True:
-            reply = await ask(self._client, "POST", path, body={**question, "limit": PAGE_SIZE, **following})
-            try:
-                page = read_json(decoder.decode, reply.content)
-            except ValueError as problem:
-                raise unreadable(f"POST {path}", str(problem)) from None
+            page = await self._page(decoder, path, {**question, "limit": PAGE_SIZE, **following})
             yield page.entities
             if not page.next:
                 return
             if page.next in cursors:
                 raise unreadable(f"POST {path}", "a page is announced a second time")
+            empty_ones = 0 if page.entities else empty_ones + 1
+            if empty_ones == _EMPTY_ONES:
+                raise unreadable(f"POST {path}", f"{empty_ones} pages in a row are empty and say that there is more")
             cursors.add(page.next)
             following = {"from": page.next}
+
+    async def _page(self, decoder: msgspec.json.Decoder[_Page[_Row]], path: str, body: Json) -> _Page[_Row]:
+        """A page of a search; one that cannot be read, as if it broke off on its way, is asked for once more."""
+
+        async def read() -> _Page[_Row]:
+            reply = await ask(self._client, "POST", path, body=body)
+            try:
+                return read_json(decoder.decode, reply.content)
+            except ValueError as problem:
+                raise unreadable(f"POST {path}", str(problem)) from None
+
+        return await understood(read)
 
     async def _count(self, blueprint: str) -> int:
         path = count_path(blueprint)

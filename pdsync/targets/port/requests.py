@@ -6,17 +6,20 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from pdsync.targets.port.problems import NOT_FOUND, as_target_error, unreadable
+from pdsync.targets.port.paths import SEARCH
+from pdsync.targets.port.problems import NOT_FOUND, Unreadable, as_target_error, unreadable
 from pdsync.transport import ACCEPTED, ApiError, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 
     from pdsync.errors import TargetError
     from pdsync.model import Json
     from pdsync.transport import ApiClient, Reply
+
+T = TypeVar("T")
 
 
 async def ask(
@@ -44,8 +47,20 @@ async def ask_object(
     params: Mapping[str, str] | Sequence[tuple[str, str]] = (),
     body: Json = None,
 ) -> dict[str, Json]:
-    """The JSON object that answers.  Raises `TargetError` when it is none."""
-    return json_object(await ask(client, method, path, params=params, body=body), method, path)
+    """The JSON object that answers.  Raises `TargetError` when it is none, for what only reads after a second try."""
+
+    async def read() -> dict[str, Json]:
+        return json_object(await ask(client, method, path, params=params, body=body), method, path)
+
+    return await (understood(read) if method == "GET" or path == SEARCH else read())
+
+
+async def understood(read: Callable[[], Awaitable[T]]) -> T:
+    """What `read` makes of an answer; one that cannot be read, as if it broke off, is asked for once more."""
+    try:
+        return await read()
+    except Unreadable:
+        return await read()
 
 
 def json_object(reply: Reply, method: str, path: str) -> dict[str, Json]:
