@@ -26,7 +26,7 @@ import msgspec
 
 from pdsync.errors import Interrupted, PdsyncError
 from pdsync.transport.connecting import check_url, in_vain, in_words, open_lanes
-from pdsync.transport.exchange import Call, Exchange, Reply
+from pdsync.transport.exchange import GARBLED, Call, Exchange, Reply
 from pdsync.transport.gate import Gate
 from pdsync.transport.pacing import Pacer, area
 from pdsync.transport.problems import ApiError, Spent, Unreachable
@@ -263,7 +263,7 @@ class ApiClient:
                 )
                 # A response that has read itself keeps its content until the garbage collector comes by, which is late.
                 async with aclosing(response):
-                    content = b"".join([part async for part in response.aiter_bytes()]).removeprefix(BOM_UTF8)
+                    content = await _content(call, response)
             status, size = response.status_code, len(content)
             self._answered = True
             took = self._timing.clock() - call.sent
@@ -414,6 +414,17 @@ class ApiClient:
     def _spent_for_today(self, reply: Reply) -> bool:
         left = _number(reply.headers.get(self._limits.daily))
         return left is not None and left <= 0
+
+
+async def _content(call: Call, response: httpx.Response) -> bytes:
+    """What a response has in it; one that cannot be unpacked is asked for once more before that is its answer."""
+    try:
+        return b"".join([part async for part in response.aiter_bytes()]).removeprefix(BOM_UTF8)
+    except httpx.DecodingError:
+        if not call.garbled:
+            call.garbled = True
+            raise
+        return GARBLED
 
 
 def _number(text: str | None) -> float | None:

@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+GARBLED = b"(what came could not be unpacked)"
+"""Stands for the content of an answer that is not compressed as it says, also after a second try."""
+
 
 def read_json(decode: Callable[[bytes], T], content: bytes) -> T:
     """What `decode` makes of a server's answer.  Raises `msgspec.DecodeError`, also for one that is nested too deep."""
+    if content == GARBLED:
+        raise msgspec.DecodeError("it is not compressed as it says, and cannot be unpacked")
     try:
         return decode(content)
     except RecursionError:
@@ -42,6 +47,7 @@ class Call:
     times_sent: int = 0
     doubtful: bool = False
     renewed: bool = False
+    garbled: bool = False
     credentials: dict[str, str] = field(default_factory=dict, repr=False)
 
 

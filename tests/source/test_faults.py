@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pdsync.kinds import Kind, Paging
 from pdsync.sources.pagerduty.listing import Lister, Listing, Tally
+from pdsync.sources.pagerduty.records import Malformed
 from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, FixedHeaders
 from tests.source.loopback import FakeTime, Script, serving
 
@@ -182,6 +183,10 @@ def too_deep(told: Told) -> None:
     told.deep = 1100
 
 
+def garbled(told: Told) -> None:
+    told.headers = {"content-encoding": "gzip"}
+
+
 def slow(told: Told) -> None:
     told.late = 0.02
 
@@ -221,6 +226,7 @@ PASSING: dict[str, Change] = {
     "500": refused(500),
     "503": refused(503, **{"retry-after": "2"}),
     "truncated": cut_off,
+    "garbled": garbled,
     "dropped": broken_off,
     "slow": slow,
 }
@@ -286,6 +292,16 @@ def test_what_lasts_is_named(url: str, paging: Paging, fault: str, since: int) -
     else:
         assert outcome(listing) == "PD320"
         assert not whole(listing)
+
+
+@pytest.mark.parametrize("paging", WAYS)
+def test_what_cannot_be_unpacked_is_an_answer_that_cannot_be_understood(url: str, paging: Paging) -> None:
+    """It makes its list incomplete, and is not taken for a PagerDuty that does not answer at all."""
+    app = Things(paging, always=garbled)
+    listing = read(url, app)
+    assert (outcome(listing), app.answers) == ("PD320", 4)
+    assert isinstance(listing.failure, Malformed)
+    assert "it is not compressed as it says" in listing.failure.diagnostics[0].detail
 
 
 @pytest.mark.parametrize("paging", WAYS)
