@@ -42,7 +42,7 @@ from pdsync.plan.portions import lost_of, with_missing
 from pdsync.plan.rest import idle, rest_key, rest_of
 from pdsync.plan.unchanged import Unchanged, circumstances
 from pdsync.plan.unkept import is_emptied, is_ours
-from pdsync.sight import watch
+from pdsync.sight import watch, watch_present
 from pdsync.snapshots import Fetching, expressions, merged, queries, take_snapshot, to_remember
 from pdsync.state.store import StateStore
 from pdsync.targets import TargetReader, ValidatingReader
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, int, int | None], None]
 
-__all__ = ["Fetching", "expressions", "merged", "queries", "take_snapshot", "watch"]
+__all__ = ["Fetching", "expressions", "merged", "queries", "take_snapshot", "watch", "watch_present"]
 
 NO_LIMIT = DeleteLimit(count=2**62, percent=100.0, empty="allow")
 

@@ -50,6 +50,20 @@ def watch(plan: Plan, reader: TargetReader) -> Watch:
     return look
 
 
+def watch_present(plan: Plan, reader: TargetReader) -> Watch:
+    """As `watch`, but entities to be created are not asked about: for a plan that was made only just now.
+
+    There may be very many; and of one that is there after all the write itself tells (`WriteResult.there`).
+    """
+    ask = watch(plan, reader)
+
+    async def look(changes: Sequence[Change]) -> Mapping[int, str]:
+        present = [change for change in changes if change.target == "blueprint" or change.action != "create"]
+        return await ask(present) if present else {}
+
+    return look
+
+
 async def look_up(
     reader: TargetReader, plan: Plan, changes: Sequence[Change], prints: Mapping[int, str]
 ) -> dict[int, Found]:

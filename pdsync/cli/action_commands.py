@@ -108,7 +108,7 @@ class _Operations:
 
         with self._session.store.lock("apply"):
             self._session.store.load()
-            result = self._session.run(applied(self._session, plan, saved=False))
+            result = self._session.run(applied(self._session, plan, "now"))
         if not result.saved and result.problem is not None:
             raise result.problem
         return result

@@ -6,7 +6,7 @@ import sys
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from pdsync.plan.drift import Drift
 
 MARKDOWN_BUDGET = 60_000
+
+Age = Literal["before", "asked", "now"]
+"""When a plan was made: before, and saved; now, but somebody was asked since; only just now."""
 
 
 @click.command()
@@ -223,7 +226,8 @@ def apply(
                 show_unreviewed(session, made)
                 _approve(to_review(made), auto=auto_approve, unasked=UNREVIEWED)
         operation = "revert" if made.base.scope.get("reverts") else "apply"
-        code = do_plan(session, made, saved=plan_file is not None, operation=operation)
+        age: Age = "before" if plan_file is not None else "now" if auto_approve else "asked"
+        code = do_plan(session, made, age, operation=operation)
         return _prove(session, made) if prove and code == 0 else code
 
 
@@ -247,23 +251,22 @@ def _approve(made: Plan, *, auto: bool, unasked: str = "give --auto-approve, or 
         raise UsageError(error("PD817", "not applied", detail=detail, hint="nothing was written"))
 
 
-def do_plan(session: Session, made: Plan, *, saved: bool, operation: str = "apply") -> int:
+def do_plan(session: Session, made: Plan, age: Age, *, operation: str = "apply") -> int:
     """Apply, print what became of it, return the exit code."""
     session.silence.broken()  # whoever was asked may have taken a while
-    return tell_result(session, session.run(applied(session, made, saved=saved, operation=operation)))
+    return tell_result(session, session.run(applied(session, made, age, operation=operation)))
 
 
-async def applied(session: Session, made: Plan, *, saved: bool, operation: str = "apply") -> ApplyResult:
-    """Write a plan; a saved one is compared with all that it stands on, as a whole and entity by entity.
+async def applied(session: Session, made: Plan, age: Age, *, operation: str = "apply") -> ApplyResult:
+    """Write a plan, each entity and blueprint looked at once more before; a saved one is first compared as a whole.
 
     Raises `StalePlan`.
     """
     async with AsyncExitStack() as stack:
         reader = await stack.enter_async_context(session.reader())
-        watch = None
-        if saved:
+        if age == "before":
             await check_fresh(made, reader, session.store, session.catalog, session.progress)
-            watch = commands.watch(made, reader)
+        watching = commands.watch_present if age == "now" else commands.watch
         session.writing = True
         writer = await stack.enter_async_context(session.writer())
         return await commands.apply(
@@ -272,7 +275,7 @@ async def applied(session: Session, made: Plan, *, saved: bool, operation: str =
             session.store,
             reader=reader,
             operation=operation,
-            watch=watch,
+            watch=watching(made, reader),
             stop=session.stop,
             progress=session.progress,
         )
@@ -363,4 +366,4 @@ def destroy(options: Options, *, auto_approve: bool, only: tuple[str, ...], excl
         if not made.changes:
             return plan_exit_code(made, detailed=False)
         _approve(made, auto=auto_approve)
-        return do_plan(session, made, saved=False, operation="destroy")
+        return do_plan(session, made, "now" if auto_approve else "asked", operation="destroy")

@@ -68,6 +68,26 @@ def test_deletes_want_their_number(applied: Workspace) -> None:
     assert gone not in applied.box.store.entities("service")
 
 
+@pytest.mark.parametrize("auto", [True, False], ids=["at once", "after being asked"])
+@pytest.mark.parametrize("there", ["edited", "made"])
+def test_what_somebody_does_before_the_write_is_left_alone(applied: Workspace, there: str, *, auto: bool) -> None:
+    """It was shown otherwise: a delete is skipped by name.  So is a create, where somebody has looked at the plan."""
+    store, service = applied.box.store, min(applied.box.world.services)
+    if there == "edited":
+        applied.box.mutate({"action": "delete_service", "id": service, "keep_incidents": True})
+    else:
+        store.delete_entity("service", service)
+
+    def ask(*_: object, **__: object) -> None:
+        store.put_entity("service", {"identifier": service, "title": "Theirs"})
+
+    applied.monkeypatch.setattr("pdsync.cli.plan_commands._approve", ask)
+    ran = applied.run("apply", *(["--auto-approve"] if auto else []))
+    made = there == "made" and auto  # in the moment between: the write itself tells
+    assert (ran.code, store.entities("service")[service]["title"] == "Theirs") == (0 if made else 6, not made)
+    assert ('is "Theirs"' if there == "edited" else "it is there already") in ran.out or made
+
+
 def test_destroy_asks_too(applied: Workspace) -> None:
     """It wants the number of what is removed, and does not say that the catalog no longer makes it."""
     told = applied.ok("destroy", code=1).out
