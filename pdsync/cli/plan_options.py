@@ -78,7 +78,10 @@ def fetching_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _with_options(
         fetching,
         click.option(
-            "--accept-shrink", multiple=True, metavar="KIND", help="Believe that this kind has become that small."
+            "--accept-shrink",
+            multiple=True,
+            metavar="KIND",
+            help="Believe that this kind has become that small; kept with the snapshot, so later runs believe it, too.",
         ),
         click.option("--full", is_flag=True, help="Read all records, those too that no longer change."),
         click.option(
