@@ -41,7 +41,7 @@ FOLDERS = {"blueprints": "blueprint", "mappings": "mapping", "webhooks": "webhoo
 class _Read:
     """What was found so far: the documents of the project, blueprints and mappings, and every problem.
 
-    `now` is when it is to be used, if that is known.
+    `now` is when it is to be used, if that is known; `emptied` are files of blueprints that say nothing.
     """
 
     now: datetime | None = None
@@ -50,6 +50,7 @@ class _Read:
     resources: list[Resource] = field(default_factory=list)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     problems: list[Diagnostic] = field(default_factory=list)
+    emptied: list[Origin] = field(default_factory=list)
 
 
 def check(
@@ -128,13 +129,22 @@ def _read(files: Files, now: datetime | None) -> _Read:
             continue
         documents, problems = read_documents(f"{files.name}/{path}", data)
         read.problems += problems
-        for document in _split(kind, documents):
+        speaking = list(_split(kind, documents))
+        for document in speaking:
             _TAKE[kind](read, path, document)
+        if not speaking and not problems and kind != "project":
+            _note_silence(read, kind, Origin(f"{files.name}/{path}", 1, 1))
     place = Origin(f"{files.name}/{PROJECT}")
     if read.project is None and not any(one.origin and one.origin.file == place.file for one in read.problems):
         detail = "the file is empty" if PROJECT in files.contents else "there is no such file"
         read.problems.append(found("PD118", place, detail, f"write {place.file} with a line such as name: ours"))
     return read
+
+
+def _note_silence(read: _Read, kind: str, place: Origin) -> None:
+    read.problems.append(found("PD176", place, hint="remove it, or bring back what it said"))
+    if kind == "blueprint":
+        read.emptied.append(place)
 
 
 def _kind_of(path: str) -> str | None:
@@ -189,6 +199,9 @@ def _take_mapping(read: _Read, path: str, document: Document) -> None:
     resources, problems = read_resources(path, document, read.counts.setdefault(path, {}), read.now)
     read.resources += resources
     read.problems += problems
+    listed = find(document.root, "resources")
+    if isinstance(listed, Sequence) and not listed.items:
+        _note_silence(read, "mapping", document.value(("resources",)))
 
 
 def _take_webhook(read: _Read, _path: str, document: Document) -> None:
@@ -210,6 +223,12 @@ _TAKE = {
     "test": _take_test,
 }
 
+
+def _without_guess(problem: Diagnostic, emptied: list[Origin]) -> Diagnostic:
+    """A blueprint that is not there may be what an emptied file had: no other one is proposed then."""
+    return replace(problem, hint="", related=tuple(emptied)) if problem.code == "PD161" and emptied else problem
+
+
 # --- checking --------------------------------------------------------------------------------------------------
 
 
@@ -228,7 +247,7 @@ def _check(read: _Read, environment: str | None) -> dict[str, set[str]]:
     for resource in read.resources:
         read.problems += check_resource(resource)
         for role, problem in check_target(resource, read.drafts, asked):
-            read.problems.append(problem)
+            read.problems.append(_without_guess(problem, read.emptied))
             unsent.setdefault(resource.id, set()).update({role} - {""})
     read.problems += check_together(read.resources, read.drafts)
     return unsent
