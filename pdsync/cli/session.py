@@ -124,8 +124,9 @@ class Session:
 
     @property
     def port_url(self) -> str:
-        """Port's API: PORT_BASE_URL, else the project's."""
-        return self.env.get("PORT_BASE_URL") or self.catalog.project.port_base_url
+        """Port's API: PORT_BASE_URL, else the project's; the version at its end, which paths have, is left out."""
+        url = self.env.get("PORT_BASE_URL") or self.catalog.project.port_base_url
+        return re.sub(r"/v1/*\Z", "", url)
 
     @property
     def pagerduty_url(self) -> str:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from pdsync.errors import Interrupted, PdsyncError
-from pdsync.transport.connecting import check_url, in_vain, in_words, open_lanes
+from pdsync.transport.connecting import check_base_url, check_url, in_vain, in_words, open_lanes
 from pdsync.transport.exchange import GARBLED, Call, Exchange, Reply
 from pdsync.transport.gate import Gate
 from pdsync.transport.pacing import Pacer, area
@@ -99,7 +99,7 @@ class ApiClient:
         timing: clock, sleep and jitter.
 
     Raises:
-        UsageError: the base URL is no URL, or unencrypted to another host.
+        UsageError: the base URL is none, has a query, or is unencrypted to another host.
     """
 
     def __init__(
@@ -122,6 +122,7 @@ class ApiClient:
         timing: Timing | None = None,
     ) -> None:
         check_url(base_url, name, allow_plain_http=allow_plain_http, codes=codes)
+        check_base_url(base_url, name, codes)
         self.base_url = base_url.rstrip("/")
         self.name = name
         self.requests = 0

@@ -31,6 +31,13 @@ def check_url(url: str, name: str, *, allow_plain_http: bool = False, codes: str
         raise UsageError(error(code, summary, detail=f"plain http to {parts.hostname}", hint="use https://"))
 
 
+def check_base_url(url: str, name: str, codes: str) -> None:
+    """Raise `UsageError` where something follows the path of a URL that paths are put behind."""
+    if set(url) & set("?#"):
+        hint = "leave out what begins with ? or #"
+        raise UsageError(error(f"{codes}3", f"the base URL of {name} has more than a host and a path", hint=hint))
+
+
 def open_lanes(base_url: str, headers: Mapping[str, str], timeout: float) -> Lanes:
     """Connections to a server, by way of the proxy that the environment names.  Raises `UsageError`."""
     parts = urlsplit(base_url)

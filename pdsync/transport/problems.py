@@ -91,7 +91,8 @@ def read_complaint(content: bytes) -> Complaint:
         return Complaint()
     inner = body.get("error")
     if isinstance(inner, dict):
-        message = ": ".join(part for part in (_text(inner.get("message")), _list_errors(inner.get("errors"))) if part)
+        said, more = _text(inner.get("message")), _list_errors(inner.get("errors"))
+        message = ": ".join(part for part in (said, "" if more == said else more) if part)
         return Complaint(_text(inner.get("code")), _shorten(message), inner.get("errors"))
     message = _text(body.get("message")) or _text(body.get("error_description"))
     if message:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pdsync.cli import Options
+from pdsync.cli.session import Session
 from pdsync.sandbox.server import PAGERDUTY_TOKEN, PORT_CLIENT_SECRET, Sandbox
 from tests.cli.workspace import make_workspace, small_world
 
@@ -73,6 +75,14 @@ def test_what_is_no_url_is_said(here: Workspace, url: str) -> None:
     """In words, with whose it is."""
     ran = here.ok("plan", code=1, PORT_BASE_URL=url)
     assert ("Traceback" in ran.err, "PD900" in ran.err, "Port" in ran.err) == (False, False, True)
+
+
+@pytest.mark.parametrize("rest", ["", "/v1", "/v1/"])
+def test_the_address_of_port_may_have_its_version(tmp_path: Path, rest: str) -> None:
+    """As the addresses in Port's documentation do; a path that only ends like it is another one."""
+    env = {"PORT_BASE_URL": f"https://api.example.com/gw-v1{rest}"}
+    options = Options(tmp_path, "", None, "never", quiet=True, verbose=False, events=None, env=env)
+    assert Session(options).port_url == "https://api.example.com/gw-v1"
 
 
 def test_a_state_of_an_unknown_kind_is_said(here: Workspace) -> None:

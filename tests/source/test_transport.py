@@ -865,6 +865,8 @@ def test_no_secret_is_ever_said() -> None:
     ("body", "told"),
     [
         (b'{"error":{"message":"No","code":2001,"errors":["a","b"]}}', Complaint("2001", "No: a; b", ["a", "b"])),
+        (b'{"error":{"message":"No","errors":["No"]}}', Complaint("", "No", ["No"])),
+        (b'{"error":{"message":"No","errors":"No"}}', Complaint("", "No", "No")),
         (b'{"error":{"message":"No","errors":{"x.y":["a"]}}}', Complaint("", "No: x.y a", {"x.y": ["a"]})),
         (b'{"error":"plain words"}', Complaint("", "plain words", None)),
         (
@@ -916,6 +918,14 @@ def test_unsafe_addresses_are_refused(url: str) -> None:
     """Credentials do not leave this machine in the clear."""
     with pytest.raises(UsageError):
         check_url(url, "PagerDuty")
+
+
+@pytest.mark.parametrize("rest", ["?", "?x=1", "/#", "/sub#a"])
+def test_nothing_follows_the_path_of_a_base_url(rest: str) -> None:
+    """The path of a request would become part of it."""
+    with pytest.raises(UsageError) as caught:
+        client(f"https://api.example.com{rest}", FakeTime())
+    assert "leave out what begins with ? or #" in caught.value.diagnostics[0].hint
 
 
 def test_plain_http_can_be_asked_for() -> None:
