@@ -211,14 +211,16 @@ def test_a_relation_becomes_a_list_and_single_again(tmp_path: Path, more: bool) 
             assert here.plan(catalog([of], rules), wanted).changes == ()
 
 
-def test_a_relation_that_becomes_a_list_wants_a_list(tmp_path: Path) -> None:
-    """What is mapped as before would be refused from then on: the plan that changes the relation says so."""
+def test_a_relation_that_becomes_a_list_takes_what_is_mapped_as_before(tmp_path: Path) -> None:
+    """One text stands for a list of it from then on; a number would not, and the plan says so."""
     rules = [rule(paths=("title", "relations.owner"))]
-    wanted = desired(want("a", title="A", to_owner="a"))
+    many = catalog([blueprint(owner=relation("service", many=True))], rules)
     with running(tmp_path) as here:
-        _done(here, catalog([blueprint(owner=relation("service"))], rules), wanted)
-        plan = here.plan(catalog([blueprint(owner=relation("service", many=True))], rules), wanted)
-        assert [str(held.key) for held in plan.held] == ["service/a"]
+        _done(here, catalog([blueprint(owner=relation("service"))], rules), desired(want("a", title="A", to_owner="a")))
+        wrong = here.plan(many, desired(want("a", title="A", to_owner=1)))
+        assert [str(held.key) for held in wrong.held] == ["service/a"]
+        _done(here, many, desired(want("a", title="A", to_owner="a")))
+        assert here.port.entities("service")["a"]["relations"] == {"owner": ["a"]}
 
 
 def test_teams_that_become_inherited_are_not_written(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_what_failed_is_done_by_resume_when_its_cause_is_gone(here: Here) -> Non
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault("truncate", api="port", method="GET", path="/blueprints/service$", skip=1),
+        Fault("truncate", api="port", method="GET", path="/blueprints/service$", skip=1, count=None),
         Fault("answer", api="port", method="PUT", path="/blueprints/service$", status=403, skip=1),
     ],
     ids=["no answer", "refused"],
