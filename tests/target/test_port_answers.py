@@ -212,11 +212,11 @@ def test_some_empty_pages_may_lead_on() -> None:
 
 def test_empty_pages_without_end() -> None:
     """Pages that say there is more and give nothing, each with a new cursor, are not followed for ever."""
-    empty = (page(following=str(number)) for number in range(9))
+    empty = (page(following=str(number)) for number in range(99))
     with scripted_port(catalog_of(*empty)) as port, pytest.raises(TargetError) as caught:
         reading(port, lambda reader: reader.read({"thing": ["title"]}))
-    assert "3 pages in a row are empty and say that there is more" in told(caught.value)
-    assert len(port.sent("POST", "/v1/blueprints")) == 3
+    assert "50 pages in a row are empty and say that there is more" in told(caught.value)
+    assert len(port.sent("POST", "/v1/blueprints")) == 50
 
 
 def test_cursor_in_a_circle() -> None:

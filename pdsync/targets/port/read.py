@@ -38,8 +38,8 @@ PAGE_SIZE: Final = 1000
 
 READ_ATTEMPTS: Final = 3
 
-_EMPTY_ONES: Final = 3
-"""So many empty pages in a row, each of which leads on, lead nowhere."""
+_EMPTY_ONES: Final = 50
+"""So many empty pages in a row, each of which leads on, lead nowhere; that a page has any rows is not promised."""
 
 
 class _Entity(msgspec.Struct, rename="camel"):
