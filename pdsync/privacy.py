@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import ahocorasick_rs
@@ -147,6 +148,11 @@ class Cleaner:
         """The private fields that stay in the records of a kind."""
         return tuple(sorted(self._spelled.get(kind, _NOTHING)))
 
+    @property
+    def way(self) -> tuple[str, ...]:
+        """What tells records that were cleaned as `ANY` in just this way: what is private, and what of it stays."""
+        return _rules(), *self.left_in(ANY)
+
     def _private(self, kind: str) -> _Private:
         return _Private(self._spelled.get(kind, _NOTHING))
 
@@ -154,6 +160,13 @@ class Cleaner:
         if kind not in self._marks:
             self._marks[kind] = _Marks(self._private(kind))
         return self._marks[kind]
+
+
+@cache
+def _rules() -> str:
+    """A digest of what is private: what another pdsync has left in records is looked through once more."""
+    rules = NAMES, _SECRET.pattern, REACHED_BY, DELIVERY, CONFIG, NOTIFICATION, _NAMED
+    return blake2b(repr(rules).encode(), digest_size=8).hexdigest()
 
 
 class _Private:

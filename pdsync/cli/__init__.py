@@ -1,7 +1,7 @@
 """The command line: argv and environment in, exit code out.
 
-Only click is imported here; a command's module is imported when the command is called, so that `--help` is instant.
-If that takes long, it is said, as of anything else.
+Only click is imported here, and what shows progress; a command's module is imported when the command is called, so that
+`--help` is instant.  If that takes long, it is said, as of anything else.
 """
 
 from __future__ import annotations

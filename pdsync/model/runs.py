@@ -65,8 +65,8 @@ class RunRecord:
     """One run as its journal tells it.
 
     `statuses`, `messages` and `images` are by change number, `there` those that were to create what turned out to be
-    there already; `closed` is the serial of the ledger that holds the
-    result, None while none does.  `before` is None in journals of older versions.
+    there already; `closed` is the serial of the ledger that holds the result, None while none does.  `before` is None
+    in journals of older versions.
     """
 
     head: RunHead

@@ -195,7 +195,7 @@ class PageRead:
 
 @dataclass(frozen=True, slots=True)
 class PagesRead:
-    """The answers of lists that a snapshot was made of, and the private fields that were left in their records."""
+    """The answers of lists that a snapshot was made of, and in what way records were cleaned of private fields."""
 
     private: tuple[str, ...] = ()
     pages: tuple[PageRead, ...] = ()

@@ -45,7 +45,8 @@ DIFF_MARK = {"create": "+", "update": "!", "delete": "-", "adopt": " ", "release
 PLAIN = re.compile(r"[A-Za-z0-9 .-]+")
 """Text that is nothing else in Markdown."""
 LONGEST_REASON = 500
-_LONGEST_KNOWN = re.compile("(`{78})`")
+_TOO_LONG = re.compile("(`{78})`")
+"""So many backticks in a row are too many, with one to spare: what encloses them has one more."""
 OPEN_LINES = 12
 """A part with no more lines than this is shown open."""
 
@@ -176,7 +177,7 @@ def fenced(lines: Iterable[str], language: str = "") -> str:
 
 def _broken_up(text: str) -> str:
     """The text with an escape in runs of backticks that are too long to be told from."""
-    return _LONGEST_KNOWN.sub(r"\1\\x60", text)
+    return _TOO_LONG.sub(r"\1\\x60", text)
 
 
 def _longest_run(text: str) -> int:

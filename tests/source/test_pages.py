@@ -108,6 +108,16 @@ def test_what_was_taken_out_is_read_once_it_is_mapped(stage: Stage) -> None:
         assert only(second).records == only(cleaned(stage, wanted, now)).records
 
 
+def test_what_was_cleaned_by_other_rules_is_cleaned_anew(stage: Stage) -> None:
+    """A pdsync that knew less of what is private has left it in the records that stand there."""
+    first = fetch(stage, Query("services"))
+    assert taken_over(only(fetch(stage, Query("services"), previous=kept(first)))) == ids(only(first))
+    rules, *left_in = first.read.private
+    older = replace(first, read=replace(first.read, private=(rules[::-1], *left_in)))
+    second = fetch(stage, Query("services"), previous=kept(older))
+    assert (taken_over(only(second)), second.read) == ([], first.read)
+
+
 def test_a_damaged_record_is_taken_from_the_answer(stage: Stage) -> None:
     """And so are the others of its page; that is said, once."""
     changed = ids(only(fetch(stage, Query("services"))))[0]

@@ -28,7 +28,7 @@ class Pages:
         known: the answers of an earlier snapshot.
         rows: the records that it has of a kind, by list, on the shelf that answers are put on.
         sound: those of some rows of a kind that can be read as they were written.
-        private: the private fields that are left in records now.
+        private: in what way records are cleaned now (`pdsync.privacy.Cleaner.way`).
     """
 
     def __init__(

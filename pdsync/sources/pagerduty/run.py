@@ -190,7 +190,7 @@ class Run:
     def _pages(self, shelf: Shelf) -> Pages:
         """What knows answers from the earlier snapshot."""
         earlier = self._earlier
-        return Pages(earlier.read, partial(earlier.listed, shelf=shelf), earlier.sound, self._cleaner.left_in(ANY))
+        return Pages(earlier.read, partial(earlier.listed, shelf=shelf), earlier.sound, self._cleaner.way)
 
     @property
     def read(self) -> PagesRead:
