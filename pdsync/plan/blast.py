@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import ahocorasick_rs
+
 from pdsync.model import BlastRadius, Dependent, EntityKey, glance
 from pdsync.plan.guards import is_required
 from pdsync.plan.order import targeting
@@ -15,6 +17,7 @@ from pdsync.plan.portions import failed_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from pdsync.model import Blueprint, Change, ExistingEntity, Fields, Withheld
     from pdsync.plan.decide import Facts
@@ -102,8 +105,8 @@ def blast_radius(
 
 
 def _dependents(
-    gone: Collection[EntityKey],
-    refused: Collection[EntityKey],
+    gone: AbstractSet[EntityKey],
+    refused: AbstractSet[EntityKey],
     changes: Iterable[Change],
     facts: Facts,
     blueprints: Mapping[str, Blueprint],
@@ -113,12 +116,14 @@ def _dependents(
     pointing = _pointing(blueprints, {key.blueprint for key in targets})
     written = {change.key: change for change in changes if change.action in ("create", "update")}
     pointed_at = {name: targeting(blueprints[name]) for name in pointing}
-    named = _naming(targets)
-    sources = sorted({*facts.existing.entities, *facts.around.dependents}) if pointing else []
-    for key in sources:
-        if key.blueprint not in pointing or key in gone:
-            continue
-        if key not in written and key not in facts.around.dependents and not named(facts.existing.entities[key]):
+    named, besides = _naming(targets), facts.around.dependents
+    sources = {
+        key
+        for key, entity in facts.existing.entities.items()
+        if key.blueprint in pointing and (key in written or named(entity))
+    }
+    for key in sorted((sources | besides.keys()) - gone):
+        if key.blueprint not in pointing:
             continue
         relations = blueprints[key.blueprint].relations
         for path, target in pointed_at[key.blueprint](_afterwards(key, pointing[key.blueprint], written, facts)):
@@ -134,17 +139,15 @@ def _naming(targets: Collection[EntityKey]) -> Callable[[ExistingEntity], bool]:
     A text of JSON without a backslash stands there as it is.
     """
     names = [target.identifier.encode() for target in targets]
-    if len(names) > _FEW or any(b"\\" in name or b'"' in name for name in names):
+    if any(b"\\" in name or b'"' in name for name in names):
         return lambda _: True
+    search = ahocorasick_rs.BytesAhoCorasick([*names, b"\\"]).find_matches_as_indexes
 
     def may_name(entity: ExistingEntity) -> bool:
         packed = entity.packed
-        return packed is None or b"\\" in packed[1] or any(name in packed[1] for name in names)
+        return packed is None or bool(search(packed[1]))
 
     return may_name
-
-
-_FEW = 100
 
 
 def _pointing(blueprints: Mapping[str, Blueprint], targets: Collection[str]) -> dict[str, set[str]]:

@@ -252,3 +252,16 @@ def test_a_few_among_very_many_cost_what_their_pages_cost(monkeypatch: pytest.Mo
     asyncio.run(Leaps(SimpleNamespace(send=app.send), sought, {}, now=NOW, found=found, tally=Tally("", None)).read())
     assert found.keys() == sought.keys()
     assert len(app.asked) <= min(len(sought), 9000 // 20) + 9
+
+
+@pytest.mark.parametrize(("every", "pages", "at_once"), [(150, 27, 8), (4000, 6, 1)])
+def test_few_that_are_far_apart_are_read_side_by_side(every: int, pages: int, at_once: int) -> None:
+    """Nobody waits for many pages one after the other, though few incidents are on them; of few pages none is wasted."""
+    made = {f"Q{n}": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=n) for n in range(24_000)}
+    app = Analysed({id_: in_utc(at) for id_, at in made.items()}, 1000)
+    sought = {id_: at for n, (id_, at) in enumerate(made.items()) if n % every == 0}
+    found: dict[str, bytes] = {}
+    asyncio.run(Leaps(SimpleNamespace(send=app.send), sought, {}, now=NOW, found=found, tally=Tally("", None)).read())
+    assert found.keys() == sought.keys()
+    assert len(app.asked) <= pages
+    assert app.most == at_once

@@ -21,7 +21,7 @@ from pdsync.sources.pagerduty.shelf import Rows, Shelf, rows_of
 from pdsync.sources.pagerduty.tasks import together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Collection as AbstractCollection
 
     from pdsync.errors import Diagnostic
@@ -81,9 +81,11 @@ class Earlier:
             self._damaged.add(kind)
         return found
 
-    def _bare(self, collection: Collection) -> Iterator[tuple[str, bytes]]:
-        """Its records by id, without enrichments where these are kept apart; those that can be read."""
+    def _bare(self, collection: Collection, but: Container[str] = frozenset()) -> Iterator[tuple[str, bytes]]:
+        """Its records by id, without enrichments where these are kept apart; those that can be read, `but` some."""
         for id_, read in _readers(collection.records):
+            if id_ in but:
+                continue
             try:
                 raw = read()
             except (OSError, StateError):
@@ -200,10 +202,11 @@ class Earlier:
         """How many records a list had."""
         return max((len(each.records) for each in self._collections(key[0]) if each.query.params == key[1]), default=0)
 
-    def emptied(self, query: Query, stretches: Iterable[Stretch]) -> set[str]:
+    def emptied(self, query: Query, stretches: Iterable[Stretch], listed: Container[str]) -> set[str]:
         """The records that a query had in stretches of time of which it has nothing now: too many to have gone at once.
 
-        With those that were missing by then: when they were made is not known any more.
+        With those that were missing by then: when they were made is not known any more.  Those that are `listed` are
+        not among them.
         """
         window = KINDS[query.kind].window
         if window is None or not window.field:
@@ -211,11 +214,11 @@ class Earlier:
         reader = FieldReader([window.field])
         found: set[str] = set()
         for each in (each for each in self._collections(query.kind) if each.query.params == query.params):
-            made = {id_: at for id_, raw in self._bare(each) if (at := _as_moment(reader.read(raw)[0]))}
+            made = {id_: at for id_, raw in self._bare(each, listed) if (at := _as_moment(reader.read(raw)[0]))}
             for since, until in (map(_as_moment, stretch) for stretch in stretches):
                 ids = {id_ for id_, at in made.items() if since and until and since <= at < until}
                 found |= ids if is_too_many(query, len(ids)) else set()
-            found |= each.missing.keys()
+            found.update(id_ for id_ in each.missing if id_ not in listed)
         return found
 
     # --- records that are settled

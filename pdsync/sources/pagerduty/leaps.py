@@ -163,11 +163,16 @@ class Leaps:
     async def read(self) -> None:
         """Read them all; who has no row is not found.  Raises what `send` raises, and `Malformed`.
 
-        Of many, of which nothing is known, the first page tells how many rows lie between them.
+        Where nothing is known of what lies between them, the first pages tell how many rows that are.
         """
-        sought = self._sought()
-        if len(sought) > _LEAST_PAGES * _PER_PAGE and not self._ground.rows:
-            sought = await self._read(sought, 1)
+        sought, ground = self._sought(), self._ground
+        if not ground.rows:
+            whole = len(sought)
+
+            def is_much() -> bool:
+                return ground.rows > 0 and not self._is_little(whole - ground.sought)
+
+            sought = await self._read(sought, enough=is_much)
         await each(self._parts(sought), self._part, _AT_ONCE)
 
     async def read_full(self, ahead: Ahead) -> set[str]:
@@ -185,8 +190,15 @@ class Leaps:
 
     def _parts(self, sought: list[Sought]) -> list[list[Sought]]:
         """Parts that can be read at the same time, each of a few whole pages."""
-        size = self._ground.fit(max(_LEAST_PAGES, self._ground.share(len(sought), _AT_ONCE)))
+        if self._is_little(len(sought)):
+            return self._ground.runs(sought)
+        fitting = self._ground.fit(max(_LEAST_PAGES, self._ground.share(len(sought), _AT_ONCE)))
+        size = max(fitting, ceil(len(sought) / _AT_ONCE))
         return [part for run in self._ground.runs(sought) for part in _cut(run, size)]
+
+    def _is_little(self, incidents: int) -> bool:
+        """Whether so many incidents stand on so few pages, most likely, that cutting them is not worth its requests."""
+        return incidents <= _LEAST_PAGES * _PER_PAGE and self._ground.share(incidents, 1) <= _AT_ONCE
 
     def _sought(self) -> list[Sought]:
         return sorted((at.timestamp(), id_) for id_, at in self._made.items())

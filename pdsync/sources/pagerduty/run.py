@@ -281,7 +281,7 @@ class Run:
         """What may be there although it is not listed: also what was, in stretches of time of which nothing came."""
         if listing.problem or not listing.empty:
             return listing.missing
-        emptied = self._earlier.emptied(query, listing.empty).difference(listing.records)
+        emptied = self._earlier.emptied(query, listing.empty, listing.records)
         return {**listing.missing, **dict.fromkeys(sorted(emptied), "")}
 
     def _sharing(self, query: Query, requests: int) -> str:
