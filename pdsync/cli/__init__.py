@@ -198,6 +198,8 @@ def main() -> None:
     """The console script: runs the command and ends the process with its exit code."""
     process = Process(silence=Silence(time.process_time()))
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     _open_closed_streams()
     # What is loaded and what is read lives until the end: collecting garbage every 700 objects finds nothing.
     gc.set_threshold(50_000, 20, 100)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,28 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]
     """A sandbox that takes its time for every answer, and more entities than fit into one wave."""
     with Sandbox(small_world(services=30, incidents=90, users=5), latency=0.03) as box:
         yield make_workspace(tmp_path, box, monkeypatch)
+
+
+STOPPED_WHILE_LOADED = """
+import os, signal, sys
+from pdsync.__main__ import main
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "pdsync.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+main()
+"""
+
+
+def test_a_stop_before_there_is_a_command_line_ends_without_a_traceback() -> None:
+    """It is as of a process that does nothing about it; where nobody is to be stopped, nobody is."""
+    told = [sys.executable, "-c", STOPPED_WHILE_LOADED]
+    stopped = subprocess.run(told, check=False, capture_output=True, text=True)
+    assert (stopped.returncode, stopped.stderr) == (-signal.SIGINT, "")
+    ignoring = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n{STOPPED_WHILE_LOADED}"
+    spared = subprocess.run([sys.executable, "-c", ignoring, "--version"], check=False, capture_output=True, text=True)
+    assert (spared.returncode, spared.stdout[:6]) == (0, "pdsync")
 
 
 def entities(here: Workspace) -> set[str]:
