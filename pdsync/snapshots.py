@@ -209,9 +209,19 @@ def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def merged(kept: Snapshot, taken: Snapshot) -> Snapshot:
-    """A snapshot of some kinds laid over the one that is kept."""
+    """A snapshot of some kinds laid over the one that is kept, whose records are as old as they were.
+
+    One of another account is of no use.
+    """
+    if kept.source != taken.source:
+        return taken
     digest = hashlib.blake2b(f"{kept.digest}{taken.digest}".encode(), digest_size=16).hexdigest()
-    collections, leaned = {**kept.collections, **taken.collections}, {**kept.leaned, **taken.leaned}
+    old = {
+        query: replace(each, as_of={"": kept.taken_at, **each.as_of})
+        for query, each in kept.collections.items()
+        if query not in taken.collections
+    }
+    collections, leaned = {**old, **taken.collections}, {**kept.leaned, **taken.leaned}
     return replace(taken, collections=collections, leaned=leaned, digest=digest, read=_together(kept.read, taken.read))
 
 

@@ -255,6 +255,26 @@ def test_a_snapshot_of_one_kind_leaves_the_others(here: Workspace) -> None:
     assert len(kept(here, "services").records) == 4
 
 
+def test_what_a_snapshot_of_one_kind_leaves_is_no_younger(here: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Analytics are of the day on which they were read, however often another kind has been read since."""
+    begun, asked = datetime.now(UTC), []
+    for hours, command in ((0, ("snapshot",)), (23, ("snapshot", "--kind", "users")), (25, ("plan",))):
+        when = begun + timedelta(hours=hours)
+        monkeypatch.setitem(inspect.unwrap(open_pagerduty).__kwdefaults__, "now", lambda when=when: when)
+        here.ok(*command)
+        asked.append(metrics(here))
+    assert asked == [1, 0, 1]
+
+
+def test_a_snapshot_of_one_kind_of_another_account_leaves_nothing(here: Workspace) -> None:
+    """What the other one had is not there."""
+    here.ok("snapshot")
+    with Sandbox(small_world()) as other:
+        here.ok("snapshot", "--kind", "users", PAGERDUTY_API_URL=other.pagerduty_url)
+    snapshot = parse_snapshot((here.folder / "state" / "snapshot.jsonl").read_bytes(), "snapshot")
+    assert [query.kind for query in snapshot.collections] == ["users"]
+
+
 # --- where nothing can be kept ---------------------------------------------------------------------------------
 
 

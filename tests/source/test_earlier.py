@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pdsync.completeness import PASSING, SUSPICIOUS
 from pdsync.errors import SourceError, error
 from pdsync.sandbox.world import World
+from pdsync.snapshots import merged
 from pdsync.state.snapshot_file import dump_snapshot, parse_snapshot
 from tests.source.asking import fetch, only, parsed, query
 from tests.source.loopback import Script, staging
@@ -436,6 +437,23 @@ def test_a_count_that_does_not_fit_means_a_full_reading(stage: Stage) -> None:
     second = fetch(stage, wanted, previous=previous, settled_after=OLD)
     assert second.digest == first.digest
     assert not only(second).incremental
+
+
+def test_what_came_since_the_incidents_were_read_is_not_taken_for_settled(stage: Stage) -> None:
+    """Also where a snapshot of another kind is laid over theirs, and one that is gone makes up for one that came."""
+    wanted = query("incidents", apiQueryParams={"date_range": "all"})
+    old = kept(fetch(stage, wanted))
+    table = stage.world.incidents
+    table.hidden[0] = 1
+    stage.world.mutate({"action": "advance", "hours": 24})
+    service = min(stage.world.services)
+    new = stage.world.mutate({"action": "trigger_incident", "service_id": service, "title": "New"})["id"]
+    stage.world.mutate({"action": "resolve_incident", "id": new})
+    stage.world.mutate({"action": "advance", "hours": 24 * 31})
+    both = kept(merged(old, fetch(stage, query("teams"))))
+    again = only(fetch(stage, wanted, previous=both, settled_after=OLD))
+    assert again.complete
+    assert {record.id for record in again.records} == {*(table.ids[row] for row in range(1, COUNT)), new}
 
 
 def test_what_was_put_into_settled_incidents_is_kept_with_them(stage: Stage) -> None:

@@ -109,14 +109,22 @@ class Earlier:
 
     @property
     def taken_at(self) -> datetime | None:
-        """When the snapshot was taken."""
-        return moment(self._snapshot.taken_at, self.now) if self._snapshot else None
+        """When the snapshot was taken; the oldest of its lists that may be settled, which may be of an earlier one."""
+        if not self._snapshot:
+            return None
+        may_be = (each for each in self._collections() if (row := KINDS.get(each.query.kind)) and row.settled)
+        return min(map(self._moment_of, may_be), default=moment(self._snapshot.taken_at, self.now))
+
+    def _moment_of(self, collection: Collection) -> datetime:
+        """When the records of a list were read."""
+        return moment(self._read_at(collection, ""), self.now)
 
     # --- analytics
 
     def _read_at(self, collection: Collection, name: str) -> str:
         """When an enrichment (empty: the records themselves) was read, through all snapshots it was taken over in."""
-        return collection.as_of.get(name) or (self._snapshot.taken_at if self._snapshot else "")
+        told = collection.as_of.get(name) or collection.as_of.get("")
+        return told or (self._snapshot.taken_at if self._snapshot else "")
 
     def _is_of_today(self, read_at: str) -> bool:
         age = self.now - moment(read_at, self.now)
@@ -255,7 +263,7 @@ class Earlier:
         made: dict[str, datetime] = {}
         reader = FieldReader([kind.window.field, kind.settled.field])
         for collection in self._collections(kind.name):
-            if collection.complete and self._spans(collection.query, whole):
+            if collection.complete and self._spans(collection, whole):
                 told = _wish((kind.name, collection.query.params))
                 covered |= missing if told is None else missing & told
                 for id_, raw in self._bare(collection):
@@ -264,13 +272,14 @@ class Earlier:
                         made[id_] = moment(str(at), self.now)
         return made if covered >= missing else None
 
-    def _spans(self, query: Query, whole: ListKey) -> bool:
+    def _spans(self, collection: Collection, whole: ListKey) -> bool:
         """Whether what a query gave was bounded by nothing that bounds a list."""
+        query = collection.query
         window = KINDS[query.kind].window
         own, mine = dict(query.params), dict(whole[1])
         if window is None or not may_be_settled((query.kind, query.params), whatever_state=True) or window.until in own:
             return False
-        begun = window_start(window, query.params, self.taken_at or self.now)
+        begun = window_start(window, query.params, self._moment_of(collection))
         if begun is None or window.since not in own:
             return begun is None
         since = window_start(window, whole[1], self.now) if window.since in mine else None
