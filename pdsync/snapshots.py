@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from pdsync.completeness import doubts, given_to_each, ids_in, judged, leans_on, noted, remembered, seen_in
@@ -15,20 +16,20 @@ from pdsync.emptied import doubted_since, emptied, losing
 from pdsync.errors import SourceError, StateError, error, some_of, warning
 from pdsync.kinds import KINDS, PARENT, suggest
 from pdsync.lacking import NO_ENRICHMENT, paths_with
-from pdsync.model import Expression, Leaned, PagesRead, SearchQuery, makers, sources_of
+from pdsync.model import Catalog, Expression, Leaned, Ledger, PagesRead, SearchQuery, Snapshot, makers, sources_of
 from pdsync.privacy import Cleaner, still_whole
 from pdsync.recordfile import KeptRecords, doubted
 from pdsync.sources import Reuse
 from pdsync.vanished import in_doubt, missed_since, noted_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Collection as AbstractCollection
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
     from pdsync.completeness import Seen
     from pdsync.errors import Diagnostic
-    from pdsync.model import Catalog, Collection, Ledger, LedgerEntry, Listed, MappingRule, Query, Snapshot
+    from pdsync.model import Collection, LedgerEntry, Listed, MappingRule, Query
     from pdsync.recordfile import Block
     from pdsync.sources import Came, ListKey, Source
     from pdsync.state.store import StateStore
@@ -70,17 +71,18 @@ async def take_snapshot(
     leaned = frozenset(kind for query in queries(catalog) for kind in leans_on(query))
     accepted = [kind_of(catalog, kind, leaned) for kind in how.accept_shrink]
     kept, notes = await asyncio.to_thread(_kept, store, {query.kind for query in wanted})
-    reuse = _reuse(catalog, kept, how) if kept else Reuse(owned=under_parents(store.load(), wanted))
+    ledger = cache(store.load)
+    reuse = _reuse(catalog, kept, how) if kept else Reuse()
+    if new := [query for query in wanted if not kept or query not in kept.collections]:
+        reuse = replace(reuse, owned=under_parents(ledger(), new))
     fetched = await source.fetch(wanted, progress, reuse, Cleaner(catalog.rules), came)
     fetched = replace(fetched, notes=(*notes, *fetched.notes))
     fetched = _with_given(fetched)
     least = catalog.project.policy.believe_shrink_after
-    fetched = in_doubt(fetched, _missed_since(store, kept, fetched), least, accepted)
-    had = partial(_had, kept if kept and kept.source == fetched.source else None, catalog, store)
-    found = _with_doubts(judged(fetched, _last_seen(catalog, store, fetched), least, accepted, had))
-    if kept and kept.source == found.source:
-        return _with_emptied(found, kept, least, accepted)
-    return await asyncio.to_thread(_with_emptied_of_owned, found, catalog, store.load(), least, accepted)
+    before = _Before(catalog, kept if kept and kept.source == fetched.source else None, ledger)
+    fetched = in_doubt(fetched, before.missed_since(fetched), least, accepted)
+    found = _with_doubts(judged(fetched, before.seen(fetched, store), least, accepted, before.had))
+    return await asyncio.to_thread(_with_emptied, found, before, least, accepted)
 
 
 def _with_given(snapshot: Snapshot) -> Snapshot:
@@ -129,39 +131,22 @@ def _doubted(collection: Collection, doubts: Mapping[str, Leaned]) -> Collection
     return replace(collection, records=records, notes=(*collection.notes, *notes))
 
 
-def _with_emptied(snapshot: Snapshot, kept: Snapshot, least: timedelta, accepted: AbstractCollection[str]) -> Snapshot:
-    """The snapshot with what is in doubt that came empty for records which had it in the one that is kept."""
-    found = dict(snapshot.collections)
-    for query, own, name in _given_of(snapshot, accepted):
-        records = found[query].records
-        before = [
-            each.records
-            for each in kept.collections.values()
-            if each.query.kind == query.kind and name in dict(each.query.enrich)
-        ]
-        if isinstance(records, KeptRecords):
-            was = [each for each in before if isinstance(each, KeptRecords)]
-            reasons = emptied(name, records, was, snapshot.taken_at, least)
-            found[query] = _partly_doubted(found[query], records, name, own.kind, reasons)
-    return replace(snapshot, collections=found)
-
-
-def _with_emptied_of_owned(
-    snapshot: Snapshot, catalog: Catalog, ledger: Ledger, least: timedelta, accepted: AbstractCollection[str]
-) -> Snapshot:
-    """The same of records that something owned was made from, which would lose by it: where no snapshot is kept."""
+def _with_emptied(snapshot: Snapshot, before: _Before, least: timedelta, accepted: AbstractCollection[str]) -> Snapshot:
+    """The snapshot with what is in doubt that came empty for records which had it before."""
     found, leaned = dict(snapshot.collections), dict(snapshot.leaned)
     for query, own, name in _given_of(snapshot, accepted):
-        records, note = found[query].records, ledger.listed.get(query_name(own))
-        rules = [rule for rule in catalog.rules if rule.query == query]
-        if isinstance(records, KeptRecords) and own in leaned:
-            begun = note.when if note and note.suspicious else snapshot.taken_at
-            before = note.missing if note else {}
-            paths = _said_before(rules, name, ledger)
-            since = {id_: before.get(id_, begun) for id_ in sorted(losing(name, records, rules, paths, ledger))}
-            reasons = doubted_since(since, snapshot.taken_at, least)
-            leaned[own] = replace(leaned[own], missing=since)
-            found[query] = _partly_doubted(found[query], records, name, own.kind, reasons)
+        records = found[query].records
+        if not isinstance(records, KeptRecords):
+            continue
+        was = before.records(query.kind, name)
+        reasons = emptied(name, records, was, snapshot.taken_at, least)
+        if own in leaned and not before.knows(query):
+            since = before.lost(query, own, name, records, snapshot.taken_at)
+            known = set[str]().union(*(each.rows.ids for each in was))
+            told = {id_: at for id_, at in since.items() if id_ not in known}
+            leaned[own] = replace(leaned[own], missing=told)
+            reasons |= doubted_since(told, snapshot.taken_at, least)
+        found[query] = _partly_doubted(found[query], records, name, own.kind, reasons)
     return replace(snapshot, collections=found, leaned=leaned)
 
 
@@ -325,21 +310,64 @@ def _kept(store: StateStore, kinds: AbstractCollection[str]) -> tuple[Snapshot |
         )
 
 
-def _last_seen(catalog: Catalog, store: StateStore, fetched: Snapshot) -> Mapping[Query, Seen]:
-    """What the snapshot before this one had; where none was kept, as in CI, what the ledger knows of it."""
-    with suppress(StateError):  # one that cannot be read tells nothing
-        if counts := store.last_counts():
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What there was before: as the last snapshot says, if it is of the same account.
+
+    Of what that does not have, the ledger tells, as where none was kept: it may have been taken for another catalog.
+    """
+
+    catalog: Catalog
+    kept: Snapshot | None
+    ledger: Callable[[], Ledger]
+
+    def knows(self, query: Query) -> bool:
+        """Whether the snapshot has a query."""
+        return self.kept is not None and query in self.kept.collections
+
+    def seen(self, fetched: Snapshot, store: StateStore) -> Mapping[Query, Seen]:
+        """What there was of each query."""
+        counts: Mapping[Query, Seen] = {}
+        with suppress(StateError):  # one that cannot be read tells nothing
+            counts = store.last_counts()
+        new = [query for query in (*fetched.collections, *fetched.leaned) if query not in counts]
+        if not new:
             return counts
-    ledger = store.load()
-    listed = {query: ledger.listed.get(query_name(query)) for query in (*fetched.collections, *fetched.leaned)}
-    return _owned(catalog, ledger) | {query: remembered(each) for query, each in listed.items() if each}
+        ledger = self.ledger()
+        listed = {query: ledger.listed.get(query_name(query)) for query in new}
+        return {**_owned(self.catalog, ledger), **{q: remembered(each) for q, each in listed.items() if each}, **counts}
 
+    def had(self, query: Query) -> Iterable[str]:
+        """The ids of what a query had, as far as they are known."""
+        if self.kept and self.knows(query):
+            return (record.id for record in self.kept.collections[query].records)
+        return ids_in(self.ledger(), _asked(self.catalog)).get(query, ())
 
-def _had(kept: Snapshot | None, catalog: Catalog, store: StateStore, query: Query) -> Iterable[str]:
-    """The ids of what a query had before: in the last snapshot, or where none was kept, of what is owned."""
-    if kept:
-        return (record.id for record in kept.collections[query].records) if query in kept.collections else ()
-    return ids_in(store.load(), _asked(catalog)).get(query, ())
+    def missed_since(self, fetched: Snapshot) -> dict[str, str]:
+        """Since when records have been missing."""
+        new = any(each.missing for query, each in fetched.collections.items() if not self.knows(query))
+        listed = self.ledger().listed.values() if new else ()
+        told = {f"{each.kind}/{id_}": at for each in listed for id_, at in each.missing.items()}
+        return told | (missed_since(self.kept.collections.values()) if self.kept else {})
+
+    def records(self, kind: str, enrichment: str) -> list[KeptRecords]:
+        """The records of a kind that had an enrichment, by list."""
+        lists = self.kept.collections.values() if self.kept else ()
+        mine = (each.records for each in lists if each.query.kind == kind and enrichment in dict(each.query.enrich))
+        return [each for each in mine if isinstance(each, KeptRecords)]
+
+    def lost(self, query: Query, own: Query, name: str, records: KeptRecords, at: str) -> dict[str, str]:
+        """The records that something owned was made from, which would lose by an enrichment `at` a moment; since when.
+
+        `own` is the enrichment as a list.
+        """
+        ledger = self.ledger()
+        note = ledger.listed.get(query_name(own))
+        begun = note.when if note and note.suspicious else at
+        told = note.missing if note else {}
+        rules = [rule for rule in self.catalog.rules if rule.query == query]
+        paths = _said_before(rules, name, ledger)
+        return {id_: told.get(id_, begun) for id_ in sorted(losing(name, records, rules, paths, ledger))}
 
 
 def _owned(catalog: Catalog, ledger: Ledger) -> dict[Query, Seen]:
@@ -359,14 +387,6 @@ def to_remember(catalog: Catalog, snapshot: Snapshot, ledger: Ledger, *, anew: b
 
 def _sources(ledger: Ledger) -> frozenset[str]:
     return frozenset(source for entry in ledger.entities.values() for source in sources_of(entry))
-
-
-def _missed_since(store: StateStore, kept: Snapshot | None, fetched: Snapshot) -> dict[str, str]:
-    """Since when records have been missing, as the snapshot before this one says; where none is kept, the ledger."""
-    if kept and kept.source == fetched.source:
-        return missed_since(kept.collections.values())
-    listed = store.load().listed.values() if any(each.missing for each in fetched.collections.values()) else ()
-    return {f"{each.kind}/{id_}": at for each in listed for id_, at in each.missing.items()}
 
 
 def query_name(query: Query) -> str:

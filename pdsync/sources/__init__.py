@@ -33,7 +33,7 @@ class Reuse:
     that no longer change are from the age of `settled_after` on (None: never): the collection is then incremental.
     Analytics that are in doubt are not read again before that could dispel it, when it is `again_after` old.
     `owned` are, by list, ids of records that must not be taken for gone because one empty answer says so, each with the
-    id of its parent (empty: nobody knows); an earlier snapshot tells that by itself.
+    id of its parent (empty: nobody knows); of lists that it has, an earlier snapshot tells that by itself.
     """
 
     snapshot: Snapshot | None = None

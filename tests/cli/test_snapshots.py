@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -404,6 +405,40 @@ def test_what_one_parent_lost_is_believed_once_that_lasts(
             assert accepted["summary"]["delete"] == len(mine)
         for _ in range(2):
             assert planned(*allowed, hours=1.1)["summary"]["delete"] == len(mine)
+
+
+METHODS = ROLES % ("users.contact_methods", "", ".__parent.id")
+
+
+@pytest.mark.parametrize(
+    ("mapping", "path", "answer"),
+    [
+        (ROLES % ("services", "", ".name"), "/services", {"services": [], "more": False, "total": 0}),
+        (METHODS, "/users/{users}/contact_methods", {"contact_methods": []}),
+        (FIELDS, "/services/{services}/custom_fields/values", {"custom_fields": []}),
+    ],
+    ids=["list", "parent", "enrichment"],
+)
+def test_what_a_snapshot_for_another_catalog_lacks_the_ledger_tells(
+    mapping: str, path: str, answer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan on a branch without the mapping leaves nothing that would have it back on main believed at once."""
+    with Sandbox(small_world()) as box:
+        here = make_workspace(tmp_path, box, monkeypatch)
+        here.write("catalog/pdsync.yaml", PROJECT.replace("{count: 3, percent: 10}", "{count: 99, empty: allow}"))
+        here.write("catalog/mappings/pagerduty.yaml", "resources:\n" + mapping)
+        here.ok("-q", "apply", "--auto-approve")
+        here.write("catalog/mappings/pagerduty.yaml", "resources:\n" + ROLES % ("teams", "", ".name"))
+        here.run("-q", "plan")
+        here.write("catalog/mappings/pagerduty.yaml", "resources:\n" + mapping)
+        own = re.escape(path.format(users=min(box.world.users), services=min(box.world.services)))
+        box.faults.add(Fault("answer", path=own + "$", count=None, status=200, body=answer))
+        moved = []
+        for hours in (0, 0.9, 1.1):
+            when = datetime.now(UTC) + timedelta(hours=hours)
+            monkeypatch.setitem(inspect.unwrap(open_pagerduty).__kwdefaults__, "now", lambda when=when: when)
+            moved.append(bool(here.changes()))
+        assert moved == [False, False, True]
 
 
 @pytest.mark.parametrize("kept", ["users listed", "snapshot", "ledger"])

@@ -321,7 +321,8 @@ class Nest:
 
     @cached_property
     def _lengths(self) -> Counter[str]:
-        return Counter([*self._had.values(), *filter(None, self._owned.values())])
+        owned = {id_: parent for id_, parent in self._owned.items() if parent}
+        return Counter({**owned, **self._had}.values())
 
     async def _still_there(self, keys: list[ListKey]) -> set[str]:
         """The names of the parents that exist now; what cannot be told counts as there."""
