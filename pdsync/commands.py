@@ -327,7 +327,8 @@ async def drift(
     Raises `StateError` where the state is of another organisation: all would seem to be gone.
     """
     ledger, rules = store.load(), catalog.rules if catalog else ()
-    existing = await reader.read(owned_paths(ledger), progress)
+    written = {name: paths for name, paths in owned_paths(ledger).items() if paths}
+    existing = await reader.read(written, progress)
     same_organisation(ledger, existing)
     found = find_drift(ledger, existing, rules)
     edits = await reader.edits([each.key for each in found if each.target == "entity" and each.fields])

@@ -45,10 +45,13 @@ def wanted_beside(owned: Mapping[str, Collection[str]], catalog: Catalog) -> dic
 
 
 def owned_paths(ledger: Ledger) -> dict[str, frozenset[str]]:
-    """Blueprint -> the paths that we wrote, and the title."""
-    owned: dict[str, set[str]] = {}
+    """Blueprint -> the paths that we wrote, and the title; none of a blueprint that we made and own nothing in.
+
+    Before such a one goes it has to be known whether others have put entities into it.
+    """
+    owned: dict[str, set[str]] = {name: set() for name, entry in ledger.blueprints.items() if entry.origin == "created"}
     for key, entry in ledger.entities.items():
-        owned.setdefault(key.blueprint, {"title"}).update(paths_of(entry))
+        owned.setdefault(key.blueprint, set()).update(paths_of(entry), ("title",))
     return {name: frozenset(paths) for name, paths in sorted(owned.items())}
 
 

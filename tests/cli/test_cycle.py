@@ -91,6 +91,8 @@ def test_destroy_keeps_a_blueprint_that_others_use(applied: Workspace) -> None:
     assert "1 delete was withheld; `pdsync destroy` tells which." in ran.out
     assert list(applied.box.store.entities("service")) == ["theirs"]
     assert (applied.box.store.entities("person"), applied.box.store.blueprint("person")) == ({}, None)
+    again = applied.ok("destroy", "--auto-approve", code=3)  # nothing in it is ours any more
+    assert "it would still hold 1 entity" in again.out
 
 
 def test_destroy_releases_what_was_taken_over(here: Workspace) -> None:
