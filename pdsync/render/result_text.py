@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pdsync.errors import Severity
+from pdsync.plan import Scope
 from pdsync.render.escape import quoted, visible
 from pdsync.render.paint import Paint
 from pdsync.render.plan_text import SYMBOLS
@@ -48,8 +49,10 @@ def render_result(
 def _left_out(plan: Plan) -> Iterator[str]:
     """What there would be to do besides what was done, for which there is an exit code as well."""
     command = "destroy" if any(item.why == "destroyed" for item in plan.withheld) else "plan"
+    if reverts := Scope.read(plan.base.scope).reverts:
+        command = f"revert {reverts}"
     if count := len(plan.withheld):
         yield f"{'1 delete was' if count == 1 else f'{count} deletes were'} withheld; `pdsync {command}` tells which."
     if count := sum(each.severity is Severity.ERROR for each in plan.diagnostics):
         problems = "1 problem" if count == 1 else f"{count} problems"
-        yield f"{problems} kept a part from being planned; `pdsync plan` tells which."
+        yield f"{problems} kept a part from being planned; `pdsync {command}` tells which."

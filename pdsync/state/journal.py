@@ -319,6 +319,18 @@ def closed_by(data: bytes) -> int | None:
     return int(orjson.loads(last)["closed"]) if last.startswith(b'{"closed":') else None
 
 
+def serial_at_end(path: Path) -> int | None:
+    """The serial of the ledger that holds the outcome, by the end of the file alone.
+
+    None while none does, and of an encrypted journal, which would have to be read whole.
+    """
+    with path.open("rb") as file:
+        if is_sealed(file.read(len(MAGIC))):
+            return None
+        file.seek(max(0, path.stat().st_size - TAIL))
+        return closed_by(file.read())
+
+
 def open_paths(folder: Path, keyring: Keyring | None = None) -> list[Path]:
     """The journals of runs that were not closed, oldest first; of the others only the end is looked at.
 

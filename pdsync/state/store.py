@@ -28,6 +28,7 @@ from pdsync.state.journal import (
     paths,
     read_journal,
     read_open_journals,
+    serial_at_end,
 )
 from pdsync.state.ledger_file import checksum_of, dump_ledger, parse_ledger
 from pdsync.state.moved import still_here
@@ -47,7 +48,7 @@ from pdsync.state.snapshot_file import dump_snapshot, parse_counts, parse_digest
 from pdsync.state.succession import successor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from pdsync.completeness import Seen
     from pdsync.model import Query
@@ -141,7 +142,9 @@ class StateStore:
             ledger = parse_ledger(data, f"{self.backend.url}/{LEDGER}")
             self._version, self._checksum = stored.version, checksum_of(data)
         self._stored = ledger
-        self._elsewhere = self._runs_elsewhere()
+        listed = self._carried.listed() if self._carried else []
+        self._elsewhere = self._runs_elsewhere(listed)
+        self._tell_if_older(listed)
         for record in self.unfinished():
             ledger = after_run(ledger, record.plan, record.statuses, record.there)
             if record.statuses:
@@ -166,12 +169,23 @@ class StateStore:
         here = read_open_journals(self.journals, self.keyring)
         return sorted([*here, *self._elsewhere], key=lambda record: record.run)
 
-    def _runs_elsewhere(self) -> list[RunRecord]:
+    def _tell_if_older(self, listed: Sequence[Carried]) -> None:
+        """Say so where the last run that is known was saved in a newer ledger: this one is old, or all is lost."""
+        here = [(path.stem, serial_at_end(path)) for path in paths(self.journals)[-1:]]
+        known = [*((each.run, each.closed) for each in listed), *here]
+        run, serial = max(((run, closed) for run, closed in known if closed is not None), default=("", 0))
+        if serial > (kept := self._stored.serial):
+            have = f"the ledger has serial {kept}" if kept else "there is no ledger"
+            self._notify(
+                f"{have}, yet run {run} was saved in serial {serial}: a newer one was lost, or an older one put back. "
+                "Put the newer one back first: without it, what was made since then counts as somebody else's"
+            )
+
+    def _runs_elsewhere(self, listed: Sequence[Carried]) -> list[RunRecord]:
         """The open runs of other machines, as far as they were told.
 
         With the lock in our hands they are dead, and what they did not tell is unknown; else they may be at work.
         """
-        listed = self._carried.listed() if self._carried else []
         wanted = [
             e.run for e in listed if e.closed is None and not (self._is_here(e.run) or holds(self._stored, e.run))
         ]

@@ -144,6 +144,9 @@ def test_a_plan_that_lacks_something_is_not_all_there_was_to_do() -> None:
     plan = replace(PLAN, diagnostics=(error("PD320", "a list could not be read completely"), warning("PD230", "so")))
     text = render_result(plan, [Outcome(c.n, "done") for c in PLAN.changes], serial=4)
     assert text.splitlines()[:-1] == ["1 problem kept a part from being planned; `pdsync plan` tells which."]
+    reverting = replace(plan, base=replace(plan.base, scope={"reverts": "20261128T044306Z-f8c96c"}))
+    text = render_result(reverting, [], serial=4)
+    assert "; `pdsync revert 20261128T044306Z-f8c96c` tells which." in text
 
 
 def test_what_was_not_done_is_named_with_its_reason() -> None:

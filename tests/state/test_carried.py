@@ -304,6 +304,31 @@ def test_who_only_looks_takes_a_run_at_work_for_what_it_told(web: Place, tmp_pat
     crash(journal)
 
 
+@pytest.mark.parametrize("elsewhere", [True, False], ids=["another machine", "the one that ran"])
+def test_a_ledger_that_went_back_is_named(web: Place, tmp_path: Path, *, elsewhere: bool) -> None:
+    """Where the last run was saved in a newer ledger than there is, or there is none any more; else nothing is said."""
+    backend, one = web.open(), prepared(web, tmp_path / "one")
+    older = backend.load("ledger.jsonl")
+    run = of(one)
+    begin(run, N["new"])
+    end(run, Outcome(N["new"], "done"))
+    saved = one.finish(run).ledger.serial
+    said: list[str] = []
+    store = machine(web, tmp_path / ("other" if elsewhere else "one"))
+    store._notify = said.append
+    store.load()
+    assert (older is not None, said) == (True, [])
+    backend.delete("ledger.jsonl")
+    store.load()
+    backend.store("ledger.jsonl", older.data if older else b"", None)
+    store.load()
+    began = [text.partition(":")[0] for text in said]
+    assert began == [
+        f"{there}, yet run {run.run} was saved in serial {saved}"
+        for there in ("there is no ledger", f"the ledger has serial {saved - 1}")
+    ]
+
+
 def test_the_machine_that_ran_knows_more(web: Place, tmp_path: Path) -> None:
     """There the journal on disk is read, with all that had ended."""
     journal = of(prepared(web, tmp_path / "one"))
