@@ -428,6 +428,20 @@ def test_a_stretch_of_time_that_had_many_is_not_empty_at_once(stage: Stage, sett
     assert (len(found.records), found.missing) == (COUNT, {})
 
 
+def test_what_is_missing_of_an_old_stretch_stays_in_doubt(stage: Stage) -> None:
+    """What was settled is no longer among what is known, and the count fits that: all is read until it is believed."""
+    wanted = query("incidents", apiQueryParams={"since": "12mo"})
+    snapshot = fetch(stage, wanted)
+    old = {id_ for id_, record in parsed(only(snapshot)).items() if record["created_at"] < "2026-02-02"}
+    table = stage.world.incidents
+    for row in range(COUNT):
+        table.hidden[row] = table.ids[row] in old
+    stage.world.version += 1
+    for _ in range(2):
+        snapshot = fetch(stage, wanted, previous=kept(snapshot), settled_after=OLD)
+        assert (only(snapshot).complete, set(only(snapshot).missing)) == (True, old)
+
+
 def test_a_count_that_does_not_fit_means_a_full_reading(stage: Stage) -> None:
     """PagerDuty counts one more among the old ones than are known: all are read."""
     wanted = query("incidents", apiQueryParams=EVERYTHING)

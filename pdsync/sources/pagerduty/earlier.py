@@ -112,8 +112,15 @@ class Earlier:
         """When the snapshot was taken; the oldest of its lists that may be settled, which may be of an earlier one."""
         if not self._snapshot:
             return None
-        may_be = (each for each in self._collections() if (row := KINDS.get(each.query.kind)) and row.settled)
-        return min(map(self._moment_of, may_be), default=moment(self._snapshot.taken_at, self.now))
+        return min(map(self._moment_of, self._may_be_settled()), default=moment(self._snapshot.taken_at, self.now))
+
+    @property
+    def doubts_settled(self) -> bool:
+        """Whether records are missing, and in doubt, of a list that may be settled."""
+        return any(each.missing for each in self._may_be_settled())
+
+    def _may_be_settled(self) -> Iterator[Collection]:
+        return (each for each in self._collections() if (row := KINDS.get(each.query.kind)) and row.settled)
 
     def _moment_of(self, collection: Collection) -> datetime:
         """When the records of a list were read."""
@@ -467,7 +474,10 @@ def is_all_read(earlier: Earlier, key: ListKey) -> bool:
 
 
 def cut_off(earlier: Earlier) -> datetime | None:
-    """The moment before which settled records are taken over; None when nothing may be."""
-    if earlier.settled_after is None or earlier.taken_at is None:
+    """The moment before which settled records are taken over; None when nothing may be.
+
+    While something of such a list is in doubt, all of it is read: what was settled cannot tell whether that lasts.
+    """
+    if earlier.settled_after is None or earlier.taken_at is None or earlier.doubts_settled:
         return None
     return min(earlier.now - earlier.settled_after, earlier.taken_at - _MARGIN)
