@@ -289,12 +289,12 @@ BLUEPRINT_SCALARS: Final = (
 _DEFAULT_COLOUR: Final = "lightGray"
 _SERVER_DEFAULTS: Final[Mapping[str, Mapping[str, Json]]] = {
     "ownership": {"title": "Owning teams"},
-    "aggregationProperties": {"type": "number"},
-    "calculationProperties": {},
+    "aggregationProperties": {"type": "number", "pathFilter": []},
+    "calculationProperties": {"colorized": False, "colors": {}},
     "mirrorProperties": {},
-    "schema.properties": {},
+    "schema.properties": {"uniqueItems": False},
 }
-"""What Port fills in where it is not given, and so says nothing when it is read back."""
+"""What says nothing when it is read back: what Port fills in where it is not given, and what means the same as none."""
 
 
 def blueprint_fields(definition: Mapping[str, Json]) -> Fields:

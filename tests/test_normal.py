@@ -407,7 +407,15 @@ def test_server_keys_do_not_count(definition: dict[str, Json], noise: dict[str, 
         ({"ownership": {"type": "Direct"}}, {"ownership": {"type": "Direct", "title": "Owning teams"}}),
         (
             {"aggregationProperties": {"a": {"title": "A", "target": "t"}}},
-            {"aggregationProperties": {"a": {"title": "A", "target": "t", "type": "number"}}},
+            {"aggregationProperties": {"a": {"title": "A", "target": "t", "type": "number", "pathFilter": []}}},
+        ),
+        (
+            {"calculationProperties": {"c": {"type": "string"}}},
+            {"calculationProperties": {"c": {"type": "string", "colorized": False, "colors": {}}}},
+        ),
+        (
+            {"schema": {"properties": {"p": {"type": "array"}}}},
+            {"schema": {"properties": {"p": {"type": "array", "uniqueItems": False}}}},
         ),
         (
             {"schema": {"properties": {"p": {"type": "string", "enum": ["x"]}}}},
