@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 class Login:
     """An identity server that grants some scopes and leaves out the others, without a word."""
 
-    def __init__(self, *denied: str, silent: bool = False) -> None:
+    def __init__(self, *denied: str, silent: bool = False, unknown: str = "") -> None:
         self.denied = frozenset(denied)
+        self.unknown = unknown
         self.silent = silent
         self.asked: list[list[str]] = []
 
@@ -33,10 +34,12 @@ class Login:
         form = httpx.QueryParams((await receive())["body"].decode())
         scopes = form["scope"].split()
         self.asked.append(scopes)
+        if self.unknown in scopes:
+            return await Script([(400, {}, b'{"error": "invalid_scope"}')])(scope, receive, send)
         granted = " ".join(each for each in scopes if each not in self.denied)
         body = {"access_token": TOKEN, "token_type": "bearer", "expires_in": 86400}
         body |= {"expires_in": "86400"} if self.silent else {"scope": granted}  # a number as text, as some say it
-        await Script([(200, {}, json.dumps(body).encode())])(scope, receive, send)
+        return await Script([(200, {}, json.dumps(body).encode())])(scope, receive, send)
 
 
 @pytest.fixture
@@ -100,6 +103,17 @@ def test_a_kind_whose_scope_nobody_names_gets_all_there_are(stage: Stage) -> Non
     with serving(login) as url:
         fetch(stage, query("automation_actions.runners"), **app(url))
     assert login.asked == [["as_account-us.acme", *scopes_for(KINDS)]]
+
+
+def test_a_login_that_knows_not_all_of_these_is_asked_for_what_is_needed(stage: Stage) -> None:
+    """One scope that it does not know, as those of other kinds may be, does not keep everybody out."""
+    login = Login(unknown="incident.read")
+    with serving(login) as url:
+        runners, teams = fetch(
+            stage, query("automation_actions.runners"), query("teams"), **app(url)
+        ).collections.values()
+    assert (runners.problem, teams.problem) == (None, None)
+    assert login.asked == [["as_account-us.acme", *scopes] for scopes in (scopes_for(KINDS), scopes_for(["teams"]))]
 
 
 def test_a_refused_token_is_renewed_once(stage: Stage) -> None:

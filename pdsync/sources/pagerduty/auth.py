@@ -39,6 +39,7 @@ TOKEN_URL = "https://identity.pagerduty.com/oauth/token"  # noqa: S105
 _BEARER, _API_KEY = "Bearer ", "Token token="
 _API_KEY_LENGTH = 20
 _SENDABLE = re.compile(r"[!-~]+")
+_WORD = re.compile(r"[a-z_]{1,40}")
 _REGIONS: Mapping[str, str] = MappingProxyType(
     {"us": "https://api.pagerduty.com", "eu": "https://api.eu.pagerduty.com"}
 )
@@ -194,6 +195,7 @@ class ClientCredentials:
         self._url = token_url
         self._clock = clock
         self._wanted: frozenset[str] = frozenset()
+        self._hoped: frozenset[str] = frozenset()
         self._granted: frozenset[str] | None = None
         self._token = ""
         self._good_until = float("-inf")
@@ -201,10 +203,13 @@ class ClientCredentials:
         self._refused_until = float("inf")
         self._fetching = asyncio.Lock()
 
-    def want(self, scopes: Iterable[str]) -> None:
-        """From now on ask for these scopes as well; a token that was fetched without them is not used any more."""
-        if not self._wanted.issuperset(scopes):
-            self._wanted = self._wanted.union(scopes)
+    def want(self, scopes: Iterable[str], hoped: Iterable[str] = ()) -> None:
+        """From now on ask for these scopes as well; a token that was fetched without them is not used any more.
+
+        Those that are `hoped` for nobody is known to need: where the login refuses a scope, it is asked without them.
+        """
+        if not (self._wanted.issuperset(scopes) and self._wanted.union(self._hoped).issuperset(hoped)):
+            self._wanted, self._hoped = self._wanted.union(scopes), self._hoped.union(hoped)
             self._good_until, self._refusal = float("-inf"), None
 
     def lacking(self, scopes: Iterable[str]) -> tuple[str, ...]:
@@ -244,7 +249,7 @@ class ClientCredentials:
 
     async def _fetch(self, client: httpx.AsyncClient) -> _Granted:
         host, path = urlsplit(self._url).netloc, urlsplit(self._url).path
-        form = {**self._form, "scope": " ".join([f"as_account-{self.account}", *sorted(self._wanted)])}
+        form = {**self._form, "scope": " ".join([f"as_account-{self.account}", *sorted(self._wanted | self._hoped)])}
         try:
             response = await self._ask(client, form)
         except httpx.RequestError as problem:
@@ -262,7 +267,11 @@ class ClientCredentials:
                 granted = read_json(_GRANTED.decode, response.content.removeprefix(BOM_UTF8))
                 if _SENDABLE.fullmatch(granted.access_token):
                     return granted
-        self._refusal = _refused(response, path)
+        refusal = _refused(response, path)
+        if refusal.code == "invalid_scope" and self._hoped - self._wanted:
+            self._hoped = frozenset()
+            return await self._fetch(client)
+        self._refusal = refusal
         wait = self._refusal.retry_after
         lasts = float("inf") if response.status_code in _FOR_GOOD else float(wait) if wait.isdecimal() else 0.0
         self._refused_until = self._clock() + lasts
@@ -281,13 +290,15 @@ class ClientCredentials:
 
 def _refused(response: httpx.Response, path: str) -> LoginRefused:
     told = read_complaint(response.content)
+    # Why is one word under `error`; what may be said beside it is optional (RFC 6749, 5.2).
+    word = told.code or (told.message if _WORD.fullmatch(told.message) else "")
     diagnostic = error(
         "PD302",
         f"PagerDuty's login answered {response.status_code}",
-        detail=told.code or "without a token",
+        detail=word or "without a token",
         hint=f"{_CHECK_APP}, and that PAGERDUTY_API_URL is the API of its region",
     )
-    refusal = LoginRefused(diagnostic, status=response.status_code, method="POST", path=path, code=told.code)
+    refusal = LoginRefused(diagnostic, status=response.status_code, method="POST", path=path, code=word)
     refusal.retry_after = response.headers.get("retry-after", "")
     return refusal
 

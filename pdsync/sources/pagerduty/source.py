@@ -131,10 +131,10 @@ class PagerDuty:
         return self._login.granted if self._login else None
 
     def _ask_for(self, kinds: Sequence[str | Query]) -> None:
-        """Have the app's token ask for the scopes of these kinds; for all there are if that cannot be told."""
+        """Have the app's token ask for the scopes of these kinds; for all there are, too, if that cannot be told."""
         if self._login:
             rows = [KINDS[kind if isinstance(kind, str) else kind.kind] for kind in kinds]
-            self._login.want(scopes_for(kinds if all(row.scope for row in rows) else KINDS))
+            self._login.want(scopes_for(kinds), () if all(row.scope for row in rows) else scopes_for(KINDS))
 
     def stop(self) -> None:
         """Send no more requests; a `fetch` under way raises `Interrupted`."""
