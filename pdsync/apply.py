@@ -84,6 +84,12 @@ class ApplyResult:
         """Whether everything was done."""
         return self.count("done") == len(self.outcomes)
 
+    @property
+    def resumable(self) -> bool:
+        """Whether going on with the run may do more; not where it skipped all that is left, as Port has moved."""
+        cut_short = self.interrupted or not self.saved or self.problem is not None
+        return cut_short or self.count("failed") + self.count("unknown") > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Resuming:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pdsync.errors import Interrupted, PartlyApplied
 from pdsync.plan.verdict import plan_exit_code
-from pdsync.render.result_text import render_result
+from pdsync.render.result_text import command_of, render_result
 
 if TYPE_CHECKING:
     from pdsync.apply import ApplyResult
@@ -16,13 +16,19 @@ if TYPE_CHECKING:
 def tell_result(session: Session, result: ApplyResult) -> int:
     """Print what became of every change and what to do next; the exit code."""
     saved = result.ledger.serial if result.saved else None
-    resumable = result.run if not (result.whole and result.saved) else ""
-    told = render_result(result.plan, result.outcomes, serial=saved, run=resumable, color=session.color)
+    told = render_result(result.plan, result.outcomes, serial=saved, following=_following(result), color=session.color)
     session.show(told)
     session.events([{"type": "outcome", "n": o.n, "status": o.status, "message": o.message} for o in result.outcomes])
     if result.problem is not None:
         session.tell(result.problem.diagnostics)
     return exit_code_of(result, session.interrupted_code)
+
+
+def _following(result: ApplyResult) -> str:
+    """The command that does what is left, if anything is: what Port has moved under only another plan can do."""
+    if result.whole and result.saved:
+        return ""
+    return f"pdsync resume {result.run}" if result.resumable else command_of(result.plan)
 
 
 def exit_code_of(result: ApplyResult, interrupted: int = Interrupted.exit_code) -> int:

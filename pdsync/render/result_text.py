@@ -19,11 +19,11 @@ _TITLES = {"failed": "Failed", "skipped": "Skipped", "unknown": "Not known to be
 
 
 def render_result(
-    plan: Plan, outcomes: Sequence[Outcome], *, serial: int | None, run: str = "", color: bool = False
+    plan: Plan, outcomes: Sequence[Outcome], *, serial: int | None, following: str = "", color: bool = False
 ) -> str:
     """Every change that was not done, with the reason, then the counts; the number of the state that holds it, if any.
 
-    `run` is the run to go on with, when there is something left.
+    `following` is the command that goes on, when there is something left.
     """
     paint = Paint(color)
     changes = {change.n: change for change in plan.changes}
@@ -42,17 +42,23 @@ def render_result(
     verdict = "Apply complete" if whole else "Apply incomplete"
     lines += [paint("yellow", told) for told in _left_out(plan)]
     state = f"State saved, serial {serial}." if serial is not None else paint("red", "The state is NOT saved.")
-    following = [f"Next: pdsync resume {run}"] if run else []
-    return "\n".join([*lines, paint("bold", f"{verdict}: {count}.") + f" {state}", *following]) + "\n"
+    after = [f"Next: {following}"] if following else []
+    return "\n".join([*lines, paint("bold", f"{verdict}: {count}.") + f" {state}", *after]) + "\n"
+
+
+def command_of(plan: Plan) -> str:
+    """The command that makes such a plan anew."""
+    if reverts := Scope.read(plan.base.scope).reverts:
+        return f"pdsync revert {reverts}"
+    whys = {*(change.reason for change in plan.changes), *(item.why for item in plan.withheld)}
+    return "pdsync destroy" if "destroyed" in whys else "pdsync plan"
 
 
 def _left_out(plan: Plan) -> Iterator[str]:
     """What there would be to do besides what was done, for which there is an exit code as well."""
-    command = "destroy" if any(item.why == "destroyed" for item in plan.withheld) else "plan"
-    if reverts := Scope.read(plan.base.scope).reverts:
-        command = f"revert {reverts}"
+    command = command_of(plan)
     if count := len(plan.withheld):
-        yield f"{'1 delete was' if count == 1 else f'{count} deletes were'} withheld; `pdsync {command}` tells which."
+        yield f"{'1 delete was' if count == 1 else f'{count} deletes were'} withheld; `{command}` tells which."
     if count := sum(each.severity is Severity.ERROR for each in plan.diagnostics):
         problems = "1 problem" if count == 1 else f"{count} problems"
-        yield f"{problems} kept a part from being planned; `pdsync {command}` tells which."
+        yield f"{problems} kept a part from being planned; `{command}` tells which."

@@ -86,6 +86,7 @@ def test_what_somebody_does_before_the_write_is_left_alone(applied: Workspace, t
     made = there == "made" and auto  # in the moment between: the write itself tells
     assert (ran.code, store.entities("service")[service]["title"] == "Theirs") == (0 if made else 6, not made)
     assert ('is "Theirs"' if there == "edited" else "it is there already") in ran.out or made
+    assert ran.out.endswith("Next: pdsync plan\n") or made  # the same plan once more would skip it again
 
 
 def test_destroy_asks_too(applied: Workspace) -> None:

@@ -187,6 +187,7 @@ def test_6_applied_partly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert waiting
         assert [f"+ incident/{i['identifier']}" in ran.out for i in waiting] == [True] * len(waiting)
         assert "which was not done" in ran.out
+        assert "\nNext: pdsync resume 2" in ran.out
         assert set(store.entities("service")) == set(box.world.services) - {service}
         assert len(store.entities("person")) == 3
         assert here.changes() == [f"create service/{service}", *(f"create incident/{i['identifier']}" for i in waiting)]
