@@ -5,18 +5,29 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from pdsync.completeness import doubts, given_to_each, ids_in, judged, leans_on, noted, remembered, seen_in
+from pdsync.completeness import Seen, doubts, given_to_each, ids_in, judged, leans_on, noted, remembered, seen_in
 from pdsync.emptied import doubted_since, emptied, losing
 from pdsync.errors import SourceError, StateError, error, some_of, warning
 from pdsync.kinds import KINDS, PARENT, suggest
 from pdsync.lacking import NO_ENRICHMENT, paths_with
-from pdsync.model import Catalog, Expression, Leaned, Ledger, PagesRead, SearchQuery, Snapshot, makers, sources_of
+from pdsync.model import (
+    Catalog,
+    Expression,
+    Leaned,
+    Ledger,
+    PagesRead,
+    Query,
+    SearchQuery,
+    Snapshot,
+    makers,
+    sources_of,
+)
 from pdsync.privacy import Cleaner, still_whole
 from pdsync.recordfile import KeptRecords, doubted
 from pdsync.sources import Reuse
@@ -24,12 +35,11 @@ from pdsync.vanished import in_doubt, missed_since, noted_missing
 
 if TYPE_CHECKING:
     from collections.abc import Collection as AbstractCollection
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import timedelta
 
-    from pdsync.completeness import Seen
     from pdsync.errors import Diagnostic
-    from pdsync.model import Collection, LedgerEntry, Listed, MappingRule, Query
+    from pdsync.model import Collection, LedgerEntry, Listed, MappingRule
     from pdsync.recordfile import Block
     from pdsync.sources import Came, ListKey, Source
     from pdsync.state.store import StateStore
@@ -79,9 +89,10 @@ async def take_snapshot(
     fetched = replace(fetched, notes=(*notes, *fetched.notes))
     fetched = _with_given(fetched)
     least = catalog.project.policy.believe_shrink_after
-    before = _Before(catalog, kept if kept and kept.source == fetched.source else None, ledger)
+    mine = kept if kept and kept.source == fetched.source else None
+    before = _Before(catalog, mine, _counts(store) if mine or not kept else {}, ledger)
     fetched = in_doubt(fetched, before.missed_since(fetched), least, accepted)
-    found = _with_doubts(judged(fetched, before.seen(fetched, store), least, accepted, before.had))
+    found = _with_doubts(judged(fetched, before.seen(fetched), least, accepted, before.had))
     return await asyncio.to_thread(_with_emptied, found, before, least, accepted)
 
 
@@ -319,23 +330,22 @@ class _Before:
 
     catalog: Catalog
     kept: Snapshot | None
+    counts: Mapping[Query, Seen]
     ledger: Callable[[], Ledger]
 
     def knows(self, query: Query) -> bool:
         """Whether the snapshot has a query."""
         return self.kept is not None and query in self.kept.collections
 
-    def seen(self, fetched: Snapshot, store: StateStore) -> Mapping[Query, Seen]:
+    def seen(self, fetched: Snapshot) -> Mapping[Query, Seen]:
         """What there was of each query."""
-        counts: Mapping[Query, Seen] = {}
-        with suppress(StateError):  # one that cannot be read tells nothing
-            counts = store.last_counts()
-        new = [query for query in (*fetched.collections, *fetched.leaned) if query not in counts]
+        new = [query for query in (*fetched.collections, *fetched.leaned) if query not in self.counts]
         if not new:
-            return counts
+            return self.counts
         ledger = self.ledger()
         listed = {query: ledger.listed.get(query_name(query)) for query in new}
-        return {**_owned(self.catalog, ledger), **{q: remembered(each) for q, each in listed.items() if each}, **counts}
+        told = {query: remembered(each) for query, each in listed.items() if each}
+        return {**_owned(self.catalog, ledger), **told, **self.counts}
 
     def had(self, query: Query) -> Iterable[str]:
         """The ids of what a query had, as far as they are known."""
@@ -345,9 +355,14 @@ class _Before:
 
     def missed_since(self, fetched: Snapshot) -> dict[str, str]:
         """Since when records have been missing."""
-        new = any(each.missing for query, each in fetched.collections.items() if not self.knows(query))
+        new = {
+            f"{query.kind}/{id_}"
+            for query, each in fetched.collections.items()
+            for id_ in (() if self.knows(query) else each.missing)
+        }
         listed = self.ledger().listed.values() if new else ()
-        told = {f"{each.kind}/{id_}": at for each in listed for id_, at in each.missing.items()}
+        noted = {f"{each.kind}/{id_}": at for each in listed for id_, at in each.missing.items()}
+        told = {name: at for name, at in noted.items() if name in new}
         return told | (missed_since(self.kept.collections.values()) if self.kept else {})
 
     def records(self, kind: str, enrichment: str) -> list[KeptRecords]:
@@ -368,6 +383,13 @@ class _Before:
         rules = [rule for rule in self.catalog.rules if rule.query == query]
         paths = _said_before(rules, name, ledger)
         return {id_: told.get(id_, begun) for id_ in sorted(losing(name, records, rules, paths, ledger))}
+
+
+def _counts(store: StateStore) -> Mapping[Query, Seen]:
+    """What the last snapshot had of each query; one that cannot be read tells nothing."""
+    with suppress(StateError):
+        return store.last_counts()
+    return {}
 
 
 def _owned(catalog: Catalog, ledger: Ledger) -> dict[Query, Seen]:

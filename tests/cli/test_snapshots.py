@@ -276,6 +276,17 @@ def test_a_snapshot_of_one_kind_of_another_account_leaves_nothing(here: Workspac
     assert [query.kind for query in snapshot.collections] == ["users"]
 
 
+def test_what_another_account_had_is_not_what_there_was(applied: Workspace) -> None:
+    """That it has nothing, and that this was accepted, makes nobody believe that there is nothing in ours."""
+    with Sandbox(small_world()) as other:
+        other.mutate({"action": "empty", "kind": "users"})
+        applied.run("plan", "--accept-shrink", "users", PAGERDUTY_API_URL=other.pagerduty_url)
+    applied.box.mutate({"action": "empty", "kind": "users"})
+    assert {"PD340"} == {
+        each["code"] for each in applied.ok("-q", "plan", "--format", "json", code=3).json["diagnostics"]
+    }
+
+
 # --- where nothing can be kept ---------------------------------------------------------------------------------
 
 
