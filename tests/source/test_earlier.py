@@ -192,6 +192,7 @@ def test_a_list_of_analytics_in_doubt_is_read_again_once_that_could_dispel_it(st
 # --- settled incidents -----------------------------------------------------------------------------------------
 
 EVERYTHING = {"date_range": "all"}
+YEAR = {"since": "12mo"}
 WINDOWS: list[dict[str, Any]] = [EVERYTHING, {"since": "150d"}, {"since": "3mo", "until": "now"}, {"since": 6}]
 
 
@@ -486,6 +487,23 @@ def test_what_was_put_into_settled_incidents_is_kept_with_them(stage: Stage) -> 
         id_: r["__custom_fields"] for id_, r in before.items()
     }
     assert all("__analytics" in record for record in after.values())
+
+
+def test_what_was_put_into_settled_incidents_is_what_was_read_last(stage: Stage) -> None:
+    """Also where a snapshot of one kind has left a list of another catalog."""
+    before, now = (query("incidents", apiQueryParams=each, includeCustomFields=True) for each in (EVERYTHING, YEAR))
+    first = fetch(stage, before)
+    old = min(
+        (r for r in parsed(only(first)).values() if r["status"] == "resolved"), key=lambda r: str(r["created_at"])
+    )
+    path, new = f"/incidents/{old['id']}/custom_fields/values", Script([(200, {}, b'{"custom_fields":[{"id":"NEW"}]}')])
+    stage.tape.before = lambda r: new if r.path == path else None
+    stage.world.mutate({"action": "advance", "hours": 1})
+    both = kept(merged(kept(first), kept(fetch(stage, now))))
+    stage.tape.before = lambda _: None
+    again = only(fetch(stage, now, previous=both, settled_after=OLD))
+    assert again.incremental
+    assert parsed(again)[old["id"]]["__custom_fields"] == [{"id": "NEW"}]
 
 
 def test_custom_fields_are_asked_for_once_more_before_they_are_gone(stage: Stage) -> None:

@@ -94,8 +94,10 @@ class Earlier:
                 yield id_, raw
 
     def _collections(self, kind: str = "") -> list[Collection]:
+        """Those of a kind, or all; what was read last comes first."""
         found = self._snapshot.collections.values() if self._snapshot else ()
-        return [collection for collection in found if kind in ("", collection.query.kind)]
+        of_kind = (collection for collection in found if kind in ("", collection.query.kind))
+        return sorted(of_kind, key=lambda each: self._read_at(each, ""), reverse=True)
 
     @property
     def read(self) -> PagesRead:
