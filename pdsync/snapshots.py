@@ -333,24 +333,33 @@ class _Before:
     counts: Mapping[Query, Seen]
     ledger: Callable[[], Ledger]
 
+    @property
+    def _kept_queries(self) -> Iterable[Query]:
+        return self.kept.collections if self.kept else ()
+
     def knows(self, query: Query) -> bool:
         """Whether the snapshot has a query."""
         return self.kept is not None and query in self.kept.collections
 
     def seen(self, fetched: Snapshot) -> Mapping[Query, Seen]:
-        """What there was of each query."""
+        """What there was of each query; of a list that is asked for with more or less in its records as well."""
         new = [query for query in (*fetched.collections, *fetched.leaned) if query not in self.counts]
         if not new:
             return self.counts
+        lists = {_same_list(query): self.counts[query] for query in self._kept_queries if query in self.counts}
+        alike = {query: lists[_same_list(query)] for query in fetched.collections if _same_list(query) in lists}
         ledger = self.ledger()
         listed = {query: ledger.listed.get(query_name(query)) for query in new}
         told = {query: remembered(each) for query, each in listed.items() if each}
-        return {**_owned(self.catalog, ledger), **told, **self.counts}
+        return {**_owned(self.catalog, ledger), **told, **alike, **self.counts}
 
     def had(self, query: Query) -> Iterable[str]:
         """The ids of what a query had, as far as they are known."""
         if self.kept and self.knows(query):
             return (record.id for record in self.kept.collections[query].records)
+        alike = [each for each in self._kept_queries if _same_list(each) == _same_list(query)]
+        if self.kept and alike:
+            return (record.id for record in self.kept.collections[alike[0]].records)
         return ids_in(self.ledger(), _asked(self.catalog)).get(query, ())
 
     def missed_since(self, fetched: Snapshot) -> dict[str, str]:
@@ -383,6 +392,15 @@ class _Before:
         rules = [rule for rule in self.catalog.rules if rule.query == query]
         paths = _said_before(rules, name, ledger)
         return {id_: told.get(id_, begun) for id_ in sorted(losing(name, records, rules, paths, ledger))}
+
+
+_OF_RECORDS = frozenset({"include[]", "sort_by", "time_zone"})
+"""Parameters that say what is in records, and in what order they come: not which there are."""
+
+
+def _same_list(query: Query) -> ListKey:
+    """What tells which records a query is about, whatever else is asked for about them."""
+    return query.kind, tuple(pair for pair in query.params if pair[0] not in _OF_RECORDS)
 
 
 def _counts(store: StateStore) -> Mapping[Query, Seen]:

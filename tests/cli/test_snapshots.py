@@ -418,6 +418,16 @@ def test_what_one_parent_lost_is_believed_once_that_lasts(
             assert planned(*allowed, hours=1.1)["summary"]["delete"] == len(mine)
 
 
+@pytest.mark.parametrize("more", [", serviceAnalytics: true", ", apiQueryParams: {include: [teams]}"])
+def test_what_is_asked_for_in_records_makes_no_list_believed(here: Workspace, more: str) -> None:
+    """A selector that asks for more in the records of a list is about the same records: what is in doubt stays so."""
+    here.write("catalog/pdsync.yaml", PROJECT.replace("{count: 3, percent: 10}", "{count: 99, empty: allow}"))
+    for selector, code in ((", serviceAnalytics: false", 0), (more, 3)):
+        here.write("catalog/mappings/pagerduty.yaml", "resources:\n" + ROLES % ("services", selector, ".name"))
+        here.ok("-q", *(("plan",) if code else ("apply", "--auto-approve")), code=code)
+        here.box.mutate({"action": "empty", "kind": "services"})
+
+
 METHODS = ROLES % ("users.contact_methods", "", ".__parent.id")
 
 
