@@ -281,6 +281,16 @@ def _enrichments(query: Query) -> list[Enrichment]:
     return [each for each in KINDS[query.kind].enrichments if each.name in wanted] if query.kind in KINDS else []
 
 
+_OF_RECORDS = frozenset({"include[]", "sort_by", "time_zone"})
+"""Parameters that say what is in records, and in what order they come: not which there are."""
+
+
+def list_of(query: Query) -> Query:
+    """Which records a query is about, whatever else is asked for about them."""
+    params = tuple(pair for pair in query.params if pair[0].removeprefix(PARENT_PREFIX) not in _OF_RECORDS)
+    return replace(query, params=params, enrich=())
+
+
 def is_short(listed: Collection | Leaned) -> bool:
     """Whether a list is not believed because it shrank."""
     return listed.problem is not None and listed.problem.code == SUSPICIOUS
@@ -302,7 +312,7 @@ def noted(
     """
     kept = {}
     for query, collection in snapshot.collections.items():
-        key, least = name(query), owned[query].believed if query in owned else 0
+        key, least = name(list_of(query)), owned[query].believed if query in owned else 0
         short = collection.complete and _shrank(_smallest(query), least, len(collection.records))
         if short or is_short(collection):
             kept[key] = note_of(collection, snapshot.taken_at)
@@ -350,28 +360,35 @@ def remembered(listed: Listed) -> Seen:
     return Seen(listed.count, listed.believed, suspicious=listed.suspicious, since=listed.when)
 
 
-def seen_in(ledger: Ledger, wanted: Mapping[tuple[str, str], Query]) -> dict[Query, Seen]:
+def seen_in(ledger: Ledger, wanted: Mapping[tuple[str, str], Iterable[Query]]) -> dict[Query, Seen]:
     """What there was at least when the ledger was written, of some queries."""
     found = ids_in(ledger, wanted)
     return {query: Seen(len(ids), len(ids), suspicious=False) for query, ids in found.items()}
 
 
-def ids_in(ledger: Ledger, wanted: Mapping[tuple[str, str], Query]) -> dict[Query, set[str]]:
+def ids_in(ledger: Ledger, wanted: Mapping[tuple[str, str], Iterable[Query]]) -> dict[Query, set[str]]:
     """The ids of every record that something owned was made from.
 
-    Of the `wanted` queries, by kind and by the digest that the ledger notes with each rule as `$query`: whatever a rule
-    was called, and wherever it stands now.
+    Of the `wanted` queries, by kind and by the digest of their list (`lists_asked`): whatever a rule was called, and
+    wherever it stands now.
     """
-    asked = {rule: parts.get("$query", "") for rule, parts in ledger.expressions.items()}
+    asked = lists_asked(ledger)
     found: defaultdict[Query, set[str]] = defaultdict(set)
     for entry in ledger.entities.values():
         for source, made_by in makers(entry):
             kind, _, id_ = source.partition("/")
             for rule in made_by:
-                query = wanted.get((kind, asked.get(rule, "")))
-                if query is not None:
+                for query in wanted.get((kind, asked.get(rule, "")), ()):
                     found[query].add(id_)
     return dict(found)
+
+
+def lists_asked(ledger: Ledger) -> dict[str, str]:
+    """Rule id -> digest of the list that the rule was mapped from, as the ledger notes it: `$list`.
+
+    Ledgers from before there was that have only one of all that the query asked for: `$query`.
+    """
+    return {rule: parts.get("$list") or parts.get("$query", "") for rule, parts in ledger.expressions.items()}
 
 
 def taken_over(snapshot: Snapshot, sources: AbstractCollection[str]) -> frozenset[str]:

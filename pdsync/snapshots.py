@@ -5,13 +5,26 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from pdsync.completeness import Seen, doubts, given_to_each, ids_in, judged, leans_on, noted, remembered, seen_in
+from pdsync.completeness import (
+    Seen,
+    doubts,
+    given_to_each,
+    ids_in,
+    judged,
+    leans_on,
+    list_of,
+    lists_asked,
+    noted,
+    remembered,
+    seen_in,
+)
 from pdsync.emptied import doubted_since, emptied, losing
 from pdsync.errors import SourceError, StateError, error, some_of, warning
 from pdsync.kinds import KINDS, PARENT, suggest
@@ -260,22 +273,17 @@ def under_parents(ledger: Ledger, wanted: Sequence[Query]) -> dict[ListKey, dict
     something owned says that (otherwise empty).  A record that was asked for in another way than any of these lists may
     be in each of its kind.
     """
-    nested = {
-        (query.kind, query_digest(query)): query
-        for query in wanted
-        if KINDS[query.kind].parents or KINDS[query.kind].also
-    }
+    nested = _by_list([query for query in wanted if KINDS[query.kind].parents or KINDS[query.kind].also])
     kinds = {kind for kind, _ in nested}
-    asked = {rule: parts.get("$query", "") for rule, parts in ledger.expressions.items()}
+    asked = lists_asked(ledger)
     found: defaultdict[ListKey, dict[str, str]] = defaultdict(dict)
     for entry, source, rules in _made_of(ledger, kinds):
         kind, _, id_ = source.partition("/")
-        told = [nested.get((kind, asked.get(rule, ""))) for rule in rules]
-        any_of_kind = [each for each in nested.values() if each.kind == kind]
-        for query in told if told and all(told) else any_of_kind:
-            if query:
-                mine = found[query.kind, query.params]
-                mine[id_] = mine.get(id_) or _parent_of(entry, ledger)
+        told = [nested.get((kind, asked.get(rule, "")), ()) for rule in rules]
+        any_of_kind = (each for (its, _), each in nested.items() if its == kind)
+        for query in chain.from_iterable(told if told and all(told) else any_of_kind):
+            mine = found[query.kind, query.params]
+            mine[id_] = mine.get(id_) or _parent_of(entry, ledger)
     return dict(found)
 
 
@@ -346,10 +354,11 @@ class _Before:
         new = [query for query in (*fetched.collections, *fetched.leaned) if query not in self.counts]
         if not new:
             return self.counts
-        lists = {_same_list(query): self.counts[query] for query in self._kept_queries if query in self.counts}
-        alike = {query: lists[_same_list(query)] for query in fetched.collections if _same_list(query) in lists}
+        lists = {list_of(query): self.counts[query] for query in self._kept_queries if query in self.counts}
+        alike = {query: lists[list_of(query)] for query in fetched.collections if list_of(query) in lists}
         ledger = self.ledger()
-        listed = {query: ledger.listed.get(query_name(query)) for query in new}
+        names = {each: each for each in fetched.leaned} | {each: list_of(each) for each in fetched.collections}
+        listed = {query: ledger.listed.get(query_name(names[query])) for query in new}
         told = {query: remembered(each) for query, each in listed.items() if each}
         return {**_owned(self.catalog, ledger), **told, **alike, **self.counts}
 
@@ -357,7 +366,7 @@ class _Before:
         """The ids of what a query had, as far as they are known."""
         if self.kept and self.knows(query):
             return (record.id for record in self.kept.collections[query].records)
-        alike = [each for each in self._kept_queries if _same_list(each) == _same_list(query)]
+        alike = [each for each in self._kept_queries if list_of(each) == list_of(query)]
         if self.kept and alike:
             return (record.id for record in self.kept.collections[alike[0]].records)
         return ids_in(self.ledger(), _asked(self.catalog)).get(query, ())
@@ -394,15 +403,6 @@ class _Before:
         return {id_: told.get(id_, begun) for id_ in sorted(losing(name, records, rules, paths, ledger))}
 
 
-_OF_RECORDS = frozenset({"include[]", "sort_by", "time_zone"})
-"""Parameters that say what is in records, and in what order they come: not which there are."""
-
-
-def _same_list(query: Query) -> ListKey:
-    """What tells which records a query is about, whatever else is asked for about them."""
-    return query.kind, tuple(pair for pair in query.params if pair[0] not in _OF_RECORDS)
-
-
 def _counts(store: StateStore) -> Mapping[Query, Seen]:
     """What the last snapshot had of each query; one that cannot be read tells nothing."""
     with suppress(StateError):
@@ -415,8 +415,17 @@ def _owned(catalog: Catalog, ledger: Ledger) -> dict[Query, Seen]:
     return seen_in(ledger, _asked(catalog))
 
 
-def _asked(catalog: Catalog) -> dict[tuple[str, str], Query]:
-    return {(rule.kind, query_digest(rule.query)): rule.query for rule in catalog.rules}
+def _asked(catalog: Catalog) -> dict[tuple[str, str], list[Query]]:
+    return _by_list(queries(catalog))
+
+
+def _by_list(wanted: Iterable[Query]) -> dict[tuple[str, str], list[Query]]:
+    """Queries by kind and by what the ledger notes of their lists, now and formerly (`lists_asked`)."""
+    found: defaultdict[tuple[str, str], list[Query]] = defaultdict(list)
+    for query in wanted:
+        for digest in {query_digest(list_of(query)), query_digest(query)}:
+            found[query.kind, digest].append(query)
+    return dict(found)
 
 
 def to_remember(catalog: Catalog, snapshot: Snapshot, ledger: Ledger, *, anew: bool) -> dict[str, Listed]:
@@ -430,8 +439,8 @@ def _sources(ledger: Ledger) -> frozenset[str]:
 
 
 def query_name(query: Query) -> str:
-    """What a query is called in the ledger."""
-    return f"{query.kind} {query_digest(query)}"
+    """What a list is called in the ledger; an enrichment of it, by what it gives."""
+    return f"{query.kind} {query_digest(replace(query, params=list_of(query).params))}"
 
 
 def query_digest(query: Query) -> str:
@@ -455,7 +464,8 @@ def _digests(rule: MappingRule) -> dict[str, str]:
         own["$merge"] = repr(rule.merge)
     texts = own | {path: _text(value) for path, value in rule.fields.items()}
     digests = {path: _digest(text) for path, text in texts.items()}
-    return dict(sorted((digests | {"$query": query_digest(rule.query)}).items()))
+    asked = {"$query": query_digest(rule.query), "$list": query_digest(list_of(rule.query))}
+    return dict(sorted((digests | asked).items()))
 
 
 def _text(value: object) -> str:

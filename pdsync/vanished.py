@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pdsync.completeness import is_young, note_of, when_believed
+from pdsync.completeness import is_young, list_of, note_of, when_believed
 from pdsync.errors import some_of, warning
 from pdsync.kinds import KINDS
 
@@ -120,12 +120,13 @@ def noted_missing(
     """
     found = dict(listed)
     for query, collection in snapshot.collections.items():
-        last = before[name(query)].missing if name(query) in before else {}
+        key = name(list_of(query))
+        last = before[key].missing if key in before else {}
         now = {id_: each.since for id_, each in collection.missing.items() if each.since}
         there = {record.id for record in collection.records} if last else set()
         ours = owned() if last else ()
         old = {id_: at for id_, at in last.items() if id_ not in there and f"{query.kind}/{id_}" in ours}
         if missing := dict(sorted((old | now).items())):
-            note = found.get(name(query)) or note_of(collection, snapshot.taken_at)
-            found[name(query)] = replace(note, missing=missing)
+            note = found.get(key) or note_of(collection, snapshot.taken_at)
+            found[key] = replace(note, missing=missing)
     return dict(sorted(found.items()))

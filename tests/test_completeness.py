@@ -285,8 +285,8 @@ def test_the_ledger_knows_how_many_records_there_were_at_least() -> None:
     """Each record counts once for each query that it was mapped from, whatever number of entities it gave."""
     owned = {"a": entry(), "b": entry(), "c": entry(source="services/c"), "stub": entry(source="")}
     kept = replace(ledger(owned), expressions={rule().id: {"$query": "0a"}})
-    assert seen_in(kept, {("services", "0a"): SERVICES}) == {SERVICES: Seen(2, 2, suspicious=False)}
-    assert seen_in(kept, {("services", "0b"): SERVICES, ("users", "0a"): USERS}) == {}
+    assert seen_in(kept, {("services", "0a"): [SERVICES]}) == {SERVICES: Seen(2, 2, suspicious=False)}
+    assert seen_in(kept, {("services", "0b"): [SERVICES], ("users", "0a"): [USERS]}) == {}
 
 
 def test_what_was_taken_over_is_named() -> None:
