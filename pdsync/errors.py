@@ -29,7 +29,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 class Severity(StrEnum):
@@ -181,3 +181,12 @@ class Interrupted(PdsyncError):
     """The user stopped the work; what was in flight is finished and recorded."""
 
     exit_code = 130
+
+
+def known(problem: BaseException) -> Iterator[PdsyncError]:
+    """The errors of ours in a problem or a group of problems; others beside them are left out."""
+    if isinstance(problem, PdsyncError):
+        yield problem
+    elif isinstance(problem, BaseExceptionGroup):
+        for part in problem.exceptions:
+            yield from known(part)

@@ -93,6 +93,29 @@ class CatalogHistory:
         except (GitError, ODBError, ValueError, OSError) as problem:
             raise CatalogError(_no_base(commit)) from problem
 
+    def overtaken(self, applied: str, branch: str, environment: Mapping[str, str]) -> bool:
+        """Whether the commit `applied` comes after what is checked out, which is no longer the last of `branch`.
+
+        `origin` is asked, under this environment for git; False where git cannot tell.
+        """
+        from git.exc import GitError, ODBError
+
+        try:
+            with open_repository(self._root) as repo:
+                head = repo.head.commit
+                if applied == head.hexsha or not _COMMIT.fullmatch(applied):
+                    return False
+                with repo.git.custom_environment(**environment, GIT_TERMINAL_PROMPT="0"):
+                    if str(repo.git.ls_remote("origin", f"refs/heads/{branch}")).startswith(head.hexsha):
+                        return False
+                    shallow = repo.git.rev_parse("--is-shallow-repository") == "true"
+                    since = [f"--shallow-since={head.committed_date - 1}"] if shallow else []
+                    if shallow or not _has(repo, applied):
+                        repo.git.fetch("--quiet", "--no-tags", *since, "origin", applied)
+                return repo.is_ancestor(head, repo.commit(applied))
+        except (GitError, ODBError, ValueError, OSError):
+            return False
+
     def lacking(self, commit: str) -> str:
         """Why git does not have a commit here, and what to do; empty where it has it, or there is no repository."""
         from git.exc import GitError

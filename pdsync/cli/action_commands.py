@@ -102,6 +102,15 @@ class _Operations:
         self._session.history.fetch(commit, git)
         return base_of(self._session, commit)
 
+    def overtaken(self, branch: str) -> str:
+        """See `pdsync.github.action.Operations`."""
+        from pdsync.github.settings import git_environment
+
+        settings = self._settings
+        git = git_environment(settings.runner.server_url, settings.token)
+        applied = self._session.store.load().commit
+        return applied if self._session.history.overtaken(applied, branch, git) else ""
+
     def apply(self, plan: Plan) -> ApplyResult:
         """See `pdsync.github.action.Operations`."""
         from pdsync.cli.plan_commands import applied

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pdsync.errors import PdsyncError, error
+from pdsync.errors import error, known
 from pdsync.render.diagnostics import render_diagnostics
 from pdsync.render.escape import visible_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from pdsync.errors import Diagnostic
 
@@ -30,15 +30,15 @@ def report(problem: BaseException, argv: list[str]) -> int:
     verbose = any(arg in ("-v", "--verbose") for arg in argv)
     if verbose:
         click.echo(printable("".join(traceback.format_exception(problem)), os.environ), err=True)
-    known = list(_known(problem))
-    diagnostics = [d for e in known for d in e.diagnostics] or [_unknown(problem)]
+    ours = list(known(problem))
+    diagnostics = [d for e in ours for d in e.diagnostics] or [_unknown(problem)]
     unique = list(dict.fromkeys(diagnostics))
     color = color_wanted(_given("--color", argv) or "auto", sys.stderr)
     told = printable(render_diagnostics(unique, "text", color=color), os.environ)
     click.echo(told, err=True, nl=False, color=color)
     if events := _given("--json-into", argv):
         _into(Path(events), unique)
-    return max((e.exit_code for e in known), default=1)
+    return max((e.exit_code for e in ours), default=1)
 
 
 def _given(option: str, argv: list[str]) -> str:
@@ -55,15 +55,6 @@ def _into(events: Path, diagnostics: list[Diagnostic]) -> None:
 
     with suppress(OSError):  # that it cannot be written is then what was just said
         append_events(events, [diagnostic_event(d) for d in diagnostics])
-
-
-def _known(problem: BaseException) -> Iterator[PdsyncError]:
-    """The errors of ours in a problem or a group of problems; others beside them are left out."""
-    if isinstance(problem, PdsyncError):
-        yield problem
-    elif isinstance(problem, BaseExceptionGroup):
-        for part in problem.exceptions:
-            yield from _known(part)
 
 
 def _unknown(problem: BaseException) -> Diagnostic:

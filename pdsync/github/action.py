@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import orjson
 
 from pdsync import __version__
-from pdsync.errors import Diagnostic, PdsyncError, error
+from pdsync.errors import Diagnostic, PdsyncError, error, known, warning
 from pdsync.github import log
-from pdsync.github.api import GitHub, GitHubError
+from pdsync.github.api import GitHub
 from pdsync.github.body import Page, Review, comment_body, review_line, summary_body
 from pdsync.github.env_files import write_outputs, write_summary
 from pdsync.github.events import Event, Mode, decide, parse_event
@@ -89,6 +89,10 @@ class Operations(Protocol):
 
     def plan(self, base: str) -> Plan:
         """A fresh plan, beside that of the commit `base` if one is named; sends nothing but reads."""
+        ...
+
+    def overtaken(self, branch: str) -> str:
+        """The commit of `branch` that was applied last, if that comes after what is checked out; else empty."""
         ...
 
     def apply(self, plan: Plan) -> Applied:
@@ -200,12 +204,12 @@ def _attempt(
     """Every way to fail becomes a report: people see what happened and no traceback."""
     try:
         return work()
-    except PdsyncError as failure:
-        return _failed(report, failure), plan
     except KeyboardInterrupt:
         return replace(report, exit_code=INTERRUPTED, fails=True, reason="cancelled"), plan
-    except Exception as defect:  # noqa: BLE001 - the last line of defence; it is told, not swallowed
-        found = (*report.diagnostics, _defect(defect))
+    except Exception as problem:  # noqa: BLE001 - the last line of defence; it is told, not swallowed
+        if ours := tuple(known(problem)):
+            return _failed(report, *ours), plan
+        found = (*report.diagnostics, _defect(problem))
         return replace(report, exit_code=1, fails=True, reason="defect", diagnostics=found), plan
 
 
@@ -219,11 +223,25 @@ def _work(report: Report, decision: Decision, settings: Settings, operations: Op
     plan = operations.plan(decision.base)
     report = replace(report, diagnostics=tuple(dict.fromkeys((*found, *plan.diagnostics))), serial=plan.base.serial)
     if decision.mode is Mode.APPLY:
-        return _apply(report, plan, settings, operations)
+        # Looked at after the plan: what was saved meanwhile makes that stale.
+        newer = operations.overtaken(decision.branch) if decision.branch else ""
+        return (_overtaken(report, newer), None) if newer else _apply(report, plan, settings, operations)
     # What the base has as well is told, but it is not what this pull request is judged by.
     own = split(plan)[0] if plan.branch else plan
     judged = _judged(replace(report, exit_code=plan_exit_code(own, detailed=True)), settings)
     return replace(judged, exit_code=plan_exit_code(plan, detailed=True)), plan
+
+
+def _overtaken(report: Report, newer: str) -> Report:
+    """A push that a later one has overtaken, as when an old run is run again: applying it would undo that."""
+    told = warning(
+        "PD721",
+        "nothing was applied: a later commit has been applied already",
+        detail=f"{newer[:10]} comes after this commit",
+        hint="To go back, revert the commits in git, or run the action with command: apply on workflow_dispatch.",
+    )
+    why = "a later commit has been applied already"
+    return replace(report, mode=Mode.NOTHING, why=why, diagnostics=(*report.diagnostics, told))
 
 
 def _apply(report: Report, plan: Plan, settings: Settings, operations: Operations) -> tuple[Report, Plan | None]:
@@ -253,9 +271,12 @@ def _judged(report: Report, settings: Settings) -> Report:
     return replace(report, fails=fails, reason=reason if fails else "")
 
 
-def _failed(report: Report, failure: PdsyncError) -> Report:
-    diagnostics = tuple(dict.fromkeys((*report.diagnostics, *failure.diagnostics)))
-    return replace(report, exit_code=failure.exit_code, fails=True, reason=reason_of(failure), diagnostics=diagnostics)
+def _failed(report: Report, *failures: PdsyncError) -> Report:
+    """The worst of the failures says how the step ends, as on the command line; all are told."""
+    worst = max(failures, key=lambda failure: failure.exit_code)
+    told = (found for failure in failures for found in failure.diagnostics)
+    diagnostics = tuple(dict.fromkeys((*report.diagnostics, *told)))
+    return replace(report, exit_code=worst.exit_code, fails=True, reason=reason_of(worst), diagnostics=diagnostics)
 
 
 def _defect(defect: Exception) -> Diagnostic:
@@ -327,9 +348,9 @@ def _tell(page: Page, out: TextIO, world: World) -> dict[str, str]:
     try:
         with _client(settings, world) as github:
             return _told(github, page, out)
-    except GitHubError as problem:
-        softened = [softer(found) for found in problem.diagnostics]
-        _print(out, log.annotation_lines(softened, ""))
+    except Exception as problem:  # noqa: BLE001 - no comment is worth a failed job; it is told, not swallowed
+        told = [found for each in known(problem) for found in each.diagnostics] or [_defect(problem)]
+        _print(out, log.annotation_lines([softer(found) for found in told], ""))
         return {"comment-failed": "true"}
 
 

@@ -122,21 +122,21 @@ class GitHub:
     def __exit__(self, *_: object) -> None:
         self._client.close()
 
-    def get(self, path: str) -> Any:
-        """The JSON of a path under the repository.  Raises `GitHubError`."""
-        return self._send("GET", f"{self._repository}{path}").json()
+    def get(self, path: str) -> dict[str, Any]:
+        """The JSON object of a path under the repository.  Raises `GitHubError`."""
+        return _object(self._send("GET", f"{self._repository}{path}"))
 
-    def pages(self, path: str) -> Iterator[list[Any]]:
+    def pages(self, path: str) -> Iterator[list[dict[str, Any]]]:
         """The pages of a list, following `Link` (page addresses are never built).  Raises `GitHubError`."""
         url: str | None = f"{self._repository}{path}"
         while url:
             answer = self._send("GET", url)
-            yield answer.json()
+            yield _rows(answer)
             url = answer.links.get("next", {}).get("url")
 
-    def write(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
+    def write(self, method: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send JSON to a path under the repository and give back the answer's.  Raises `GitHubError`."""
-        return self._send(method, f"{self._repository}{path}", body).json()
+        return _object(self._send(method, f"{self._repository}{path}", body))
 
     def pause(self, seconds: float) -> bool:
         """Wait, unless the run has waited enough already; says whether it waited."""
@@ -172,6 +172,40 @@ class GitHub:
         return answer, Try(method, answer.status_code, answer.headers, _message(answer))
 
 
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    found = _parsed(answer)
+    if not isinstance(found, dict):
+        raise _foreign(answer)
+    return found
+
+
+def _rows(answer: httpx.Response) -> list[dict[str, Any]]:
+    found = _parsed(answer)
+    if not (isinstance(found, list) and all(isinstance(row, dict) for row in found)):
+        raise _foreign(answer)
+    return found
+
+
+def _parsed(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError:
+        raise _foreign(answer) from None
+
+
+def _foreign(answer: httpx.Response) -> GitHubError:
+    kind = visible(answer.headers.get("content-type", "")) or "no content type"
+    return GitHubError(
+        error(
+            "PD713",
+            "what answers is not GitHub's API",
+            detail=f"{answer.request.method} {answer.request.url.path}: {answer.status_code}, {kind}",
+            hint="See GITHUB_API_URL and the proxy of the job: a login page or a gateway may stand in between.",
+        ),
+        status=answer.status_code,
+    )
+
+
 def _message(answer: httpx.Response) -> str:
     if answer.is_success:
         return ""
@@ -185,11 +219,24 @@ def _message(answer: httpx.Response) -> str:
 def _failure(tried: Try, path: str, answer: httpx.Response | None) -> GitHubError:
     where = f"{tried.method} {re.sub(r'[?].*', '', path)}"
     uncertain = tried.method == "POST" and (tried.status == 0 or tried.status in SERVER_ERRORS)
-    if answer is not None and tried.status in {401, 403} and not _limited(tried):
+    if tried.status == httpx.codes.UNAUTHORIZED:
+        hint = "See the input token: a token of one's own may have expired; the default is ${{ github.token }}."
+        told = error("PD712", "GitHub does not take the token", detail=f"{where}: 401 {tried.message}", hint=hint)
+        return GitHubError(told, status=tried.status)
+    if answer is not None and tried.status == httpx.codes.FORBIDDEN and not _limited(tried):
         return GitHubError(_permission(tried, where), status=tried.status)
     detail = f"{where}: {tried.status or 'no answer'} {tried.message}".rstrip()
     status = httpx.codes.TOO_MANY_REQUESTS if _limited(tried) else tried.status
-    return GitHubError(error("PD711", "GitHub did not do it", detail=detail), status=status, uncertain=uncertain)
+    told = error("PD711", "GitHub did not do it", detail=detail, hint=_advice(status))
+    return GitHubError(told, status=status, uncertain=uncertain)
+
+
+def _advice(status: int) -> str:
+    if status == httpx.codes.TOO_MANY_REQUESTS:
+        return "GitHub limits this token; the job summary has it all, and a later run writes the comment."
+    if status in {404, 410}:
+        return "See that the input token is of this repository, with pull-requests: write in the job's permissions."
+    return "The job summary has it all; run the job again to write the comment."
 
 
 def _permission(tried: Try, where: str) -> Diagnostic:

@@ -184,11 +184,10 @@ def _verdict(page: Page) -> str:
     if report.outcomes is not None:
         return _applied(report.outcomes, report, at)
     if plan is None:
-        return (
-            f"**Nothing was planned** for {at}."
-            if report.fails
-            else f"The catalog at {at} is valid ({code(report.why)})."
-        )
+        if report.fails:
+            return f"**Nothing was planned** for {at}."
+        done = "Nothing was done for" if report.mode is Mode.NOTHING else "The catalog is valid at"
+        return f"{done} {at} ({code(report.why)})."
     if report.mode is Mode.APPLY:
         return _not_applied(report, at)
     if report.mode is Mode.PLAN and report.comment_on and plan.changes:

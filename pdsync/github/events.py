@@ -69,13 +69,15 @@ class Event:
 class Decision:
     """What to do and why, in one sentence.
 
-    `comment_on` is the pull request that is told, if known already; `base` the commit that it is to be merged into.
+    `comment_on` is the pull request that is told, if known already; `base` the commit that it is to be merged into;
+    `branch` the one whose push is applied.
     """
 
     mode: Mode
     why: str
     comment_on: int | None = None
     base: str = ""
+    branch: str = ""
 
 
 def parse_event(runner: Runner, payload: Mapping[str, Any]) -> Event:
@@ -114,7 +116,7 @@ def decide(event: Event, command: str, missing: tuple[str, ...]) -> Decision:
     if not missing or wanted.mode in {Mode.NOTHING, Mode.VALIDATE}:
         return wanted
     excuse = _excuse(event)
-    if excuse:
+    if excuse and wanted.mode is not Mode.APPLY:  # what should be applied and is not, is no success
         return Decision(Mode.VALIDATE, f"{excuse}: the catalog is validated, nothing is planned")
     raise UsageError(_missing(missing))
 
@@ -122,7 +124,8 @@ def decide(event: Event, command: str, missing: tuple[str, ...]) -> Decision:
 def _by_command(event: Event, command: str) -> Decision:
     of_pull = event.name == "pull_request" and command == "plan"
     told = (event.number, event.base_sha) if of_pull else (None, "")
-    return Decision(Mode(command), f"the input command says {command}", *told)
+    branch = event.ref.removeprefix("refs/heads/") if event.name == "push" else ""
+    return Decision(Mode(command), f"the input command says {command}", *told, branch)
 
 
 def _by_event(event: Event) -> Decision:
@@ -149,7 +152,7 @@ def _push(event: Event) -> Decision:
     if event.deleted:
         return Decision(Mode.NOTHING, "the branch was deleted")
     if event.default_branch and event.ref == f"refs/heads/{event.default_branch}":
-        return Decision(Mode.APPLY, "push to the default branch")
+        return Decision(Mode.APPLY, "push to the default branch", branch=event.default_branch)
     return Decision(Mode.PLAN, "push to a branch that is not the default one")
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pdsync.github.api import GitHubError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pdsync.github.api import GitHub
 
 WAITS = (2.0, 4.0, 8.0)
@@ -38,17 +36,13 @@ def pull_of_push(github: GitHub, sha: str, branch: str, message: str) -> int | N
 
 def _indexed(github: GitHub, sha: str, branch: str) -> int | None:
     try:
-        pulls = github.get(f"/commits/{sha}/pulls")
+        pulls = [pull for page in github.pages(f"/commits/{sha}/pulls") for pull in page]
     except GitHubError as problem:
         if problem.status in CANNOT_TELL:
             return None
         raise
     merged = [pull for pull in pulls if pull.get("merged_at") and pull.get("base", {}).get("ref") == branch]
-    return max((_number(pull) for pull in merged), default=None)
-
-
-def _number(pull: Mapping[str, Any]) -> int:
-    return int(pull["number"])
+    return max((int(pull["number"]) for pull in merged), default=None)
 
 
 def named_pull(message: str) -> int | None:

@@ -72,6 +72,10 @@ class Scripted:
         made = plan(*found, withheld=world.get("withheld", 0))
         return replace(made, base=replace(BASE, serial=world["serial"]))
 
+    def overtaken(self, branch: str) -> str:
+        """What the world says."""
+        return str(self._world().get("overtaken", "")) if branch else ""
+
     def apply(self, made: Plan) -> Applied:
         """Writes what is not refused."""
         world = self._world()

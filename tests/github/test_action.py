@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pdsync.errors import Diagnostic, IncompleteSnapshot, Interrupted, Locked, Severity, StalePlan, UsageError, error
+from pdsync.errors import (
+    Diagnostic,
+    IncompleteSnapshot,
+    Interrupted,
+    Locked,
+    Severity,
+    SourceError,
+    StalePlan,
+    TargetError,
+    UsageError,
+    error,
+)
 from pdsync.github.action import World, report_action, run_action
 from pdsync.github.record import read_marker
 from pdsync.github.report import of_base, softer, told_something
@@ -129,6 +140,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     },
     "push": {"repository": REPOSITORY, "head_commit": {"message": "Add a service (#7)"}},
     "schedule": {"repository": REPOSITORY},
+    "workflow_dispatch": {"repository": REPOSITORY},
     "merge_group": {"repository": REPOSITORY},
     "pull_request_target": {"repository": REPOSITORY},
 }
@@ -207,6 +219,20 @@ def test_a_second_run_leaves_applied_standing(job: Job, github: FakeGitHub) -> N
     assert (done.code, done.outputs["changes"], github.bodies(7)) == (0, "false", before)
 
 
+def test_an_old_run_that_is_run_again_undoes_nothing(job: Job, github: FakeGitHub) -> None:
+    """A later commit has been applied: the old one is left alone, with a warning, and so is its comment."""
+    job.go()
+    before = github.bodies(7)
+    job.world(overtaken="f" * 40)
+    github.merge(7, "merge-commit")
+    done = job.go("push")
+    assert (done.code, done.outputs["mode"], done.outputs["applied"]) == (0, "nothing", "0")
+    assert (json.loads(job.port.read_text())["entities"], github.bodies(7)) == ({}, before)
+    assert [(kind, where["title"]) for kind, where, _ in done.log.annotations] == [("warning", "pdsync PD721")]
+    assert "Nothing was done for `merge-comm` (`a later commit has been applied already`)." in done.summary
+    assert job.go("workflow_dispatch", command="apply").outputs["mode"] == "apply"
+
+
 def test_a_partial_apply_fails_and_can_be_run_again(job: Job, github: FakeGitHub) -> None:
     """Exit 6, the failure named with Port's words; the next run finishes and says so."""
     job.catalog(PX1="Payments", PX2="Search")
@@ -260,6 +286,11 @@ PROBLEM = error("PD999", "it went wrong")
         (UsageError(PROBLEM), (1, "usage")),
         (Interrupted(PROBLEM), (130, "cancelled")),
         (KeyboardInterrupt(), (130, "cancelled")),
+        (
+            ExceptionGroup("", [ExceptionGroup("", [SourceError(PROBLEM), IncompleteSnapshot(PROBLEM)])]),
+            (7, "source-incomplete"),
+        ),
+        (ExceptionGroup("", [ExceptionGroup("", [TargetError(PROBLEM)]), RuntimeError()]), (1, "target")),
     ],
 )
 def test_each_failure_has_its_code_and_word(job: Job, failure: BaseException, expected: tuple[int, str]) -> None:
@@ -351,6 +382,15 @@ def test_what_is_printed_during_the_work_commands_nothing(job: Job) -> None:
         runner.read(line)
     assert (runner.annotations, runner.others) == ([], [])
     assert "##[add-path]/another/entity ***" in runner.shown
+
+
+def test_what_is_not_github_fails_nothing(job: Job, github: FakeGitHub) -> None:
+    """A gateway answers the list of comments with something else: they cannot be written, which is told."""
+    github.fail_next("GET", "/issues/7/comments", 200)
+    done = job.go()
+    assert (done.code, done.outputs["comment-failed"]) == (0, "true")
+    assert ("warning", "pdsync PD713") in [(kind, where["title"]) for kind, where, _ in done.log.annotations]
+    assert "200, application/json" in done.text
 
 
 def test_without_the_permission_the_step_still_ends_well(job: Job, github: FakeGitHub) -> None:

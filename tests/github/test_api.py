@@ -51,7 +51,7 @@ def test_a_server_error_is_overcome(github: FakeGitHub) -> None:
     github.fail_next("GET", COMMENTS, 502)
     github.fail_next("GET", COMMENTS, 503)
     with client(github, waits) as api:
-        found = api.get(COMMENTS)
+        found = next(api.pages(COMMENTS))
     assert ([c["body"] for c in found], waits) == (["hello"], [0.5, 1.0])
 
 
@@ -87,7 +87,7 @@ def test_a_missing_permission_says_which_line_to_add(github: FakeGitHub) -> None
 def test_a_bad_token_is_said_without_the_token(github: FakeGitHub) -> None:
     """The error names the request, not the secret."""
     with client(github, token="ghs_wrong_token_value") as api, pytest.raises(GitHubError) as caught:
-        api.get(COMMENTS)
+        next(api.pages(COMMENTS))
     assert (caught.value.status, "ghs_wrong" in str(caught.value)) == (401, False)
 
 
@@ -105,14 +105,14 @@ def test_waiting_is_bounded(github: FakeGitHub) -> None:
     waits = Waits()
     github.fail_next("GET", COMMENTS, 429, headers={"retry-after": "3600"})
     with client(github, waits) as api, pytest.raises(GitHubError) as caught:
-        api.get(COMMENTS)
+        next(api.pages(COMMENTS))
     assert (caught.value.status, sum(waits) <= LONGEST_WAIT) == (429, True)
 
 
 def test_an_unreachable_github_is_an_error_of_ours(github: FakeGitHub) -> None:
     """No exception of the HTTP library gets out."""
     with client(github, url="http://127.0.0.1:1") as api, pytest.raises(GitHubError, match="no answer ConnectError"):
-        api.get(COMMENTS)
+        next(api.pages(COMMENTS))
 
 
 def test_enterprise_server_has_a_path_of_its_own() -> None:

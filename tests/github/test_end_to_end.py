@@ -245,6 +245,15 @@ def test_drift_is_seen_on_schedule_and_nothing_is_written(team: Team) -> None:
     assert team.box.store.entities("pagerdutyService")[identifier]["title"] == "by hand"
     assert entity["title"] != "by hand"
 
+    # A later commit is applied, then the run of the first one is run again: it leaves that alone.
+    later = team.commit("main", catalog(MAPPING + "            url: .html_url\n"))
+    assert team.push(later, comment="never").outputs["to-update"] == str(len(team.box.world.services))
+    old = team.push(sha, comment="never")
+    assert (old.success, old.outputs["mode"], old.outputs["failure-reason"]) == (True, "nothing", "")
+    assert team.box.store.entities("pagerdutyService")[identifier]["properties"]["url"]
+    again = team.push(later, comment="never")
+    assert (again.outputs["mode"], again.outputs["changes"]) == ("apply", "false")
+
 
 def test_an_invalid_catalog_fails_the_pull_request_at_its_line(team: Team) -> None:
     """The annotation stands at file and line of the mistake; nothing is planned."""

@@ -104,13 +104,18 @@ def test_dependabot_without_secrets_is_validated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "payload", "ref"),
-    [("pull_request", pull("opened"), ""), ("push", push(), "refs/heads/main"), ("schedule", {}, "")],
+    ("name", "payload", "ref", "actor"),
+    [
+        ("pull_request", pull("opened"), "", "someone"),
+        ("push", push(), "refs/heads/main", "someone"),
+        ("push", push(), "refs/heads/main", "dependabot[bot]"),
+        ("schedule", {}, "", "someone"),
+    ],
 )
-def test_missing_secrets_are_named_otherwise(name: str, payload: dict[str, Any], ref: str) -> None:
-    """Everywhere else a missing secret is an error that names it and the line to add."""
+def test_missing_secrets_are_named_otherwise(name: str, payload: dict[str, Any], ref: str, actor: str) -> None:
+    """Everywhere else a missing secret is an error that names it and the line to add; an apply is never passed over."""
     with pytest.raises(UsageError, match="no value for port-client-id") as caught:
-        decided(name, payload, ref=ref, missing=MISSING)
+        decided(name, payload, ref=ref, missing=MISSING, actor=actor)
     assert "port-client-id: ${{ secrets.PORT_CLIENT_ID }}" in caught.value.diagnostics[0].hint
 
 
