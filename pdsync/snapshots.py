@@ -96,8 +96,7 @@ async def take_snapshot(
     kept, notes = await asyncio.to_thread(_kept, store, {query.kind for query in wanted})
     ledger = cache(store.load)
     reuse = _reuse(catalog, kept, how) if kept else Reuse()
-    if new := [query for query in wanted if not kept or query not in kept.collections]:
-        reuse = replace(reuse, owned=under_parents(ledger(), new))
+    reuse = replace(reuse, owned=lambda new: under_parents(ledger(), new) if new else {})
     fetched = await source.fetch(wanted, progress, reuse, Cleaner(catalog.rules), came)
     fetched = replace(fetched, notes=(*notes, *fetched.notes))
     fetched = _with_given(fetched)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from pdsync.model import Snapshot
+from pdsync.model import Query, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from pdsync.model import Query, Record
+    from pdsync.model import Record
     from pdsync.privacy import Cleaner
 
     Progress = Callable[[str, int, int | None], None]
@@ -24,6 +22,12 @@ if TYPE_CHECKING:
 ListKey = tuple[str, tuple[tuple[str, str], ...]]
 """A list: kind and parameters, as in a query."""
 
+Owned = Callable[[Sequence[Query]], Mapping[ListKey, Mapping[str, str]]]
+
+
+def _nothing(_: Sequence[Query]) -> Mapping[ListKey, Mapping[str, str]]:
+    return {}
+
 
 @dataclass(frozen=True, slots=True)
 class Reuse:
@@ -32,14 +36,14 @@ class Reuse:
     Analytics that are younger than a day are; with `refresh_analytics` only where they cannot be read again.  Records
     that no longer change are from the age of `settled_after` on (None: never): the collection is then incremental.
     Analytics that are in doubt are not read again before that could dispel it, when it is `again_after` old.
-    `owned` are, by list, ids of records that must not be taken for gone because one empty answer says so, each with the
-    id of its parent (empty: nobody knows); of lists that it has, an earlier snapshot tells that by itself.
+    `owned` gives of some queries, by list, the ids of records that must not be taken for gone because one empty answer
+    says so, each with the id of its parent (empty: nobody knows); an earlier snapshot tells that of what it has.
     """
 
     snapshot: Snapshot | None = None
     refresh_analytics: bool = False
     settled_after: timedelta | None = None
-    owned: Mapping[ListKey, Mapping[str, str]] = field(default_factory=dict)
+    owned: Owned = _nothing
     again_after: timedelta = timedelta()
 
 

@@ -46,6 +46,7 @@ FIELDS = ROLES % (
     ".__custom_fields[0].name",
 )
 SETTLED = PROJECT + "pagerduty: {settled_after: 30d, full_every: 3}\n"
+METHODS = ROLES % ("users.contact_methods", "", ".__parent.id")
 
 
 def metrics(here: Workspace) -> int:
@@ -287,6 +288,20 @@ def test_what_another_account_had_is_not_what_there_was(applied: Workspace) -> N
     }
 
 
+def test_what_one_parent_lost_is_doubted_beside_a_snapshot_of_another_account(here: Workspace) -> None:
+    """The ledger tells then what there was under each parent, as where no snapshot is kept."""
+    here.write("catalog/mappings/pagerduty.yaml", "resources:\n" + METHODS)
+    here.ok("-q", "apply", "--auto-approve")
+    one = min(here.box.world.users)
+    mine = [each for each in here.box.store.entities("person").values() if each["properties"]["role"] == one]
+    answer: Any = {"contact_methods": []}
+    here.box.faults.add(Fault("answer", path=f"/users/{one}/contact_methods", count=None, status=200, body=answer))
+    with Sandbox(small_world()) as other:
+        here.ok("snapshot", PAGERDUTY_API_URL=other.pagerduty_url)
+    made = here.ok("-q", "plan", "--format", "json", code=3).json
+    assert (made["summary"]["withheld"], made["summary"]["delete"]) == (len(mine), 0)
+
+
 # --- where nothing can be kept ---------------------------------------------------------------------------------
 
 
@@ -433,9 +448,6 @@ def test_what_is_asked_for_in_records_makes_no_list_believed(here: Workspace, mo
         here.box.mutate({"action": "empty", "kind": "services"})
         if kept == "ledger":
             (here.folder / "state" / "snapshot.jsonl").unlink()
-
-
-METHODS = ROLES % ("users.contact_methods", "", ".__parent.id")
 
 
 @pytest.mark.parametrize(

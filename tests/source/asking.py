@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pdsync.kinds import read_selector
@@ -26,11 +27,13 @@ def query(kind: str, **selector: Any) -> Query:
     return found
 
 
-def fetch(stage: Stage, *queries: Query, **others: Any) -> Snapshot:
+def fetch(stage: Stage, *queries: Query, owned: Any = None, **others: Any) -> Snapshot:
     """A snapshot of a stage; what may be reused goes to `fetch`, the rest to `open_pagerduty`."""
-    same = ("refresh_analytics", "settled_after", "owned", "again_after")
+    same = ("refresh_analytics", "settled_after", "again_after")
     given = {"previous": "snapshot"} | {name: name for name in same}
     reuse = Reuse(**{name: others.pop(mine) for mine, name in given.items() if mine in others})
+    if owned is not None:
+        reuse = replace(reuse, owned=lambda _: owned)
 
     async def main() -> Snapshot:
         async with _opened(stage, others) as source:

@@ -56,15 +56,17 @@ class Earlier:
     Args:
         reuse: the snapshot, and what may be taken over from it.
         source: the base URL that is read now; a snapshot of another one is of no use.
+        wanted: what is read now.
         now: the time.
     """
 
-    def __init__(self, reuse: Reuse, source: str, now: datetime) -> None:
+    def __init__(self, reuse: Reuse, source: str, wanted: Iterable[Query], now: datetime) -> None:
         self._snapshot = reuse.snapshot if reuse.snapshot and reuse.snapshot.source == source else None
         self.file = _file(self._collections()) if self._snapshot else None
         self.refresh = reuse.refresh_analytics  # what is of today is of use only where it cannot be read again
         self.settled_after = reuse.settled_after
-        self.owned = reuse.owned
+        known = self._snapshot.collections if self._snapshot else {}
+        self.owned = reuse.owned([query for query in wanted if query not in known])
         self._again_after = reuse.again_after
         self.now = now
         self._damaged: set[str] = set()

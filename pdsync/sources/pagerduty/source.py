@@ -94,7 +94,7 @@ class PagerDuty:
         self._ask_for([query for query in wanted if query.kind in KINDS])
         base_url = self._client.base_url
         now = self._now()
-        earlier = Earlier(reuse or Reuse(), base_url, now)
+        earlier = Earlier(reuse or Reuse(), base_url, wanted, now)
         run = Run(
             self._client,
             self._login or Everything(),
