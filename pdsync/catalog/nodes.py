@@ -191,7 +191,7 @@ def read_documents(name: str, data: bytes) -> tuple[tuple[Document, ...], tuple[
     read, problems = read_text(name, data)
     if problems:
         return (), tuple(problems)
-    roots, problems = _read_json(read) if name.endswith(".json") else _read_yaml(read)
+    roots, problems = _read_json(read) if name.lower().endswith(".json") else _read_yaml(read)
     return tuple(Document(read, root) for root in roots), tuple(problems)
 
 

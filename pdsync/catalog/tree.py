@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from git.objects import Blob, Tree
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
-"""What a catalog file ends with; everything else in the folder is left alone."""
+"""What a catalog file ends with, in capitals or not; everything else in the folder is left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def _read_folder(root: Path) -> Files:
             name = path.relative_to(root).as_posix()
             if path.is_symlink():
                 links.append(name)
-            elif path.suffix in SUFFIXES:
+            elif path.suffix.lower() in SUFFIXES:
                 contents[name] = path.read_bytes()
     except OSError as problem:
         raise _unreadable(root, f"{problem.filename}: {problem.strerror}", "") from problem
@@ -142,7 +142,7 @@ def _blobs(tree: Tree) -> tuple[dict[str, bytes], tuple[str, ...]]:
     for path, blob in _items(tree, ""):
         if blob.mode == _LINK_MODE:
             links.append(path)
-        elif PurePosixPath(path).suffix in SUFFIXES:
+        elif PurePosixPath(path).suffix.lower() in SUFFIXES:
             contents[path] = blob.data_stream.read()
     return dict(sorted(contents.items())), tuple(sorted(links))
 

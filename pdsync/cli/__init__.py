@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import os
 import signal
 import sys
@@ -201,6 +202,7 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     _open_closed_streams()
+    _print_all_letters()
     # What is loaded and what is read lives until the end: collecting garbage every 700 objects finds nothing.
     gc.set_threshold(50_000, 20, 100)
     if fault := os.environ.get("PDSYNC_FAULT"):  # internal: `pdsync selftest --faults`
@@ -233,6 +235,14 @@ def _open_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
+
+
+def _print_all_letters() -> None:
+    """Documents in files and pipes are UTF-8; a terminal, or who names an encoding, gets escapes for what it lacks."""
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        told = out.isatty() or "PYTHONIOENCODING" in os.environ
+        out.reconfigure(encoding=out.encoding if told else "utf-8", errors="backslashreplace")
 
 
 def _terminate(*_: object) -> None:

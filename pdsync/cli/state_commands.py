@@ -122,7 +122,8 @@ def move(options: Options, *, before: str, after: str) -> int:
         ledger = store.load()
         key, target = _owned(ledger, before), _key(after)
         if target in ledger.entities:
-            raise UsageError(error("PD811", "the other key is owned already", detail=after))
+            hint = f"if it is the one that is left, `pdsync state rm {before}`; if not, `pdsync state rm {after}` first"
+            raise UsageError(error("PD811", "the other key is owned already", detail=after, hint=hint))
         entities = {target if k == key else k: entry for k, entry in ledger.entities.items()}
         saved = store.save(replace(ledger, entities=entities), deletes=0)
     session.show(f"{visible(before)} is now {visible(after)}.  State saved, serial {saved.serial}.\n")
@@ -324,6 +325,8 @@ def _owned(ledger: Ledger, text: str) -> EntityKey:
 
     close = difflib.get_close_matches(text, map(str, ledger.entities), n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(map(quoted, close))}?" if close else "see `pdsync state list`"
+    if any(letter in text for letter in "*?["):
+        hint = f"write whole keys, as of many: pdsync state rm $(pdsync state list '{text}')"
     raise UsageError(error("PD806", "not owned", detail=text, hint=hint))
 
 

@@ -378,6 +378,8 @@ class ApiClient:
             elif seconds > _LONGEST_BACK_OFF:
                 why = f", it asks to wait {seconds:.0f} s"
             problem.explain(replace(told, detail=told.detail + why))
+            if isinstance(problem, ApiError):
+                problem.given_up = why
             raise problem
         self._report(seconds, f"because {reason} (try {call.attempt}, {left:.0f} s more before giving up)")
         async with self._stopping.bounded(grace=0.0):

@@ -21,12 +21,14 @@ class ApiError(PdsyncError):
 
     `code` and `message` are the server's own; `details` whatever else its body said about the error; `doubtful`: it had
     more than one try, or trouble, so that what was asked for may have been done all the same.  It was sent so many
-    times.  `retry_after` is what the answer to another request than this one's said of the next try.
+    times.  `retry_after` is what the answer to another request than this one's said of the next try; `given_up` why it
+    was not tried again.
     """
 
     doubtful = False
     times_sent = 0
     retry_after = ""
+    given_up = ""
 
     def __init__(
         self,

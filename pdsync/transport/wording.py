@@ -80,13 +80,15 @@ class Wording:
 
     def no_room(self, call: Call, wait: float) -> Spent:
         """There is no turn for a request, as `wait` says, for longer than is waited."""
+        says = f"it says that the next request has to wait {wait:.0f} s"
         diagnostic = error(
             f"{self._codes}0",
             f"the rate limit of {self._name} leaves no room",
-            detail=f"{call.method} {call.path}: it says that the next request has to wait {wait:.0f} s",
+            detail=f"{call.method} {call.path}: {says}",
             hint="try again later; if it never has such limits, something on the way answers in its place",
         )
-        return Spent(diagnostic, status=int(HTTPStatus.TOO_MANY_REQUESTS), method=call.method, path=call.path)
+        status = int(HTTPStatus.TOO_MANY_REQUESTS)
+        return Spent(diagnostic, status=status, method=call.method, path=call.path, message=says)
 
     def api_error(self, call: Call, reply: Reply) -> ApiError:
         """The server answered this, which is not what was asked for."""

@@ -115,7 +115,7 @@ def test_blueprints_come_as_documents_or_as_a_list() -> None:
     """Several in one YAML file, or a JSON list, as Port's integrations ship them."""
     two = SERVICE.replace("service", "one") + "---\n" + SERVICE.replace("service", "two") + "---\n"
     listed = '[{"identifier":"three","title":"3","schema":{"properties":{}}}]'
-    blueprints = loaded({"blueprints/more.yml": two, "blueprints/deep/list.json": listed}).blueprints
+    blueprints = loaded({"blueprints/more.yml": two, "blueprints/deep/LIST.JSON": listed}).blueprints
     assert list(blueprints) == ["one", "service", "three", "two"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -12,10 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
+from pdsync.cli import _print_all_letters
 from pdsync.plan.document import plan_schema
 from tests.cli.workspace import MAPPING
 from tests.render.html import seen
@@ -102,6 +105,19 @@ def test_json_documents_of_every_command_that_has_them(applied: Workspace) -> No
     ):
         ran = applied.ok(*command, "--format", "json")
         assert orjson.loads(ran.out) is not None, command
+
+
+@pytest.mark.parametrize(("named", "expected"), [("", "\u00e9 \u0416".encode()), ("cp1252", b"\xe9 \\u0416")])
+def test_every_letter_can_be_printed(named: str, expected: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into a file UTF-8, whatever the locale has, as on Windows; who names another encoding gets that, and escapes."""
+    into = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(into, encoding="cp1252"))
+    monkeypatch.delenv("PYTHONIOENCODING", raising=False)
+    if named:
+        monkeypatch.setenv("PYTHONIOENCODING", named)
+    _print_all_letters()
+    click.echo("\u00e9 \u0416", nl=False)
+    assert into.getvalue() == expected
 
 
 # --- colour

@@ -55,6 +55,7 @@ def test_rm_of_what_is_not_owned_does_nothing_at_all(applied: Workspace) -> None
     """Also not for those beside it that are."""
     before = kept(applied)
     applied.ok("state", "rm", "--auto-approve", keys(applied)[-1], "service/nobody", code=1)
+    assert "$(pdsync state list 'service/*')" in applied.ok("state", "rm", "--auto-approve", "service/*", code=1).err
     assert kept(applied) == before
 
 

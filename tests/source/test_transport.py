@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdsync.errors import Interrupted, UsageError
+from pdsync.targets.port.problems import as_target_error
 from pdsync.transport import (
     PAGERDUTY_LIMITS,
     ApiClient,
@@ -209,6 +210,7 @@ def test_a_wait_beyond_the_patience_is_not_begun() -> None:
     problem, requests = failing([plain(429, retry_after="3600"), OK], time)
     assert (problem.status, requests, time.slept) == (429, 1, [])
     assert problem.diagnostics[0].detail.endswith(", it asks to wait 3600 s")
+    assert as_target_error(problem).diagnostics[0].detail.endswith("(429), it asks to wait 3600 s")
 
 
 def test_a_spent_daily_budget_is_final() -> None:

@@ -41,7 +41,8 @@ class Shelf:
 
     `faults` are taken one by one by the requests for objects: a status to answer with instead of doing anything,
     `lost` to do it and break the connection off, `broken` to break it off before.  `etags` may be weak or none,
-    `silent_writes` leaves them out of answers to writes; with `versioning`, S3 names the version of an object.
+    `silent_writes` leaves them out of answers to writes; with `versioning`, S3 names the version of an object.  What is read is of
+    `content_type`.
     """
 
     containers: set[str] = field(default_factory=set)
@@ -54,6 +55,7 @@ class Shelf:
     silent_writes: bool = False
     versioning: bool = False
     retry_after: str = ""
+    content_type: str = ""
     token: str = ""
     writes: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -219,7 +221,8 @@ class Handler(BaseHTTPRequestHandler):
         kept = self.shelf.objects.get(path)
         if kept is None:
             return self.dialect.error(404, self.dialect.missing)
-        dated = {"last-modified": "Mon, 01 Jun 2026 12:00:00 GMT", "content-type": "application/octet-stream"}
+        kind = self.shelf.content_type or "application/octet-stream"
+        dated = {"last-modified": "Mon, 01 Jun 2026 12:00:00 GMT", "content-type": kind}
         return Answer(200, {**dated, **self.dialect.versions(self.shelf, kept)}, kept.data)
 
     def _put(self, path: str, headers: Mapping[str, str], content: bytes) -> Answer:

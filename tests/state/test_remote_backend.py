@@ -172,6 +172,10 @@ def test_a_server_that_asks_for_time_gets_it(web: Place) -> None:
     web.shelf.faults = [503]
     backend.load("ledger.jsonl")
     assert clock.slept == [7.0, 60.0]
+    web.shelf.faults = [503, 503]
+    with pytest.raises(StateError, match="HTTP 503, it asks to wait 86400 s"):
+        backend.load("ledger.jsonl")
+    said = said[:2]
     assert said == [f"{web.url}: HTTP 429; trying again in 7 s", f"{web.url}: HTTP 503; trying again in 60 s"]
 
 
@@ -258,6 +262,22 @@ def test_damage_is_said(place: Place) -> None:
         with pytest.raises(StateError, match=r"ledger\.jsonl\.gz") as caught:
             backend.load("ledger.jsonl")
         assert caught.value.diagnostics[0].code == "PD501"
+
+
+def test_a_login_page_is_no_damage(place: Place) -> None:
+    """Whichever store it stands before: what came is said, on a web server with its type, and what to do."""
+    backend = ready(place)
+    backend.store("ledger.jsonl", b"one", None)
+    path = next(path for path in place.shelf.objects if path.endswith("ledger.jsonl.gz"))
+    place.shelf.objects[path] = Kept(b"\n<!DOCTYPE html><title>Sign in</title>", 9)
+    place.shelf.etags = "none"
+    place.shelf.content_type = "text/html; charset=utf-8"
+    for look in (backend.load, backend.version) if place.url.startswith("http") else (backend.load,):
+        with pytest.raises(StateError, match=r"ledger\.jsonl\.gz") as caught:
+            look("ledger.jsonl")
+        (problem,) = caught.value.diagnostics
+        assert (problem.code, "login page" in problem.hint, "Sign in" in str(problem)) == ("PD556", True, False)
+        assert ("(text/html; charset=utf-8)" in problem.detail) == place.url.startswith("http")
 
 
 @pytest.mark.parametrize("etags", ["weak", "none"])

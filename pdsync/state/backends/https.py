@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from pdsync.errors import StateError, UsageError, error
+from pdsync.render.escape import visible
 from pdsync.state.backends import Stored
 from pdsync.state.backends.patience import NoAnswer
-from pdsync.state.backends.remote import Conflict, Seen
+from pdsync.state.backends.remote import Conflict, Seen, is_page, page_in_place
 from pdsync.transport import check_url, in_words, named_proxy
 from pdsync.trust import is_untrusted, trusted_certificates
 from pdsync.web import httpx
@@ -76,17 +77,19 @@ class HttpBucket:
             return None
         if status != HTTPStatus.OK:
             raise self._refused("GET", name, status)
+        if is_page(content):
+            raise page_in_place(f"{self._url}/{name}", visible(headers.get("content-type", "")))
         return Stored(content, self._etag(name, headers))
 
     def look(self, name: str) -> Seen | None:
-        """See `Bucket.look`; what has no length is asked for whole."""
+        """See `Bucket.look`; what has no length, or may be a login page, is asked for whole."""
         status, headers, _ = self._send("HEAD", name)
         if status in _MISSING:
             return None
         if status != HTTPStatus.OK:
             raise self._refused("HEAD", name, status)
         length = headers.get("content-length", "")
-        if not length.isdigit():
+        if not length.isdigit() or "html" in headers.get("content-type", ""):
             held = self.get(name)
             return Seen(held.version, len(held.data)) if held else None
         return Seen(self._etag(name, headers), int(length))
@@ -148,7 +151,8 @@ class HttpBucket:
     def _refused(self, method: str, name: str, status: int) -> StateError:
         detail = f"{method} {self._url}/{name}: HTTP {status}"
         redirects = httpx.codes.is_redirect(status)
-        other = "Write the URL that it leads to." if redirects else "Check the URL and what its server allows."
+        elsewhere = "Write the URL that it leads to; if that is a login page, set the credentials."
+        other = elsewhere if redirects else "Check the URL and what its server allows."
         hint = _HINTS.get(status, other)
         return StateError(error("PD554", "the state's server refused", detail=detail, hint=hint))
 

@@ -224,6 +224,8 @@ class RemoteBackend:
     # --- what went wrong ---------------------------------------------------------------------------------------
 
     def _unpacked(self, name: str, data: bytes) -> bytes:
+        if is_page(data):
+            raise page_in_place(f"{self.url}/{_object(name)}")
         try:
             return gzip.decompress(data)
         except (OSError, EOFError, zlib.error) as problem:
@@ -243,11 +245,12 @@ class RemoteBackend:
         )
 
     def _silent(self, what: str, patience: Patience, problem: NoAnswer) -> StateError:
+        asked = f", it asks to wait {problem.wait:.0f} s" if problem.wait > patience.total else ""
         return StateError(
             error(
                 "PD550",
                 "the state's store does not answer",
-                detail=f"to {what} at {self.url}, tried for {patience.total:.0f} s: {problem}",
+                detail=f"to {what} at {self.url}, tried for {patience.total:.0f} s: {problem}{asked}",
                 hint="Check the URL, the network and the store's health, then run it again.",
             )
         )
@@ -261,6 +264,24 @@ class RemoteBackend:
                 hint="Keep the state where conditional writes are honoured, or on a branch: git+branch://pdsync-state.",
             )
         )
+
+
+def is_page(data: bytes) -> bool:
+    """Whether these bytes are a page or another text with tags: nothing that is kept begins like that."""
+    return data[:1000].lstrip().startswith((b"<", b"\xef\xbb\xbf<"))
+
+
+def page_in_place(place: str, kind: str = "") -> StateError:
+    """A success that brings a page of the type `kind`, as who must log in gets from a proxy."""
+    return StateError(
+        error(
+            "PD556",
+            "a page came in place of the state",
+            detail=f"{place}: HTML or XML{f' ({kind})' if kind else ''}, not what pdsync keeps there",
+            hint="Most likely it is a login page or a proxy's: open the URL in a browser, then set the credentials, or "
+            "let the proxy pass what is below this URL.",
+        )
+    )
 
 
 def _keeping_nothing(url: str) -> Diagnostic:

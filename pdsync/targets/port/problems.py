@@ -136,7 +136,7 @@ def without_effect(blueprint: str, paths: list[str]) -> TargetError:
 
 def refusal(problem: ApiError) -> str:
     """One line about a refused write, for the entity it concerns: `not_found: message (404)`."""
-    return say(problem.status, problem.code, problem.message)
+    return say(problem.status, problem.code, problem.message) + problem.given_up
 
 
 def say(status: object, code: str, message: str) -> str:
