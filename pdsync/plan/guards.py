@@ -112,13 +112,14 @@ def _losses(asked: Mapping[EntityKey, Change], reasons: Mapping[EntityKey, str])
 def _objection(change: Change, situation: Situation) -> str | None:
     """What speaks against one removal by itself."""
     entry = situation.facts.ledger.entities.get(change.key)
-    if change.blueprint in situation.unproven and change.action != "forget" and not change.twin:
+    seen_to_go = change.reason == "gone-from-port" or bool(change.twin)  # PagerDuty need not say so
+    if change.blueprint in situation.unproven and not seen_to_go:
         return UNPROVEN
     if protected(change.key, situation.facts.catalog.project.policy):
         return "protected"
     if entry is not None and entry.protect:
         return PROTECTED_BEFORE
-    if entry is None or change.action == "forget" or change.twin:
+    if entry is None or seen_to_go:
         return None
     records = sources_of(entry)
     if not situation.facts.not_read.isdisjoint(records):

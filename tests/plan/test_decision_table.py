@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pdsync.commands import expressions
-from pdsync.model import Blueprint, Change, DesiredEntity, ExistingEntity, LedgerEntry, Plan
+from pdsync.model import Blueprint, Change, DesiredEntity, ExistingEntity, LedgerEntry, Lifecycle, Plan, Removal
 from pdsync.plan import Facts
 from pdsync.plan.verdict import refusal
 from tests.builders import blueprint, catalog, desired, entry, existing, have, key, ledger, plan, relation, rule, want
@@ -199,11 +199,14 @@ def test_colliding_keys_are_left_alone() -> None:
     assert (made.changes, [h.reason for h in made.held]) == ((), ["two records"])
 
 
-def test_an_incomplete_collection_proves_nothing() -> None:
-    """Deletes of a kind whose listing is not whole are withheld, with the reason."""
-    given = facts(None, have(tier="1"), entry(tier="1"))
-    given = Facts(
-        given.catalog, given.desired, given.existing, given.ledger, unproven={rule().id: "the listing was cut"}
+@pytest.mark.parametrize("end", [None, "release", "forget"])
+def test_an_incomplete_collection_proves_nothing(end: Removal | None) -> None:
+    """Whatever would end of a kind whose listing is not whole is withheld, with the reason."""
+    mapped = rule(lifecycle=Lifecycle(on_remove=end))
+    given = replace(
+        facts(None, have(tier="1"), entry(tier="1")),
+        catalog=catalog([SERVICE], [mapped]),
+        unproven={mapped.id: "the listing was cut"},
     )
     made = plan(given)
     assert made.changes == ()
