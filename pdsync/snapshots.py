@@ -95,14 +95,17 @@ async def take_snapshot(
     accepted = [kind_of(catalog, kind, leaned) for kind in how.accept_shrink]
     kept, notes = await asyncio.to_thread(_kept, store, {query.kind for query in wanted})
     ledger = cache(store.load)
+    overtaken = kept is not None and await asyncio.to_thread(_is_overtaken, catalog, store, kept)
+    how = replace(how, full=True, refresh_analytics=True) if overtaken else how
     reuse = _reuse(catalog, kept, how) if kept else Reuse()
-    reuse = replace(reuse, owned=lambda new: under_parents(ledger(), new) if new else {})
+    asked = wanted if overtaken else ()
+    reuse = replace(reuse, owned=lambda new: under_parents(ledger(), asked or new) if asked or new else {})
     fetched = await source.fetch(wanted, progress, reuse, Cleaner(catalog.rules), came)
     fetched = replace(fetched, notes=(*notes, *fetched.notes))
     fetched = _with_given(fetched)
     least = catalog.project.policy.believe_shrink_after
     mine = kept if kept and kept.source == fetched.source else None
-    before = _Before(catalog, mine, _counts(store) if mine or not kept else {}, ledger)
+    before = _Before(catalog, mine, _counts(store) if mine or not kept else {}, ledger, overtaken)
     fetched = in_doubt(fetched, before.missed_since(fetched), least, accepted)
     found = _with_doubts(judged(fetched, before.seen(fetched), least, accepted, before.had))
     return await asyncio.to_thread(_with_emptied, found, before, least, accepted)
@@ -302,6 +305,18 @@ def _parent_of(entry: LedgerEntry, ledger: Ledger) -> str:
     return next((value for value in found if isinstance(value, str)), "")
 
 
+def _is_overtaken(catalog: Catalog, store: StateStore, kept: Snapshot) -> bool:
+    """Whether another machine has applied since the kept snapshot was read, so that there may be newer in Port.
+
+    One that is shared is never older than what was applied.  Of analytics, which are of the day, it is not asked.
+    """
+    lists = [
+        each for each in kept.collections.values() if each.query.kind in KINDS and not KINDS[each.query.kind].daily
+    ]
+    read_at = min((each.as_of.get("", kept.taken_at) for each in lists), default=kept.taken_at)
+    return catalog.project.state_snapshot != "remote" and store.applied_elsewhere(read_at)
+
+
 def _reuse(catalog: Catalog, kept: Snapshot, how: Fetching) -> Reuse:
     """What of the kept snapshot need not be read again."""
     age = None if how.full else catalog.project.settled_after
@@ -333,24 +348,27 @@ class _Before:
     """What there was before: as the last snapshot says, if it is of the same account.
 
     Of what that does not have, the ledger tells, as where none was kept: it may have been taken for another catalog.
+    So it does of all where the snapshot is `overtaken`: what another machine has applied since may be more.
     """
 
     catalog: Catalog
     kept: Snapshot | None
     counts: Mapping[Query, Seen]
     ledger: Callable[[], Ledger]
+    overtaken: bool
 
     @property
     def _kept_queries(self) -> Iterable[Query]:
         return self.kept.collections if self.kept else ()
 
     def knows(self, query: Query) -> bool:
-        """Whether the snapshot has a query."""
-        return self.kept is not None and query in self.kept.collections
+        """Whether the snapshot has a query, and nobody knows more of it."""
+        return self.kept is not None and query in self.kept.collections and not self.overtaken
 
     def seen(self, fetched: Snapshot) -> Mapping[Query, Seen]:
         """What there was of each query; of a list that is asked for with more or less in its records as well."""
-        new = [query for query in (*fetched.collections, *fetched.leaned) if query not in self.counts]
+        every = (*fetched.collections, *fetched.leaned)
+        new = [query for query in every if self.overtaken or query not in self.counts]
         if not new:
             return self.counts
         lists = {list_of(query): self.counts[query] for query in self._kept_queries if query in self.counts}
@@ -359,7 +377,9 @@ class _Before:
         names = {each: each for each in fetched.leaned} | {each: list_of(each) for each in fetched.collections}
         listed = {query: ledger.listed.get(query_name(names[query])) for query in new}
         told = {query: remembered(each) for query, each in listed.items() if each}
-        return {**_owned(self.catalog, ledger), **told, **alike, **self.counts}
+        mine, others = {**alike, **self.counts}, {**_owned(self.catalog, ledger), **told}
+        more = {query: each for query, each in others.items() if self.overtaken and _is_more(each, mine.get(query))}
+        return {**others, **mine, **more}
 
     def had(self, query: Query) -> Iterable[str]:
         """The ids of what a query had, as far as they are known."""
@@ -400,6 +420,10 @@ class _Before:
         rules = [rule for rule in self.catalog.rules if rule.query == query]
         paths = _said_before(rules, name, ledger)
         return {id_: told.get(id_, begun) for id_ in sorted(losing(name, records, rules, paths, ledger))}
+
+
+def _is_more(seen: Seen, than: Seen | None) -> bool:
+    return than is None or seen.believed > than.believed
 
 
 def _counts(store: StateStore) -> Mapping[Query, Seen]:

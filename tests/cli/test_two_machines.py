@@ -1,0 +1,69 @@
+"""Two machines that work on one state in turn, each with a snapshot of its own: the older one undoes nothing."""
+
+from __future__ import annotations
+
+import inspect
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pdsync.sandbox.server import Sandbox
+from pdsync.sources.pagerduty import open_pagerduty
+from tests.cli.workspace import MAPPING, Workspace, make_workspace, small_world
+from tests.state.servers import Web, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PROJECT = """\
+name: tests
+policy: {deletes: {"*": {count: 99, percent: 100, empty: allow}}}
+pagerduty: {settled_after: 2d}
+state: {url: "%s/pdsync/one"}
+"""
+
+
+@pytest.fixture
+def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Workspace, Workspace]]:
+    """Both have applied what there is."""
+    with Sandbox(small_world()) as box, serving(Web(), "pdsync") as (address, _):
+        one, other = (make_workspace(tmp_path / name, box, monkeypatch) for name in ("one", "other"))
+        for machine in (one, other):
+            machine.write("catalog/pdsync.yaml", PROJECT % address)
+            machine.write("catalog/mappings/pagerduty.yaml", MAPPING)
+            machine.ok("-q", "apply", "--auto-approve")
+        yield one, other
+
+
+def test_what_another_machine_made_does_not_go_at_once(two: tuple[Workspace, Workspace]) -> None:
+    """A list that shrank is compared with what is owned, too: the snapshot of before knew less."""
+    one, other = two
+    few = list(one.box.world.services)
+    for number in range(8):
+        one.box.mutate({"action": "add_service", "name": f"Service {number}"})
+    one.ok("-q", "apply", "--auto-approve")
+    for service in set(one.box.world.services).difference(few):
+        one.box.mutate({"action": "delete_service", "id": service})
+    for machine in (other, one):
+        plan = machine.run("-q", "plan", "--format", "json").json
+        assert (plan["changes"], len(plan["withheld"])) == ([], 8)
+
+
+def test_what_another_machine_read_later_is_not_written_over(
+    two: tuple[Workspace, Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is settled is read anew where somebody else has applied since, and from then on taken over again."""
+    one, other = two
+    table = one.box.world.incidents
+    settled = min(range(len(table)), key=lambda row: table.created[row])
+    assert table.status[settled] == 2
+    table.titles[settled] = "Told better"
+    one.box.world.version += 1
+    one.ok("-q", "apply", "--auto-approve", "--full")
+    assert one.box.store.entities("incident")[table.ids[settled]]["title"] == "Told better"
+    when = datetime.now(UTC) + timedelta(minutes=1)
+    monkeypatch.setitem(inspect.unwrap(open_pagerduty).__kwdefaults__, "now", lambda: when)
+    assert (other.changes(), one.changes()) == ([], [])
+    assert "incremental" in other.ok("snapshot").out
