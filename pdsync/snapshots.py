@@ -317,6 +317,21 @@ def _is_overtaken(catalog: Catalog, store: StateStore, kept: Snapshot) -> bool:
     return catalog.project.state_snapshot != "remote" and store.applied_elsewhere(read_at)
 
 
+def as_of_then(catalog: Catalog, store: StateStore, kept: Snapshot) -> Snapshot:
+    """A snapshot to plan from as it is: it proves no absence where another machine has applied since it was taken."""
+    if not _is_overtaken(catalog, store, kept):
+        return kept
+    found = {q: replace(each, problem=each.problem or _overtaken(q, kept)) for q, each in kept.collections.items()}
+    return replace(kept, collections=found)
+
+
+def _overtaken(query: Query, kept: Snapshot) -> Diagnostic:
+    detail = f"{query.kind}: another machine has applied since this was read, {kept.taken_at}"
+    return error(
+        "PD343", "a list is older than what was applied", detail=detail, hint="take a new one: `pdsync snapshot`"
+    )
+
+
 def _reuse(catalog: Catalog, kept: Snapshot, how: Fetching) -> Reuse:
     """What of the kept snapshot need not be read again."""
     age = None if how.full else catalog.project.settled_after

@@ -15,6 +15,7 @@ from pdsync.explanation import Ground
 from pdsync.explanation import explain as explained
 from pdsync.render.explanation import explanation_document
 from pdsync.render.explanation_text import render_explanation
+from pdsync.snapshots import as_of_then
 
 if TYPE_CHECKING:
     from pdsync.cli import Options
@@ -62,7 +63,8 @@ def explain(options: Options, *, key: str, file: Path | None, offline: bool, for
 def _kept(session: Session, file: Path | None) -> Snapshot | None:
     from pdsync.state.snapshot_file import open_snapshot
 
-    return open_snapshot(file, session.keyring) if file else session.store.load_snapshot()
+    kept = open_snapshot(file, session.keyring) if file else session.store.load_snapshot()
+    return as_of_then(session.catalog, session.store, kept) if kept else None
 
 
 async def _taken(session: Session) -> Snapshot:

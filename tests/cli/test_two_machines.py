@@ -38,12 +38,14 @@ def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Works
 
 
 def test_what_another_machine_made_does_not_go_at_once(two: tuple[Workspace, Workspace]) -> None:
-    """A list that shrank is compared with what is owned, too: the snapshot of before knew less."""
+    """A snapshot of before does not know it; a list that shrank is compared with what is owned, too."""
     one, other = two
     few = list(one.box.world.services)
     for number in range(8):
         one.box.mutate({"action": "add_service", "name": f"Service {number}"})
     one.ok("-q", "apply", "--auto-approve")
+    plan = other.run("-q", "plan", "--offline", "--format", "json").json
+    assert (plan["changes"], len(plan["withheld"])) == ([], 8)
     for service in set(one.box.world.services).difference(few):
         one.box.mutate({"action": "delete_service", "id": service})
     for machine in (other, one):
