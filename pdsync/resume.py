@@ -60,7 +60,8 @@ def _left_open(store: StateStore, history: list[RunNote]) -> str:
     if history and history[-1].done < history[-1].changes:
         return history[-1].run
     hint = "`pdsync history` lists all runs; `pdsync plan` finds what is to do now"
-    raise UsageError(error("PD532", "there is nothing to resume", detail="the last run is whole", hint=hint))
+    detail = "the last run is whole" if history else "no run is known here"
+    raise UsageError(error("PD532", "there is nothing to resume", detail=detail, hint=hint))
 
 
 def no_such_run(run: str) -> UsageError:

@@ -42,7 +42,7 @@ class Shelf:
     `faults` are taken one by one by the requests for objects: a status to answer with instead of doing anything,
     `lost` to do it and break the connection off, `broken` to break it off before.  `etags` may be weak or none,
     `silent_writes` leaves them out of answers to writes; with `versioning`, S3 names the version of an object.  What is read is of
-    `content_type`.
+    `content_type`; with `login`, a page is all that comes of a write.
     """
 
     containers: set[str] = field(default_factory=set)
@@ -56,6 +56,7 @@ class Shelf:
     versioning: bool = False
     retry_after: str = ""
     content_type: str = ""
+    login: bool = False
     token: str = ""
     writes: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -229,6 +230,8 @@ class Handler(BaseHTTPRequestHandler):
         refused = self._refused(path, headers)
         if refused is not None:
             return refused
+        if self.shelf.login:
+            return Answer(200, {"etag": '"login"', "content-type": "text/html"}, b"<html>Sign in</html>")
         new = path not in self.shelf.objects
         kept = self.shelf.write(path, content)
         versions = {} if self.shelf.silent_writes else self.dialect.versions(self.shelf, kept)

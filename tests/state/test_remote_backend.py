@@ -280,6 +280,15 @@ def test_a_login_page_is_no_damage(place: Place) -> None:
         assert ("(text/html; charset=utf-8)" in problem.detail) == place.url.startswith("http")
 
 
+def test_a_login_page_does_not_make_a_write_count(web: Place) -> None:
+    """A session that ended answers a write with success, and nothing is written."""
+    backend = ready(web)
+    version = backend.store("ledger.jsonl", b"one", None)
+    web.shelf.login = True
+    with pytest.raises(StateError, match="a page came in place of the state: PUT"):
+        backend.store("ledger.jsonl", b"two", version)
+
+
 @pytest.mark.parametrize("etags", ["weak", "none"])
 def test_a_server_without_strong_etags_is_refused(web: Place, etags: str) -> None:
     """There is nothing that a condition could be made of."""

@@ -98,12 +98,14 @@ class HttpBucket:
         """See `Bucket.put`."""
         condition = {"if-none-match": "*"} if expected is None else {"if-match": expected}
         typed = {"content-type": "application/octet-stream", **condition}
-        status, headers, _ = self._send("PUT", name, data, typed)
+        status, headers, said = self._send("PUT", name, data, typed)
         gone = status in _MISSING and expected is not None and self.get(name) is None
         if status == HTTPStatus.PRECONDITION_FAILED or gone:
             raise Conflict
         if status not in _WRITTEN:
             raise self._refused("PUT", name, status)
+        if is_page(said):  # some servers say so that they have done it, and every login page
+            return self._version_behind(name, data, headers)
         return self._etag(name, headers) if "etag" in headers else self._version_of(name, data)
 
     def keeps_older(self, _name: str) -> bool | None:
@@ -138,6 +140,13 @@ class HttpBucket:
         held = self.get(name)
         if held is None or held.data != data:
             raise Conflict
+        return held.version
+
+    def _version_behind(self, name: str, data: bytes, headers: httpx.Headers) -> str:
+        """The ETag of what was just written, if it was: a page came as the answer, whose own ETag says nothing."""
+        held = self.get(name)
+        if held is None or held.data != data:
+            raise page_in_place(f"PUT {self._url}/{name}", visible(headers.get("content-type", "")))
         return held.version
 
     def _etag(self, name: str, headers: httpx.Headers) -> str:

@@ -149,9 +149,9 @@ class LocalBackend:
         with self._open(LOCK) as file:
             if not _try_patiently(file.fileno()):
                 raise locked(_said(self._path(LOCK)))
-            _say(file, info)
+            _say(file, self._path(LOCK), info)
             try:
-                yield lambda now: _say(file, now)
+                yield lambda now: _say(file, self._path(LOCK), now)
             finally:
                 file.truncate(0)
 
@@ -231,7 +231,7 @@ def _try_patiently(handle: int) -> bool:
     return _try_lock(handle)
 
 
-def _say(file: FileIO, info: LockInfo) -> None:
+def _say(file: FileIO, path: Path, info: LockInfo) -> None:
     """Write who holds the lock, in one write over what stood there, so that a reader never sees a part.
 
     Raises `StateError`.
@@ -242,7 +242,7 @@ def _say(file: FileIO, info: LockInfo) -> None:
         file.write(said)
         file.truncate(len(said))
     except OSError as e:
-        raise StateError(error("PD503", "cannot write the state", detail=f"{LOCK}: {e.strerror or e}")) from e
+        raise _failed("lock", path, e) from e
 
 
 def _said(path: Path) -> LockInfo | None:
