@@ -190,3 +190,10 @@ def known(problem: BaseException) -> Iterator[PdsyncError]:
     elif isinstance(problem, BaseExceptionGroup):
         for part in problem.exceptions:
             yield from known(part)
+
+
+def first(problem: BaseException) -> BaseException:
+    """A problem itself, or the first one of a group of problems."""
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    return problem

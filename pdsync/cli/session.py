@@ -125,21 +125,21 @@ class Session:
     @property
     def port_url(self) -> str:
         """Port's API: PORT_BASE_URL, else the project's; the version at its end, which paths have, is left out."""
-        url = self.env.get("PORT_BASE_URL") or self.catalog.project.port_base_url
+        url = self.env.get("PORT_BASE_URL", "").strip() or self.catalog.project.port_base_url
         return re.sub(r"/v1/*\Z", "", url)
 
     @property
     def pagerduty_url(self) -> str:
         """PagerDuty's API: PAGERDUTY_API_URL, else the project's."""
-        return self.env.get("PAGERDUTY_API_URL") or self.catalog.project.pagerduty_api_url
+        return self.env.get("PAGERDUTY_API_URL", "").strip() or self.catalog.project.pagerduty_api_url
 
     def need(self, *names: str) -> list[str]:
         """Environment variables that must be set.  Raises `UsageError` naming every one that is missing."""
-        missing = [name for name in names if not self.env.get(name)]
+        missing = [name for name in names if not self.env.get(name, "").strip()]
         if missing:
             hint = "set it in the environment (or run `pdsync demo`, which needs no account)"
             raise UsageError(*(error("PD801", f"{name} is not set", hint=hint) for name in missing))
-        return [self.env[name] for name in names]
+        return [self.env[name].strip() for name in names]
 
     def need_credentials(self, *, pagerduty: bool = True) -> None:
         """See that all credentials are there before anything is asked.  Raises `UsageError` naming what is not."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pdsync.errors import error, known
+from pdsync.errors import error, first, known
 from pdsync.render.diagnostics import render_diagnostics
 from pdsync.render.escape import visible_json
 
@@ -31,7 +31,7 @@ def report(problem: BaseException, argv: list[str]) -> int:
     if verbose:
         click.echo(printable("".join(traceback.format_exception(problem)), os.environ), err=True)
     ours = list(known(problem))
-    diagnostics = [d for e in ours for d in e.diagnostics] or [_unknown(problem)]
+    diagnostics = [d for e in ours for d in e.diagnostics] or [_unknown(first(problem))]
     unique = list(dict.fromkeys(diagnostics))
     color = color_wanted(_given("--color", argv) or "auto", sys.stderr)
     told = printable(render_diagnostics(unique, "text", color=color), os.environ)
@@ -43,7 +43,7 @@ def report(problem: BaseException, argv: list[str]) -> int:
 
 def _given(option: str, argv: list[str]) -> str:
     """The value of a global option, on a command line that may not have been understood; empty when not given."""
-    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+    for word, following in zip(argv, [*argv[1:], ""], strict=False):
         name, _, value = word.partition("=")
         if name == option:
             return value or following

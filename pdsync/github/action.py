@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import orjson
 
 from pdsync import __version__
-from pdsync.errors import Diagnostic, PdsyncError, error, known, warning
+from pdsync.errors import Diagnostic, PdsyncError, error, first, known, warning
 from pdsync.github import log
 from pdsync.github.api import GitHub
 from pdsync.github.body import Page, Review, comment_body, review_line, summary_body
@@ -209,7 +209,7 @@ def _attempt(
     except Exception as problem:  # noqa: BLE001 - the last line of defence; it is told, not swallowed
         if ours := tuple(known(problem)):
             return _failed(report, *ours), plan
-        found = (*report.diagnostics, _defect(problem))
+        found = (*report.diagnostics, _defect(first(problem)))
         return replace(report, exit_code=1, fails=True, reason="defect", diagnostics=found), plan
 
 
@@ -279,7 +279,7 @@ def _failed(report: Report, *failures: PdsyncError) -> Report:
     return replace(report, exit_code=worst.exit_code, fails=True, reason=reason_of(worst), diagnostics=diagnostics)
 
 
-def _defect(defect: Exception) -> Diagnostic:
+def _defect(defect: BaseException) -> Diagnostic:
     """A defect of ours by type and place in our code; its message may hold what must not be shown."""
     places = [
         f"{Path(frame.filename).name}:{frame.lineno}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pdsync.errors import UsageError, error
 from pdsync.transport.lanes import Lanes
@@ -22,20 +23,33 @@ _PROXY_FORBIDS = "have the proxy let this host through, or leave it out with NO_
 
 def check_url(url: str, name: str, *, allow_plain_http: bool = False, codes: str = "PD30") -> None:
     """Raise `UsageError` unless `url` is https, or plain http to this machine (or asked for by name)."""
-    parts = urlsplit(url)
     code = f"{codes}3"
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    parts = _parts(url)
+    if parts is None:
         raise UsageError(error(code, f"the base URL of {name} is no URL", hint="such as https://api.example.com"))
-    if parts.scheme == "http" and not allow_plain_http and not is_loopback(parts.hostname):
+    if parts.scheme == "http" and not allow_plain_http and not is_loopback(parts.hostname or ""):
         summary = f"the base URL of {name} is not encrypted"
         raise UsageError(error(code, summary, detail=f"plain http to {parts.hostname}", hint="use https://"))
 
 
 def check_base_url(url: str, name: str, codes: str) -> None:
-    """Raise `UsageError` where something follows the path of a URL that paths are put behind."""
+    """Raise `UsageError` where a URL that paths are put behind has more than host and path; plans show such a URL."""
+    if urlsplit(url).username is not None:
+        hint = "leave out what stands before the @: whoever reads a plan would read it"
+        raise UsageError(error(f"{codes}3", f"the base URL of {name} holds credentials", hint=hint))
     if set(url) & set("?#"):
         hint = "leave out what begins with ? or #"
         raise UsageError(error(f"{codes}3", f"the base URL of {name} has more than a host and a path", hint=hint))
+
+
+def _parts(url: str) -> SplitResult | None:
+    """The parts of a URL of a web server; None when it is none."""
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # brackets that are not closed, a port that is none
+        return None
+    return parts if whole and not re.search(r"[\s\x00-\x1f\x7f]", url) else None
 
 
 def open_lanes(base_url: str, headers: Mapping[str, str], timeout: float) -> Lanes:

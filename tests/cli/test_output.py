@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import pty
@@ -19,6 +20,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from pdsync.cli import _print_all_letters
+from pdsync.cli.trouble import report
 from pdsync.plan.document import plan_schema
 from tests.cli.workspace import MAPPING
 from tests.render.html import seen
@@ -84,7 +86,8 @@ def test_what_could_not_be_read_stands_in_every_form_of_a_plan(here: Workspace) 
 
 def test_quiet_leaves_only_documents(here: Workspace) -> None:
     """-q: nothing but the document and errors."""
-    assert here.ok("-q", "plan", "--out", "saved.pdplan").err == ""
+    pasted = {name: f" {value}\n" for name, value in here.env.items()}  # as a secret with a line's end is
+    assert here.ok("-q", "plan", "--out", "saved.pdplan", code=0, **pasted).err == ""
     assert here.ok("plan", "-q").err == ""
 
 
@@ -291,6 +294,13 @@ def test_output_that_cannot_be_written_is_said(here: Workspace) -> None:
     """A full disk is no riddle."""
     ran = shell(here, "pdsync schema plan > /dev/full")
     assert (ran.returncode, "error[PD819]" in ran.stderr, "No space left" in ran.stderr) == (1, True, True)
+
+
+def test_what_happened_beside_other_things_is_said_as_if_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """A full disk while several things are done is a full disk."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert report(BaseExceptionGroup("", [ExceptionGroup("", [full])]), []) == 1
+    assert "PD819" in capsys.readouterr().err
 
 
 def test_closed_streams_are_no_trouble(here: Workspace) -> None:

@@ -914,7 +914,11 @@ def test_safe_addresses_are_taken(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://api.example.com", "http://10.0.0.1", "ftp://x", "api.example.com", "", "https://"]
+    "url",
+    [
+        *("http://api.example.com", "http://10.0.0.1", "ftp://x", "api.example.com", "", "https://"),
+        *("https://api.example.com\n", "https://api.example.com/a b", "https://h:70000", "https://h:x", "https://[::1"),
+    ],
 )
 def test_unsafe_addresses_are_refused(url: str) -> None:
     """Credentials do not leave this machine in the clear."""
@@ -928,6 +932,14 @@ def test_nothing_follows_the_path_of_a_base_url(rest: str) -> None:
     with pytest.raises(UsageError) as caught:
         client(f"https://api.example.com{rest}", FakeTime())
     assert "leave out what begins with ? or #" in caught.value.diagnostics[0].hint
+
+
+@pytest.mark.parametrize("who", ["me:hunter2@", "me@", ":hunter2@"])
+def test_a_base_url_holds_no_credentials(who: str) -> None:
+    """Plans, comments and saved files show it."""
+    with pytest.raises(UsageError, match="holds credentials") as caught:
+        client(f"https://{who}api.example.com", FakeTime())
+    assert "hunter2" not in str(caught.value.diagnostics)
 
 
 def test_plain_http_can_be_asked_for() -> None:

@@ -8,6 +8,8 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from pdsync.errors import first
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 
@@ -24,14 +26,8 @@ async def together(jobs: Iterable[Coroutine[object, object, T]]) -> list[T]:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(job) for job in jobs]
     except BaseExceptionGroup as failures:
-        raise _first(failures) from None
+        raise first(failures) from None
     return [task.result() for task in tasks]
-
-
-def _first(failure: BaseException) -> BaseException:
-    while isinstance(failure, BaseExceptionGroup):
-        failure = failure.exceptions[0]
-    return failure
 
 
 async def each(items: Iterable[T], work: Callable[[T], Awaitable[None]], width: int) -> None:
