@@ -23,7 +23,7 @@ from pdsync import __version__
 from pdsync.errors import Diagnostic, PdsyncError, error, first, known, warning
 from pdsync.github import log
 from pdsync.github.api import GitHub
-from pdsync.github.body import Page, Review, comment_body, review_line, summary_body
+from pdsync.github.body import APPLIED, Page, Review, comment_body, review_line, summary_body
 from pdsync.github.env_files import write_outputs, write_summary
 from pdsync.github.events import Event, Mode, decide, parse_event
 from pdsync.github.pulls import pull_of_push
@@ -374,10 +374,14 @@ def _told(github: GitHub, page: Page, out: TextIO) -> dict[str, str]:
 
 
 def _worth_telling(page: Page, old: Comment | None) -> bool:
-    """Whether the comment should be written: an old one always, unless it says more than we could now."""
+    """Whether the comment should be written: an old one always, unless it says more than we could now.
+
+    What was applied stays said, also where a plan from before the merge is made again, or another apply fails.
+    """
     report, plan = page.report, page.plan
     if old is not None:
-        return not (report.outcomes == () and old.record is not None and old.record.status == "applied")
+        status = old.record.status if old.record else ""
+        return bool(report.outcomes) or status not in ({"applied"} if report.outcomes == () else APPLIED)
     news = report.fails or told_something(plan)
     return news or page.settings.comment == "always"
 

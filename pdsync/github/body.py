@@ -40,6 +40,9 @@ FAILURES_SHOWN = 20
 LONGEST_VALUE = 160
 """With these three limits what stands around the plan always leaves more than half of a comment to it."""
 
+APPLIED = frozenset({"applied", "partly-applied"})
+"""What the status of a record says of a pull request that something was applied of."""
+
 REFUSED_BEFORE_WRITING = frozenset({"plan-changed", "state-locked", "guard"})
 SIGNS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
 
@@ -92,7 +95,7 @@ def review_line(page: Page) -> str:
         return ""
     of = f"pull request #{review.number}"
     record = review.record
-    if record is not None and record.status in {"applied", "partly-applied"}:
+    if record is not None and record.status in APPLIED:
         return f"An earlier run has already applied on {of}; this is what was left."
     if record is None or not record.fingerprint:
         return f"No reviewed plan was found on {of}."
@@ -104,8 +107,10 @@ def review_line(page: Page) -> str:
 
 
 def record_of(page: Page) -> Record:
-    """What the comment is to remember of this run."""
+    """What the comment is to remember of this run; of an apply that did not come to writing, what was reviewed."""
     report, plan, settings, event = page.report, page.plan, page.settings, page.event
+    if report.mode is Mode.APPLY and report.outcomes is None and page.review and page.review.record:
+        return page.review.record
     record = Record(
         status=_status(report),
         environment=clip(settings.environment, LONGEST_VALUE),
@@ -155,7 +160,8 @@ def _status(report: Report) -> str:
 
 def title_of(page: Page) -> str:
     """The heading: our words and the environment's name, reduced to what cannot be Markdown."""
-    done = {Mode.APPLY: "applied", Mode.DRIFT: "drift", Mode.CHECK: "check"}.get(page.report.mode, "plan")
+    done = {Mode.APPLY: "apply", Mode.DRIFT: "drift", Mode.CHECK: "check"}.get(page.report.mode, "plan")
+    done = "applied" if page.report.outcomes is not None else done
     environment = re.sub(r"[^A-Za-z0-9 .-]", "", page.settings.environment)
     return f"pdsync {done}" + (f" for {clip(environment, 60)}" if environment else "")
 

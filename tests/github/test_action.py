@@ -219,6 +219,22 @@ def test_a_second_run_leaves_applied_standing(job: Job, github: FakeGitHub) -> N
     assert (done.code, done.outputs["changes"], github.bodies(7)) == (0, "false", before)
 
 
+def test_what_was_reviewed_is_known_when_an_apply_is_run_again(job: Job, github: FakeGitHub) -> None:
+    """A first run that fails, with a plan or without, leaves the review; what was applied stays said after that."""
+    job.go()
+    github.merge(7, "merge-commit")
+    for broken in (Failing(SourceError(PROBLEM)), Breaking(job, Locked(PROBLEM))):
+        assert job.go("push", operations=broken).code > 0
+        assert github.bodies(7)[0].split("\n")[1] == "### pdsync apply"
+    job.go("push")
+    applied = github.bodies(7)
+    assert "This is exactly the plan that was reviewed on pull request #7 at `abcdef0123`." in applied[0]
+    job.catalog(PX1="Payments", PX2="Search")
+    job.go()
+    job.go("push", operations=Failing(SourceError(PROBLEM)))
+    assert github.bodies(7) == applied
+
+
 def test_an_old_run_that_is_run_again_undoes_nothing(job: Job, github: FakeGitHub) -> None:
     """A later commit has been applied: the old one is left alone, with a warning, and so is its comment."""
     job.go()
