@@ -45,6 +45,9 @@ _APART = 5 * _SLACK
 _LATE = timedelta(days=2).total_seconds()
 """Rows come a day late; an incident that is so old has one."""
 
+_DEVIATIONS = 2.0
+"""By so many standard deviations there may be more rows in between than is to be expected."""
+
 _AT_ONCE = 8
 """So many parts are read at the same time."""
 
@@ -74,39 +77,41 @@ class Ahead(NamedTuple):
 class Ground:
     """What is known of a list of rows from the parts of it that were read.
 
-    How many `rows` there were in them, of which so many were `sought`; and where each part was `begun`.
+    How many `rows` there were in them, of which so many were `sought`, the others being in between; and where each
+    part was `begun`.
     """
 
     rows: int = 0
     sought: int = 0
     begun: list[float] = field(default_factory=list)
 
+    def pages(self, incidents: int) -> float:
+        """On how many pages some incidents stand, most likely, with the others in between."""
+        rows = incidents * self.rows / self.sought if self.sought else incidents
+        return rows / _PER_PAGE
+
     def fit(self, pages: int) -> int:
-        """How many incidents have, most likely, no more rows with those in between than stand on so many pages."""
+        """How many incidents hardly ever stand on more than so many pages.
+
+        That is fewer than may be expected, as others come in between by chance, and half of those at least.
+        """
         room = pages * _PER_PAGE
         if not self.sought:
             return room
         expected = room * self.sought / self.rows
-        doubt = _DOUBTS * sqrt((room - expected) * (1 + room / self.rows))
-        return max(1, int(max(expected - doubt, expected / 2)))
+        others = room - expected
+        # That many by chance have this variance; the less was read, the less is known of how many are to be expected.
+        more = _DEVIATIONS * sqrt(others * (1 + room / self.rows))
+        return max(1, int(max(expected - more, expected / 2)))
 
-    def share(self, incidents: int, parts: int) -> int:
-        """How many pages each of so many parts has about, if the rows of some incidents are to be read."""
-        rows = incidents * self.rows / self.sought if self.sought else incidents
-        return ceil(rows / _PER_PAGE / parts)
-
-    def pages(self, incidents: int) -> int:
-        """How many pages some incidents fill."""
+    def full_pages(self, incidents: int) -> int:
+        """How many pages some incidents fill: as many as have no room for more than these."""
         return bisect_right(range(1, incidents + 1), incidents, key=self.fit)
 
     def runs(self, sought: list[Sought]) -> list[list[Sought]]:
         """Incidents in order, apart where a part was read that lies between them: no page reaches over it."""
         cuts = sorted({0, len(sought), *(bisect_left(sought, (begun, "")) for begun in self.begun)})
         return [sought[begin:end] for begin, end in pairwise(cuts)]
-
-
-_DOUBTS = 2.0
-"""So many standard deviations more may lie in between than is to be expected."""
 
 
 class Rows(msgspec.Struct):
@@ -178,7 +183,7 @@ class Leaps:
     async def read_full(self, ahead: Ahead) -> set[str]:
         """Read as many as fill their pages; the others, which may share one with what borders on them."""
         sought = self._sought()
-        pages = self._ground.pages(len(sought))
+        pages = self._ground.full_pages(len(sought))
         mine, rest = _split(sought, self._ground.fit(pages), from_end=ahead.before) if pages else ([], sought)
         ahead.later(id_ for _, id_ in rest)
         if mine:
@@ -192,13 +197,13 @@ class Leaps:
         """Parts that can be read at the same time, each of a few whole pages."""
         if self._is_little(len(sought)):
             return self._ground.runs(sought)
-        fitting = self._ground.fit(max(_LEAST_PAGES, self._ground.share(len(sought), _AT_ONCE)))
+        fitting = self._ground.fit(max(_LEAST_PAGES, ceil(self._ground.pages(len(sought)) / _AT_ONCE)))
         size = max(fitting, ceil(len(sought) / _AT_ONCE))
         return [part for run in self._ground.runs(sought) for part in _cut(run, size)]
 
     def _is_little(self, incidents: int) -> bool:
         """Whether so many incidents stand on so few pages, most likely, that cutting them is not worth its requests."""
-        return incidents <= _LEAST_PAGES * _PER_PAGE and self._ground.share(incidents, 1) <= _AT_ONCE
+        return incidents <= _LEAST_PAGES * _PER_PAGE and self._ground.pages(incidents) <= _AT_ONCE
 
     def _sought(self) -> list[Sought]:
         return sorted((at.timestamp(), id_) for id_, at in self._made.items())
