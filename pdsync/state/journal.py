@@ -298,10 +298,11 @@ def _plain(path: Path, keyring: Keyring | None) -> bytes:
 
 
 def unsealed_journal(data: bytes, keyring: Keyring | None, name: str) -> bytes:
-    """A journal as it would be had it not been sealed; of a sealed one, a line that a crash has cut is left out."""
-    if not is_sealed(data):
-        return data
-    head, _, rest = data.partition(b"\n")
+    """A journal as it would be had it not been sealed; a line that a crash has cut is left out."""
+    whole = data[: data.rfind(b"\n") + 1]
+    if not is_sealed(whole):
+        return whole
+    head, _, rest = whole.partition(b"\n")
     lines = read_lines(head + b"\n", keyring, name)
     return b"".join(lines.unseal(n, line) + b"\n" for n, line in enumerate(rest.split(b"\n")[:-1]))
 

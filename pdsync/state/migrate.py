@@ -106,8 +106,8 @@ def _copy_journals(source: Places, target: Places, keyring: Keyring | None) -> i
     """The journals of this machine and, where other machines share a state, those that are kept with it."""
     found = {run: (data, whole, closed) for run, data, whole, closed in _carried_journals(source, keyring)}
     for path in sorted(source.journals.folder.glob("*.jsonl")):
-        data = unsealed_journal(path.read_bytes(), keyring, str(path))
-        found[path.stem] = data, True, closed_by(data)
+        if data := unsealed_journal(path.read_bytes(), keyring, str(path)):  # else that run never began
+            found[path.stem] = data, True, closed_by(data)
     for run, (data, whole, closed) in sorted(found.items()):
         name = f"{run}.jsonl"
         if whole:

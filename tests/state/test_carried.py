@@ -412,6 +412,30 @@ def test_a_journal_that_is_not_whole_does_not_move_to_a_folder(web: Place, tmp_p
         migrate(shared, Places(folder, folder, folder.url), None, at="now", journals=True)
 
 
+@pytest.mark.parametrize("ring", [None, RING], ids=["plain", "sealed"])
+@pytest.mark.parametrize(("kept", "told"), [(-5, [{N["new"]: "unknown"}]), (300, [])], ids=["its last", "its first"])
+def test_a_line_that_a_crash_has_cut_does_not_move(
+    web: Place, tmp_path: Path, kept: int, told: list[dict[int, str]], ring: Keyring | None
+) -> None:
+    """Any machine reads what was whole; a run that was cut in its first line never began.  So it is with another key."""
+    folder = LocalBackend(tmp_path / "folder")
+    one = store_in(folder.folder)
+    one.save(before(), deletes=0)
+    journal = of(one)
+    begin(journal, N["new"])
+    end(journal, Outcome(N["new"], "done"))
+    crash(journal)
+    source = Places(folder, folder, folder.url)
+    rekey(source, None, ring)
+    journal.path.write_bytes(journal.path.read_bytes()[:kept])
+    rekey(source, ring, None)
+    target = Places(web.open(), LocalBackend(tmp_path / "cache"), web.url)
+    migrate(source, target, None, at="now", journals=True)
+    for machine_ in (store_in(tmp_path / "cache", web.open()), machine(web, tmp_path / "other")):
+        machine_.load()
+        assert [record.statuses for record in machine_.unfinished()] == told
+
+
 def test_journals_are_encrypted_on_their_way_and_get_a_new_key(web: Place, tmp_path: Path) -> None:
     """Nothing readable arrives; with another key all of it is read, also when that was broken off before."""
     run = finished(web, tmp_path / "one")
