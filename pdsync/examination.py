@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from pdsync.errors import PdsyncError, SourceError, TargetError
+from pdsync.errors import PdsyncError, SourceError, StateError, TargetError
 from pdsync.kinds import KINDS, scopes_for
 from pdsync.model import Examination, Existing, KindState
 from pdsync.snapshots import queries
@@ -92,7 +92,7 @@ async def examine(
     progress(_PAGERDUTY, 1, 1)
     granted = source.granted
     states = [_state(label, kind, probed, granted) for label, kind in rows]
-    ledger = store.load()
+    state, state_error = _kept(store)
     port_error, existing = "", Existing("", "", {}, {})
     progress(_PORT, 0, None)
     try:
@@ -117,8 +117,18 @@ async def examine(
         org_name=existing.org_name,
         blueprints=len(existing.blueprints),
         port_error=port_error,
-        state=f"{store.backend.url}, serial {ledger.serial}, {len(ledger.entities)} entities owned",
+        state=state,
+        state_error=state_error,
     )
+
+
+def _kept(store: StateStore) -> tuple[str, str]:
+    """Where the state is, with what is in it; and what keeps it from being read."""
+    try:
+        ledger = store.load()
+    except StateError as e:
+        return store.backend.url, _told(e)
+    return f"{store.backend.url}, serial {ledger.serial}, {len(ledger.entities)} entities owned", ""
 
 
 async def _probed(source: ProbingSource, kinds: Sequence[str]) -> tuple[dict[str, Probed], str]:

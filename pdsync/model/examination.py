@@ -20,8 +20,8 @@ class Examination:
     """What `doctor` found.
 
     `scopes` are the least that an OAuth app needs for the catalog, `granted` those that its token has (None: not
-    known), `missing` the first without the second.  `other_kinds` are not mapped.  `pagerduty_error` and `port_error`
-    are why one of them could not be asked at all.
+    known), `missing` the first without the second.  `other_kinds` are not mapped.  `pagerduty_error`, `port_error`
+    and `state_error` are why one of them could not be asked at all.
     """
 
     catalog_blueprints: int
@@ -40,9 +40,10 @@ class Examination:
     blueprints: int
     port_error: str
     state: str
+    state_error: str = ""
 
     @property
     def well(self) -> bool:
-        """Whether everything that is mapped can be read, as far as that was asked, and Port too."""
+        """Whether everything that is mapped can be read, as far as that was asked, and Port and the state too."""
         fine = all(kind.status in {"readable", "not asked", "none here"} for kind in self.kinds)
-        return fine and not (self.pagerduty_error or self.port_error or self.missing)
+        return fine and not (self.pagerduty_error or self.port_error or self.state_error or self.missing)

@@ -38,7 +38,7 @@ def render_examination(found: Examination, form: str, *, color: bool = False) ->
             f"pagerduty  {visible(found.pagerduty_url)}  {visible(pagerduty)}",
             *(f"           {line}" for line in (head, *mapped)),
             *(f"           {line}" for line in (["not mapped:", *others] if others else [])),
-            f"state      {visible(found.state)}",
+            f"state      {visible('  '.join(filter(None, (found.state, found.state_error))))}",
             *_scopes(found, paint),
             paint("bold", "All is well." if found.well else "Not all is well: see above."),
             "",

@@ -105,6 +105,13 @@ def test_what_keeps_port_from_being_read_is_said_with_what_to_do(here: Workspace
     assert "check its IP allow list" in here.ok("doctor", code=1).out
 
 
+def test_a_state_that_cannot_be_read_keeps_nothing_else_from_being_told(here: Workspace) -> None:
+    """Its line says why, and the command that all is not well."""
+    here.write("state/ledger.jsonl", "<html>")
+    ran = here.ok("doctor", code=1).out
+    assert ("organisation" in ran, "readable" in ran, "state file is damaged" in ran) == (True, True, True)
+
+
 def test_one_kind_that_refuses_the_credentials_does_not_speak_for_the_others(here: Workspace) -> None:
     """401 may be its own; of two kinds it is of all."""
     here.box.faults.add(Fault("answer", api="pagerduty", path="^/incidents$", status=401, count=None))

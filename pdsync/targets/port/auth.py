@@ -12,7 +12,7 @@ import msgspec
 from pdsync.errors import error
 from pdsync.targets.port.paths import AUTHENTICATION
 from pdsync.targets.port.problems import unreadable
-from pdsync.transport import ApiError, Unreachable, read_complaint, read_json
+from pdsync.transport import ApiError, Unreachable, in_words, read_complaint, read_json
 from pdsync.web import httpx
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class PortAuth:
 
 
 def _unreachable(problem: httpx.RequestError) -> Unreachable:
-    detail = f"POST {AUTHENTICATION} at {problem.request.url.host}: {type(problem).__name__}"
+    detail = f"POST {AUTHENTICATION} at {problem.request.url.host}: {in_words(problem)}"
     hint = "check PORT_BASE_URL and the network"
     return Unreachable(error("PD401", "Port cannot be reached", detail=detail, hint=hint), sent=False)
 
