@@ -144,12 +144,29 @@ def _by_number(
         total = sum(key.blueprint == blueprint for key in owned)
         if given == count:
             continue
-        if count >= EMPTIED and limit.empty == "withhold" and _is_emptied(blueprint, asked, situation):
-            detail = f"nothing is desired any more, {count} of {total} owned would be deleted{but}"
+        if count >= EMPTIED and limit.empty == "withhold" and (why := _emptied(blueprint, asked, situation)):
+            detail = f"{why}, {count} of {total} owned would be deleted{but}"
             yield Guard("empty-desired", blueprint, detail, flag)
         elif count > limit.count and count * 100 > limit.percent * total:
             detail = f"{count} of {total} owned would be deleted, the limit is {limit.count} and {limit.percent:g} %"
             yield Guard("delete-limit", blueprint, f"{detail}{but}", flag)
+
+
+def _emptied(blueprint: str, asked: Mapping[EntityKey, Change], situation: Situation) -> str:
+    """In words, that nothing of a blueprint would be left; or nothing at all of what is owned."""
+    if _is_emptied(blueprint, asked, situation):
+        return "nothing is desired any more"
+    if _is_replaced(blueprint, asked, situation):
+        return "PagerDuty has nothing any more of all that is owned (is it another account?)"
+    return ""
+
+
+def _is_replaced(blueprint: str, asked: Mapping[EntityKey, Change], situation: Situation) -> bool:
+    """Whether the records are gone that all that is owned was made from, and others are in their place."""
+    owned = situation.facts.ledger.entities.keys() & situation.facts.existing.entities.keys()
+    stays = (key for key in owned if key not in asked or asked[key].twin)
+    by_source = all(c.reason == "gone-from-source" for key, c in asked.items() if key.blueprint == blueprint)
+    return by_source and bool(situation.facts.desired.entities) and all(key in situation.needed for key in stays)
 
 
 def _is_emptied(blueprint: str, asked: Mapping[EntityKey, Change], situation: Situation) -> bool:

@@ -240,6 +240,19 @@ def test_a_protected_blueprint_stays() -> None:
     ]
 
 
+@pytest.mark.parametrize(("incident", "guards"), [("j", ["empty-desired"]), ("i", [])])
+def test_what_replaces_all_that_is_owned_is_another_account(incident: str, guards: list[str]) -> None:
+    """Where no record is left of those that all was made from, they do not go at once, whatever else there is."""
+    rules = [rule(), rule("incident", kind="incidents")]
+    blueprints = [SERVICE, blueprint("incident")]
+    owned = {name: entry(tier="1") for name in ("a", "b", "incident/i")}
+    now = want("c", tier="1"), want(incident, "incident", rules=(rules[1].id,))
+    there = existing(blueprints, {name: have(tier="1") for name in owned})
+    made = plan(Facts(catalog(blueprints, rules), desired(*now), there, ledger(owned, blueprints)))
+    assert [guard.name for guard in made.guards] == guards
+    assert len(made.withheld) == 2 * len(guards)
+
+
 def test_deletes_above_both_limits_are_withheld_until_the_number_is_named() -> None:
     """Above 10 and above 2 %, deletes of a blueprint wait for --allow-deletes with their exact number."""
     names = [f"s{n}" for n in range(11)]
