@@ -54,7 +54,7 @@ class _Operations:
 
     def __init__(self, options: Options, settings: Settings, hide: Callable[[str], None]) -> None:
         from pdsync.cli.session import Session
-        from pdsync.github.settings import DEFAULT_STATE, git_environment
+        from pdsync.github.settings import git_environment
 
         del hide  # tokens that are derived from the credentials never leave the HTTP clients
         self._settings = settings
@@ -64,7 +64,7 @@ class _Operations:
         options.env = {**options.env, **_credentials(settings)}
         self._session = Session(
             options,
-            default_state=DEFAULT_STATE,
+            default_state=settings.default_state,
             git_environment=git_environment(settings.runner.server_url, settings.token) if settings.token else {},
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import posixpath
 import re
@@ -32,7 +33,10 @@ STATE_SECRETS = (
 """Variables with what opens the state: no message holds any of it, and should one ever, it is blotted out."""
 
 DEFAULT_STATE = "git+branch://pdsync-state"
-"""Where the action keeps the state when neither input nor catalog says: a runner's disk does not survive the job."""
+"""Where the action keeps the state when neither input nor catalog says: a runner's disk does not survive the job.
+
+Another catalog of the repository than `catalog`, and each environment, has a branch of its own that begins like this.
+"""
 
 ALLOWED = re.compile(r"([A-Za-z0-9@_=.-]+)=([0-9]+)")
 
@@ -97,7 +101,7 @@ class Settings:
 
     `catalog` and `working_directory` are as written; `allow_deletes` maps a blueprint to the number of deletes
     that are let through, `allow_breaking` a part of one to the number of entities that may lose a value;
-    `accept_shrink` are kinds that may be short all at once; `state` is empty when the catalog (or `DEFAULT_STATE`)
+    `accept_shrink` are kinds that may be short all at once; `state` is empty when the catalog (or `default_state`)
     decides.
     """
 
@@ -125,6 +129,20 @@ class Settings:
         path = posixpath.join(self.working_directory.replace("\\", "/"), self.catalog.replace("\\", "/"))
         home = self.runner.workspace.replace("\\", "/").rstrip("/")
         return posixpath.normpath(path.removeprefix(f"{home}/") if home else path)
+
+    @property
+    def default_state(self) -> str:
+        """Where the state is kept when nobody says: two catalogs in one ledger would delete each other's entities."""
+        words = [self.environment, *(part for part in self.catalog_path.split("/") if part)]
+        if self.catalog_path == "catalog":
+            del words[1:]
+        plain = [re.sub(r"[^A-Za-z0-9_-]", "_", word) for word in words]
+        told = "\n".join(words).encode()
+        mark = f"_{hashlib.sha256(told).hexdigest()[:8]}" if plain != words else ""
+        environment, *folders = plain
+        return (
+            DEFAULT_STATE + (f"-{environment}" if environment else "") + "".join(f".{name}" for name in folders) + mark
+        )
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pdsync.errors import UsageError
 from pdsync.github.settings import git_environment, read_settings, redact
+from pdsync.state.backends.git import parse_git_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +31,35 @@ def test_every_wrong_input_is_named_at_once() -> None:
         read_settings(env)
     named = [d.summary.split()[2] for d in caught.value.diagnostics]
     assert named == ["command", "comment", "fail-on-changes", "allow-deletes"]
+
+
+def default_state(environment: str = "", folder: str = "", catalog: str = "") -> str:
+    given = {"ENVIRONMENT": environment, "WORKING_DIRECTORY": folder, "CATALOG": catalog}
+    return read_settings({f"PDSYNC_ACTION_{name}": value for name, value in given.items()}).default_state
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ((), "git+branch://pdsync-state"),
+        (("eu",), "git+branch://pdsync-state-eu"),
+        (("", "teams/payments"), "git+branch://pdsync-state.teams.payments.catalog"),
+        (("eu", "", "teams-a"), "git+branch://pdsync-state-eu.teams-a"),
+        (("", "./", "catalog/"), "git+branch://pdsync-state"),
+    ],
+)
+def test_each_catalog_and_environment_has_a_state_of_its_own(where: tuple[str, ...], expected: str) -> None:
+    """Without anybody saying so: in one ledger they would delete each other's entities."""
+    assert default_state(*where) == expected
+
+
+def test_states_of_odd_names_are_branches_too() -> None:
+    """What a branch cannot be called is told apart by a digest."""
+    odd = [default_state("", name) for name in ("my team", "my_team", "my.team", "..", "ç", "a/b", "a.b")]
+    odd += [default_state(name) for name in ("my team", "my_team", "a.b", "a..b")]
+    assert len(set(odd)) == len(odd)
+    assert all(parse_git_url(url).branch.startswith("pdsync-state") for url in odd)
+    assert not any(".." in url for url in odd)
 
 
 def test_empty_inputs_are_defaults() -> None:
