@@ -168,7 +168,8 @@ def _with_emptied(snapshot: Snapshot, before: _Before, least: timedelta, accepte
         reasons = emptied(name, records, was, snapshot.taken_at, least)
         if own in leaned and not before.knows(query):
             since = before.lost(query, own, name, records, snapshot.taken_at)
-            known = set[str]().union(*(each.rows.ids for each in was))
+            last = () if before.overtaken else was
+            known = set[str]().union(*(each.rows.ids for each in last))
             told = {id_: at for id_, at in since.items() if id_ not in known}
             leaned[own] = replace(leaned[own], missing=told)
             reasons |= doubted_since(told, snapshot.taken_at, least)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pdsync.sandbox.http import Fault
 from pdsync.sandbox.server import Sandbox
 from pdsync.sources.pagerduty import open_pagerduty
+from tests.cli.test_snapshots import FIELDS
 from tests.cli.workspace import MAPPING, Workspace, make_workspace, small_world
 from tests.state.servers import Web, serving
 
@@ -69,3 +71,22 @@ def test_what_another_machine_read_later_is_not_written_over(
     monkeypatch.setitem(inspect.unwrap(open_pagerduty).__kwdefaults__, "now", lambda: when)
     assert (other.changes(), one.changes()) == ([], [])
     assert "incremental" in other.ok("snapshot").out
+
+
+def test_what_another_machine_found_of_a_record_is_not_emptied_at_once(two: tuple[Workspace, Workspace]) -> None:
+    """Custom fields that the older snapshot has nothing of, and that are gone again, are in doubt like others."""
+    one, other = two
+    service = min(one.box.world.services)
+    path = f"/services/{service}/custom_fields/values"
+    nothing = Fault("answer", path=path, count=None, status=200, body={"custom_fields": []})
+    for machine in two:
+        machine.write("catalog/mappings/pagerduty.yaml", "resources:\n" + FIELDS)
+    one.box.faults.add(nothing)
+    one.ok("-q", "apply", "--auto-approve", "--allow-deletes", "service=4", "--allow-deletes", "incident=6")
+    other.ok("-q", "plan")
+    one.box.faults.clear()
+    one.ok("-q", "apply", "--auto-approve")
+    role = one.box.store.entities("person")[service]["properties"]["role"]
+    one.box.faults.add(nothing)
+    other.ok("-q", "apply", "--auto-approve")
+    assert (role is not None, one.box.store.entities("person")[service]["properties"]["role"]) == (True, role)
