@@ -209,6 +209,12 @@ def is_too_many(query: Query, count: int) -> bool:
     return count >= _smallest(query).halved
 
 
+def comes_and_goes(query: Query) -> bool:
+    """Whether a query may have nothing one day of what it had the day before, and all be well."""
+    rows = (KINDS[query.kind], *parents_of(query.kind)) if query.kind in KINDS else ()
+    return any(row.window and (not row.window.field or _is_passing(row, query.params)) for row in rows)
+
+
 def _is_passing(row: Kind, params: tuple[tuple[str, str], ...]) -> bool:
     """Whether records of a kind leave a list as time goes by, or as their status changes.
 

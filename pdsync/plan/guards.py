@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from pdsync.completeness import comes_and_goes
 from pdsync.model import Blueprint, Change, EntityKey, Guard, Withheld, glance, sources_of
 from pdsync.plan.decide import Facts, Scope, matches
 from pdsync.plan.order import relation_targets
@@ -162,11 +163,18 @@ def _emptied(blueprint: str, asked: Mapping[EntityKey, Change], situation: Situa
 
 
 def _is_replaced(blueprint: str, asked: Mapping[EntityKey, Change], situation: Situation) -> bool:
-    """Whether the records are gone that all that is owned was made from, and others are in their place."""
-    owned = situation.facts.ledger.entities.keys() & situation.facts.existing.entities.keys()
-    stays = (key for key in owned if key not in asked or asked[key].twin)
+    """Whether the records are gone that all that is owned was made from, and others are in their place.
+
+    Where only incidents and the like are mapped, that is so every day.
+    """
+    facts, owned = situation.facts, situation.facts.ledger.entities
     by_source = all(c.reason == "gone-from-source" for key, c in asked.items() if key.blueprint == blueprint)
-    return by_source and bool(situation.facts.desired.entities) and all(key in situation.needed for key in stays)
+    lost = (source for key in asked.keys() & owned.keys() for source in sources_of(owned[key]))
+    lasting = {rule.kind for rule in facts.catalog.rules if not comes_and_goes(rule.query)}
+    if not (by_source and facts.desired.entities and any(source.partition("/")[0] in lasting for source in lost)):
+        return False
+    stays = (key for key in owned if key in facts.existing.entities and (key not in asked or asked[key].twin))
+    return all(key in situation.needed for key in stays)
 
 
 def _is_emptied(blueprint: str, asked: Mapping[EntityKey, Change], situation: Situation) -> bool:

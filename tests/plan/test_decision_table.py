@@ -253,6 +253,16 @@ def test_what_replaces_all_that_is_owned_is_another_account(incident: str, guard
     assert len(made.withheld) == 2 * len(guards)
 
 
+@pytest.mark.parametrize("kind", ["incidents", "oncalls"])
+def test_what_comes_and_goes_may_all_be_replaced(kind: str) -> None:
+    """The open incidents of yesterday, or who was on call then, tell nothing of the account."""
+    mapped = rule(kind=kind)
+    owned = {name: entry(tier="1", source=f"{kind}/{name}") for name in ("a", "b")}
+    there = existing([SERVICE], {name: have(tier="1") for name in owned})
+    made = plan(Facts(catalog([SERVICE], [mapped]), desired(want("c", tier="1")), there, ledger(owned, [SERVICE])))
+    assert (made.guards, made.summary.delete) == ((), 2)
+
+
 def test_deletes_above_both_limits_are_withheld_until_the_number_is_named() -> None:
     """Above 10 and above 2 %, deletes of a blueprint wait for --allow-deletes with their exact number."""
     names = [f"s{n}" for n in range(11)]
