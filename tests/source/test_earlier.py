@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from pdsync.completeness import PASSING, SUSPICIOUS
 from pdsync.errors import SourceError, error
 from pdsync.sandbox.world import World
 from pdsync.snapshots import merged
+from pdsync.sources.pagerduty.picking import picker
 from pdsync.state.snapshot_file import dump_snapshot, parse_snapshot
 from tests.source.asking import fetch, only, parsed, query
 from tests.source.loopback import Script, staging
@@ -210,6 +212,27 @@ def test_old_resolved_incidents_are_not_read_again(stage: Stage, params: dict[st
     assert only(second).complete
     listed = [r for r in stage.tape.requests if r.path == "/incidents" and r.all("limit") == ["100"]]
     assert all(r.all("statuses[]") or r.all("since")[0] >= "2026-04" for r in listed)
+
+
+@pytest.mark.parametrize("told", ["yesterday", 5, None, "0001-01-01T00:00:00Z"])
+def test_a_record_that_does_not_say_when_it_was_made_stops_nothing(told: str | int | None) -> None:
+    """All is read as a whole then, and nothing is made of its analytics; what is listed by time leaves it out."""
+    wanted = query("incidents", incidentAnalytics=True, apiQueryParams=EVERYTHING)
+    with staging(World(services=2, users=2, incidents=20, incident_days=200)) as stage:
+        odd, *others = parsed(only(fetch(stage, query("incidents", apiQueryParams=EVERYTHING)))).values()
+        odd["created_at"] = told
+        page = json.dumps({"incidents": [odd, *others], "more": False, "total": 20, "limit": 100, "offset": 0})
+        whole = Script([(200, {}, page.encode())])
+        stage.tape.before = lambda r: whole if r.path == "/incidents" else None
+        first = fetch(stage, wanted)
+        second = only(fetch(stage, wanted, previous=kept(first), settled_after=OLD))
+    recent, whole_list = (query("incidents", apiQueryParams=each).params for each in ({"since": "3mo"}, EVERYTHING))
+    takes = picker(("incidents", recent), ("incidents", whole_list), stage.now())
+    assert not takes(json.dumps(odd).encode())
+    for collection in (only(first), second):
+        assert collection.complete
+        assert [record.id for record in collection.records if record.unavailable] == [odd["id"]]
+    assert not second.incremental
 
 
 _STEPS = st.lists(

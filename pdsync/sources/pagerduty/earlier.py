@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from pdsync.kinds import KINDS, PARENT, Kind, Settled, Window, window_start
 from pdsync.model import PagesRead
 from pdsync.recordfile import KeptRecords
 from pdsync.sources.pagerduty.listing import Lister, Listing, Tally, counted
-from pdsync.sources.pagerduty.moments import Params, Span, in_utc, moment, span_of, unbounded
+from pdsync.sources.pagerduty.moments import Params, Span, in_utc, moment, moment_told, span_of, unbounded
 from pdsync.sources.pagerduty.problems import NOT_AGAIN
 from pdsync.sources.pagerduty.records import FieldReader, taken_apart
 from pdsync.sources.pagerduty.shares import box_of, local_filters, without_local
@@ -233,8 +233,8 @@ class Earlier:
         reader = FieldReader([window.field])
         found: set[str] = set()
         for each in (each for each in self._collections(query.kind) if each.query.params == query.params):
-            made = {id_: at for id_, raw in self._bare(each, listed) if (at := _as_moment(reader.read(raw)[0]))}
-            for since, until in (map(_as_moment, stretch) for stretch in stretches):
+            made = {id_: at for id_, raw in self._bare(each, listed) if (at := moment_told(reader.read(raw)[0]))}
+            for since, until in (map(moment_told, stretch) for stretch in stretches):
                 ids = {id_ for id_, at in made.items() if since and until and since <= at < until}
                 found |= ids if is_too_many(query, len(ids)) else set()
             found.update(id_ for id_ in each.missing if id_ not in listed)
@@ -259,7 +259,7 @@ class Earlier:
         return records
 
     def unsettled_elsewhere(self, whole: ListKey) -> dict[str, datetime] | None:
-        """When the unsettled records were made that a list leaves out; None when no other list has them all.
+        """When the unsettled records were made that a list leaves out; None when no other list tells that of them all.
 
         What settles meanwhile comes into the list from there.
         """
@@ -280,7 +280,9 @@ class Earlier:
                 for id_, raw in self._bare(collection):
                     at, state = reader.read(raw)
                     if state in missing:
-                        made[id_] = moment(str(at), self.now)
+                        if (when := moment_told(at)) is None:
+                            return None
+                        made[id_] = when
         return made if covered >= missing else None
 
     def _spans(self, collection: Collection, whole: ListKey) -> bool:
@@ -295,15 +297,6 @@ class Earlier:
             return begun is None
         since = window_start(window, whole[1], self.now) if window.since in mine else None
         return since is not None and begun <= since
-
-
-def _as_moment(told: object) -> datetime | None:
-    """The moment that a record tells; None where it does not."""
-    try:
-        at = datetime.fromisoformat(str(told))
-    except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _readers(records: Sequence[Record]) -> Iterator[tuple[str, Callable[[], bytes]]]:
@@ -393,7 +386,10 @@ class SettledReader:
         made = FieldReader([kind.window.field, kind.settled.field])
         self._told = {id_: (at, "") for id_, at in elsewhere.items()}
         self._told |= {
-            id_: (moment(str(at), now), state) for id_, raw in known.items() for at, state in [made.read(raw)]
+            id_: (when, state)
+            for id_, raw in known.items()
+            for at, state in [made.read(raw)]
+            if (when := moment_told(at))
         }
         self._known = known
         self._cut = before.replace(microsecond=0)
@@ -407,7 +403,7 @@ class SettledReader:
         taken = {
             id_ for id_, (at, state) in self._told.items() if state == self._settled.value and since <= at < self._cut
         }
-        if not taken or until <= self._cut:
+        if not taken or until <= self._cut or not self._known.keys() <= self._told.keys():
             return None
         newer, unsettled, counted = await together(
             [
@@ -442,8 +438,8 @@ class SettledReader:
 
     def _within(self, span: Span, records: Rows) -> int:
         reader = FieldReader([self._window.field])
-        moments = (moment(str(reader.read(raw)[0]), self._now) for raw in records.values())
-        return sum(span.since <= at < span.until for at in moments)
+        moments = (moment_told(reader.read(raw)[0]) for raw in records.values())
+        return sum(at is not None and span.since <= at < span.until for at in moments)
 
     async def _listed(self, span: Span, *more: tuple[str, str]) -> Listing:
         return await self._lister(span, *more).read(self._now)

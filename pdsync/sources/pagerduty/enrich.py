@@ -26,7 +26,7 @@ from pdsync.recordfile import KeptRecords, splice
 from pdsync.sources.pagerduty.leaps import Ahead, Ground, Leaps
 from pdsync.sources.pagerduty.leaps import Rows as AnalyticsRows
 from pdsync.sources.pagerduty.listing import Asker, Listing, Tally
-from pdsync.sources.pagerduty.moments import Params, in_utc, moment
+from pdsync.sources.pagerduty.moments import Params, in_utc, moment_told
 from pdsync.sources.pagerduty.problems import ENOUGH_TROUBLE, is_trouble, not_again
 from pdsync.sources.pagerduty.records import FieldReader, Malformed, array, decode, malformed, replace, understood
 from pdsync.sources.pagerduty.shelf import Rows, Shelf
@@ -43,6 +43,9 @@ _SERVICES_PER_REQUEST = 500
 
 _FEWEST_PER_REQUEST = 50
 _METRICS = msgspec.json.Decoder(AnalyticsRows)
+
+_AHEAD = timedelta(days=1)
+"""By so much somebody else's clock may be fast."""
 
 _AT_ONCE = 16
 _FORBIDDEN = 403
@@ -441,7 +444,8 @@ async def _full_answers(setting: Setting, raws: Raws) -> Extra:
 async def _analytics_rows(setting: Setting, raws: Raws, read: Callable[[Leaps], Awaitable[set[str]]]) -> Extra:
     """What `read` gives, which says of whom nothing is known yet."""
     extra, attempts = Extra(setting.shelf.rows()), _Attempts()
-    made = {id_: moment(at, setting.now) for id_, at in _made(raws, "created_at") if at}
+    told = ((id_, moment_told(at)) for id_, at in _made(raws, "created_at"))
+    made = {id_: at for id_, at in told if at and at < setting.now + _AHEAD}
     filters: dict[str, Any] = {}
     for name, id_ in asked_with(setting.kind, "__analytics", setting.params) or ():
         filters.setdefault(name.removesuffix("[]"), []).append(id_)
@@ -460,11 +464,12 @@ async def _analytics_rows(setting: Setting, raws: Raws, read: Callable[[Leaps], 
         left.update(await read(leaps))
 
     outcome = await attempts.to(note_left)
-    missing = [id_ for id_ in raws if id_ not in extra.values and id_ not in left]
+    missing = [id_ for id_ in made if id_ not in extra.values and id_ not in left]
     if outcome is not None:
         extra.without(missing, _said(outcome))
     else:
         extra.values.update(dict.fromkeys(missing, b"null"))
+    extra.without((id_ for id_ in raws if id_ not in made), "it does not say when it was made")
     return extra
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from pdsync.kinds import KINDS
-from pdsync.sources.pagerduty.moments import in_utc
+from pdsync.sources.pagerduty.moments import in_utc, moment_told
 from pdsync.sources.pagerduty.records import FieldReader, malformed, rows_of, understood
 from pdsync.sources.pagerduty.tasks import each
 from pdsync.transport import read_json
@@ -299,11 +299,9 @@ def _split(sought: list[Sought], size: int, *, from_end: bool = False) -> tuple[
 
 
 def _seconds(created: object) -> float:
-    try:
-        at = datetime.fromisoformat(str(created))
-    except ValueError:
-        raise malformed(_KIND, "a row does not say when its incident was made") from None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    if (at := moment_told(created)) is None:
+        raise malformed(_KIND, "a row does not say when its incident was made")
+    return at.timestamp()
 
 
 def _written(seconds: float) -> str:

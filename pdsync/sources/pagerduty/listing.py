@@ -17,14 +17,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise, zip_longest
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pdsync.errors import Diagnostic, Interrupted, PdsyncError
 from pdsync.sources.pagerduty.coming import Coming, Stretch
-from pdsync.sources.pagerduty.moments import Params, Span, body_of, moment, span_of, unbounded, wire_params
+from pdsync.sources.pagerduty.moments import OLDEST, Params, Span, body_of, moment, span_of, unbounded, wire_params
 from pdsync.sources.pagerduty.problems import REACH, cut_short, miscounted, repeated, too_long, unreadable
 from pdsync.sources.pagerduty.records import FieldReader, Malformed, Page, PageReader, malformed
 from pdsync.sources.pagerduty.shelf import IN_MEMORY, Rows
@@ -50,9 +50,6 @@ first ones to be done long before the last."""
 _SHORTEST_SLICE = timedelta(seconds=2)
 _LOOK_BACK = (30, 90, 365, 3 * 365)
 """Days within which the beginning of a list that cannot be sorted is looked for, before all there can be is taken."""
-
-_OLDEST = datetime(2009, 1, 1, tzinfo=UTC)
-"""Nothing in PagerDuty is older: it did not exist."""
 
 _NOTHING = "PagerDuty says there is more and gives nothing"
 
@@ -559,7 +556,7 @@ class Lister:
         until = dict(self._params).get(window.until)
         end = moment(until, now) if until else now + timedelta(days=window.ahead_days)
         if not window.sortable:
-            return Span(await self._reaching_back(window, total, end) if _is_told(total) else _OLDEST, end)
+            return Span(await self._reaching_back(window, total, end) if _is_told(total) else OLDEST, end)
         others = tuple(pair for pair in self._params if pair[0] != "sort_by")
         oldest = Lister(
             self._asker,
@@ -578,7 +575,7 @@ class Lister:
             since = end - timedelta(days=days)
             if (await self._within(window, Span(since, end)).count(end) or 0) >= total:
                 return since
-        return _OLDEST
+        return OLDEST
 
     def _within(self, window: Window, span: Span) -> Lister:
         """The same list, bounded in time."""

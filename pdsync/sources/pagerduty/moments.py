@@ -14,12 +14,36 @@ if TYPE_CHECKING:
 
 Params = tuple[tuple[str, str], ...]
 
-__all__ = ["Params", "Span", "body_of", "in_utc", "moment", "span_of", "unbounded", "wire_params"]
+__all__ = [
+    "OLDEST",
+    "Params",
+    "Span",
+    "body_of",
+    "in_utc",
+    "moment",
+    "moment_told",
+    "span_of",
+    "unbounded",
+    "wire_params",
+]
+
+OLDEST = datetime(2009, 1, 1, tzinfo=UTC)
+"""Nothing in PagerDuty is older: it did not exist."""
 
 
 def in_utc(when: datetime) -> str:
     """RFC 3339 in UTC, to the second."""
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment_told(told: object) -> datetime | None:
+    """The moment that a record tells; None where it tells none that there can be."""
+    try:
+        at = datetime.fromisoformat(str(told))
+    except ValueError:
+        return None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return at if at >= OLDEST else None
 
 
 def wire_params(kind: Kind, params: Params, now: datetime) -> Params:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pdsync.kinds import ADDED, INCLUDES, KINDS, PERHAPS
-from pdsync.sources.pagerduty.moments import moment
+from pdsync.sources.pagerduty.moments import moment_told
 from pdsync.sources.pagerduty.records import FieldReader, array
 from pdsync.sources.pagerduty.shares import INCLUDE, bounds_of, is_of_first, local_filters, near_filters
 
@@ -79,16 +79,16 @@ def _by_time(key: ListKey, whole: ListKey, now: datetime) -> Iterator[Test]:
     if window and bounds and bounds != bounds_of(whole, now):
         since, until = (end.replace(microsecond=0) for end in bounds)
         if window.period:
-            yield _touching(_period_reader(window.period, now), since, until)
+            yield _touching(_period_reader(window.period), since, until)
         else:
             reader = FieldReader([window.field])
-            yield lambda raw: since <= moment(str(reader.read(raw)[0]), now) < until
+            yield lambda raw: (at := moment_told(reader.read(raw)[0])) is not None and since <= at < until
 
 
-def _period_reader(names: tuple[str, str], now: datetime) -> Callable[[bytes], Sequence[datetime | None]]:
+def _period_reader(names: tuple[str, str]) -> Callable[[bytes], Sequence[datetime | None]]:
     """Reads from when to when a record is; None where an end is open."""
     reader = FieldReader(names)
-    return lambda raw: [None if told is None else moment(str(told), now) for told in reader.read(raw)]
+    return lambda raw: list(map(moment_told, reader.read(raw)))
 
 
 def _touching(period: Callable[[bytes], Sequence[datetime | None]], since: datetime, until: datetime) -> Test:
@@ -108,7 +108,7 @@ def chooser(key: ListKey, whole: ListKey, now: datetime) -> Callable[[Mapping[st
     window, bounds = KINDS[key[0]].window, bounds_of(key, now)
     if not (window and window.first and window.period and bounds and is_of_first(key)) or is_of_first(whole):
         return iter
-    read, period, since = FieldReader(window.first[1]).read, _period_reader(window.period, now), bounds.since
+    read, period, since = FieldReader(window.first[1]).read, _period_reader(window.period), bounds.since
 
     def choose(records: Mapping[str, bytes]) -> Iterator[str]:
         alike: dict[tuple[str, ...], list[tuple[datetime, str]]] = defaultdict(list)
@@ -126,7 +126,7 @@ def beyond(key: ListKey, now: datetime) -> tuple[Test, ...]:
     window, bounds = KINDS[key[0]].window, bounds_of(key, now)
     if not (window and window.period and bounds):
         return ()
-    period, (since, until) = _period_reader(window.period, now), bounds
+    period, (since, until) = _period_reader(window.period), bounds
 
     def before(raw: bytes) -> bool:
         begin, _ = period(raw)
