@@ -124,7 +124,8 @@ def decide(event: Event, command: str, missing: tuple[str, ...]) -> Decision:
 def _by_command(event: Event, command: str) -> Decision:
     of_pull = event.name == "pull_request" and command == "plan"
     told = (event.number, event.base_sha) if of_pull else (None, "")
-    branch = event.ref.removeprefix("refs/heads/") if event.name == "push" else ""
+    pushed = event.name == "push" and event.ref.startswith("refs/heads/")
+    branch = event.ref.removeprefix("refs/heads/") if pushed else ""  # of a tag, somebody wants just that commit
     return Decision(Mode(command), f"the input command says {command}", *told, branch)
 
 

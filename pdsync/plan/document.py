@@ -213,7 +213,7 @@ def written_changes(data: bytes, name: str = "plan") -> list[WrittenChange]:
         plan = msgspec.json.decode(data, type=_WrittenPlan)
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
         _refuse_other_formats(_version_in(data, name), name)
-        raise StateError(error("PD510", "not a plan", detail=f"{name}: {e}")) from e
+        raise _no_plan(f"{name}: {e}") from e
     _refuse_other_formats(plan.format_version, name)
     whole = plan.changes
     changes = [_decoded(each, WrittenChange, name) for each in whole]
@@ -231,12 +231,18 @@ def _version_in(data: bytes, name: str) -> Any:
     try:
         return _version(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
-        raise StateError(error("PD510", "not a plan", detail=f"{name} is not JSON: {e}")) from e
+        raise _no_plan(f"{name} is not JSON: {e}") from e
+
+
+def _no_plan(detail: str) -> StateError:
+    return StateError(
+        error("PD510", "not a plan", detail=detail, hint="name a file that `plan --out FILE` has written")
+    )
 
 
 def _refuse_other_formats(version: Any, name: str) -> None:
     if not isinstance(version, str):
-        raise StateError(error("PD510", "not a plan", detail=f"{name} has no format_version"))
+        raise _no_plan(f"{name} has no format_version")
     if version.split(".")[0] != FORMAT_VERSION.split(".", maxsplit=1)[0]:
         detail = f"{name} has format {version}, this pdsync reads {FORMAT_VERSION}"
         raise StateError(error("PD511", "plan of another format", detail=detail, hint="plan again with this pdsync"))
@@ -246,7 +252,7 @@ def _decoded(data: bytes | msgspec.Raw, kind: type[T], name: str) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
-        raise StateError(error("PD510", "not a plan", detail=f"{name}: {e}")) from e
+        raise _no_plan(f"{name}: {e}") from e
 
 
 def plan_schema() -> dict[str, Any]:

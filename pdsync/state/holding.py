@@ -102,10 +102,11 @@ def holder_of(lock_id: str, operation: str, who: str, since: str, link: str, eve
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether the holder of a lock looks dead, and why."""
+    """Whether the holder of a lock looks dead, and why; `over`: it holds that lock no more."""
 
     dead: bool
     why: str
+    over: bool = False
 
 
 def watch(
@@ -130,7 +131,7 @@ def watch(
         sleep(held.every / LOOKS)
         now = backend.holder()
         if now is None or now.id != held.id:
-            return Verdict(dead=False, why="alive: it has just given the lock back")
+            return Verdict(dead=False, why="it has just given the lock back", over=True)
         if now.beats != held.beats:
             return Verdict(dead=False, why=f"alive: it gave a sign of life {clock() - begun:.0f} s ago at most")
     due = f"one is due every {held.every:.0f} s"
@@ -154,6 +155,8 @@ def _advice(backend: Backend, held: LockInfo, verdict: Verdict) -> str:
     if verdict.dead:
         taken = "go on with its run, which takes the lock over: pdsync resume; or only "
         return f"{taken if held.operation in RESUMABLE else ''}break the lock: pdsync unlock {held.id}"
+    if verdict.over:
+        return "run it again"
     if backend.lock_ends:
         return "wait until that run has ended, or end it: the lock goes with its process"
     return "wait until that run has ended"

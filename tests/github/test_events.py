@@ -69,6 +69,16 @@ def test_auto_goes_by_the_event(
     assert (found.mode, found.comment_on) == (mode, comment_on)
 
 
+@pytest.mark.parametrize(
+    ("command", "ref", "branch"),
+    [("auto", "refs/heads/main", "main"), ("apply", "refs/heads/live/eu", "live/eu"), ("apply", "refs/tags/v1", "")],
+)
+def test_the_push_of_a_branch_may_be_overtaken(command: str, ref: str, branch: str) -> None:
+    """Whoever pushes a tag, or starts an apply by hand, wants just that commit."""
+    assert decided("push", push(), command, ref=ref).branch == branch
+    assert decided("workflow_dispatch", {}, "apply", ref=ref).branch == ""
+
+
 @pytest.mark.parametrize("command", ["auto", "plan", "apply", "validate"])
 def test_pull_request_target_is_refused_whatever_is_asked(command: str) -> None:
     """No input makes it safe to run a stranger's files with secrets."""

@@ -179,7 +179,9 @@ def test_a_lock_that_is_given_back_was_not_a_dead_one(store: StateStore, then: s
                 second.enter_context(store.backend.lock(replace(INFO, id="id2")))
 
         first.enter_context(store.backend.lock(INFO))
-        assert not looked(store, INFO, Time(meanwhile)).dead
+        verdict = looked(store, INFO, Time(meanwhile))
+        assert (verdict.dead, verdict.over) == (False, True)
+        assert in_the_way(store.backend, INFO, verdict).diagnostics[0].hint == "run it again"
 
 
 @pytest.mark.skipif(not machine(), reason="no table of processes")
