@@ -257,7 +257,7 @@ def test_what_replaces_all_that_is_owned_is_another_account(incident: str, guard
 def test_what_comes_and_goes_may_all_be_replaced(kind: str) -> None:
     """The open incidents of yesterday, or who was on call then, tell nothing of the account."""
     mapped = rule(kind=kind)
-    owned = {name: entry(tier="1", source=f"{kind}/{name}") for name in ("a", "b")}
+    owned = {name: entry(tier="1", source=f"{kind}/{name}", rules=(mapped.id,)) for name in ("a", "b")}
     there = existing([SERVICE], {name: have(tier="1") for name in owned})
     made = plan(Facts(catalog([SERVICE], [mapped]), desired(want("c", tier="1")), there, ledger(owned, [SERVICE])))
     assert (made.guards, made.summary.delete) == ((), 2)
