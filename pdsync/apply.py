@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from pdsync.errors import Interrupted, StateError, TargetError
 from pdsync.model import Blueprint, Image, Ledger, Outcome, Plan
 from pdsync.normal import blueprint_definition
-from pdsync.plan.parts import RELEASED
+from pdsync.plan.parts import RELEASED, stays
 from pdsync.plan.settle import losses_of, print_of
 from pdsync.sight import look_at, look_up
 from pdsync.targets import EntityWrite
@@ -556,7 +556,7 @@ def _refused(change: Change, message: str, again: set[int]) -> Outcome:
 
 
 def _only_in_the_ledger(change: Change) -> bool:
-    return change.action in ("adopt", "forget") or (change.action == "release" and all(f.stays for f in change.fields))
+    return change.action in ("adopt", "forget") or (change.action == "release" and all(stays(f) for f in change.fields))
 
 
 def _deferred(change: Change) -> bool:
@@ -601,7 +601,7 @@ def _cleared(change: Change, paths: Collection[str]) -> Fields:
 
 def _writes(change: Change) -> Iterator[tuple[int, str, Json]]:
     """The stage, path and value of each write that the fields take; a part that is made anew goes before it comes."""
-    for each in (each for each in change.fields if not each.stays):
+    for each in (each for each in change.fields if not stays(each)):
         gone = CLEAR if each.path.split(".", 1)[0] in COMPUTED and change.action != "create" else BARE
         if each.replace:
             yield gone, each.path, None

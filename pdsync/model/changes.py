@@ -36,11 +36,6 @@ class FieldChange:
     note: str = ""
     causes: tuple[Cause, ...] = ()
 
-    @property
-    def stays(self) -> bool:
-        """Of a blueprint: whether Port keeps the part as it is, and we only cease, or begin again, to own it."""
-        return self.before is not None and self.before == self.after and not (self.replace or self.moved_from)
-
 
 class FieldChanges(Sequence[FieldChange]):
     """The fields of one change, made as they are looked at.

@@ -23,6 +23,7 @@ from pdsync.plan.parts import (
     origins_of,
     released,
     required_after,
+    stays,
     with_origins,
 )
 from pdsync.plan.readers import with_readers
@@ -162,7 +163,7 @@ def _wanted_blueprint(blueprint: Blueprint, facts: Facts) -> Change | None:
     wanted = {path: target[path] for path in wanted}
     differences = diff_fields(existing, target)
     protect = _is_protected(identifier, facts) or (last is not None and last.protect)
-    settled = last is not None and last.fields == wanted and last.protect == protect
+    settled = last is not None and same(dict(last.fields), wanted) and last.protect == protect
     action = decide(wanted=True, exists=have is not None, differs=bool(differences), last=last, settled=settled)
     if action is None:
         return None
@@ -216,7 +217,7 @@ RELEASED = "parts-released"
 
 def as_release(change: Change) -> Change:
     """The change, called a release where it writes nothing and only lets go of parts."""
-    if change.action != "update" or not change.fields or not all(each.stays for each in change.fields):
+    if change.action != "update" or not change.fields or not all(stays(each) for each in change.fields):
         return change
     return replace(change, action="release", reason=RELEASED)
 

@@ -392,7 +392,7 @@ class EntityDecisions:
         written = {path: value for path, value in ours.items() if value is not None}
         entry = self._entry(want, have, last, kept, written)
         action = decide(
-            wanted=True, exists=have is not None, differs=bool(differences), last=last, settled=entry == last
+            wanted=True, exists=have is not None, differs=bool(differences), last=last, settled=_is_said(entry, last)
         )
         if action is None:
             return None
@@ -646,6 +646,11 @@ class EntityDecisions:
     def _left_inside(self, last: LedgerEntry, held: Fields) -> Fields:
         """What stays of values that are cleared, because it is left alone."""
         return {path: self.left_alone.inside(last.rules, path, None, held.get(path)).value for path in last.fields}
+
+
+def _is_said(entry: LedgerEntry, last: LedgerEntry | None) -> bool:
+    """Whether the ledger says already what it would say afterwards; in Python alone true equals 1."""
+    return last is not None and entry == last and same(dict(entry.fields), dict(last.fields))
 
 
 def _in_order_of(last: LedgerEntry | None, entry: LedgerEntry) -> LedgerEntry:

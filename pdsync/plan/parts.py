@@ -23,12 +23,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pdsync.model import under_names
+from pdsync.normal import same
 from pdsync.plan.decide import is_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pdsync.model import EntityOrigin, Fields, LedgerEntry
+    from pdsync.model import EntityOrigin, FieldChange, Fields, LedgerEntry
 
 RELEASED = "released: it was in Port before pdsync, and stays"
 KEPT_BY_PORT = "released: nothing can be removed from Port's own blueprints, it stays"
@@ -44,6 +45,12 @@ def origin_of(entry: LedgerEntry, path: str) -> EntityOrigin:
 def was_there(entry: LedgerEntry, path: str) -> bool:
     """Whether others had made a part, or set a field, before it was ours."""
     return origin_of(entry, path) == "adopted"
+
+
+def stays(field: FieldChange) -> bool:
+    """Whether Port keeps a part, or what an entity has, as it is, and we only cease, or begin again, to own it."""
+    is_kept = field.before is not None and same(field.before, field.after)
+    return is_kept and not (field.replace or field.moved_from)
 
 
 def added_to(last: LedgerEntry | None, existing: Fields, paths: Iterable[str]) -> Mapping[str, EntityOrigin]:

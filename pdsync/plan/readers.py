@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pdsync.model import Change, FieldChange
 from pdsync.plan.decide import is_system
-from pdsync.plan.parts import origin_of
+from pdsync.plan.parts import origin_of, stays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -170,8 +170,8 @@ def _anew(change: Change, reader: Part, names: Mapping[int, str], blueprints: Ma
         after = _renamed(before, names)
         told = FieldChange(reader.path, before, after, "catalog", replace=True, note=ANEW, causes=("catalog",))
     fields = {**spoken, reader.path: told}
-    stays = change.action in ("update", "delete")
-    action, reason = (change.action, change.reason) if stays else ("update", "changed")
+    is_written = change.action in ("update", "delete")
+    action, reason = (change.action, change.reason) if is_written else ("update", "changed")
     return replace(change, action=action, reason=reason, fields=tuple(fields[path] for path in sorted(fields)))
 
 
@@ -234,7 +234,7 @@ def clearing(changes: Iterable[Change], there: Mapping[str, Blueprint]) -> tuple
         for each in change.fields
         if each.path.startswith(COMPUTED)
         and not each.deferred
-        and not each.stays
+        and not stays(each)
         and (each.replace or each.after is None)
     }
     waits: dict[Part, set[Part]] = {part: set() for part in going}

@@ -44,7 +44,7 @@ from pdsync.plan.checks import check_upserts
 from pdsync.plan.guards import Situation, guard_removals
 from pdsync.plan.migrate import entity_path, migrated
 from pdsync.plan.order import in_order, relation_targets
-from pdsync.plan.parts import origin_of, origins_of, with_names, with_origins
+from pdsync.plan.parts import origin_of, origins_of, stays, with_names, with_origins
 from pdsync.plan.readers import clearing, with_readers
 from pdsync.plan.rename import RENAMED, standing_in, unlinked
 from pdsync.plan.saved import with_seen
@@ -177,7 +177,7 @@ class Undoing:
             back = _entry_back(names.entry(entry) if entry else None, before, fields)
         if not fields and back == entry:
             return _Turned(change, None, _since(refused, by))
-        written = not all(each.stays for each in fields)
+        written = not all(stays(each) for each in fields)
         action: Action = "update" if written else "adopt" if back else "forget"
         draft = replace(change, action=action, fields=tuple(fields), ledger=back)
         return _Turned(change, _turned(draft, change), _since(refused, by))
@@ -310,7 +310,7 @@ def _back(each: FieldChange, held: Json) -> Iterator[FieldChange]:
     elif not same(held, each.before):
         lost = "comes back empty: the values went with it" if held is None and entity_path(each.path) else ""
         yield replace(_field(each.path, held, each.before), note=lost)
-    elif each.stays:
+    elif stays(each):
         yield replace(_field(each.path, held, each.before), note="ours again")
 
 

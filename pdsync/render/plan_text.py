@@ -19,6 +19,7 @@ from pdsync.errors import Severity
 from pdsync.normal import same
 from pdsync.plan.branch import base_fields, changes_nothing, parts
 from pdsync.plan.guards import MISSING, NOT_READ, UNPROVEN
+from pdsync.plan.parts import stays
 from pdsync.render.because import behind
 from pdsync.render.blast_text import blast_line, blast_names
 from pdsync.render.escape import quoted, value_text, visible
@@ -425,7 +426,7 @@ def _quiet(changes: list[Change], commits: Mapping[str, Commit], paint: Paint, *
 
 def _released(change: Change) -> list[FieldChange]:
     """The fields that only cease to be ours."""
-    return [field for field in change.fields if field.stays]
+    return [field for field in change.fields if stays(field)]
 
 
 def _line(change: Change, paint: Paint, commits: Mapping[str, Commit] = MappingProxyType({})) -> str:

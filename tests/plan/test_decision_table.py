@@ -122,6 +122,21 @@ def test_null_equals_absent() -> None:
     assert plan(given).changes == ()
 
 
+def test_true_is_not_one() -> None:
+    """Python takes them for equal, also inside a value: a part of a blueprint is written, and the ledger catches up."""
+    tags, (one, true) = rule(paths=("properties.tags",)), (_defaulting_to([value]) for value in (1, True))
+    change = only(plan(Facts(catalog([true], []), desired(), existing([one], {}), ledger({}, [one]))))
+    assert (change.action, [f.path for f in change.fields]) == ("update", ["schema.properties.tags"])
+    assert only(plan(Facts(catalog([true], []), desired(), existing([true], {}), ledger({}, [one])))).action == "adopt"
+    there, last = existing([true], {"a": have(tags=[True])}), ledger({"a": entry(tags=[1])}, [true])
+    assert only(plan(Facts(catalog([true], [tags]), desired(want("a", tags=[True])), there, last))).action == "adopt"
+
+
+def _defaulting_to(value: list[Any]) -> Blueprint:
+    parts = {"properties": {"tags": {"type": "array", "default": value}}, "required": []}
+    return Blueprint("service", {**SERVICE.definition, "schema": parts})
+
+
 def test_an_unmapped_property_is_not_compared() -> None:
     """What no mapping speaks of may be anything in Port."""
     given = facts(want("a", tier="1"), have(tier="1", url="by hand"), entry(tier="1"))

@@ -15,6 +15,7 @@ from pdsync.commands import expressions
 from pdsync.model import DesiredEntity, ExistingEntity, Expression, Lifecycle, Query, Surroundings
 from pdsync.plan import Facts
 from pdsync.plan.ownership import to_adopt
+from pdsync.plan.parts import stays
 from pdsync.plan.saved import moved
 from pdsync.state.ledger_file import dump_ledger, parse_ledger
 from pdsync.state.runs import after_run
@@ -340,7 +341,7 @@ def test_a_field_that_others_had_set_is_named_when_it_is_mapped_no_more(title: s
     (change,) = made.changes
     assert change.action == ("adopt" if title == "A" else "update")
     (field,) = (field for field in change.fields if field.path == "properties.tier")
-    assert (field.before, field.after, field.stays, field.drift) == ("by hand", "by hand", True, False)
+    assert (field.before, field.after, stays(field), field.drift) == ("by hand", "by hand", True, False)
     assert (field.note, field.causes) == ("released: it was in Port before pdsync, and stays", ("catalog",))
     assert change.ledger is not None
     assert "properties.tier" not in change.ledger.fields

@@ -13,6 +13,7 @@ from pdsync.model import Blueprint, Existing, Ledger
 from pdsync.normal import blueprint_definition, blueprint_fields
 from pdsync.plan import Facts
 from pdsync.plan.blueprints import in_force
+from pdsync.plan.parts import stays
 from pdsync.state.ledger_file import dump_ledger, parse_ledger
 from pdsync.state.runs import after_run
 from tests.builders import catalog, desired, plan
@@ -105,7 +106,7 @@ def test_nothing_that_others_made_is_ever_removed(theirs: set[str] | None, steps
 
 
 def _released(made: Plan) -> list[str]:
-    return [field.path for change in made.changes for field in change.fields if field.stays]
+    return [field.path for change in made.changes for field in change.fields if stays(field)]
 
 
 def _only(made: Plan) -> tuple[Change, list[FieldChange]]:
