@@ -195,8 +195,11 @@ class Session:
 
     @property
     def user_agent(self) -> str:
-        """What Port derives an entity's datasource from."""
-        return f"pdsync/{__version__}/{self.catalog.project.name}"
+        """What Port derives an entity's datasource from; a header holds no other letters than these."""
+        from urllib.parse import quote
+
+        name = re.sub(r"[^ -~]", lambda letter: quote(letter[0]), self.catalog.project.name.strip())
+        return f"pdsync/{__version__}/{name}"
 
     @cached_property
     def store(self) -> StateStore:

@@ -114,6 +114,12 @@ def test_validate_says_all_problems_at_once(here: Workspace) -> None:
     assert "::error file=catalog/mappings/pagerduty.yaml" in here.ok("validate", "--format", "github", code=1).out
 
 
+def test_a_project_is_called_as_its_team_likes(here: Workspace) -> None:
+    """Its name goes into a header, which has fewer letters."""
+    here.write("catalog/pdsync.yaml", 'name: " Übersicht\\r\\nof 東京 "\n')
+    here.ok("drift")
+
+
 def test_validate_asks_nobody(here: Workspace) -> None:
     """It needs no account and no network."""
     here.ok("validate", PORT_CLIENT_ID="", PORT_CLIENT_SECRET="", PAGERDUTY_TOKEN="")
