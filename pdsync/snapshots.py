@@ -309,13 +309,14 @@ def _parent_of(entry: LedgerEntry, ledger: Ledger) -> str:
 def _is_overtaken(catalog: Catalog, store: StateStore, kept: Snapshot) -> bool:
     """Whether another machine has applied since the kept snapshot was read, so that there may be newer in Port.
 
-    One that is shared is never older than what was applied.  Of analytics, which are of the day, it is not asked.
+    One that is shared has all that was applied with it, taken over or not.  Of analytics, which are of the day, it is
+    not asked.
     """
-    lists = [
-        each for each in kept.collections.values() if each.query.kind in KINDS and not KINDS[each.query.kind].daily
-    ]
-    read_at = min((each.as_of.get("", kept.taken_at) for each in lists), default=kept.taken_at)
-    return catalog.project.state_snapshot != "remote" and store.applied_elsewhere(read_at)
+    if catalog.project.state_snapshot == "remote":
+        return store.applied_elsewhere(kept.taken_at, kept.digest)
+    lists = kept.collections.values()
+    lasting = [each for each in lists if each.query.kind in KINDS and not KINDS[each.query.kind].daily]
+    return store.applied_elsewhere(min((each.as_of.get("", kept.taken_at) for each in lasting), default=kept.taken_at))
 
 
 def as_of_then(catalog: Catalog, store: StateStore, kept: Snapshot) -> Snapshot:

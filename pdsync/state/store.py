@@ -218,15 +218,17 @@ class StateStore:
         notes = [note_of(r.head, r.plan, r.statuses, r.closed or 0) for r in records]
         return sorted([*noted.values(), *notes], key=lambda note: note.run)
 
-    def applied_elsewhere(self, since: str) -> bool:
+    def applied_elsewhere(self, since: str, shared: str = "") -> bool:
         """Whether another machine has applied since a moment (RFC 3339 UTC), as far as the ledger remembers.
 
-        It is loaded if it was not yet.
+        It is loaded if it was not yet.  The snapshot with the digest `shared` is no older than itself.
         """
         if self._carried is None:
             return False
         if not self._stored.lineage:
             self.load()
+        if shared and shared == self._stored.snapshot:
+            return False
         return any(note.started >= since and not self._is_here(note.run) for note in self._stored.runs)
 
     def run(self, run: str) -> RunRecord | None:

@@ -55,11 +55,15 @@ def test_what_another_machine_made_does_not_go_at_once(two: tuple[Workspace, Wor
         assert (plan["changes"], len(plan["withheld"])) == ([], 8)
 
 
+@pytest.mark.parametrize("sharing", ["", ", snapshot: remote"], ids=["neither shares", "one alone shares"])
 def test_what_another_machine_read_later_is_not_written_over(
-    two: tuple[Workspace, Workspace], monkeypatch: pytest.MonkeyPatch
+    sharing: str, two: tuple[Workspace, Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is settled is read anew where somebody else has applied since, and from then on taken over again."""
     one, other = two
+    project = (other.folder / "catalog/pdsync.yaml").read_text()
+    other.write("catalog/pdsync.yaml", project.replace('/one"', f'/one"{sharing}'))
+    other.ok("-q", "apply", "--auto-approve")
     table = one.box.world.incidents
     settled = min(range(len(table)), key=lambda row: table.created[row])
     assert table.status[settled] == 2
