@@ -10,6 +10,7 @@ import pytest
 
 from pdsync.catalog.project import STATE_SCHEMES
 from pdsync.errors import PdsyncError, StalePlan, StateError, UsageError
+from pdsync.state.backends.https import HttpBucket
 from pdsync.state.backends.patience import NoAnswer
 from pdsync.state.backends.remote import PROBE, RemoteBackend
 from pdsync.state.open import _OPENERS, Surroundings, open_backend
@@ -306,6 +307,15 @@ def test_basic_credentials_are_sent(web: Place, tmp_path: Path) -> None:
         web.open().load("ledger.jsonl")
     given = {"PDSYNC_STATE_HTTP_USER": "ada", "PDSYNC_STATE_HTTP_PASSWORD": "lovelace"}
     assert open_backend(web.url, Surroundings(tmp_path, given)).load("ledger.jsonl") is None
+
+
+@pytest.mark.parametrize("token", ["tök", "a\nb"])
+def test_what_no_header_can_hold_is_no_token(tmp_path: Path, token: str) -> None:
+    """Said at once, and not shown; the end of a line behind one is left out."""
+    with pytest.raises(UsageError, match="this is no token: PDSYNC_STATE_HTTP_TOKEN") as caught:
+        HttpBucket("http://127.0.0.1:1/x", {"PDSYNC_STATE_HTTP_TOKEN": token})
+    assert token not in str(caught.value.diagnostics)
+    HttpBucket("http://127.0.0.1:1/x", {"PDSYNC_STATE_HTTP_TOKEN": " fine\n"})
 
 
 def test_an_etag_that_the_answer_to_a_write_lacks_is_asked_for(web: Place) -> None:

@@ -10,6 +10,7 @@ refused (`RemoteBackend`).  Credentials, if it asks for any, come from the envir
 from __future__ import annotations
 
 import base64
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -30,6 +31,7 @@ BEARER, USER, BASIC = "PDSYNC_STATE_HTTP_TOKEN", "PDSYNC_STATE_HTTP_USER", "PDSY
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 """Seconds without a byte, and until there is a connection."""
 
+_SENDABLE = re.compile("[ -~]+")
 _WRITTEN = frozenset({200, 201, 204})
 _MISSING = frozenset({404, 410})
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 527, 529})
@@ -173,8 +175,12 @@ class HttpBucket:
 
 
 def _credentials(environment: Mapping[str, str]) -> dict[str, str]:
-    token, user, password = (environment.get(name, "") for name in (BEARER, USER, BASIC))
+    """The header with them, without the end of a line that was pasted along.  Raises `UsageError`."""
+    token, user, password = (environment.get(name, "").strip() for name in (BEARER, USER, BASIC))
     if token:
+        if not _SENDABLE.fullmatch(token):
+            detail = f"{BEARER} has line breaks or letters that no token has"
+            raise UsageError(error("PD557", "this is no token", detail=detail, hint="paste the token alone"))
         return {"authorization": f"Bearer {token}"}
     if user or password:
         return {"authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
