@@ -25,6 +25,10 @@ NOT_RUN = {
     ("README.md", "uv tool install git+https://github.com/OWNER/pdsync@v0.1.0"): "needs a network and a release",
     ("docs/commands.md", 'eval "$(_PDSYNC_COMPLETE=bash_source pdsync)"      # ~/.bashrc'): "each line is tried by "
     "test_completion.py, in its own shell",
+    (
+        "docs/state.md",
+        "pdsync state rm $(pdsync state list pagerdutyUser 'pagerdutyUser/*')",
+    ): "ends the example before it; `state rm` is run there, `state list` above",
 }
 """Blocks with commands that are not run, by page and first line, and why."""
 
