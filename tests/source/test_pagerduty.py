@@ -29,6 +29,7 @@ from pdsync.sandbox.pagerduty import pagerduty_app
 from pdsync.sandbox.world import World
 from pdsync.sources.pagerduty import PagerDuty, open_pagerduty
 from pdsync.sources.pagerduty.auth import ClientCredentials, LoginRefused, account_of, login_of, make_auth, token_auth
+from pdsync.sources.pagerduty.enrich import Extra, shortcomings
 from pdsync.sources.pagerduty.listing import Lister, Tally, counted
 from pdsync.sources.pagerduty.moments import Span, in_utc, moment
 from pdsync.sources.pagerduty.records import FieldReader, Page, PageReader, array
@@ -941,6 +942,15 @@ def test_an_enrichment_that_cannot_be_read_is_absent_with_its_reason(
         assert reason in record.unavailable[name]
     reasons = [note for note in collection.notes if note.detail.startswith(name)]
     assert {(note.code, note.severity) for note in reasons} == {("PD330", Severity.WARNING)}
+
+
+def test_a_warning_names_the_first_records_whichever_answer_came_first() -> None:
+    """Equal readings say the same, on every hash seed."""
+    raws = {f"P{n}": b"{}" for n in range(7)}
+    (note,) = shortcomings(
+        "services", raws, {"__custom_fields": Extra(unavailable=dict.fromkeys(reversed(raws), "why"))}
+    )
+    assert note.records == tuple(f"services/P{n}" for n in range(5))
 
 
 @pytest.mark.parametrize("case", UNAVAILABLE, ids=lambda case: f"{case[2]} of {case[0]}")

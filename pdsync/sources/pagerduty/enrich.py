@@ -199,7 +199,8 @@ def needed_lists(kind: str, wanted: Sequence[tuple[str, str]]) -> list[tuple[str
 
 
 def _notes(kind: str, name: str, extra: Extra, raws: Raws) -> Iterable[Diagnostic]:
-    lacking = {id_: why for id_, why in extra.unavailable.items() if id_ in raws}
+    # In the order of the records: which answer came first is chance.
+    lacking = {id_: extra.unavailable[id_] for id_ in raws if id_ in extra.unavailable}
     for reason, count in sorted(Counter(lacking.values()).items()):
         ids = [id_ for id_, why in lacking.items() if why == reason]
         yield warning(
