@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pdsync.errors import StateError
 from pdsync.model import Snapshot
 from pdsync.sealing import new_key
 from pdsync.state.open import Surroundings, open_store
@@ -96,6 +97,19 @@ def test_one_that_cannot_be_shared_is_said(one: Machine, place: Place) -> None:
     store.save_snapshot(Snapshot("pd", "t1", {}))
     assert "the snapshot stays on this machine" in one.said[-1]
     assert one.seen() == "t1"
+
+
+def test_a_copy_that_is_not_up_to_date_is_not_taken_for_the_last_one(
+    one: Machine, other: Machine, place: Place
+) -> None:
+    """Whoever asks again, after the store failed once, gets the last one, and no older one without a word."""
+    for at in ("t1", "t2"):
+        store = other.open()
+        one.open().save_snapshot(Snapshot("pd", at, {}, digest=at))
+        place.shelf.faults = [403]
+        with pytest.raises(StateError):
+            store.load_snapshot()
+        assert (store.last_digest(), store.load_snapshot()) == (at, one.open().load_snapshot())
 
 
 def test_a_local_copy_that_is_gone_is_fetched_again(one: Machine) -> None:

@@ -75,10 +75,13 @@ class SharedFolder:
             self._share(under)
 
     def _refresh(self, name: str) -> None:
-        """Once in a process: fetch the file if the backend has another version of it.  Raises `StateError`."""
-        if name not in self._names or name in self._fresh:
-            return
-        self._fresh.add(name)
+        """Once in a process, bring the copy up to date.  Raises `StateError`, and then again until that is done."""
+        if name in self._names and name not in self._fresh:
+            self._fetch(name)
+            self._fresh.add(name)
+
+    def _fetch(self, name: str) -> None:
+        """Fetch the file if the backend has another version of it."""
         version = self._backend.version(name)
         marker = self._copy.load(_marker(name))
         if version is None or (marker and marker.data.decode() == version and self._copy.open(name) is not None):
