@@ -223,7 +223,8 @@ class Session:
     @property
     def state_url(self) -> str:
         """Where the state is: --state, else PDSYNC_STATE, else the project's; empty for state/ beside the catalog."""
-        return self.options.state or self.env.get("PDSYNC_STATE", "") or self._project_state() or self._default_state
+        told = self.options.state or self.env.get("PDSYNC_STATE", "").strip()
+        return told or self._project_state() or self._default_state
 
     @property
     def around(self) -> Surroundings:

@@ -344,6 +344,8 @@ UNUSABLE = [
     "ftp://example.com/x",
     "s3:/bucket/x",
     "https:state.example.com/x",
+    "https://[::1/x",
+    "https://state.example.com:70000/x",
     "S3://bucket/x",
 ]
 

@@ -47,12 +47,12 @@ _HINTS = {
 
 def parse_http_url(url: str) -> str:
     """The URL, without a slash at its end.  Raises `UsageError` for one that is not encrypted or holds more."""
+    check_url(url, "the state", codes="PD55")
     parts = urlsplit(url)
     if parts.username or parts.password or parts.query or parts.fragment:
         detail = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         hint = f"Write the URL alone; credentials come from {BEARER}, or {USER} and {BASIC}."
         raise UsageError(error("PD552", "a state URL holds no credentials and no query", detail=detail, hint=hint))
-    check_url(url, "the state", codes="PD55")
     return url.rstrip("/")
 
 
