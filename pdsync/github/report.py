@@ -132,6 +132,8 @@ def take_over(folder: str) -> tuple[Report, Plan | None]:
     try:
         report = msgspec.json.decode(path.read_bytes(), type=Report)
     except (OSError, msgspec.MsgspecError) as problem:
-        raise StateError(error("PD705", "the run step left no report", detail=type(problem).__name__)) from problem
+        hint = "Look at the log of the step before: it ended early, as when a job is cancelled. Run the job again."
+        told = error("PD705", "the run step left no report", detail=type(problem).__name__, hint=hint)
+        raise StateError(told) from problem
     plan = read_plan(Path(report.plan_file).read_bytes(), "plan.json") if report.plan_file else None
     return report, plan
