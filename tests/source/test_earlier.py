@@ -189,6 +189,8 @@ def test_a_list_of_analytics_in_doubt_is_read_again_once_that_could_dispel_it(st
         assert asked(stage, RAW) == 0
     fetch(stage, wanted, previous=doubted, again_after=9 * HOUR, refresh_analytics=True)
     assert asked(stage, RAW) == 1
+    older = replace(doubted, collections={wanted: replace(short, short_since="")})  # which did not tell since when
+    assert only(fetch(stage, wanted, previous=kept(older), again_after=9 * HOUR)).complete
 
 
 # --- settled incidents -----------------------------------------------------------------------------------------

@@ -184,7 +184,7 @@ class Earlier:
 
     def _is_to_wait(self, listed: Collection | Leaned | None) -> bool:
         """Whether reading a short list again, of which there are few a day, could not make it believed yet."""
-        if listed is None or not is_short(listed):
+        if listed is None or not is_short(listed) or not listed.short_since:  # snapshots once did not tell since when
             return False
         return is_young(listed.short_since, in_utc(self.now), self._again_after)
 
