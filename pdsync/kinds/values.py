@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -215,12 +215,17 @@ def _too_far(value: Json, param: Param, hours: int) -> list[Finding]:
     return [Finding((), detail, f"use {param.maximum}mo or less", severity)]
 
 
+_FIRST_YEAR = 1000
+"""Of four digits, as a year is written."""
+
+
 def _is_iso(text: str) -> bool:
+    """Whether a text is a date, or a moment, that can be sent: in UTC."""
     try:
-        datetime.fromisoformat(text)
-    except ValueError:
+        at = datetime.fromisoformat(text)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).year >= _FIRST_YEAR
+    except (ValueError, OverflowError):
         return False
-    return True
 
 
 READERS: Mapping[ParamType, Callable[[Json, Param], Values]] = MappingProxyType(

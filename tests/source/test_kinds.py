@@ -368,7 +368,13 @@ def test_moments_are_stretches_of_time_months_or_dates(text: str | int, since: s
     assert params == (("since", since), ("until", until))
 
 
-@pytest.mark.parametrize("text", ["3 days", "d", "-d", "5m", "", "999999y", "tomorrow", True, [], {"d": 3}, "1.5d"])
+_BEYOND = ["0001-01-01", "0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"]
+"""What no calendar has, or nobody writes with four digits, in UTC."""
+
+
+@pytest.mark.parametrize(
+    "text", ["3 days", "d", "-d", "5m", "", "999999y", "tomorrow", True, [], {"d": 3}, "1.5d", *_BEYOND]
+)
 def test_what_is_no_moment_is_refused(text: Any) -> None:
     """Nothing is guessed."""
     assert found("schedules", {"apiQueryParams": {"since": text}}) == [("PD143", ("apiQueryParams", "since"))]
