@@ -112,10 +112,9 @@ class FieldAccount:
 class Account:
     """All there is to tell of one entity.
 
-    `why` explains the standing; `origin` is the ledger's, None when it does not have it; `sources` are the
-    records that make it, or made it last, each with its rules; `wanted` says whether the
-    mapping makes it; `live` is None when Port was not asked; `next` when a plan would do nothing with it; `last` when
-    no journal that is kept tells of it.
+    `why` explains the standing; `origin` is the ledger's, None when it does not have it; `sources` are the records that
+    make it, or made it last, each with its rules; `wanted` says whether the mapping makes it; `live` is None when Port
+    was not asked; `next` when a plan would do nothing with it; `last` when no journal that is kept tells of it.
     """
 
     key: EntityKey

@@ -188,9 +188,8 @@ def with_renames(
     """The same with what goes linked to what comes in its place, and with what points at it following.
 
     `moves` are the `successors`, `blueprints` those in force after the plan, `staying` those of the removals that are
-    known to be withheld.  What is to go stays for now while its
-    successor is neither there nor among the upserts: it is held when that is held, else (the successor is out of scope)
-    not spoken of.
+    known to be withheld.  What is to go stays for now while its successor is neither there nor among the upserts: it is
+    held when that is held, else (the successor is out of scope) not spoken of.
     """
     if not moves:
         return decided

@@ -43,8 +43,7 @@ def refusal(plan: Plan) -> tuple[Diagnostic, ...]:
     """What guards kept from happening and would let through if told so, with the exact flags.
 
     And what no flag lets through: what others require, and parts of blueprints that cannot be made or changed.  To be
-    said after the plan itself, which names all that
-    is withheld.
+    said after the plan itself, which names all that is withheld.
     """
     return (*_flagged(plan), *_required(plan), *_left_out(plan))
 
