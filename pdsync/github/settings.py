@@ -138,7 +138,8 @@ class Settings:
             del words[1:]
         plain = [re.sub(r"[^A-Za-z0-9_-]", "_", word) for word in words]
         told = "\n".join(words).encode()
-        mark = f"_{hashlib.sha256(told).hexdigest()[:8]}" if plain != words else ""
+        is_odd = plain != words or words[-1] == "lock"  # no branch ends in `.lock`
+        mark = f"_{hashlib.sha256(told).hexdigest()[:8]}" if is_odd else ""
         environment, *folders = plain
         return (
             DEFAULT_STATE + (f"-{environment}" if environment else "") + "".join(f".{name}" for name in folders) + mark

@@ -55,11 +55,11 @@ def test_each_catalog_and_environment_has_a_state_of_its_own(where: tuple[str, .
 
 def test_states_of_odd_names_are_branches_too() -> None:
     """What a branch cannot be called is told apart by a digest."""
-    odd = [default_state("", name) for name in ("my team", "my_team", "my.team", "..", "ç", "a/b", "a.b")]
+    odd = [default_state("", name) for name in ("my team", "my_team", "my.team", "..", "ç", "a/b", "a.b", "lock")]
     odd += [default_state(name) for name in ("my team", "my_team", "a.b", "a..b")]
     assert len(set(odd)) == len(odd)
     assert all(parse_git_url(url).branch.startswith("pdsync-state") for url in odd)
-    assert not any(".." in url for url in odd)
+    assert not any(".." in url or url.endswith(".lock") for url in odd)
 
 
 def test_empty_inputs_are_defaults() -> None:
