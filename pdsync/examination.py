@@ -93,12 +93,8 @@ async def examine(
     granted = source.granted
     states = [_state(label, kind, probed, granted) for label, kind in rows]
     state, state_error = _kept(store)
-    port_error, existing = "", Existing("", "", {}, {})
     progress(_PORT, 0, None)
-    try:
-        existing = await reader.read({})
-    except TargetError as e:
-        port_error = _told(e)
+    existing, port_error = await _held(reader)
     progress(_PORT, 1, 1)
     scopes = scopes_for(asked)
     return Examination(
@@ -120,6 +116,14 @@ async def examine(
         state=state,
         state_error=state_error,
     )
+
+
+async def _held(reader: TargetReader) -> tuple[Existing, str]:
+    """The organisation with its blueprints; and what keeps Port from being read."""
+    try:
+        return await reader.read({}), ""
+    except TargetError as e:
+        return Existing("", "", {}, {}), _told(e)
 
 
 def _kept(store: StateStore) -> tuple[str, str]:
