@@ -97,9 +97,12 @@ async def take_snapshot(
     ledger = cache(store.load)
     overtaken = kept is not None and await asyncio.to_thread(_is_overtaken, catalog, store, kept)
     how = replace(how, full=True, refresh_analytics=True) if overtaken else how
-    reuse = _reuse(catalog, kept, how) if kept else Reuse()
-    asked = wanted if overtaken else ()
-    reuse = replace(reuse, owned=lambda new: under_parents(ledger(), asked or new) if asked or new else {})
+
+    def owned(new: Sequence[Query]) -> Mapping[ListKey, Mapping[str, str]]:
+        asked = wanted if overtaken else new
+        return under_parents(ledger(), asked) if asked else {}
+
+    reuse = replace(_reuse(catalog, kept, how) if kept else Reuse(), owned=owned)
     fetched = await source.fetch(wanted, progress, reuse, Cleaner(catalog.rules), came)
     fetched = replace(fetched, notes=(*notes, *fetched.notes))
     fetched = _with_given(fetched)

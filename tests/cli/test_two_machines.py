@@ -48,6 +48,7 @@ def test_what_another_machine_made_does_not_go_at_once(two: tuple[Workspace, Wor
     one.ok("-q", "apply", "--auto-approve")
     plan = other.run("-q", "plan", "--offline", "--format", "json").json
     assert (plan["changes"], len(plan["withheld"])) == ([], 8)
+    assert {each["code"] for each in plan["diagnostics"]} == {"PD343"}
     for service in set(one.box.world.services).difference(few):
         one.box.mutate({"action": "delete_service", "id": service})
     for machine in (other, one):
