@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -44,12 +45,21 @@ class Composite:
 
     path: Path
     stubs: Mapping[str, Stub] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    is_cancelled: bool = False
+
+    def cancel(self) -> None:
+        """Cancel the job while a step runs: the first thing a runner does is to send that step SIGINT."""
+        assert self.process is not None
+        self.is_cancelled = True
+        self.process.send_signal(signal.SIGINT)
 
     def run(self, inputs: Mapping[str, str], env: Mapping[str, str], folder: Path, cancel: str = "") -> Outcome:
         """Run all steps; `folder` is for the runner's files; the job is cancelled before the step named `cancel`."""
         action: dict[str, Any] = YAML(typ="safe").load(self.path.read_text("utf-8"))
         unknown = set(inputs) - set(action["inputs"])
         assert not unknown, f"undeclared inputs: {unknown}"
+        self.is_cancelled = False
         run = _Run(self, env, folder)
         github = {"token": env.get("TEST_GITHUB_TOKEN", "")}
         defaults = {
@@ -58,25 +68,26 @@ class Composite:
         }
         contexts: dict[str, Any] = {"inputs": {**defaults, **inputs}, "github": github, "steps": {}}
         for number, step in enumerate(action["runs"]["steps"]):
-            run.cancelled = run.cancelled or (bool(cancel) and step["name"] == cancel)
+            self.is_cancelled = self.is_cancelled or (bool(cancel) and step["name"] == cancel)
             run.step(number, step, contexts)
         outputs = {name: evaluate_text(part["value"], contexts) for name, part in action.get("outputs", {}).items()}
         steps = {name: part["outputs"] for name, part in contexts["steps"].items()}
         return Outcome(
-            run.success and not run.cancelled, outputs, steps, run.conclusions, run.log, run.summary, run.text
+            run.success and not self.is_cancelled, outputs, steps, run.conclusions, run.log, run.summary, run.text
         )
 
 
 class _Run:
     def __init__(self, composite: Composite, env: Mapping[str, str], folder: Path) -> None:
         self.composite, self.env, self.folder = composite, dict(env), folder
-        self.success, self.cancelled = True, False
+        self.success = True
         self.log, self.summary, self.text = RunnerLog(), "", ""
         self.conclusions: dict[str, str] = {}
 
     def step(self, number: int, step: dict[str, Any], contexts: dict[str, Any]) -> None:
         name = step["name"]
-        status = {"success()": self.success and not self.cancelled, "cancelled()": self.cancelled}
+        cancelled = self.composite.is_cancelled
+        status = {"success()": self.success and not cancelled, "cancelled()": cancelled}
         if not condition(str(step.get("if", "success()")), contexts, status):
             self.conclusions[name] = "skipped"
             return
@@ -103,20 +114,20 @@ class _Run:
         env = {**self.env, **own, **{name: str(file) for name, file in files.items()}, **action_path}
         workspace = Path(self.env["GITHUB_WORKSPACE"])
         where = workspace / evaluate_text(str(step.get("working-directory", ".")), contexts)
-        done = subprocess.run(
+        with subprocess.Popen(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(script)],
             cwd=where,
             env=env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            check=False,
-        )
-        text = done.stdout.decode("utf-8")
+        ) as process:
+            self.composite.process = process
+            text = process.communicate()[0].decode("utf-8")
         self.text += text
         for line in text.splitlines():
             self.log.read(line)
         self.summary += files["GITHUB_STEP_SUMMARY"].read_text("utf-8")
-        return read_env_file(files["GITHUB_OUTPUT"].read_text("utf-8")), done.returncode == 0
+        return read_env_file(files["GITHUB_OUTPUT"].read_text("utf-8")), process.returncode == 0
 
 
 def read_env_file(text: str) -> dict[str, str]:

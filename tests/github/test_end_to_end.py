@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pdsync.sandbox.http import Fault
 from pdsync.sandbox.server import Sandbox
 from pdsync.sandbox.world import World
 from tests.github.composite import Composite, Outcome, clean_environment
@@ -71,6 +72,7 @@ class Team:
     box: Sandbox
     jobs: int = 0
     uploads: list[dict[str, str]] = field(default_factory=list)
+    action: Composite = field(init=False)
 
     @property
     def bare(self) -> Path:
@@ -137,8 +139,8 @@ class Team:
             "TEST_GITHUB_TOKEN": TOKEN,
         }
         secrets = {name.lower().replace("_", "-"): value for name, value in self.box.env().items()}
-        action = Composite(ROOT / "action.yml", {"actions/upload-artifact": self._upload})
-        return action.run({"setup": "none", **secrets, **inputs}, env, temp)
+        self.action = Composite(ROOT / "action.yml", {"actions/upload-artifact": self._upload})
+        return self.action.run({"setup": "none", **secrets, **inputs}, env, temp)
 
     def _upload(self, given: dict[str, str]) -> dict[str, str]:
         self.uploads.append(given)
@@ -231,6 +233,23 @@ def test_from_pull_request_to_applied_and_quiet(team: Team) -> None:
     alone = team.pull(mine, number=8, onto="0" * 40)
     assert (alone.success, alone.outputs["failure-reason"]) == (False, "mapping")
     assert "what this pull request changes is not told apart from the rest" in team.fake.bodies(8)[0]
+
+
+def test_a_job_that_is_cancelled_while_it_writes_is_finished_by_the_next(team: Team) -> None:
+    """What was under way is ended and saved, the rest not begun; nothing is called somebody else's afterwards."""
+    sha = team.commit("main", catalog())
+    team.box.faults.add(Fault("delay", when="after", api="port", method="POST", path="/blueprints$", seconds=0.5))
+    team.box.faults.struck = lambda _: team.action.cancel()
+    stopped = team.push(sha)
+    assert not stopped.success
+    assert "Traceback" not in stopped.text
+    assert team.box.store.blueprint("pagerdutyService") is not None
+    assert team.box.store.entities("pagerdutyService") == {}
+    assert "ledger.jsonl" in git(team.bare, "ls-tree", "--name-only", "pdsync-state")
+    finished = team.push(sha)
+    assert finished.success, finished.text
+    assert (finished.outputs["to-create"], finished.outputs["applied"]) == ("4", "4")
+    assert len(team.box.store.entities("pagerdutyService")) == 4
 
 
 def test_drift_is_seen_on_schedule_and_nothing_is_written(team: Team) -> None:
