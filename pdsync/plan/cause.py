@@ -351,14 +351,6 @@ class _Attribution:
         origin = field.origin or (self._gone_from(last, field.path) if "catalog" in found else "")
         return replace(field, cause=found[0], causes=found, origin=origin)
 
-    def _released(self, change: Change, field: FieldChange) -> FieldChange:
-        """A field that we cease to own, and that stays in Port."""
-        last = self._last(change)
-        found = self._value(change.key, field.path, last.fields.get(field.path) if last else None, None)
-        found = found or field.causes
-        origin = field.origin or (self._gone_from(last, field.path) if "catalog" in found else "")
-        return replace(field, cause=found[0], causes=found, origin=origin)
-
     def _last(self, change: Change) -> LedgerEntry | None:
         """What was applied; what is left alone inside a value was never ours, and counts as Port has it."""
         last, rules = self._applied.get(change.key), change.ledger.rules if change.ledger else ()
