@@ -45,6 +45,7 @@ from pdsync.plan.unkept import is_emptied, is_ours
 from pdsync.sight import watch, watch_present
 from pdsync.snapshots import Fetching, expressions, merged, queries, take_snapshot, to_remember
 from pdsync.state.store import StateStore
+from pdsync.subdomain import account_of, moved_account
 from pdsync.targets import TargetReader, ValidatingReader
 from pdsync.vanished import doubtful
 
@@ -202,12 +203,11 @@ def _resting(sides: Sides, existing: Existing, ledger: Ledger, ground: Ground) -
         taken_at=snapshot.taken_at,
         lacking=unavailable_in(catalog.rules, snapshot),
         moved_rules=moved_rules(ledger.expressions, now),
+        account=account_of(snapshot),
     )
     if not (key := rest_key(facts, snapshot.digest, edition())):
         return None
-    plan = make_plan(idle(facts), _base(sides, facts, ground))
-    listed = to_remember(catalog, snapshot, ledger, anew=False)
-    plan = replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics), listed=listed)
+    plan = _telling(make_plan(idle(facts), _base(sides, facts, ground)), sides, facts, anew=False)
     known = ground.store.load_rest()
     return _Resting(key, plan, known.of(plan) if known and known.key == key else None)
 
@@ -278,9 +278,7 @@ async def plan_read(sides: Sides, existing: Existing, ledger: Ledger, ground: Gr
             anew = partial(_mapped_anew, searches)
             evidence = Evidence(facts, snapshot, ground.store, ground.history, anew, expressions)
             plan = await told_causes(plan, evidence, ground.reader)
-        listed = to_remember(catalog, snapshot, ledger, anew=bool(plan.changes))
-        plan = replace(plan, diagnostics=(*snapshot_problems(snapshot), *plan.diagnostics), listed=listed)
-        return Decided(facts, plan)
+        return Decided(facts, _telling(plan, sides, facts, anew=bool(plan.changes)))
 
 
 async def plan_destroy(catalog: Catalog, ground: Ground) -> Plan:
@@ -355,6 +353,7 @@ async def _facts(facts: Facts, snapshot: Snapshot, ground: Ground) -> Facts:
         missing=doubtful(snapshot),
         lacking=unavailable_in(catalog.rules, snapshot),
         taken_at=snapshot.taken_at,
+        account=account_of(snapshot),
     )
     facts = with_missing(replace(facts, existing=await with_values_at_stake(facts, reader, progress, scope)))
     if (certain := circumstances(facts, edition())) is not None:
@@ -381,6 +380,7 @@ def _base(sides: Sides, facts: Facts, ground: Ground) -> PlanBase:
         source=snapshot.source,
         target=ground.target,
         tool=facts.tool,
+        account=facts.account,
     )
 
 
@@ -391,6 +391,13 @@ def _not_read(ledger: Ledger, desired: DesiredEntities, snapshot: Snapshot) -> f
     made = desired.entities
     lost = {source for key, last in ledger.entities.items() for source in lost_of(last, made.get(key))}
     return taken_over(snapshot, lost)
+
+
+def _telling(plan: Plan, sides: Sides, facts: Facts, *, anew: bool) -> Plan:
+    """The plan with what there is to say and to remember of the snapshot that it is made from."""
+    listed = to_remember(sides.catalog, sides.snapshot, facts.ledger, anew=anew)
+    told = (*snapshot_problems(sides.snapshot), *moved_account(facts.ledger, facts.account))
+    return replace(plan, diagnostics=(*told, *plan.diagnostics), listed=listed)
 
 
 def snapshot_problems(snapshot: Snapshot) -> tuple[Diagnostic, ...]:

@@ -105,8 +105,9 @@ class Ledger:
     """What pdsync owns: the precious half of the state.
 
     `serial` grows by one with each write; `lineage` is drawn once and never changes; `parent` is the checksum of
-    the ledger before this one; `org_id` the Port organisation; `commit` the catalog commit last applied, `catalog` the
-    digest of its files and `snapshot` that of the snapshot (a plan that was limited leaves all three as they are);
+    the ledger before this one; `org_id` the Port organisation, `account` the PagerDuty account (`pdsync.subdomain`);
+    `commit` the catalog commit last applied, `catalog` the digest of its files and `snapshot` that of the snapshot (a
+    plan that was limited leaves all three as they are, and the account);
     `expressions` maps rule id to path to a digest of the jq expression that was last applied; `runs` are the last runs
     whose outcomes it holds, the newest last; `listed` are lists that are shorter than what is owned tells, by query, so
     that a second snapshot can say the same where none is kept.
@@ -118,6 +119,7 @@ class Ledger:
     serial: int = 0
     parent: str = ""
     org_id: str = ""
+    account: str = ""
     commit: str = ""
     catalog: str = ""
     snapshot: str = ""

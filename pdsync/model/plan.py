@@ -79,8 +79,9 @@ class Guard:
 class PlanBase:
     """What a plan was made on; a plan is stale when any of it has moved.
 
-    `catalog` is a digest over its files, `commit` what they stand on, `dirty` whether they differ from it.  `scope`
-    holds what limits it: the arguments of `pdsync.plan.Scope` that are not the default.
+    `catalog` is a digest over its files, `commit` what they stand on, `dirty` whether they differ from it.  `account`
+    is that of PagerDuty that the records are of, as far as they say.  `scope` holds what limits the plan: the arguments
+    of `pdsync.plan.Scope` that are not the default.
     """
 
     lineage: str
@@ -96,6 +97,7 @@ class PlanBase:
     tool: str
     scope: Mapping[str, Json] = field(default_factory=dict)
     dirty: bool = False
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,8 @@ class Facts:
     there although they are not listed; `refused` are entities that the target, asked, says it would refuse, with its
     message; `lacking` is what could not be read of the source; `unchanged` what is known to need nothing;
     `moved_rules` the ids that rules had in the ledger, which has those of now here; `beyond` what of all that is
-    desired points elsewhere, if somebody has found that out.
+    desired points elsewhere, if somebody has found that out; `account` the one of PagerDuty that records are of, if
+    they say so.
     """
 
     catalog: Catalog
@@ -80,6 +81,7 @@ class Facts:
     unchanged: Unchanged = field(default_factory=Unchanged)
     moved_rules: Mapping[str, str] = field(default_factory=dict)
     beyond: Beyond | None = None
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FORMAT_VERSION = "1.6"
+FORMAT_VERSION = "1.7"
 _WITHOUT_CHECKSUM = "1.0"
 _AT_ONCE = 200
 _CHECKSUM = b',"checksum":"%b"}'

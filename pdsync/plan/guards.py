@@ -18,6 +18,7 @@ from pdsync.completeness import comes_and_goes
 from pdsync.model import Blueprint, Change, EntityKey, Guard, Withheld, glance, sources_of
 from pdsync.plan.decide import Facts, Scope, matches
 from pdsync.plan.order import relation_targets
+from pdsync.subdomain import is_another
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,7 +66,11 @@ class Situation:
 
 
 _FLAGS = {NOT_READ: "--full"}
-_NUMBERED = {"delete-limit": "above the delete limit", "empty-desired": "nothing would be left"}
+_NUMBERED = {
+    "delete-limit": "above the delete limit",
+    "empty-desired": "nothing would be left",
+    "another-account": "PagerDuty is another account than it was made from",
+}
 GUARD_OF = {reason: name for name, reason in _NUMBERED.items()} | {UNPROVEN: "absence-unproven"}
 """The guard that tells more of why something is withheld, by the reason."""
 
@@ -133,6 +138,11 @@ def protected(key: EntityKey, policy: Policy) -> bool:
     return bool(policy.protect) and matches(key, policy.protect)
 
 
+def is_waiting(item: Withheld) -> bool:
+    """Whether what is withheld would go one day by itself: no policy keeps it."""
+    return item.target == "entity" and item.reason not in {"protected", PROTECTED_BEFORE}
+
+
 def _by_number(
     asked: Mapping[EntityKey, Change], reasons: Mapping[EntityKey, str], situation: Situation
 ) -> Iterator[Guard]:
@@ -144,6 +154,10 @@ def _by_number(
         but = f"; {given} were allowed" if given is not None else ""
         total = sum(key.blueprint == blueprint for key in owned)
         if given == count:
+            continue
+        if is_another(situation.facts.ledger, now := situation.facts.account):
+            detail = f"PagerDuty is {now}, not {situation.facts.ledger.account}"
+            yield Guard("another-account", blueprint, f"{detail}, {count} of {total} owned would be deleted{but}", flag)
             continue
         if count >= EMPTIED and limit.empty == "withhold" and (why := _emptied(blueprint, asked, situation)):
             detail = f"{why}, {count} of {total} owned would be deleted{but}"

@@ -73,6 +73,7 @@ def render_ledger(ledger: Ledger, snapshot: Snapshot | None, form: str) -> str:
                 "lineage": ledger.lineage,
                 "serial": ledger.serial,
                 "org_id": ledger.org_id,
+                "account": ledger.account,
                 "commit": ledger.commit,
                 "entities": counts,
                 "blueprints": sorted(ledger.blueprints),
@@ -81,6 +82,7 @@ def render_ledger(ledger: Ledger, snapshot: Snapshot | None, form: str) -> str:
         )
     taken = snapshot.taken_at if snapshot else "none"
     head = f"serial {ledger.serial}, lineage {ledger.lineage or 'none yet'}, organisation {ledger.org_id or 'unknown'}"
+    head += f", PagerDuty account {ledger.account}" if ledger.account else ""
     kept = f"catalog commit {ledger.commit or 'unknown'}, snapshot {taken}"
     head = f"{visible(head)}\n{visible(kept)}\n"
     rows = [("blueprint", "entities", "of them adopted")]

@@ -75,6 +75,7 @@ def dump_ledger(ledger: Ledger) -> bytes:
         "serial": ledger.serial,
         "parent": ledger.parent,
         "org_id": ledger.org_id,
+        **({"account": ledger.account} if ledger.account else {}),
         "commit": ledger.commit,
         "catalog": ledger.catalog,
         "snapshot": ledger.snapshot,
@@ -102,7 +103,7 @@ def parse_ledger(data: bytes, name: str) -> Ledger:
     with damage(name):
         runs = msgspec.convert(header.get("runs", ()), tuple[RunNote, ...])
         blueprints, entities = _entries(_lines_in(blocks(held, len(head))), name)
-        told = {n: header[n] for n in names} | {n: header.get(n, "") for n in ("catalog", "snapshot")}
+        told = {n: header[n] for n in names} | {n: header.get(n, "") for n in ("account", "catalog", "snapshot")}
         listed = msgspec.convert(header.get("listed", {}), dict[str, Listed])
         told |= {"checksum": whole}
         ledger = Ledger(**told, runs=runs, blueprints=blueprints, entities=entities, listed=listed)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pdsync import files
 from pdsync.model import EntityKey, LedgerBefore, RunNote
 from pdsync.plan import Scope
+from pdsync.plan.guards import is_waiting
 from pdsync.plan.moved import ledger_with, moved_rules
 from pdsync.plan.parts import found_there
 from pdsync.plan.revert import entry_before
@@ -62,8 +63,16 @@ def after_run(ledger: Ledger, plan: Plan, statuses: Mapping[int, OutcomeStatus],
         return ledger
     base = plan.base
     now = replace(ledger, commit=base.commit, catalog=base.catalog, tool=base.tool, expressions=plan.expressions)
+    now = replace(now, account=_account_after(ledger, plan))
     # Another snapshot that comes to the same is no reason to write anything.
     return replace(now, snapshot=base.snapshot) if plan.changes or now != ledger else ledger
+
+
+def _account_after(ledger: Ledger, plan: Plan) -> str:
+    """The PagerDuty account that what is owned is of; that of before while anything waits to go."""
+    if ledger.account and any(map(is_waiting, plan.withheld)):
+        return ledger.account
+    return plan.base.account or ledger.account
 
 
 def as_found(change: Change, there: Collection[int], ledger: Ledger) -> Change:

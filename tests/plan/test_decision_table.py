@@ -268,6 +268,32 @@ def test_what_replaces_all_that_is_owned_is_another_account(incident: str, guard
     assert len(made.withheld) == 2 * len(guards)
 
 
+OURS, THEIRS = "acme.pagerduty.com", "other.pagerduty.com"
+
+
+@pytest.mark.parametrize(
+    ("made_from", "read", "allowed", "withheld"),
+    [
+        (OURS, THEIRS, None, [("another-account", "--allow-deletes service=1")]),
+        (OURS, THEIRS, 1, []),
+        (OURS, OURS, None, []),
+        (OURS, "", None, []),
+        ("", THEIRS, None, []),
+    ],
+)
+def test_nothing_is_gone_because_another_account_does_not_have_it(
+    made_from: str, read: str, allowed: int | None, withheld: list[tuple[str, str]]
+) -> None:
+    """Even a single delete beside much that stays waits, once both accounts are known."""
+    owned = {name: entry(tier="1") for name in ("a", "b", "c")}
+    there = existing([SERVICE], {name: have(tier="1") for name in owned})
+    told = replace(ledger(owned, [SERVICE]), account=made_from)
+    given = Facts(catalog([SERVICE], [rule()]), desired(want("b", tier="1"), want("c", tier="1")), there, told)
+    made = plan(replace(given, account=read), allow_deletes={} if allowed is None else {"service": allowed})
+    assert [(guard.name, guard.flag) for guard in made.guards] == withheld
+    assert (len(made.withheld), made.summary.delete) == (len(withheld), 1 - len(withheld))
+
+
 @pytest.mark.parametrize("kind", ["incidents", "oncalls"])
 def test_what_comes_and_goes_may_all_be_replaced(kind: str) -> None:
     """The open incidents of yesterday, or who was on call then, tell nothing of the account."""
