@@ -531,6 +531,24 @@ def test_a_shift_based_schedule_that_cannot_be_shown_is_a_hole(stage: Stage) -> 
     assert "PNEW1" in parsed(collection)
 
 
+def test_a_shift_based_schedule_of_which_the_list_says_nothing_any_more_is_a_hole(stage: Stage) -> None:
+    """It answers 404, and whether it is still listed cannot be told: nothing proves that it is gone."""
+    upgraded(stage, shifted("PNEW1"), shifted("PNEW2"))
+    serve, hidden = stage.tape.before, Counter[str]()
+
+    def before(request: Request) -> Asgi | None:
+        hidden[request.path] += 1
+        if request.path == "/v3/schedules/PNEW2":
+            return Script([(404, {}, b"{}")])
+        again = request.path == "/v3/schedules" and hidden["/v3/schedules/PNEW2"]
+        return Script([(403, {}, b"{}")]) if again else serve(request)
+
+    stage.tape.before = before
+    collection = only(fetch(stage, query("schedules")))
+    assert collection.problem is not None
+    assert collection.problem.records == ("schedules_v3/PNEW2",)
+
+
 def test_the_kind_of_its_own_has_the_whole_records(stage: Stage) -> None:
     """`schedules_v3` gives what is shown alone, not references."""
     upgraded(stage, shifted("PNEW1"))

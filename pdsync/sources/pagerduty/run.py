@@ -481,7 +481,8 @@ class Run:
         listing = await self._listing(asker, kind, params)
 
         async def afresh() -> Iterable[str]:
-            return (await self._read(asker, (kind, params))).records
+            again = await self._read(asker, (kind, params))
+            return (listing if again.problem else again).records  # what cannot be told counts as there
 
         tally = Tally(kind, self._progress)
         alone = await read_details(
