@@ -69,11 +69,10 @@ class Wording:
 
     def used_up(self, call: Call, again: float | None) -> Spent:
         """Nothing is left of a daily budget, until the moment `again` (epoch seconds) if that is known."""
-        until = "" if again is None else datetime.fromtimestamp(again, UTC).strftime(", until %Y-%m-%d %H:%M UTC")
         diagnostic = error(
             "PD307",
             f"the daily quota of {self._name} is used up",
-            detail=f"nothing under {area(call.path)} is asked for any more{until}",
+            detail=f"nothing under {area(call.path)} is asked for any more{_until(again)}",
             hint="what is known of today is read from the last snapshot; ask for less, or for a larger quota",
         )
         return Spent(diagnostic, status=int(HTTPStatus.TOO_MANY_REQUESTS), method=call.method, path=call.path)
@@ -119,6 +118,14 @@ class Wording:
         if status == HTTPStatus.NOT_FOUND and told == Complaint():
             return f"check the base URL: {self._name} would say what is not found, what answers there does not"
         return self._hints.get(status, "")
+
+
+def _until(again: float | None) -> str:
+    """Until when, in words; empty where that is not known, or no moment that there can be."""
+    try:
+        return "" if again is None else datetime.fromtimestamp(again, UTC).strftime(", until %Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def _pointed_to(reply: Reply) -> str:

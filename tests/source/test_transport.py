@@ -220,6 +220,13 @@ def test_a_spent_daily_budget_is_final() -> None:
     assert (problem.status, requests, time.slept) == (429, 1, [])
 
 
+@pytest.mark.parametrize("reset", ["4102444800000", "1e18"], ids=["milliseconds", "never"])
+def test_a_daily_budget_that_is_renewed_at_no_moment_is_said_to_be_spent_all_the_same(reset: str) -> None:
+    """A number that stands for no moment that there can be says nothing of when."""
+    problem, _ = failing([plain(429, daily_ratelimit_remaining="0", daily_ratelimit_reset=reset)])
+    assert problem.diagnostics[0].detail == "nothing under /things is asked for any more"
+
+
 def test_what_is_left_of_a_day_is_known_before_it_is_asked_for() -> None:
     """After an answer that says that it was the last: no request to that part of the API, the others as ever."""
     last = plain(200, daily_ratelimit_remaining="0", daily_ratelimit_reset="60")
