@@ -264,7 +264,8 @@ def readers_last(changes: Sequence[Change], blueprints: Mapping[str, Blueprint])
 
     def place(name: str, above: AbstractSet[str]) -> None:
         for other in sorted(reads.get(name, set()) & by_name.keys() - above):
-            place(other, above | {other})
+            if other not in ordered:  # where two ways lead to one, it is gone through once
+                place(other, above | {other})
         ordered.setdefault(name, by_name[name])
 
     for change in changes:

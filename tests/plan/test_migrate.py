@@ -193,6 +193,18 @@ def test_what_reads_a_part_in_a_blueprint_that_goes_goes_first() -> None:
     ]
 
 
+def test_blueprints_are_made_after_what_they_read_however_many_ways_lead_there() -> None:
+    """Each reads what all before it compute: there are far more ways to the first than could be gone one by one."""
+    names = [f"b{n:02}" for n in range(40, 0, -1)]
+    made = [service(names[0], calculationProperties={"seen": {"calculation": "1", "type": "number"}})]
+    for n, name in enumerate(names[1:], start=1):
+        mirrors = {f"of_{other}": {"path": f"{other}.seen"} for other in names[:n]}
+        relations = {other: relation(other) for other in names[:n]}
+        made.append(service(name, relations=relations, mirrorProperties={**mirrors, "seen": mirrors[f"of_{names[0]}"]}))
+    facts = Facts(catalog(made, []), desired(), existing([], {}), ledger({}, []))
+    assert [change.blueprint for change in plan(facts).changes] == names
+
+
 def test_a_part_that_has_the_name_of_a_foreign_one_of_another_kind_does_not_come() -> None:
     """Port would refuse the blueprint as a whole; so the guard says it before, and the rest goes on."""
     theirs = service(properties={"tier": {"type": "string"}, "theirs": {"type": "string"}})
