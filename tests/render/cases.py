@@ -24,6 +24,7 @@
     dependents      key -> values as `have` takes them, of entities that are not read with the rest
     scorecards      blueprint -> identifier -> what it reads
     unknown         what Port did not tell
+    account         the PagerDuty account that records are of; made_from: that which the ledger knows
     base            what of all this is otherwise for the base that the plan is set beside, which is called `main`
     print           arguments of `render_plan`
 
@@ -118,6 +119,7 @@ def _plan_of(case: Mapping[str, Any]) -> Plan:
         _blueprints(case.get("owned", case["blueprints"])),
         expressions=known,
         tool=case.get("tool", "jq"),
+        account=case.get("made_from", ""),
     )
     owned = replace(owned, blueprints={**owned.blueprints, **_adopted(case, owned)})
     facts = Facts(
@@ -134,6 +136,7 @@ def _plan_of(case: Mapping[str, Any]) -> Plan:
         taken_at=BASE.taken_at,
         not_read=frozenset(case.get("not_read") or ()),
         missing=frozenset(case.get("missing") or ()),
+        account=case.get("account", ""),
         lacking=tuple(Unavailable(**{**each, "paths": tuple(each["paths"])}) for each in case.get("lacking") or ()),
     )
     return plan(facts, **{k: tuple(v) if isinstance(v, list) else v for k, v in (case.get("scope") or {}).items()})

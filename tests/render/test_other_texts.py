@@ -196,6 +196,7 @@ def test_the_ledger_is_counted() -> None:
         "lineage": "ab",
         "serial": 3,
         "org_id": "org",
+        "account": "",
         "commit": "c0ffee",
         "entities": {"service": 2},
         "blueprints": ["service", "team"],
