@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +14,16 @@ import pytest
 
 from pdsync import files
 from pdsync.errors import StateError, error
-from pdsync.model import EntityKey, Outcome, RunHead
+from pdsync.model import EntityKey, Outcome, RunHead, Withheld
 from pdsync.state.journal import Journal, read_journal
 from pdsync.state.ledger_file import parse_ledger
-from pdsync.state.runs import KEPT_JOURNALS, next_run_id, prune
+from pdsync.state.runs import KEPT_JOURNALS, after_run, next_run_id, prune
 from tests.state.runs import before, begin, crash, end, numbers, plan_of_each, store_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pdsync.model import OutcomeStatus
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "state"
 PLAN = plan_of_each()
@@ -46,6 +49,18 @@ def test_a_journal_of_version_1_is_read_for_ever() -> None:
         N["old"]: "failed",
         N["gone"]: "unknown",
     }
+
+
+@pytest.mark.parametrize(
+    ("reason", "after"),
+    [(None, "new"), ("protected", "new"), ("absence is not proven", "old"), ("above the delete limit", "old")],
+)
+def test_the_account_is_that_of_before_while_anything_waits_to_go(reason: str | None, after: str) -> None:
+    """Whatever keeps it: another account's list that is in doubt must not make that account the one of the state."""
+    withheld = (Withheld("service", "gone", "Gone", reason),) if reason else ()
+    made = replace(PLAN, base=replace(PLAN.base, account="new"), withheld=withheld)
+    done: dict[int, OutcomeStatus] = dict.fromkeys((change.n for change in made.changes), "done")
+    assert after_run(replace(before(), account="old"), made, done).account == after
 
 
 def test_what_comes_at_the_same_time_shares_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
