@@ -58,6 +58,39 @@ def test_open_and_resolved_incidents_are_one_list(stage: Stage) -> None:
     assert parted == everything
 
 
+@pytest.mark.parametrize(
+    ("path", "field", "queries"),
+    [
+        ("/incidents", "status", [incidents(STATUSES[:2], ()), incidents(STATUSES[2:], ())]),
+        (
+            "/users",
+            "contact_methods",
+            [query("users", apiQueryParams={"include": ["contact_methods"]}), query("users")],
+        ),
+    ],
+    ids=["picked", "cut"],
+)
+def test_what_cannot_be_told_of_a_record_is_asked_for(
+    stage: Stage, path: str, field: str, queries: list[Query]
+) -> None:
+    """A record that has an object where a text or a list should be: each list is read on its own, and has it still."""
+
+    def odd(body: bytes) -> bytes:
+        page = json.loads(body)
+        page[path.strip("/")][0][field] = {"odd": True}
+        return json.dumps(page).encode()
+
+    before = [{*parsed(fetch(stage, each).collections[each])} for each in queries]
+    change = Changed(stage.tape.app, odd)
+    stage.tape.before = lambda request: change if request.path == path else None
+    try:
+        snapshot = fetch(stage, *queries)
+    finally:
+        stage.tape.before = lambda _: None
+    assert [snapshot.collections[each].problem for each in queries] == [None] * len(queries)
+    assert [{*parsed(snapshot.collections[each])} for each in queries] == before
+
+
 def test_all_there_are_hold_what_is_asked_for_otherwise() -> None:
     """Open and resolved ones are all: with them come the urgent ones, and those of a shorter time, at a request more."""
     urgent = incidents(None, ["high"])

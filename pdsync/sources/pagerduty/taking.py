@@ -13,6 +13,8 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+import msgspec
+
 from pdsync.sources.pagerduty.listing import Listing
 from pdsync.sources.pagerduty.picking import beyond, chooser, cutter, picker
 from pdsync.sources.pagerduty.shares import differences
@@ -91,27 +93,32 @@ class Taker:
         share = self._shares.taken.get(key)
         if share is None:
             return await self._hands.apart(asker, key, None)
-        if share.plain:
-            whole = await self._hands.listing(asker, share.whole)
-            if not _serves(whole):
-                return await self._hands.apart(asker, key, None)
-            self._found.add(key)
-            return self._picked(key, share.whole, whole)
-        begun = await self._beginning(asker, key)
+        begun = None if share.plain else await self._beginning(asker, key)
         if isinstance(begun, Listing):
             return begun
-        found = None if begun.is_all else await self._elsewhere(asker, key, share, begun)
+        try:
+            if begun is None:
+                found = await self._plainly(asker, key, share)
+            else:
+                found = await self._elsewhere(asker, key, share, begun)
+        except msgspec.DecodeError:  # a record is not what it should be: nobody but PagerDuty tells what it belongs to
+            found = None
         if found is None:
             return await self._hands.apart(asker, key, begun)
         self._found.add(key)
         return found
+
+    async def _plainly(self, asker: Asker, key: ListKey, share: Share) -> Listing | None:
+        """What another list has of it, as its records tell; None where that list does not tell it."""
+        whole = await self._hands.listing(asker, share.whole)
+        return self._picked(key, share.whole, whole) if _serves(whole) else None
 
     async def _beginning(self, asker: Asker, key: ListKey) -> Beginning | Listing:
         return await self._begun.get(key, lambda: self._hands.lister(asker, key).begin(self._now))
 
     async def _elsewhere(self, asker: Asker, key: ListKey, share: Share, begun: Beginning) -> Listing | None:
         """What another list has of it; None unless that is all of it, and as PagerDuty gives it."""
-        if begun.total is None or not await self._is_worth(asker, share.whole):
+        if begun.is_all or begun.total is None or not await self._is_worth(asker, share.whole):
             return None
         whole = await self._hands.listing(asker, share.whole)
         if whole.problem:
