@@ -205,6 +205,15 @@ def _snapshot_as_kept(store: StateStore) -> tuple[str, tuple[Diagnostic, ...]]:
     return f"taken {snapshot.taken_at}, checksum matches", ()
 
 
+def _refuse_cut_short(store: StateStore) -> None:
+    """Raise `StateError` where a journal tells of writes that the ledger does not have: it would stay behind."""
+    ways = {record.run: "apply once more" for record in store.unfinished()}
+    ways |= {record.run: f"go on with it (pdsync resume {record.run})" for record in store.astray()}
+    if ways:
+        hints = {run: f"{way} first, or give --with-history" for run, way in sorted(ways.items())}
+        raise StateError(*(error("PD576", "a run was cut short", detail=run, hint=hint) for run, hint in hints.items()))
+
+
 @state.command(short_help="Move the state from one URL to another.")
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
@@ -226,10 +235,8 @@ def migrate(
     session.tell(new.backend.prove())
     with old.lock("state migrate"), new.lock("state migrate"):
         old.load()
-        unfinished = old.unfinished()
-        if unfinished and not with_history:
-            hint = "apply once more first, or give --with-history"
-            raise StateError(error("PD576", "a run was cut short", detail=unfinished[0].run, hint=hint))
+        if not with_history:
+            _refuse_cut_short(old)
         there = open_places(target, session.around)
         moved = move_state(
             open_places(source, session.around),

@@ -226,6 +226,17 @@ def test_migrate_waits_for_a_run_that_was_cut_short(applied: Workspace) -> None:
     assert ("PD576" in ran.err, "--with-history" in ran.err) == (True, True)
 
 
+def test_migrate_waits_for_a_run_that_could_not_save(applied: Workspace) -> None:
+    """Somebody else had saved a newer ledger: only its journal, which would stay behind, tells what it wrote."""
+    path = applied.folder / "state" / "ledger.jsonl"
+    path.write_bytes(dump_ledger(replace(parse_ledger(path.read_bytes(), "ledger"), runs=())))
+    journal = next((applied.folder / "state" / "journal").glob("*.jsonl"))
+    journal.write_bytes(journal.read_bytes().rpartition(b"\n")[0].rpartition(b"\n")[0] + b"\n")
+    ran = applied.ok("state", "migrate", "state", "elsewhere", code=1)
+    assert ("PD576" in ran.err, f"pdsync resume {journal.stem}" in ran.err) == (True, True)
+    applied.ok("state", "migrate", "state", "elsewhere", "--with-history")
+
+
 def test_migrate_moves_what_is_encrypted(applied: Workspace) -> None:
     """It stays encrypted, with the key that there is."""
     applied.env["PDSYNC_STATE_KEY"] = applied.ok("state", "keygen").out.strip()
