@@ -286,14 +286,12 @@ def _waves(
     ready = [n for n, count in enumerate(waiting.counts) if not count]
     while len(order) < len(keys):
         if not ready:
-            left = {key: n for n, key in enumerate(keys) if waiting.counts[n]}
-            key = _breakable(left, edges, may_defer, may_bridge)
+            key = _breakable(waiting, edges, may_defer, may_bridge)
             for target, paths in edges[key]:
-                if target in left:
+                if target in waiting:
                     deferred.setdefault(key, set()).update(paths)
-            edges[key] = tuple(edge for edge in edges[key] if edge[0] not in left)
-            waiting.counts[left[key]] = 0
-            ready = [left[key]]
+            edges[key] = tuple(edge for edge in edges[key] if edge[0] not in waiting)
+            ready = [waiting.release(key)]
         order += ready
         ready = waiting.freed(ready)
     return [keys[n] for n in order], deferred
@@ -324,12 +322,30 @@ class _Waiting:
     """For how many others each key waits, known by its place among all of them: there may be one for each entity."""
 
     def __init__(self, keys: Sequence[EntityKey], edges: Edges) -> None:
-        place = {key: n for n, key in enumerate(keys)}
+        self._keys = keys
+        self._place = {key: n for n, key in enumerate(keys)}
         self.counts = [len(edges[key]) for key in keys]
         self._dependents: defaultdict[int, list[int]] = defaultdict(list)
         for n, key in enumerate(keys):
             for target, _ in edges[key]:
-                self._dependents[place[target]].append(n)
+                self._dependents[self._place[target]].append(n)
+        self._first = 0
+
+    def __contains__(self, key: EntityKey) -> bool:
+        """Whether a key waits for any."""
+        return self.counts[self._place[key]] > 0
+
+    def first(self) -> EntityKey:
+        """The first of the keys that wait.  None waits again that has ceased to."""
+        while not self.counts[self._first]:
+            self._first += 1
+        return self._keys[self._first]
+
+    def release(self, key: EntityKey) -> int:
+        """Let a key wait no longer; its place."""
+        place = self._place[key]
+        self.counts[place] = 0
+        return place
 
     def freed(self, done: Iterable[int]) -> list[int]:
         """Those that wait for nothing any more once these are done, in order."""
@@ -343,7 +359,7 @@ class _Waiting:
         return sorted(freed)
 
 
-def _breakable(waiting: Collection[EntityKey], edges: Edges, may_defer: _MayDefer, may_bridge: _MayDefer) -> EntityKey:
+def _breakable(waiting: _Waiting, edges: Edges, may_defer: _MayDefer, may_bridge: _MayDefer) -> EntityKey:
     """What to write first of what waits: in a cycle, the smallest whose relations to what waits are all optional.
 
     Where each member requires something that waits, it is the end of what they require; if that is a circle, the end of
@@ -358,7 +374,7 @@ def _breakable(waiting: Collection[EntityKey], edges: Edges, may_defer: _MayDefe
     def vital(key: EntityKey) -> list[EntityKey]:
         return following(key, may_defer)
 
-    cycle = _end_of(min(waiting), following)
+    cycle = _end_of(waiting.first(), following)
     last = [key for key in cycle if not vital(key)] or _end_of(min(cycle), vital)
     if all(map(vital, last)):
         last = _end_of(min(last), lambda key: following(key, may_defer, may_bridge))
