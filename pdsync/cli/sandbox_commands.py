@@ -36,11 +36,16 @@ def sandbox(
     if change is not None:
         return _change(options, change)
     from pdsync.cli.session import now
-    from pdsync.sandbox.server import Sandbox, serve_forever
+    from pdsync.errors import UsageError, error
+    from pdsync.sandbox.server import ListenError, Sandbox, serve_forever
     from pdsync.sandbox.world import World
 
     world = World(seed, services=services, users=users, incidents=incidents, now=now())
-    serve_forever(Sandbox(world, pagerduty_port=pagerduty_port, port_port=port_port), ready=_announce)
+    try:
+        serve_forever(Sandbox(world, pagerduty_port=pagerduty_port, port_port=port_port), ready=_announce)
+    except ListenError as e:
+        hint = "name another one, or none: then any that is free is taken"
+        raise UsageError(error("PD820", "the sandbox did not start", detail=str(e), hint=hint)) from e
     return 0
 
 

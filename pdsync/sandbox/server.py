@@ -51,6 +51,10 @@ PAGERDUTY_TOKEN = "sandbox-pagerduty-token"  # noqa: S105
 _START_SECONDS = 10.0
 
 
+class ListenError(OSError):
+    """A TCP port cannot be had: it is taken, is not for everybody, or is none."""
+
+
 class Sandbox:
     """A PagerDuty and a Port on 127.0.0.1, running inside `with`.
 
@@ -161,7 +165,7 @@ class Sandbox:
     # --- running ---
 
     def __enter__(self) -> Self:
-        """Start; returns when both answer.  Raises `OSError` when a port is taken."""
+        """Start; returns when both answer.  Raises `ListenError` when a port cannot be had."""
         with contextlib.ExitStack() as on_failure:
             self._sockets = [on_failure.enter_context(_listening(port)) for port in self._ports]
             on_failure.pop_all()
@@ -210,9 +214,9 @@ def _listening(port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         listener.listen(128)
-    except OSError:
+    except (OSError, OverflowError) as e:
         listener.close()
-        raise
+        raise ListenError(f"TCP port {port}: {getattr(e, 'strerror', None) or e}") from e
     return listener
 
 

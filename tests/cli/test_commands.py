@@ -309,5 +309,11 @@ def test_the_sandbox_runs_and_can_be_changed(here: Workspace) -> None:
         assert orjson.loads(here.ok("sandbox", "--change", command, **env).out)["name"] == "Added"
         assert "Plan: 8 to create" in here.ok("plan", **env).out
         assert "PD812" in here.ok("sandbox", "--change", "nonsense", code=1, **env).err
+        taken = env["PORT_BASE_URL"].rpartition(":")[2]
+        for port, why in ((taken, "Address already in use"), ("99999", "port must be 0-65535")):
+            told = here.ok("sandbox", "--pagerduty-port", port, code=1).err
+            assert "error[PD820]: the sandbox did not start" in told
+            assert f"TCP port {port}" in told
+            assert why in told
         process.send_signal(signal.SIGINT)
         assert process.wait() == 0

@@ -13,7 +13,7 @@ import pytest
 
 from pdsync.sandbox.http import Fault, Faults, RequestLog, rate_limited
 from pdsync.sandbox.port import PortStore
-from pdsync.sandbox.server import Sandbox, serve_forever
+from pdsync.sandbox.server import ListenError, Sandbox, serve_forever
 from pdsync.sandbox.world import World
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def test_several_run_at_once_and_know_nothing_of_each_other() -> None:
 def test_a_given_port_is_used_and_free_again_after_the_end(running: Sandbox) -> None:
     with Sandbox() as first:
         taken = int(first.port_url.rpartition(":")[2])
-        with pytest.raises(OSError, match="ddress already in use"):
+        with pytest.raises(ListenError, match="ddress already in use"):
             Sandbox(port_port=taken).__enter__()
         assert httpx.get(first.port_url).status_code == 404
     with Sandbox(port_port=taken) as second:
