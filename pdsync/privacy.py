@@ -1,8 +1,8 @@
 """What is taken out of PagerDuty's records before they are kept or mapped: keys and ways to reach a person.
 
-A field is left in when an expression of a mapping that reads the kind spells its name, in a comment too: then the user
-has mapped it.  What a snapshot has left in is noted with each collection, so that one that lacks a field which is now
-mapped is not taken for one that has it.
+A field is left in when an expression of a mapping that reads the kind spells its name, in a comment too, or that of an
+object which holds nothing else: then the user has mapped it.  What a snapshot has left in is noted with each
+collection, so that one that lacks a field which is now mapped is not taken for one that has it.
 """
 
 from __future__ import annotations
@@ -104,6 +104,9 @@ NOTIFICATION = "notification"
 """What a log entry has under this key went to a number or an address, of whatever type it is."""
 
 NAMES = (*KEYS, ADDRESS, URL)
+
+NOTHING_ELSE = {"conference_bridge": frozenset({"conference_number", "conference_url"})}
+"""Objects that hold nothing but what is private: who spells such a one, and no field of it, has mapped all of it."""
 
 _CHANGED = frozenset({"name", "description", "value", "before_value"})
 """The keys of a changed field in an audit record: the value of a private one stands beside its name."""
@@ -239,6 +242,9 @@ def spelled_names(rules: Iterable[MappingRule]) -> Mapping[str, frozenset[str]]:
     for rule in rules:
         for text in _texts(rule):
             words[rule.kind].update(word for spelling in _SPELLINGS for word in spelling.findall(text))
+    for found in words.values():
+        whole = (fields for name, fields in NOTHING_ELSE.items() if name in found and found.isdisjoint(fields))
+        found.update(*whole)
     return {kind: frozenset(filter(_is_private, found)) for kind, found in words.items()}
 
 

@@ -127,6 +127,17 @@ def test_what_a_mapping_spells_stays() -> None:
     assert cleaned(record, key=".integration_key") == {"integration_key": "k"}
 
 
+def test_who_maps_an_object_that_holds_nothing_else_maps_all_of_it() -> None:
+    """It would be empty otherwise; with a field of it spelled, that one alone stays."""
+    bridge = {"conference_number": "+1-555-555-0100", "conference_url": "https://meet.example"}
+    record = {"conference_bridge": bridge}
+    assert cleaned(record, bridge=".conference_bridge") == record
+    assert cleaned(record, at=".conference_bridge.conference_url") == {
+        "conference_bridge": {"conference_url": "https://meet.example"}
+    }
+    assert cleaned(record, all=".") == {"conference_bridge": {}}
+
+
 def test_a_mapping_may_spell_all_of_them() -> None:
     """Then there is nothing to look for."""
     record = dict.fromkeys(KEYS, "x")
