@@ -171,6 +171,20 @@ def fields_read(found: Sequence[Token]) -> set[str]:
     return {token.text for token in found if token.kind in {"field", "string", "key"}}
 
 
+def chains(found: Sequence[Token]) -> Iterator[list[Token]]:
+    """Fields that follow each other (`.a[].b?.c`), steps to items left out."""
+    chain: list[Token] = []
+    for token in found:
+        if token.kind == "field":
+            chain.append(token)
+        elif not (chain and (token.text in {"[", "]", "?"} or token.kind == "number")):
+            if chain:
+                yield chain
+            chain = []
+    if chain:
+        yield chain
+
+
 def properties_read(found: Sequence[Token]) -> Iterator[Token]:
     """In an expression over a Port entity: the names that follow `.properties`."""
     for place, token in enumerate(found):

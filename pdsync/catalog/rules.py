@@ -118,6 +118,7 @@ _TABLE = (
     Rule("PD174", _E, "members of a list left alone", "They have no names: which is which changes with every edit."),
     Rule("PD175", _E, "indentation is lost", "What is not indented does not belong to what stands above it."),
     Rule("PD176", _W, "file says nothing", "An emptied file takes back what it said: its entities would be deleted."),
+    Rule("PD177", _W, "object is not included", "A reference has no such field, so the value is always null."),
 )
 
 RULES: Mapping[str, Rule] = MappingProxyType({rule.code: rule for rule in _TABLE})
