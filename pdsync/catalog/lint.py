@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pdsync.catalog.identifiers import entity_problem
 from pdsync.catalog.jqcheck import compile_errors
-from pdsync.catalog.jqtext import CLOSED, closed_names, constant, enrichments_read, fields_read, shape, tokens
+from pdsync.catalog.jqtext import CLOSED, chains, closed_names, constant, enrichments_read, fields_read, shape, tokens
 from pdsync.catalog.lifecycle import check_lifecycle, check_places
 from pdsync.catalog.mappings import Search, Slot
 from pdsync.catalog.nodes import plain
@@ -16,13 +16,14 @@ from pdsync.catalog.rules import found
 from pdsync.catalog.schema import describe, did_you_mean, suggest
 from pdsync.catalog.values import misfit
 from pdsync.errors import Severity
+from pdsync.jq.pasting import in_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from pdsync.catalog.blueprints import Draft, Drafts
     from pdsync.catalog.jqcheck import JqError
-    from pdsync.catalog.jqtext import Shape
+    from pdsync.catalog.jqtext import Shape, Token
     from pdsync.catalog.mappings import Resource
     from pdsync.errors import Diagnostic, Origin
     from pdsync.model import Json
@@ -84,6 +85,7 @@ def check_resource(resource: Resource) -> Iterator[Diagnostic]:
     """Traps in one resource, whatever the blueprints say."""
     yield from _check_selector(resource)
     yield from _check_enrichments(resource)
+    yield from _check_includes(resource)
     yield from _check_identifier(resource)
     yield from _check_items(resource)
     yield from _check_window(resource)
@@ -128,6 +130,51 @@ def _enrichment_hint(kind: str, name: str) -> str:
         if enrichment.name == name and enrichment.when:
             return f"set {enrichment.when}: true in the selector"
     return did_you_mean(name, [enrichment.name for enrichment in row.enrichments])
+
+
+_OF_A_REFERENCE = frozenset({"id", "type", "summary", "self", "html_url"})
+"""What a reference to an object has (PagerDuty REST API, References)."""
+
+
+_REFERS = ("is a reference", "are references")
+
+
+def _check_includes(resource: Resource) -> Iterator[Diagnostic]:
+    """Fields of objects of which the record has references only; each include once, where one is read first.
+
+    An expression that reads what a reference has, too, may well do with it (`.user | .email // .summary`).
+    """
+    lacking = _not_included(resource)
+    for slot in resource.slots() if lacking else ():
+        found_chains = list(chains(tokens(slot.text)))
+        for value, path in tuple(lacking.items()):
+            read = list(_members_read(found_chains, path.replace("[]", "").split(".")))
+            if read and _OF_A_REFERENCE.isdisjoint(token.text for token in read):
+                del lacking[value]
+                place = slot.part(read[0].start, read[0].end)
+                detail = f".{read[0].text} is not there: without include, .{path} {_REFERS[path.endswith('[]')]}"
+                yield found("PD177", place, detail, f"put {value} into apiQueryParams.include")
+
+
+def _not_included(resource: Resource) -> dict[str, str]:
+    """The paths of the references that no `include` replaces, by what would; none where that is not known."""
+    from pdsync.kinds import ADDED, INCLUDES, PERHAPS
+
+    paths = INCLUDES.get(resource.kind, {})
+    if resource.query is None or not paths:
+        return {}
+    asked = {value for name, value in resource.query.params if name == "include[]"}
+    if not asked <= paths.keys():
+        return {}
+    return {value: path for value, path in paths.items() if value not in asked and not path.endswith((ADDED, PERHAPS))}
+
+
+def _members_read(found_chains: Iterable[Sequence[Token]], path: Sequence[str]) -> Iterator[Token]:
+    """What is read of the object at a path, by chains that begin anywhere along it."""
+    for chain in found_chains:
+        for length in range(1, len(chain)):
+            if [token.text for token in chain[:length]] == path[-length:]:
+                yield chain[length]
 
 
 KEY_PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -298,10 +345,14 @@ def _shape_problem(slot: Slot, definition: Mapping[str, Json]) -> tuple[str, str
         inner = items.get("type") if isinstance(items, dict) else None
         if inner in {None, "object"}:
             return None
-        return f"is a list of {inner}s, this gives a list of objects", f"such as {slot.text.strip()} | map(.summary)"
+        return (
+            f"is a list of {inner}s, this gives a list of objects",
+            f"such as {in_yaml(slot.text.strip() + ' | map(.summary)')}",
+        )
     if given == kind or (given in {"array", "objects"} and kind == "array"):
         return None
-    hint = f"such as [{slot.text.strip()} | values]" if kind == "array" and given in {"string", "number"} else ""
+    one_for_many = kind == "array" and given in {"string", "number"}
+    hint = f"such as {in_yaml(f'[{slot.text.strip()} | values]')}" if one_for_many else ""
     return f"is {_TYPES[kind]}, this gives {_SHAPES[given]}", hint
 
 

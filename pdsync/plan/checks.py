@@ -14,6 +14,7 @@ from itertools import filterfalse, islice
 from typing import TYPE_CHECKING
 
 from pdsync.errors import Diagnostic, Origin, error, some_of, warning
+from pdsync.jq.pasting import in_yaml
 from pdsync.model import Change, Expression, FieldChanges, Held, Json
 from pdsync.normal import desired_normaliser
 from pdsync.plan.alone import LeftAlone
@@ -423,10 +424,11 @@ class _Problems:
         if self._is_taken_by_the_catalog(change, refusal):
             return _NOT_IN_FORCE
         if not refusal.told:
-            return f'give it a value where the record has none: {expression.text} // "..."'
+            default = in_yaml(f'{expression.text} // "..."')
+            return f"give it a value where the record has none: {default}"
         definition = _definition(self._blueprints[change.blueprint], refusal.path)
         meant = correction(definition, refusal.value, expression.text, self._beside(rule, change, refusal.path))
-        hint = f"try: {meant}" if meant else "change the expression, or the blueprint if the value is right"
+        hint = f"try: {in_yaml(meant)}" if meant else "change the expression, or the blueprint if the value is right"
         left = self._left_alone.names(change.ledger.rules, refusal.path) if change.ledger else ()
         kept = f"; {', '.join(left)} is left alone (ignore_changes), and so is as Port has it" if left else ""
         return hint + (kept if change.action == "update" else "")
