@@ -160,11 +160,13 @@ def _check_required(row: Kind, written: Json) -> Iterator[SelectorProblem]:
     if missing:
         path = (_PARAMS,) if given else ()
         detail = f"PagerDuty lists {row.name} only with {' and '.join(missing)}"
-        example = ", ".join(f"{name}: {_EXAMPLES.get(name, '[...]')}" for name in missing)
+        examples = _OVER if any(param.past for param in row.params if param.required) else _TO_COME
+        example = ", ".join(f"{name}: {examples.get(name, '[...]')}" for name in missing)
         yield SelectorProblem(path, "PD149", "required filter is missing", detail, f"{_PARAMS}: {{{example}}}")
 
 
-_EXAMPLES = {"since": "30d", "until": "now"}
+_OVER = {"since": "30d", "until": "now"}
+_TO_COME = {"since": "now", "until": "30d"}
 
 
 def _ignored_bounds(row: Kind, params: _Pairs) -> Iterator[SelectorProblem]:
@@ -197,8 +199,9 @@ def _as_spelled(param: Param, written: Json) -> str:
 def _empty_stretch(row: Kind, params: _Pairs, written: Json, now: datetime | None) -> Iterator[SelectorProblem]:
     """A stretch of time that ends before it begins; if nobody says when it is asked, as far as that does not matter."""
     given, sent, at = dict(params), dict(row.unless_given), now or _WHENEVER
+    unsaid = "now" if row.window and row.window.period else ""
     for begin, end in _stretches(row, params):
-        since, until = given.get(begin.wire) or sent.get(begin.wire, ""), given.get(end.wire, "")
+        since, until = given.get(begin.wire) or sent.get(begin.wire, unsaid), given.get(end.wire, unsaid)
         if not (since and until) or not (now or is_relative(since) == is_relative(until)):
             continue
         if moment(since, at) > moment(until, at):

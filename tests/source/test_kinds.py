@@ -514,6 +514,13 @@ PAST, AHEAD = (
             "nothing lies between -90d and 2026-01-01",
             "2026-01-15",
         ),
+        (
+            "oncalls",  # which PagerDuty lists from now on
+            {"until": "2026-05-01"},
+            ("until",),
+            "nothing lies between now and 2026-05-01",
+            "2026-04-30",
+        ),
     ],
 )
 def test_a_stretch_that_holds_nothing_now_is_an_error_where_now_is_known(
