@@ -7,6 +7,7 @@ import re
 import ssl
 import sys
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pdsync.errors import UsageError, error
@@ -19,6 +20,15 @@ VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 HINT = "if it is a proxy of yours that answers, set SSL_CERT_FILE to its CA certificate (a PEM file)"
 """What to do about a certificate that is not trusted."""
+
+_HINTS: Mapping[int, str] = MappingProxyType(
+    {
+        9: "check the clock of this machine",
+        10: "check the clock of this machine; if it is right, whoever runs the host has to renew its certificate",
+        **dict.fromkeys((62, 64), "check the host in the URL: its certificate is for another one"),
+    }
+)
+"""The same by OpenSSL's number of what is wrong (X509_STORE_CTX_get_error): not yet, no longer, host, IP address."""
 
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 _READ_BY_PYTHON = sys.platform not in {"darwin", "win32"}
@@ -73,6 +83,12 @@ def named_certificates(environment: Mapping[str, str]) -> str:
 def is_untrusted(problem: BaseException) -> bool:
     """Whether the other side's certificate was refused, at the bottom of it."""
     return _refusal(problem) is not None
+
+
+def what_to_do(problem: BaseException) -> str:
+    """About a certificate that was refused; empty when none was."""
+    refusal = _refusal(problem)
+    return "" if refusal is None else _HINTS.get(refusal.verify_code, HINT)
 
 
 def why_untrusted(problem: BaseException) -> str:

@@ -14,6 +14,7 @@ from pdsync.transport.exchange import Exchange, Reply, read_json
 from pdsync.transport.pacing import PAGERDUTY_LIMITS, PORT_LIMITS, LimitHeaders
 from pdsync.transport.problems import ApiError, Complaint, Spent, Unreachable, read_complaint
 from pdsync.transport.proxies import is_loopback, named_proxy, proxy_for
+from pdsync.transport.wording import pointed_to
 
 __all__ = [
     "ACCEPTED",
@@ -36,6 +37,7 @@ __all__ = [
     "is_loopback",
     "named_proxy",
     "open_lanes",
+    "pointed_to",
     "proxy_for",
     "read_complaint",
     "read_json",

@@ -65,6 +65,9 @@ _LONGEST_TURN = 900.0
 """Seconds that nobody waits for a turn: budgets are of a minute or five, what tells of more is wrong or lasts."""
 
 _REPORTED_WAIT = 2.0
+_REPORTED_AGAIN = 10.0
+"""Seconds between two reports of waits that are short each, and go on."""
+
 _LONGEST_BACK_OFF = 30.0
 
 
@@ -90,7 +93,8 @@ class ApiClient:
         timeout: seconds without a byte after which a request is given up.
         patience: seconds that one `send` spends waiting and retrying at most.
         limits: the headers that tell the request budget.
-        on_wait: told of every wait of more than two seconds, in words, and how long it takes.
+        on_wait: told of every wait of more than two seconds, in words, and how long it takes; of shorter ones now and
+            then, where one request has to wait again and again.
         on_exchange: told of every request that was sent.
         allow_plain_http: talk unencrypted to another host than this one.
         headers: sent with every request.
@@ -335,7 +339,7 @@ class ApiClient:
         if not self._answered:
             self._give_up_at = min(self._give_up_at, self._timing.clock() + _FIRST_CONTACT)
             call.deadline = min(call.deadline, self._give_up_at)
-        await self._wait(call, self._back_off(call), problem, f"{call.method} {call.path} got no answer")
+        await self._wait(call, self._back_off(call), problem, f"{problem.what} got no answer")
 
     async def _after_refusal(self, call: Call, reply: Reply) -> None:
         """Wait for the next try, or raise `ApiError`."""
@@ -381,16 +385,21 @@ class ApiClient:
             if isinstance(problem, ApiError):
                 problem.given_up = why
             raise problem
-        self._report(seconds, f"because {reason} (try {call.attempt}, {left:.0f} s more before giving up)")
+        call.troubled = now if call.troubled is None else call.troubled
+        words = f"because {reason} (try {call.attempt}, {left:.0f} s more before giving up)"
+        self._report(seconds, words, since=call.troubled)
         async with self._stopping.bounded(grace=0.0):
             await self._timing.sleep(seconds)
 
-    def _report(self, seconds: float, reason: str) -> None:
-        """Tell of a wait that people would notice; one for all who wait at the same time."""
+    def _report(self, seconds: float, reason: str, since: float | None = None) -> None:
+        """Tell of a wait that people would notice, by itself or after those since then; one of all at the same time."""
         until = self._timing.clock() + seconds
-        if self._on_wait and seconds > _REPORTED_WAIT and until > self._reported_until + _REPORTED_WAIT:
+        is_long = seconds > _REPORTED_WAIT and until > self._reported_until + _REPORTED_WAIT
+        again = self._reported_until + _REPORTED_AGAIN
+        goes_on = since is not None and until > max(since + _REPORTED_WAIT, again)
+        if self._on_wait and (is_long or goes_on):
             self._reported_until = until
-            self._on_wait(f"{self.name}: waiting {seconds:.0f} s {reason}", seconds)
+            self._on_wait(f"{self.name}: waiting {max(seconds, 1):.0f} s {reason}", seconds)
 
     def _back_off(self, call: Call) -> float:
         longest = min(_LONGEST_BACK_OFF, 0.5 * 2.0 ** min(call.attempt - 1, 10))

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from pdsync.errors import UsageError, error
 from pdsync.transport.lanes import Lanes
 from pdsync.transport.proxies import is_loopback, named_proxy
-from pdsync.trust import HINT, is_untrusted, links, trusted_certificates, why_untrusted
+from pdsync.trust import is_untrusted, links, trusted_certificates, what_to_do, why_untrusted
 from pdsync.web import httpx
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _proxy_status(problem: httpx.RequestError) -> str:
 
 def in_vain(problem: httpx.RequestError) -> str:
     """What to do about a problem that trying again does not help; empty for others."""
-    if is_untrusted(problem):
-        return HINT
+    if advice := what_to_do(problem):
+        return advice
     status = _proxy_status(problem)
     return PROXY_ASKS if status == "407" else _PROXY_FORBIDS if status in {"401", "403"} else ""

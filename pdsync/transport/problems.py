@@ -59,14 +59,15 @@ class Spent(ApiError):
 class Unreachable(PdsyncError):
     """No answer came.
 
-    `sent` is whether the server may have received, and done, what was asked; `hopeless` whether trying again is
-    in vain.  It was sent so many times.
+    `what` is what got none, in words; `sent` whether the server may have received, and done, what was asked; `hopeless`
+    whether trying again is in vain.  It was sent so many times.
     """
 
     times_sent = 0
 
-    def __init__(self, diagnostic: Diagnostic, *, sent: bool, hopeless: bool = False) -> None:
+    def __init__(self, diagnostic: Diagnostic, *, what: str, sent: bool, hopeless: bool = False) -> None:
         super().__init__(diagnostic)
+        self.what = what
         self.sent = sent
         self.hopeless = hopeless
 

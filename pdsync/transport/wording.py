@@ -65,7 +65,7 @@ class Wording:
             detail=f"{call.method} {call.path} at {host}{way}: {what}",
             hint=advice or f"check base URL and network{', and what HTTPS_PROXY says' if proxy else ''}",
         )
-        return Unreachable(diagnostic, sent=sent, hopeless=bool(advice))
+        return Unreachable(diagnostic, what=f"{call.method} {call.path}", sent=sent, hopeless=bool(advice))
 
     def used_up(self, call: Call, again: float | None) -> Spent:
         """Nothing is left of a daily budget, until the moment `again` (epoch seconds) if that is known."""
@@ -92,7 +92,7 @@ class Wording:
     def api_error(self, call: Call, reply: Reply) -> ApiError:
         """The server answered this, which is not what was asked for."""
         told = read_complaint(reply.content)
-        message = _without(told.message, call.credentials) or _pointed_to(reply)
+        message = _without(told.message, call.credentials) or pointed_to(reply.status, reply.headers)
         trace_id = next((reply.headers[name] for name in _TRACE_HEADERS if name in reply.headers), "")
         about = [f"{call.method} {call.path}", message or _phrase(reply.status)]
         about += [f"code {told.code}"] if told.code else []
@@ -128,12 +128,12 @@ def _until(again: float | None) -> str:
         return ""
 
 
-def _pointed_to(reply: Reply) -> str:
+def pointed_to(status: int, headers: Mapping[str, str]) -> str:
     """Where an answer leads to, in words; server and path alone, as the rest of an address may hold secrets."""
-    if reply.status not in _LEADS_ON:
+    if status not in _LEADS_ON:
         return ""
     try:
-        to = urlsplit(reply.headers.get("location", ""))
+        to = urlsplit(headers.get("location", ""))
     except ValueError:
         return ""
     host = to.netloc.rpartition("@")[2]

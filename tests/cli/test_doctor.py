@@ -80,7 +80,6 @@ def test_every_kind_can_be_asked_for(here: Workspace) -> None:
             "check that PAGERDUTY_TOKEN is a REST API key and that PAGERDUTY_API_URL is its region",
         ),
         ("pdus+_0XBPWQQ_wrong_token", "check that PAGERDUTY_TOKEN has not run out"),
-        ("pdeu+_0XBPWQQ_wrong_token", "PAGERDUTY_TOKEN is of another region: set PAGERDUTY_API_URL=https://api.eu."),
     ],
 )
 def test_a_wrong_token_is_said_with_the_variable_that_holds_it(here: Workspace, token: str, hint: str) -> None:

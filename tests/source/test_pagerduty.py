@@ -28,7 +28,15 @@ from pdsync.recordfile import one_line, splice
 from pdsync.sandbox.pagerduty import pagerduty_app
 from pdsync.sandbox.world import World
 from pdsync.sources.pagerduty import PagerDuty, open_pagerduty
-from pdsync.sources.pagerduty.auth import ClientCredentials, LoginRefused, account_of, login_of, make_auth, token_auth
+from pdsync.sources.pagerduty.auth import (
+    ClientCredentials,
+    LoginRefused,
+    account_of,
+    login_of,
+    make_auth,
+    refused_hint,
+    token_auth,
+)
 from pdsync.sources.pagerduty.enrich import Extra, shortcomings
 from pdsync.sources.pagerduty.listing import Lister, Tally, counted
 from pdsync.sources.pagerduty.moments import Span, in_utc, moment
@@ -38,7 +46,20 @@ from pdsync.sources.pagerduty.run import Counting
 from pdsync.sources.pagerduty.source import ACCEPT, digest
 from pdsync.sources.pagerduty.trail import Trail
 from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, FixedHeaders, Reply, Timing, Unreachable
-from tests.source.loopback import OK, TOKEN, Asgi, FakeTime, Request, Script, Stage, Tape, reworded, serving, staging
+from tests.source.loopback import (
+    OK,
+    TOKEN,
+    Asgi,
+    FakeTime,
+    Request,
+    Script,
+    Stage,
+    Tape,
+    dropping,
+    reworded,
+    serving,
+    staging,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -1289,6 +1310,68 @@ def test_a_login_that_is_busy_says_when_to_come_back() -> None:
     assert (set(time.slept), len(tape.requests)) == ({7.0}, 2)
 
 
+def test_a_login_that_does_not_answer_is_waited_for_once_by_all() -> None:
+    """Seven lists do not wait one after the other for the same silence; each says it for itself."""
+
+    async def main(url: str) -> list[Any]:
+        auth = ClientCredentials("app", "secret", "us.acme", token_url=url)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            failures = await asyncio.gather(*(auth.headers(client) for _ in range(7)), return_exceptions=True)
+            later = await asyncio.gather(auth.headers(client), return_exceptions=True)
+            return [*failures, *later]
+
+    with dropping(9) as (url, seen):
+        failures = asyncio.run(main(url))
+    assert {type(failure) for failure in failures} == {Unreachable}
+    assert (len({id(failure) for failure in failures}), len(seen)) == (8, 2)
+
+
+def test_a_wait_that_is_too_long_is_told_once_by_each() -> None:
+    """The same refusal is that of every list, none of which says what another one did."""
+    tape = Tape(Script([(429, {"retry-after": "4000"}, b"{}")]))
+
+    async def main(login: str, url: str) -> list[Any]:
+        auth = ClientCredentials("app", "secret", "us.acme", token_url=login)
+        async with ApiClient(url, name="PagerDuty", auth=auth, user_agent="t", limits=PAGERDUTY_LIMITS) as client:
+            return await asyncio.gather(*(client.send("GET", "/things") for _ in range(3)), return_exceptions=True)
+
+    with serving(tape) as login, serving(Script([OK])) as url:
+        refusals = asyncio.run(main(login, url))
+    told = {(each.diagnostics[0].detail, each.diagnostics[0].hint) for each in refusals}
+    assert told == {("without a token, it asks to wait 4000 s", "try again later")}
+    assert len(tape.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "detail", "hint"),
+    [
+        ((302, {"location": "https://sso.example/login?a=b"}, b""), "it points to https://sso.example/login", "URL"),
+        ((200, {}, b"<html>"), "without a token", "URL"),
+        ((404, {}, b"no"), "without a token", "URL"),
+        ((400, {}, b'{"error":"invalid_client"}'), "invalid_client", "APP"),
+        ((401, {}, b""), "without a token", "APP"),
+        ((500, {}, b""), "without a token", "LATER"),
+    ],
+)
+def test_what_to_do_about_a_login_depends_on_what_it_says(answer: Any, detail: str, hint: str) -> None:
+    """What answers is no login, the app is not as it should be, or the login has troubles of its own."""
+
+    async def main(login: str) -> None:
+        auth = ClientCredentials("app", "secret", "us.acme", token_url=login)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            await auth.headers(client)
+
+    with serving(Script([answer])) as login, pytest.raises(LoginRefused) as caught:
+        asyncio.run(main(f"{login}/oauth/token"))
+    hints = {
+        "URL": f"check PAGERDUTY_OAUTH_URL: what answers at {login}/oauth/token is no login",
+        "APP": "check PAGERDUTY_CLIENT_ID, PAGERDUTY_CLIENT_SECRET and PAGERDUTY_SUBDOMAIN, "
+        "and that PAGERDUTY_API_URL is the API of its region",
+        "LATER": "try again later",
+    }
+    assert (caught.value.diagnostics[0].detail, caught.value.diagnostics[0].hint) == (detail, hints[hint])
+
+
 @pytest.mark.parametrize("token", ["", "a\\nb"])
 def test_a_login_that_gives_no_token_is_refused_by_it(token: str) -> None:
     """What cannot be sent is none, whatever it is called."""
@@ -1391,6 +1474,25 @@ def test_the_login_is_asked_on_a_connection_of_its_own(stage: Stage, monkeypatch
     assert len(identity.forms) == 1
 
 
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("https://api.pagerduty.com", "PAGERDUTY_TOKEN is of another region: set PAGERDUTY_API_URL=https://api.eu."),
+        ("https://api.eu.pagerduty.com", "check that PAGERDUTY_TOKEN has not run out"),
+        ("https://gateway.example.com", "check that PAGERDUTY_TOKEN has not run out"),
+    ],
+)
+def test_a_token_tells_its_region_where_the_region_of_the_api_is_known(url: str, hint: str) -> None:
+    """Behind another base URL may be either."""
+    assert refused_hint(url, "pdeu+_0XBPWQQ_wrong_token").startswith(hint)
+
+
+def test_an_app_goes_before_a_token() -> None:
+    """It can do less, and somebody set it up for this."""
+    auth = make_auth("https://api.pagerduty.com", token="x", client_id="a", client_secret="b", subdomain="acme")
+    assert isinstance(auth, ClientCredentials)
+
+
 @pytest.mark.parametrize(("given", "missing"), [({}, ""), ({"client_id": "a"}, "client secret and subdomain missing")])
 def test_missing_credentials_are_named(given: dict[str, str], missing: str) -> None:
     """Which, and where they come from."""
@@ -1407,7 +1509,7 @@ def test_a_list_takes_the_time_from_its_first_request_to_its_last_answer() -> No
         async def send(self, *_: Any, **__: Any) -> Reply:
             clock.now += 100.0 + 3.0  # in a queue, and on its way
             if clock.now > 1300:
-                raise Unreachable(error("PD301", "no"), sent=True)
+                raise Unreachable(error("PD301", "no"), what="it", sent=True)
             return Reply(200, {}, b"", seconds=3.0)
 
     async def main() -> list[float]:

@@ -122,6 +122,16 @@ def test_who_is_not_trusted_gets_nothing(server: Server, monkeypatch: pytest.Mon
     assert "SSL_CERT_FILE" in told.hint
 
 
+def test_a_certificate_of_another_host_is_said(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its authority is trusted: there is nothing to set, but something to look at."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(server.authority))
+    with pytest.raises(Unreachable) as caught:
+        status_of(server.url.replace("127.0.0.1", "localhost"))
+    told = caught.value.diagnostics[0]
+    assert "mismatch" in told.detail
+    assert told.hint == "check the host in the URL: its certificate is for another one"
+
+
 def test_who_is_named_in_a_file_is_trusted(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """SSL_CERT_FILE names the certificates."""
     monkeypatch.setenv("SSL_CERT_FILE", str(server.authority))

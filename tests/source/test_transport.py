@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import gzip
+import re
 import ssl
 import tracemalloc
 from datetime import UTC, datetime
@@ -255,6 +256,19 @@ def test_long_waits_are_told_and_short_ones_are_not() -> None:
     assert told == [
         ("PagerDuty: waiting 30 s because the rate limit is reached (try 2, 270 s more before giving up)", 30.0),
         (f"PagerDuty: waiting 40 s because {trouble} (try 3, 230 s more before giving up)", 40.0),
+    ]
+
+
+def test_short_waits_that_go_on_are_told_now_and_then() -> None:
+    """A minute of a second each is no silence, and not sixty lines either."""
+    told: list[tuple[str, float]] = []
+    ask([*[plain(429, retry_after="1")] * 25, OK], on_wait=lambda *what: told.append(what))
+    reason = "waiting 1 s because the rate limit is reached"
+    assert [text.partition(" (")[0] for text, _ in told] == [f"PagerDuty: {reason}"] * 3
+    assert [re.findall(r"try (\d+), (\d+) s more", text)[0] for text, _ in told] == [
+        ("3", "297"),
+        ("14", "286"),
+        ("25", "275"),
     ]
 
 

@@ -7,6 +7,7 @@ import re
 import time
 from codecs import BOM_UTF8
 from contextlib import suppress
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from pdsync.transport import (
     check_url,
     in_vain,
     open_lanes,
+    pointed_to,
     proxy_for,
     read_complaint,
     read_json,
@@ -86,7 +88,7 @@ def refused_hint(base_url: str, token: str | None) -> str:
     if not token:
         return _CHECK_APP
     region = token.strip().removeprefix(_BEARER)[2:4] if _is_oauth(token.strip()) else ""
-    if region in _REGIONS and region != _region(base_url):
+    if region in _REGIONS and _is_pagerduty(base_url) and region != _region(base_url):
         return f"PAGERDUTY_TOKEN is of another region: set PAGERDUTY_API_URL={_REGIONS[region]}"
     expired = "has not run out" if _is_oauth(token.strip()) else "is a REST API key"
     return f"check that PAGERDUTY_TOKEN {expired} and that PAGERDUTY_API_URL is its region's"
@@ -199,8 +201,10 @@ class ClientCredentials:
         self._granted: frozenset[str] | None = None
         self._token = ""
         self._good_until = float("-inf")
-        self._refusal: LoginRefused | None = None
+        self._refusal: Callable[[], LoginRefused] | None = None
         self._refused_until = float("inf")
+        self._silence: Callable[[], Unreachable] | None = None
+        self._silences = 0
         self._fetching = asyncio.Lock()
 
     def want(self, scopes: Iterable[str], hoped: Iterable[str] = ()) -> None:
@@ -226,12 +230,15 @@ class ClientCredentials:
     async def headers(self, client: httpx.AsyncClient) -> dict[str, str]:
         """The header with the token, fetched if there is none that is good.
 
-        Raises `Unreachable`, and `LoginRefused`: where that is for good, the login is not asked again, and else not
-        before it says.
+        Raises `Unreachable`, one for all who waited for the same answer, and `LoginRefused`: where that is for good,
+        the login is not asked again, and else not before it says.
         """
+        silences = self._silences
         async with self._fetching:
             if self._refusal and self._clock() < self._refused_until:
-                raise self._refusal
+                raise self._refusal()
+            if self._silence and self._silences > silences:
+                raise self._silence()
             if self._clock() >= self._good_until:
                 self._take(await self._fetch(client))
         return {"authorization": f"Bearer {self._token}"}
@@ -248,34 +255,25 @@ class ClientCredentials:
         return True
 
     async def _fetch(self, client: httpx.AsyncClient) -> _Granted:
-        host, path = urlsplit(self._url).netloc, urlsplit(self._url).path
         form = {**self._form, "scope": " ".join([f"as_account-{self.account}", *sorted(self._wanted | self._hoped)])}
         try:
             response = await self._ask(client, form)
         except httpx.RequestError as problem:
-            advice, proxy = in_vain(problem), proxy_for(self._url)
-            way = f" by way of the proxy {proxy}" if proxy else ""
-            what = error(
-                "PD301",
-                "PagerDuty's login cannot be reached",
-                detail=f"POST {path} at {host}{way}: {why_silent(problem)}",
-                hint=advice or "check PAGERDUTY_OAUTH_URL and the network",
-            )
-            raise Unreachable(what, sent=False, hopeless=bool(advice)) from None
+            self._silence, self._silences = partial(_silent, problem, self._url), self._silences + 1
+            raise self._silence() from None
         if response.is_success:
             with suppress(msgspec.DecodeError):
                 granted = read_json(_GRANTED.decode, response.content.removeprefix(BOM_UTF8))
                 if _SENDABLE.fullmatch(granted.access_token):
                     return granted
-        refusal = _refused(response, path)
+        refusal = _refused(response, self._url)
         if refusal.code == "invalid_scope" and self._hoped - self._wanted:
             self._hoped = frozenset()
             return await self._fetch(client)
-        self._refusal = refusal
-        wait = self._refusal.retry_after
+        wait = refusal.retry_after
         lasts = float("inf") if response.status_code in _FOR_GOOD else float(wait) if wait.isdecimal() else 0.0
-        self._refused_until = self._clock() + lasts
-        raise self._refusal
+        self._refusal, self._refused_until = partial(_refused, response, self._url), self._clock() + lasts
+        raise refusal
 
     async def _ask(self, client: httpx.AsyncClient, form: Mapping[str, str]) -> httpx.Response:
         """The login's answer, on a connection of its own: proxies and certificates are as its own host wants them."""
@@ -288,19 +286,40 @@ class ClientCredentials:
             await lanes.close()
 
 
-def _refused(response: httpx.Response, path: str) -> LoginRefused:
+def _silent(problem: httpx.RequestError, url: str) -> Unreachable:
+    parts, advice, proxy = urlsplit(url), in_vain(problem), proxy_for(url)
+    way = f" by way of the proxy {proxy}" if proxy else ""
+    what = error(
+        "PD301",
+        "PagerDuty's login cannot be reached",
+        detail=f"POST {parts.path} at {parts.netloc}{way}: {why_silent(problem)}",
+        hint=advice or "check PAGERDUTY_OAUTH_URL and the network",
+    )
+    return Unreachable(what, what="PagerDuty's login", sent=False, hopeless=bool(advice))
+
+
+def _refused(response: httpx.Response, url: str) -> LoginRefused:
     told = read_complaint(response.content)
     # Why is one word under `error`; what may be said beside it is optional (RFC 6749, 5.2).
     word = told.code or (told.message if _WORD.fullmatch(told.message) else "")
     diagnostic = error(
         "PD302",
         f"PagerDuty's login answered {response.status_code}",
-        detail=word or "without a token",
-        hint=f"{_CHECK_APP}, and that PAGERDUTY_API_URL is the API of its region",
+        detail=word or pointed_to(response.status_code, response.headers) or "without a token",
+        hint=_what_to_do(response.status_code, word, url),
     )
+    path = urlsplit(url).path
     refusal = LoginRefused(diagnostic, status=response.status_code, method="POST", path=path, code=word)
     refusal.retry_after = response.headers.get("retry-after", "")
     return refusal
+
+
+def _what_to_do(status: int, word: str, url: str) -> str:
+    if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        return "try again later"
+    if word or status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+        return f"{_CHECK_APP}, and that PAGERDUTY_API_URL is the API of its region"
+    return f"check PAGERDUTY_OAUTH_URL: what answers at {url} is no login"
 
 
 def make_auth(
@@ -312,16 +331,16 @@ def make_auth(
     subdomain: str | None = None,
     token_url: str | None = None,
 ) -> Auth:
-    """Credentials from whatever there is; a token goes before an app.
+    """Credentials from whatever there is; an app, which can do less, goes before a token.
 
     Raises:
         UsageError: there are none, or they are none, or an app's are not complete, or could not be sent safely.
     """
-    if token:
-        return token_auth(token.strip())
     if client_id and client_secret and subdomain:
         account, login = account_of(base_url, subdomain), login_of(base_url, token_url)
         return ClientCredentials(client_id, client_secret, account, token_url=login)
+    if token:
+        return token_auth(token.strip())
     given = {"client id": client_id, "client secret": client_secret, "subdomain": subdomain}
     missing = [name for name, value in given.items() if not value]
     raise UsageError(

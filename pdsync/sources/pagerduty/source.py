@@ -23,7 +23,7 @@ from pdsync.sources.pagerduty.probing import Prober, ProbeResult
 from pdsync.sources.pagerduty.problems import too_early
 from pdsync.sources.pagerduty.run import Everything, Run
 from pdsync.spool import NOWHERE, Aside
-from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, ApiError, Timing, Unreachable
+from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, ApiError, Timing, Unreachable, check_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -204,6 +204,7 @@ async def open_pagerduty(
     Raises:
         UsageError: there are no credentials, or the base URL cannot be used.
     """
+    check_url(base_url, PagerDuty.name, allow_plain_http=allow_plain_http)
     auth = make_auth(
         base_url,
         token=token,

@@ -86,10 +86,12 @@ class PortAuth:
         return _Token(answer.access_token, self._clock() + answer.expires_in - margin)
 
 
-def _unreachable(problem: httpx.RequestError) -> Unreachable:
-    detail = f"POST {AUTHENTICATION} at {problem.request.url.host}: {in_words(problem)}"
+def _unreachable(silence: httpx.RequestError) -> Unreachable:
+    detail = f"POST {AUTHENTICATION} at {silence.request.url.host}: {in_words(silence)}"
     hint = "check PORT_BASE_URL and the network"
-    return Unreachable(error("PD401", "Port cannot be reached", detail=detail, hint=hint), sent=False)
+    return Unreachable(
+        error("PD401", "Port cannot be reached", detail=detail, hint=hint), what="Port's login", sent=False
+    )
 
 
 def _refused(response: httpx.Response) -> ApiError:
