@@ -58,7 +58,7 @@ def selectors() -> str:
 
 def _selector(kind: Kind) -> str:
     rows = [(f"`{o.name}`", *_option(o)) for o in kind.options]
-    rows += [(f"`apiQueryParams.{p.name}`", *_param(p)) for p in kind.params]
+    rows += [(f"`apiQueryParams.{p.name}`", *_param(kind, p)) for p in kind.params]
     return table(("key", "takes", "default"), rows) if rows else "No keys besides `query`.\n"
 
 
@@ -67,13 +67,14 @@ def _option(option: Option) -> tuple[str, str]:
     return _TAKES[option.type] + bound, f"`{option.default}`"
 
 
-def _param(param: Param) -> tuple[str, str]:
+def _param(kind: Kind, param: Param) -> tuple[str, str]:
     allowed = ", ".join(f"`{value}`" for value in param.allowed)
     takes = _TAKES[param.type].format(allowed=allowed).replace("one of `all`", "`all`")
     unit = " months" if param.type in ("since", "until") else ""
     bound = f", {param.minimum} to {param.maximum}{unit}" if param.maximum else ""
     default = ", ".join(f"`{value}`" for value in param.default)
-    return takes + bound, f"{default}, once `apiQueryParams` is there" if default else "not sent"
+    always = next((f"`{value}`" for name, value in kind.unless_given if name == param.wire), "not sent")
+    return takes + bound, f"{default}, once `apiQueryParams` is there" if default else always
 
 
 def enrichments() -> str:
