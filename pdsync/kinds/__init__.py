@@ -12,7 +12,7 @@ selectors  a whole selector
 """
 
 from pdsync.kinds.includes import ADDED, INCLUDES, PERHAPS
-from pdsync.kinds.moments import is_relative, moment, window_start
+from pdsync.kinds.moments import is_relative, moment, window_end, window_start
 from pdsync.kinds.names import KINDS, KindTable, parents_of, scopes_for, suggest
 from pdsync.kinds.selectors import SelectorProblem, read_selector
 from pdsync.kinds.shape import (
@@ -63,5 +63,6 @@ __all__ = [
     "read_selector",
     "scopes_for",
     "suggest",
+    "window_end",
     "window_start",
 ]

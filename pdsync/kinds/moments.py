@@ -42,3 +42,12 @@ def window_start(window: Window, params: Iterable[tuple[str, str]], now: datetim
     if since := given.get(window.since):
         return moment(since, now)
     return None if window.back_days is None else now - timedelta(days=window.back_days)
+
+
+def window_end(window: Window, params: Iterable[tuple[str, str]], now: datetime) -> datetime | None:
+    """Until when a list goes, as far as it may look ahead; None when nobody says."""
+    until = dict(params).get(window.until)
+    if until is None:
+        return None
+    end = moment(until, now)
+    return end if window.furthest_days is None else min(end, moment(f"+{window.furthest_days}d", now))

@@ -82,7 +82,8 @@ class Window(NamedTuple):
     """A kind that is listed by time, and so can be read in slices of time.
 
     Without bounds the list reaches from `back_days` before now (None: nobody says from when) to `ahead_days` after it
-    (a day more than it needs costs nothing); no list may span more than `widest_days`.  `everything` is the parameter
+    (a day more than it needs costs nothing); no list may span more than `widest_days`, or look further ahead than
+    `furthest_days`.  `everything` is the parameter
     that lifts the bounds, and `field` the moment in a record that they are about; a `sortable` list can be had by it.
     Where a record is not of a moment but of a time, which only has to touch that of the list, `period` are its two ends
     (null: open); then each bound that is not given is now.  `first` is a parameter with which only the earliest record
@@ -94,6 +95,7 @@ class Window(NamedTuple):
     ahead_days: int
     field: str = ""
     everything: tuple[str, str] | None = None
+    furthest_days: int | None = None
     since: str = "since"
     until: str = "until"
     sortable: bool = False

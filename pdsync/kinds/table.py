@@ -132,6 +132,7 @@ _MAIN = (
             90,
             back_days=0,
             ahead_days=0,
+            furthest_days=90,
             period=("start", "end"),
             first=("earliest", ("escalation_policy.id", "escalation_level", "user.id")),
         ),

@@ -756,6 +756,17 @@ def test_stopping_interrupts_a_fetch(company: Stage) -> None:
 # --- enrichments -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("until", [6, "1y", "2199-01-01", "91d"])
+def test_on_calls_are_not_asked_for_beyond_what_pagerduty_looks_ahead(stage: Stage, until: Any) -> None:
+    """Nothing lies there, and it refuses to look: who asks for more gets all that there is."""
+    most = only(fetch(stage, query("oncalls", {"apiQueryParams": {"until": 3}})))
+    stage.tape.requests.clear()
+    more = only(fetch(stage, query("oncalls", {"apiQueryParams": {"until": until}})))
+    assert (more.complete, ids(more)) == (True, ids(most))
+    latest = max(moment(request.all("until")[0], stage.now()) for request in stage.tape.requests)
+    assert latest == stage.now() + timedelta(days=90, minutes=-5)
+
+
 def test_services_and_policies_share_one_list_of_on_calls(company: Stage) -> None:
     """Who is on call is asked once, for the whole account, however many services there are."""
     services, policies = fetch(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from pdsync.kinds import Kind, Window, moment, window_start
+from pdsync.kinds import Kind, Window, moment, window_end, window_start
 
 if TYPE_CHECKING:
     from pdsync.model import Json
@@ -51,7 +51,10 @@ def wire_params(kind: Kind, params: Params, now: datetime) -> Params:
     moments = {param.wire for param in kind.params if param.type in {"since", "until"}}
     names = {name for name, _ in params}
     whole = params + tuple((name, value) for name, value in kind.unless_given if name not in names)
-    return tuple((name, in_utc(moment(value, now)) if name in moments else value) for name, value in whole)
+    sent = {name: in_utc(moment(value, now)) for name, value in whole if name in moments}
+    if kind.window and (end := window_end(kind.window, whole, now)):
+        sent[kind.window.until] = in_utc(end)
+    return tuple((name, sent.get(name, value)) for name, value in whole)
 
 
 def body_of(kind: Kind, params: Params) -> dict[str, Json]:
@@ -116,10 +119,10 @@ class Span:
 
 def span_of(window: Window, params: Params, now: datetime) -> Span | None:
     """The time that a list is bounded to; None when it is not, or nobody says from when."""
-    since, until = window_start(window, params, now), dict(params).get(window.until)
+    since, until = window_start(window, params, now), window_end(window, params, now)
     if since is None:
         return None
-    return Span(since, moment(until, now) if until else now + timedelta(days=window.ahead_days))
+    return Span(since, until or now + timedelta(days=window.ahead_days))
 
 
 def unbounded(window: Window, params: Params) -> Params:
