@@ -3,7 +3,7 @@
 A list under a parent that PagerDuty does not count may come empty, or with half of what it had, for many reasons
 (`pdsync.completeness`), and so may, of a list that is cut by time, a stretch that had many.  What is missing of it is
 doubted record by record: some parent loses all that is under it every day, and whatever else is listed must not wait
-for that.
+for that.  What was listed under a parent that is of another sort now is listed elsewhere, and not gone at all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pdsync.errors import Diagnostic
     from pdsync.model import Collection, Listed, Missing, Query, Snapshot
 
-VANISHED = "PD341"
+VANISHED, MOVED = "PD341", "PD345"
 
 
 def in_doubt(
@@ -65,10 +65,25 @@ def _in_doubt(
     if not collection.complete:
         return replace(collection, missing={id_: each._replace(since="") for id_, each in missing.items()})
     missed = {id_: each._replace(since=since.get(f"{kind}/{id_}") or at) for id_, each in missing.items()}
-    doubted = {id_: each for id_, each in missed.items() if is_young(each.since, at, least)}
-    left = {} if kind in accepted else doubted
-    notes = (_note(kind, left, least),) if left else ()
-    return replace(collection, missing=left, notes=(*collection.notes, *notes))
+    moved = {} if kind in accepted else {id_: each for id_, each in missed.items() if each.moved}
+    short = {id_: each for id_, each in missed.items() if not each.moved and is_young(each.since, at, least)}
+    left = {} if kind in accepted else short
+    notes = ((_note(kind, left, least),) if left else ()) + ((_moved(kind, moved),) if moved else ())
+    return replace(collection, missing=left | moved, notes=(*collection.notes, *notes))
+
+
+def _moved(kind: str, moved: Mapping[str, Missing]) -> Diagnostic:
+    below, parents = kind.partition(".")[2], {each.parent for each in moved.values()}
+    elsewhere = f"{KINDS[kind.partition('.')[0]].also}.{below}"
+    instead = f"map {elsewhere}" if elsewhere in KINDS else "map the records that it stands in now"
+    became = "that is shift-based now" if len(parents) == 1 else "that are shift-based now"
+    return warning(
+        MOVED,
+        "what was listed under a schedule is listed elsewhere now",
+        detail=f"{kind}: {_counted(len(moved), 'record')} under {_counted(len(parents), 'schedule')} {became}",
+        hint=f"what is made from them stays; {instead}, or let it go with --accept-shrink {kind}",
+        **some_of(f"{kind}/{id_}" for id_ in sorted(moved)),
+    )
 
 
 def _note(kind: str, doubted: Mapping[str, Missing], least: timedelta) -> Diagnostic:

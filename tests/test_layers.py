@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pdsync.sharing", "pdsync.searching", "pdsync.memo"),
     ("pdsync.kinds", "pdsync.normal", "pdsync.jq"),
     ("pdsync.diff", "pdsync.mapping", "pdsync.privacy", "pdsync.completeness", "pdsync.lacking"),
-    ("pdsync.leftalone", "pdsync.subdomain", "pdsync.vanished"),
+    ("pdsync.leftalone", "pdsync.pasting", "pdsync.subdomain", "pdsync.vanished"),
     ("pdsync.plan",),
     ("pdsync.render",),
     ("pdsync.spool", "pdsync.files", "pdsync.trust", "pdsync.web", "pdsync.garbage"),

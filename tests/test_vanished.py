@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pdsync.errors import error
 from pdsync.model import Collection, Listed, Missing, Query, Record, Snapshot
-from pdsync.vanished import VANISHED, doubtful, in_doubt, missed_since, noted_missing
+from pdsync.vanished import MOVED, VANISHED, doubtful, in_doubt, missed_since, noted_missing
 
 METHODS = Query("users.contact_methods")
 HOUR = timedelta(hours=1)
@@ -100,3 +100,27 @@ def test_the_ledger_remembers_what_is_missing_for_as_long_as_it_is_owned() -> No
     assert noted_missing(now, {}, before, str, lambda: ()) == {}
     back = replace(now, collections=snapshot("AB", "", 200).collections)
     assert noted_missing(back, {}, before, str, lambda: {"users.contact_methods/B"}) == {}
+
+
+@given(minutes=st.integers(0, 10_000), seen=st.booleans())
+def test_what_is_listed_elsewhere_is_never_gone_but_by_a_persons_word(minutes: int, seen: bool) -> None:
+    """No time makes it so: that its parent is of another sort now says nothing of it."""
+    users = Query("schedules.users")
+    away = {"PS1/PU1": Missing("PS1", moved=True)}
+    now = Snapshot("pd", moment(minutes), {users: Collection(users, (), None, missing=away)})
+    since = {"schedules.users/PS1/PU1": moment(0)} if seen else {}
+    left = in_doubt(now, since, HOUR).collections[users]
+    assert ({*left.missing}, [note.code for note in left.notes]) == ({"PS1/PU1"}, [MOVED])
+    let_go = in_doubt(now, since, HOUR, {"schedules.users"}).collections[users]
+    assert (let_go.missing, let_go.notes) == ({}, ())
+
+
+def test_where_it_is_listed_now_is_said() -> None:
+    """By the kind that has it, where there is one."""
+    for below, hint in (("overrides", "map schedules_v3.overrides,"), ("users", "map the records that it stands in")):
+        which = Query(f"schedules.{below}")
+        away = {"A": Missing("PS1", moved=True), "B": Missing("PS2", moved=True)}
+        now = Snapshot("pd", moment(0), {which: Collection(which, (), None, missing=away)})
+        (note,) = in_doubt(now, {}, HOUR).collections[which].notes
+        assert note.detail == f"schedules.{below}: 2 records under 2 schedules that are shift-based now"
+        assert hint in note.hint

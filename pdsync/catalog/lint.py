@@ -16,7 +16,7 @@ from pdsync.catalog.rules import found
 from pdsync.catalog.schema import describe, did_you_mean, suggest
 from pdsync.catalog.values import misfit
 from pdsync.errors import Severity
-from pdsync.jq.pasting import in_yaml
+from pdsync.pasting import in_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

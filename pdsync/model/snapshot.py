@@ -102,11 +102,13 @@ def raw_digest(raw: bytes | memoryview) -> bytes:
 class Missing(NamedTuple):
     """A record that a list does not have any more; under which parent it was (empty: nobody knows), and since when.
 
-    That it is gone is not known: the list under its parent is not counted and came too short, or was not read.
+    That it is gone is not known: the list under its parent is not counted and came too short, or was not read.  Where
+    the parent has `moved`, what is under it is listed elsewhere, and its absence here never tells anything.
     """
 
     parent: str
     since: str = ""
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)

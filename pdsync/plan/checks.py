@@ -14,9 +14,9 @@ from itertools import filterfalse, islice
 from typing import TYPE_CHECKING
 
 from pdsync.errors import Diagnostic, Origin, error, some_of, warning
-from pdsync.jq.pasting import in_yaml
 from pdsync.model import Change, Expression, FieldChanges, Held, Json
 from pdsync.normal import desired_normaliser
+from pdsync.pasting import in_yaml
 from pdsync.plan.alone import LeftAlone
 from pdsync.plan.circles import required_circles
 from pdsync.plan.decide import is_system

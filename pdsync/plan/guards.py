@@ -37,7 +37,7 @@ UNPROVEN = "absence is not proven"
 NO_DELETE = "--no-delete was given"
 PROTECTED_BEFORE = "protected by an earlier policy, until `pdsync state unprotect`"
 NOT_READ = "incremental reading: its record was not read; run with --full"
-MISSING = "what listed its record came too short to be believed"
+MISSING = "its record is not listed any more, but may still be there"
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,7 @@ def _told(name: str, block: Lines) -> list[Any]:
 
 
 def _head(collection: Collection) -> dict[str, Any]:
+    missing = {id_: _as_missing(each) for id_, each in collection.missing.items()}
     return {
         "query": msgspec.to_builtins(collection.query),
         "count": len(collection.records),
@@ -119,10 +120,15 @@ def _head(collection: Collection) -> dict[str, Any]:
         "as_of": dict(collection.as_of),
         "private": collection.private,
         "sharing": collection.sharing,
-        **({"missing": {id_: list(each) for id_, each in collection.missing.items()}} if collection.missing else {}),
+        **({"missing": missing} if missing else {}),
         "requests": collection.requests,
         "seconds": round(collection.seconds, 3),
     }
+
+
+def _as_missing(record: Missing) -> list[str | bool]:
+    """As few words as will do: most have not moved."""
+    return [*record] if record.moved else [record.parent, record.since]
 
 
 def parse_snapshot(data: bytes, name: str, kinds: AbstractCollection[str] | None = None) -> Snapshot:

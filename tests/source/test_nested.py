@@ -554,3 +554,74 @@ def test_the_kind_of_its_own_has_the_whole_records(stage: Stage) -> None:
     upgraded(stage, shifted("PNEW1"))
     assert parsed(only(fetch(stage, query("schedules_v3"))))["PNEW1"]["time_zone"] == "UTC"
     assert KINDS["/v3/schedules"].detail is not None
+
+
+UNDER_SCHEDULES = (
+    query("schedules.users"),
+    query("schedules.overrides", apiQueryParams={"since": "30d", "until": "30d"}),
+    query("schedules.audit.records", apiQueryParams={"since": "30d"}),
+)
+
+
+def beneath(collection: Collection, parent: str) -> set[str]:
+    return {id_ for id_, record in parsed(collection).items() if record["__parent"]["id"] == parent}
+
+
+@pytest.mark.parametrize("status", [404, 400])
+@pytest.mark.parametrize("wanted", UNDER_SCHEDULES, ids=lambda each: each.kind)
+def test_what_is_under_a_schedule_is_not_gone_when_that_is_upgraded(stage: Stage, wanted: Query, status: int) -> None:
+    """Its old path is not there any more: what it had is listed elsewhere now, however often one looks."""
+    first = fetch(stage, wanted)
+    moved = next(id_ for id_ in sorted(stage.world.schedules) if beneath(only(first), id_))
+    there = beneath(only(first), moved)
+    stage.world.mutate({"action": "upgrade_schedule", "id": moved})
+    refused = Script([(status, {}, b"{}")])
+    stage.tape.before = lambda r: refused if r.path.startswith(f"/schedules/{moved}/") else None
+    last = first
+    for _ in range(3):
+        last = fetch(stage, wanted, previous=last)
+        assert only(last).complete
+        assert only(last).missing == dict.fromkeys(there, Missing(moved, moved=True))
+        assert {*parsed(only(last))} == {*parsed(only(first))} - there
+
+
+def test_where_the_old_path_of_a_shift_based_schedule_answers_that_is_read(stage: Stage) -> None:
+    """Whether it does is not documented."""
+    wanted = query("schedules.users")
+    first = fetch(stage, wanted)
+    moved = next(id_ for id_ in sorted(stage.world.schedules) if beneath(only(first), id_))
+    rows = [stage.world.users[id_.partition("/")[2]] for id_ in beneath(only(first), moved)]
+    answer = json.dumps({"users": [{"id": user.id, "type": "user", "summary": user.name} for user in rows]}).encode()
+    stage.world.mutate({"action": "upgrade_schedule", "id": moved})
+    stage.tape.before = lambda r: Script([(200, {}, answer)]) if r.path == f"/schedules/{moved}/users" else None
+    second = only(fetch(stage, wanted, previous=first))
+    assert (second.complete, second.missing, {*parsed(second)}) == (True, {}, {*parsed(only(first))})
+    assert [request.path for request in stage.tape.requests].count("/users") == 0
+
+
+def test_a_schedule_that_is_upgraded_while_what_is_under_it_is_read_is_a_hole(stage: Stage) -> None:
+    """It was in the list and is not any more; that it is among the others tells that it is not gone."""
+    wanted = query("schedules.users")
+    first = fetch(stage, wanted)
+    moved = next(id_ for id_ in sorted(stage.world.schedules) if beneath(only(first), id_))
+
+    def before(request: Request) -> Asgi | None:
+        if request.path == f"/schedules/{moved}/users" and moved not in stage.world.upgraded:
+            stage.world.mutate({"action": "upgrade_schedule", "id": moved})
+        return None
+
+    stage.tape.before = before
+    problem = only(fetch(stage, wanted, previous=first)).problem
+    assert problem is not None
+    assert f"404 although schedules/{moved} is there" in problem.detail
+
+
+def test_what_no_parent_was_known_of_stays_missing_while_one_has_nothing(lists: Stage) -> None:
+    """First only the ledger told of it, then a snapshot: that it was missing then is no reason to believe it now."""
+    wanted = query("users.contact_methods")
+    ids = {*parsed(only(fetch(lists, wanted)))}
+    path = lists.tape.requests[-1].path
+    lists.tape.before = lambda r: Script([(200, {}, b'{"contact_methods": []}')]) if r.path == path else None
+    first = fetch(lists, wanted, owned={(wanted.kind, wanted.params): dict.fromkeys(ids, "")})
+    second = fetch(lists, wanted, previous=first)
+    assert only(first).missing == only(second).missing != {}

@@ -109,7 +109,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
             requests=draw(st.integers(0, 9)),
             seconds=draw(st.integers(0, 5000)) / 1000,
             notes=tuple(draw(st.lists(DIAGNOSTICS, max_size=2))),
-            missing=draw(st.dictionaries(TEXT, st.builds(Missing, TEXT, TEXT), max_size=2)),
+            missing=draw(st.dictionaries(TEXT, st.builds(Missing, TEXT, TEXT, st.booleans()), max_size=2)),
         )
         for query in draw(st.lists(QUERIES, unique=True, max_size=3))
     }

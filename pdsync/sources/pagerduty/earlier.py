@@ -200,6 +200,10 @@ class Earlier:
         listed = (one for each in self._collections(kind) for one in self._bare(each))
         return missing | {id_: str(reader.read(raw)[0] or "") for id_, raw in listed}
 
+    def astray(self, kind: str) -> dict[str, str]:
+        """The records of a kind that were missing by then and of which nobody knew the parent, with none."""
+        return {id_: "" for each in self._collections(kind) for id_, gone in each.missing.items() if not gone.parent}
+
     def signed(self, kind: str, sign: Callable[[bytes], bool]) -> set[str]:
         """The ids of the records of a kind that bear a sign; those, too, that were missing by then."""
         collections = self._collections(kind)

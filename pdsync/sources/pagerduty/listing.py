@@ -123,6 +123,7 @@ class Listing:
     """Records by id as read, in order; why they are not all (None: they are); what stopped the reading, if anything.
 
     `missing` are records that were listed before, and their parents: what they would be listed under came too short.
+    So are those that have `moved`: their parent is now of a sort under which nothing is listed here.
     `empty` are the stretches of time, of a list that was cut by time, of which it has nothing.  `counted` is how many
     PagerDuty says there are.  `taken` are the ids of records that were not read but taken over from an earlier
     snapshot.  `notes` tell what else there is to know.
@@ -134,6 +135,7 @@ class Listing:
     failure: PdsyncError | None = None
     taken: frozenset[str] = frozenset()
     missing: Mapping[str, str] = field(default_factory=dict)
+    moved: Mapping[str, str] = field(default_factory=dict)
     empty: tuple[Stretch, ...] = ()
     notes: tuple[Diagnostic, ...] = ()
 

@@ -1,5 +1,8 @@
 """Lists under a parent: the parents are listed first, then one list for each of them.
 
+A schedule that became shift-based is a parent as well.  Whether anything is listed under its old path is not
+documented; where nothing is, what was made from that stays: it is still there, and listed elsewhere.
+
 Every record gets a reference to its parent under `__parent`: its kind, `id`, `type`, `summary` and `html_url` as far
 as there are, and the parent's own `__parent`.
 """
@@ -19,6 +22,7 @@ import msgspec
 from pdsync.completeness import is_too_short
 from pdsync.kinds import KINDS, PARENT, PARENT_PREFIX, Kind, Parent
 from pdsync.recordfile import splice
+from pdsync.sources.pagerduty import v3
 from pdsync.sources.pagerduty.apart import Apart
 from pdsync.sources.pagerduty.listing import Lister, Listing, Place, Tally
 from pdsync.sources.pagerduty.moments import wire_params
@@ -154,6 +158,8 @@ class Nest:
         self._empty: list[_Branch] = []
         self._short: set[str] = set()
         self._parents: set[str] = set()
+        self._shift_based: set[str] = set()
+        self._moved: set[str] = set()
         self._bare = False
         self._tally = tally
         self._shelf = shelf
@@ -183,7 +189,9 @@ class Nest:
         doubtful = {id_: parent for id_, parent in self._had.items() if whole.problem or parent in self._short}
         owned = {id_: parent for id_, parent in self._owned.items() if self._may_be_there(id_, parent)}
         missing = {id_: parent for id_, parent in (owned | doubtful).items() if id_ not in whole.records}
-        return replace(whole, missing=missing)
+        known = {**self._owned, **self._had}.items() if self._moved else ()
+        moved = {id_: parent for id_, parent in known if parent in self._moved and id_ not in whole.records}
+        return replace(whole, missing=missing, moved=moved)
 
     def _may_be_there(self, id_: str, parent: str) -> bool:
         """Whether something owned may be listed although it did not come: of an unknown parent, if any has nothing.
@@ -201,6 +209,10 @@ class Nest:
 
     async def _apart(self, above: Mapping[ListKey, Listing]) -> Listing:
         """One list for each parent."""
+        for (kind, _), listing in above.items():
+            if KINDS[kind].also == v3.V3:
+                self._shift_based.update(id_ for id_, raw in listing.records.items() if v3.is_one(raw))
+                self._bare = self._bare or bool(listing.missing or listing.notes)  # some may be hidden from us
         apart = Apart(self._kind, self._read_one, partial(self._still_there, [*above]), self._tally, self._shelf)
         return await apart.read(self._branches(above))
 
@@ -274,6 +286,10 @@ class Nest:
         """What a list has, as it is to be here; asked for once more where it came too short."""
         parent = _id_of(branch.parent)
         self._parents.add(parent)
+        if parent in self._shift_based and v3.is_not_there(listing.failure):
+            self._moved.add(parent)
+            self._bare = True  # what is owned and tells no parent may have been under this one
+            return Listing()
         if self._fell_short(parent, listing):
             listing = await self._listed(branch)
         if listing.counted is None and self._fell_short(parent, listing):

@@ -44,7 +44,7 @@ from pdsync.spool import NOWHERE, Aside
 from pdsync.transport import ApiError, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from collections.abc import Collection as AbstractCollection
 
     from pdsync.kinds import Kind
@@ -274,7 +274,10 @@ class Run:
             as_of={name: as_of[name, argument] for name, argument in query.enrich if as_of.get((name, argument))},
             private=self._cleaner.left_in(query.kind),
             sharing=self._sharing(query, cost[0]),
-            missing={id_: Missing(parent) for id_, parent in self._missing(query, listing).items()},
+            missing={
+                **{id_: Missing(parent) for id_, parent in self._missing(query, listing).items()},
+                **{id_: Missing(parent, moved=True) for id_, parent in listing.moved.items()},
+            },
         )
 
     def _missing(self, query: Query, listing: Listing) -> Mapping[str, str]:
@@ -468,7 +471,9 @@ class Run:
             await self._layered(asker)
             return await self._shown_alone(asker, kind.name, query.params, ())
         listing = await self._listing(asker, kind.name, query.params)
-        return await self._with_shift_based(asker, query, listing) if kind.also == v3.V3 else listing
+        if kind.also != v3.V3:
+            return listing
+        return await self._with_shift_based(asker, (kind.name, query.params), listing, partial(self._people, asker))
 
     async def _shown_alone(self, asker: Asker, kind: str, params: Params, shown: Params) -> Listing:
         """A list of references, each record asked for alone, by whoever wants it so first."""
@@ -494,22 +499,32 @@ class Run:
         """Read what is asked for of the others: a schedule that is upgraded meanwhile moves to the shift-based ones."""
         await together(self._listing(asker, *key) for key in self._queried if KINDS[key[0]].also == v3.V3)
 
-    async def _with_shift_based(self, asker: Asker, query: Query, layered: Listing) -> Listing:
-        """Schedules of both sorts; the shift-based ones are read when all lists of the others have been."""
+    async def _people(self, asker: Asker) -> Mapping[str, bytes]:
+        """All users."""
+        return (await self._listing(asker, "users", ())).records
+
+    async def _with_shift_based(
+        self, asker: Asker, key: ListKey, layered: Listing, people: Callable[[], Awaitable[Mapping[str, bytes]]]
+    ) -> Listing:
+        """Schedules of both sorts; the shift-based ones are read when all lists of the others have been.
+
+        `people` are those whom their rotations name.
+        """
         await self._layered(asker)
-        shown = v3.detail_params(wire_params(KINDS[query.kind], query.params, self.now))
+        kind, params = key
+        shown = v3.detail_params(wire_params(KINDS[kind], params, self.now))
         shifted = await self._shown_alone(asker, v3.V3, (), shown)
         missing: dict[str, str] = {}
         if status := v3.refused(shifted):
             policies = await self._listing(asker, v3.POLICIES, ())
-            owned = self._earlier.owned.get((query.kind, query.params), {})
-            known = (self._earlier.signed(query.kind, v3.is_one) | owned.keys()) - layered.records.keys()
+            owned = self._earlier.owned.get(key, {})
+            known = (self._earlier.signed(kind, v3.is_one) | owned.keys()) - layered.records.keys()
             missing = dict.fromkeys(sorted(known), "")
             if not v3.in_use(policies, status) and not (missing and v3.is_closed(status)):
                 unseen = (v3.unseen(status),) if missing or v3.is_closed(status) else ()
                 return replace(layered, notes=(*layered.notes, *unseen), missing=missing)
-        users = (await self._listing(asker, "users", ())).records if shifted.records else {}
-        return replace(v3.merged(layered, shifted, query.params, users, self._shelf), missing=missing)
+        users = await people() if shifted.records else {}
+        return replace(v3.merged(layered, shifted, params, users, self._shelf), missing=missing)
 
     async def _listing(self, asker: Asker, kind: str, params: Params) -> Listing:
         """A list, read by whoever asks first."""
@@ -547,17 +562,21 @@ class Run:
             return await self._read_plain(asker, key, begun)
 
         async def afresh(kind: str, params: Params) -> Listing:
-            return await self._read(asker, (kind, params))
+            listing = await self._read(asker, (kind, params))
+            if KINDS[kind].also != v3.V3:
+                return listing
+            upgraded = await self._read(asker, (v3.V3, ()))
+            return replace(listing, records=self._shelf.rows() | listing.records | upgraded.records)
 
-        lists = partial(self._listing, asker)
         tally = Tally(kind, self._progress)
-        had = Had(partial(self._earlier.parents, kind), self._earlier.owned.get(key, {}))
+        owned = {**self._earlier.astray(kind), **self._earlier.owned.get(key, {})}
+        had = Had(partial(self._earlier.parents, kind), owned)
         nest = Nest(
             asker,
             row,
             params,
             self.now,
-            lists=lists,
+            lists=partial(self._parents_of, asker),
             afresh=afresh,
             had=had,
             branches=branches,
@@ -565,6 +584,13 @@ class Run:
             shelf=self._shelf,
         )
         return await nest.read()
+
+    async def _parents_of(self, asker: Asker, kind: str, params: Params) -> Listing:
+        """A list of what others are listed under, of every sort of it."""
+        listing = await self._listing(asker, kind, params)
+        if KINDS[kind].also != v3.V3:
+            return listing
+        return await self._with_shift_based(asker, (kind, params), listing, _nobody)
 
     def _branches_of(self, key: ListKey) -> Branches | None:
         """What a nested list shares with others that differ from it only in what they are listed under, if any do."""
@@ -666,3 +692,7 @@ def _widest(queries: Sequence[Query]) -> Params:
 def _unknown(query: Query) -> Collection:
     problem: Diagnostic = error("PD310", "unknown kind", detail=query.kind, hint="update pdsync")
     return Collection(query, (), problem)
+
+
+async def _nobody() -> Mapping[str, bytes]:
+    return {}

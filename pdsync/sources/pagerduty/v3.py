@@ -69,6 +69,11 @@ def refused(listing: Listing) -> int:
     return status if status in _NOT_THERE | _CLOSED else 0
 
 
+def is_not_there(failure: Exception | None) -> bool:
+    """Whether PagerDuty has no such thing, of a shift-based schedule or for accounts without them."""
+    return isinstance(failure, ApiError) and failure.status in _NOT_THERE
+
+
 def is_closed(status: int) -> bool:
     """Whether there may be some although they are not given."""
     return status in _CLOSED

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from pdsync.jq.pasting import in_yaml
+from pdsync.pasting import in_yaml
 
 LINES = st.text(st.characters(codec="ascii", exclude_categories=["C"]) | st.sampled_from(".[]{}'\":#|>&*!%@`,?- "))
 
