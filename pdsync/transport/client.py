@@ -242,7 +242,7 @@ class ApiClient:
                 await self._turn(call)
             if area(call.path) in self._spent:
                 raise self._wording.used_up(call, self._spent[area(call.path)])
-            with self._lanes.one() as lane:
+            async with self._lanes.one() as lane:
                 call.credentials = await self._auth.headers(lane.client)  # now: a token may run out while one waits
                 reply = await self._transfer(call, lane)
         finally:
@@ -365,7 +365,7 @@ class ApiClient:
             return False
         call.renewed = True
         async with self._renewing:
-            with self._lanes.one() as lane:
+            async with self._lanes.one() as lane:
                 credentials = await self._auth.headers(lane.client)
             if credentials != call.credentials:
                 return True
@@ -385,9 +385,8 @@ class ApiClient:
             if isinstance(problem, ApiError):
                 problem.given_up = why
             raise problem
-        call.troubled = now if call.troubled is None else call.troubled
         words = f"because {reason} (try {call.attempt}, {left:.0f} s more before giving up)"
-        self._report(seconds, words, since=call.troubled)
+        self._report(seconds, words, since=call.begun if call.sent is None else call.sent)
         async with self._stopping.bounded(grace=0.0):
             await self._timing.sleep(seconds)
 

@@ -31,7 +31,7 @@ def read_json(decode: Callable[[bytes], T], content: bytes) -> T:
 
 @dataclass(slots=True)
 class Call:
-    """A request on its way, and how often it was tried; `troubled` is when it first was in vain."""
+    """A request on its way, and how often it was tried."""
 
     method: str
     path: str
@@ -43,7 +43,6 @@ class Call:
     deadline: float
     begun: float = 0.0
     sent: float | None = None
-    troubled: float | None = None
     attempt: int = 0
     times_sent: int = 0
     doubtful: bool = False

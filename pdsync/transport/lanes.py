@@ -7,14 +7,15 @@ ten of them, that takes a third as long as the request itself.
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from pdsync.transport.problems import ApiError
 from pdsync.web import httpx
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 
 class Lane:
@@ -81,13 +82,23 @@ class Lanes:
         self._idle: list[Lane] = []
         self._opened: list[Lane] = []
 
-    @contextmanager
-    def one(self) -> Iterator[Lane]:
-        """A connection that nobody else uses meanwhile."""
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[Lane]:
+        """A connection that nobody else uses meanwhile; one on which something went wrong is not used again.
+
+        It may wait for itself: a tunnel through a proxy in which TLS fails is never given back (httpcore 1.0).
+        """
         lane = self._idle.pop() if self._idle else self._open()
         try:
             yield lane
-        finally:
+        except ApiError:
+            self._idle.append(lane)
+            raise
+        except BaseException:
+            self._opened.remove(lane)
+            await lane.close()
+            raise
+        else:
             self._idle.append(lane)
 
     async def close(self) -> None:

@@ -6,9 +6,13 @@ import asyncio
 import hashlib
 import ipaddress
 import os
+import socket
 import ssl
+import threading
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 import truststore
@@ -21,6 +25,7 @@ from pdsync.errors import StateError, UsageError
 from pdsync.github.api import GitHub, GitHubError
 from pdsync.state.backends.objects import open_bucket, parse_object_url
 from pdsync.state.backends.patience import NoAnswer
+from pdsync.targets.port.auth import PortAuth
 from pdsync.transport import PAGERDUTY_LIMITS, ApiClient, FixedHeaders, Unreachable
 from tests.source.loopback import OK, FakeTime, Script, Tape, serving
 
@@ -130,6 +135,78 @@ def test_a_certificate_of_another_host_is_said(server: Server, monkeypatch: pyte
     told = caught.value.diagnostics[0]
     assert "mismatch" in told.detail
     assert told.hint == "check the host in the URL: its certificate is for another one"
+
+
+@contextmanager
+def tunnel(server: Server) -> Iterator[str]:
+    """A proxy that leads to this server, wherever one wants to go."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def pass_on(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def lead(inner: socket.socket) -> None:
+        with inner, socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0)) as outer:
+            inner.recv(65536)
+            inner.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=pass_on, args=(outer, inner))
+            back.start()
+            pass_on(inner, outer)
+            back.join(10)
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                led.append(threading.Thread(target=lead, args=(listener.accept()[0],), daemon=True))
+                led[-1].start()
+
+    led: list[threading.Thread] = []
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for each in (thread, *led):
+            each.join(10)
+
+
+@pytest.mark.parametrize("port", [False, True])
+def test_a_proxy_that_is_not_trusted_is_said_to_every_request(
+    server: Server, monkeypatch: pytest.MonkeyPatch, *, port: bool
+) -> None:
+    """As one that looks into what is encrypted: no request waits for a connection on which another one failed."""
+    base_url = "https://api.example:443"
+    auth = PortAuth(base_url, "id", "secret") if port else FixedHeaders("authorization", "Token token=x")
+
+    async def main() -> list[Any]:
+        async with ApiClient(base_url, name="it", auth=auth, user_agent="t", limits=PAGERDUTY_LIMITS) as client:
+            asking = [asyncio.wait_for(client.send("GET", "/things"), 20) for _ in range(2)]
+            return [*await asyncio.gather(*asking, return_exceptions=True), await later(client)]
+
+    async def later(client: ApiClient) -> BaseException:
+        with pytest.raises(Unreachable) as caught:
+            await asyncio.wait_for(client.send("GET", "/things"), 20)
+        return caught.value
+
+    with tunnel(server) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        failures = asyncio.run(main())
+    for failure in failures:
+        assert isinstance(failure, Unreachable)
+        told = failure.diagnostics[0]
+        assert (failure.hopeless, "not trusted" in told.detail, urlsplit(proxy).netloc in told.detail) == (
+            True,
+            True,
+            True,
+        )
+        assert "SSL_CERT_FILE" in told.hint
 
 
 def test_who_is_named_in_a_file_is_trusted(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -272,6 +272,24 @@ def test_short_waits_that_go_on_are_told_now_and_then() -> None:
     ]
 
 
+def test_a_server_that_says_nothing_is_told_of_with_what_is_left_of_the_patience() -> None:
+    """A wait of half a second after a minute without an answer is not short."""
+    told: list[str] = []
+    time = FakeTime()
+
+    def a_minute_later(_: Exchange) -> None:
+        time.now += 60
+
+    async def body() -> None:
+        async with client(url, time, on_wait=lambda text, _: told.append(text), on_exchange=a_minute_later) as api:
+            with pytest.raises(Unreachable):
+                await api.send("GET", "/things")
+
+    with dropping(9) as (url, _):
+        run(body)
+    assert told == ["PagerDuty: waiting 1 s because GET /things got no answer (try 1, 20 s more before giving up)"]
+
+
 # --- broken connections ----------------------------------------------------------------------------------------
 
 

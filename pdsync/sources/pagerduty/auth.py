@@ -280,7 +280,7 @@ class ClientCredentials:
         own = {"user-agent": client.headers.get("user-agent", "pdsync")}
         lanes = open_lanes(self._url, own, _PATIENCE)
         try:
-            with lanes.one() as login:
+            async with lanes.one() as login:
                 return await login.client.post(self._url, data=form)
         finally:
             await lanes.close()

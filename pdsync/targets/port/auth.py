@@ -12,7 +12,7 @@ import msgspec
 from pdsync.errors import error
 from pdsync.targets.port.paths import AUTHENTICATION
 from pdsync.targets.port.problems import unreadable
-from pdsync.transport import ApiError, Unreachable, in_words, read_complaint, read_json
+from pdsync.transport import ApiError, Unreachable, in_vain, in_words, proxy_for, read_complaint, read_json
 from pdsync.web import httpx
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class PortAuth:
         try:
             response = await client.post(self._url, json=self._credentials)
         except httpx.RequestError as problem:
-            raise _unreachable(problem) from None
+            raise _unreachable(problem, self._url) from None
         if not response.is_success:
             raise _refused(response)
         try:
@@ -86,12 +86,14 @@ class PortAuth:
         return _Token(answer.access_token, self._clock() + answer.expires_in - margin)
 
 
-def _unreachable(silence: httpx.RequestError) -> Unreachable:
-    detail = f"POST {AUTHENTICATION} at {silence.request.url.host}: {in_words(silence)}"
-    hint = "check PORT_BASE_URL and the network"
-    return Unreachable(
-        error("PD401", "Port cannot be reached", detail=detail, hint=hint), what="Port's login", sent=False
+def _unreachable(silence: httpx.RequestError, url: str) -> Unreachable:
+    advice, proxy = in_vain(silence), proxy_for(url)
+    way = f" by way of the proxy {proxy}" if proxy else ""
+    detail = f"POST {AUTHENTICATION} at {silence.request.url.host}{way}: {in_words(silence)}"
+    problem = error(
+        "PD401", "Port cannot be reached", detail=detail, hint=advice or "check PORT_BASE_URL and the network"
     )
+    return Unreachable(problem, what="Port's login", sent=False, hopeless=bool(advice))
 
 
 def _refused(response: httpx.Response) -> ApiError:
