@@ -20,6 +20,7 @@ comes out.
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -319,18 +320,20 @@ def _unknown(records: Sequence[Record], recall: NoRecall) -> Iterator[Record]:
 
 def _result(rules: Sequence[MappingRule], outcomes: list[_RuleOutcome], claims: Claims) -> DesiredEntities:
     entities, clashes = claims.joined()
-    failed: dict[str, str] = {}
+    # Several mappings may fail on one record, each for a reason of its own.
+    failed: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for outcome in outcomes:
         for record, reason in outcome.failed.items():
-            failed.setdefault(record, reason)
+            failed[record][reason] = None
     for key, clash in clashes.items():
         for entity in clash.claims:
-            failed.setdefault(entity.source, f"it claims {key}, as others do")
+            if entity.source not in failed:
+                failed[entity.source][f"it claims {key}, as others do"] = None
     diagnostics = [diagnostic for outcome in outcomes for diagnostic in outcome.diagnostics]
     return DesiredEntities(
         entities={key: entities[key] for key in sorted(entities)},
         held={key: clash.reason for key, clash in clashes.items()},
-        failed=dict(sorted(failed.items())),
+        failed={record: "; ".join(reasons) for record, reasons in sorted(failed.items())},
         diagnostics=(*diagnostics, *problems_of(rules, clashes)),
         counts={rule.id: outcome.count for rule, outcome in zip(rules, outcomes, strict=True)},
     )

@@ -378,6 +378,17 @@ def test_unavailable_enrichment_in_a_key_fails_the_record(place: str) -> None:
     assert desired.entities == {}
 
 
+def test_a_record_that_several_rules_fail_on_says_every_reason() -> None:
+    """What one mapping made stays for what that one lacks, not for what another one does."""
+    by = ("__analytics", "__oncall_user", "__analytics")
+    rules = [rule(selector=f".{name} != {number}", number=number) for number, name in enumerate(by)]
+    lacking = record({"id": "a"}, unavailable={"__analytics": "quota", "__oncall_user": "403"})
+    desired = map_entities(rules, snapshot_of({Query("services"): [lacking]}))
+    assert desired.failed == {
+        "services/PX1": "selector: __analytics could not be read: quota; selector: __oncall_user could not be read: 403"
+    }
+
+
 # --- searches ------------------------------------------------------------------------------------------------------
 
 
