@@ -204,6 +204,11 @@ def _smallest(query: Query) -> Smallest:
     return PASSING if any(_is_passing(row, query.params) for row in rows) else LASTING
 
 
+def shrank(query: Query, before: int, now: int) -> bool:
+    """Whether so many records of what a query asks for hardly went at once."""
+    return _shrank(_smallest(query), before, now)
+
+
 def is_too_many(query: Query, count: int) -> bool:
     """Whether so many records of a query, all that it had of some stretch of time, hardly leave its list at once."""
     return count >= _smallest(query).halved

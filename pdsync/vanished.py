@@ -1,9 +1,10 @@
 """Records that a part of a list has no more: believed to be gone only once that lasts.
 
 A list under a parent that PagerDuty does not count may come empty, or with half of what it had, for many reasons
-(`pdsync.completeness`), and so may, of a list that is cut by time, a stretch that had many.  What is missing of it is
-doubted record by record: some parent loses all that is under it every day, and whatever else is listed must not wait
-for that.  What was listed under a parent that is of another sort now is listed elsewhere, and not gone at all.
+(`pdsync.completeness`), and so may, of a list that is cut by time, a stretch that had many, or what is asked for with
+another filter than before.  What is missing is doubted record by record: some parent loses all that is under it every
+day, and whatever else is listed must not wait for that.  What was listed under a parent that is of another sort now is
+listed elsewhere, and not gone at all.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ def _note(kind: str, doubted: Mapping[str, Missing], least: timedelta) -> Diagno
         under = "some parent" if "" in parents else _counted(len(parents), "parent")
         what, why = "a list under a parent", f"{missing} under {under}, and nothing counts what there is"
     else:
-        what, why = "a stretch of a list", f"{missing} of a time of which nothing came, where they were all there was"
+        what = "a part of a list"
+        why = f"{missing} of a time, or by a filter, of which half or more was there before"
     return warning(
         VANISHED,
         f"{what} came too short to be believed",

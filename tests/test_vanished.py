@@ -86,7 +86,11 @@ def test_what_is_missing_of_a_stretch_of_time_is_said_to_be() -> None:
     query = Query("incidents")
     short = Snapshot("pd", moment(0), {query: Collection(query, (), missing={"A": Missing("")})})
     (note,) = in_doubt(short, {}, HOUR).collections[query].notes
-    assert (note.code, "1 record missing of a time" in note.detail, "parent" in note.summary) == (VANISHED, True, False)
+    assert (note.code, "1 record missing of a time, or by a filter," in note.detail, "parent" in note.summary) == (
+        VANISHED,
+        True,
+        False,
+    )
 
 
 def test_the_ledger_remembers_what_is_missing_for_as_long_as_it_is_owned() -> None:

@@ -21,7 +21,7 @@ from tests.source.asking import fetch, only, parsed, query
 from tests.source.loopback import Script, staging
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pdsync.model import Query, Snapshot
     from tests.source.loopback import Asgi, Request, Stage
@@ -466,6 +466,47 @@ def test_what_is_missing_of_an_old_stretch_stays_in_doubt(stage: Stage) -> None:
     for _ in range(2):
         snapshot = fetch(stage, wanted, previous=kept(snapshot), settled_after=OLD)
         assert (only(snapshot).complete, set(only(snapshot).missing)) == (True, old)
+
+
+OTHERWISE: tuple[tuple[dict[str, Any], dict[str, Any], Callable[[dict[str, Any]], bool]], ...] = (
+    ({"since": "180d"}, {"date_range": "all"}, lambda _: True),
+    ({"date_range": "all"}, {"date_range": "all", "statuses": ["resolved"]}, lambda one: one["status"] == "resolved"),
+    (
+        {"date_range": "all", "statuses": ["resolved"]},
+        {"date_range": "all", "statuses": ["resolved", "triggered"]},
+        lambda _: True,
+    ),
+)
+
+
+@pytest.mark.parametrize("hidden", ["hide_half", "empty"])
+@pytest.mark.parametrize(("before", "after", "fits"), OTHERWISE, ids=["wider", "narrower", "more"])
+def test_what_is_asked_for_in_another_way_is_compared_with_what_fits_it(
+    stage: Stage, before: dict[str, Any], after: dict[str, Any], fits: Any, hidden: str
+) -> None:
+    """Who changes a filter while half of a list is not there would not see it, as there was no such list before."""
+    first = kept(fetch(stage, query("incidents", apiQueryParams=before)))
+    had = {id_ for id_, one in parsed(only(first)).items() if fits(one)}
+    calm = only(fetch(stage, query("incidents", apiQueryParams=after), previous=first))
+    assert (calm.complete, calm.missing, had - parsed(calm).keys()) == (True, {}, set())
+    stage.world.mutate({"action": hidden, "kind": "incidents"})
+    last = first
+    for _ in range(3):
+        last = kept(fetch(stage, query("incidents", apiQueryParams=after), previous=last))
+        assert {*only(last).missing} == had - parsed(only(last)).keys() != set()
+    stage.world.mutate({"action": "restore", "kind": "incidents"})
+    assert only(fetch(stage, query("incidents", apiQueryParams=after), previous=last)).missing == {}
+
+
+def test_what_a_narrower_filter_leaves_out_is_not_missing(stage: Stage) -> None:
+    """However little is left: it says itself that it is not asked for."""
+    first = kept(fetch(stage, query("incidents", apiQueryParams={"date_range": "all"})))
+    for after in (
+        {"since": "3d"},
+        {"date_range": "all", "urgencies": ["low"]},
+        {"since": "60d", "statuses": ["triggered"]},
+    ):
+        assert only(fetch(stage, query("incidents", apiQueryParams=after), previous=first)).missing == {}
 
 
 def test_a_count_that_does_not_fit_means_a_full_reading(stage: Stage) -> None:

@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pdsync.completeness import given_to_each, is_short, is_too_many, is_young
+from pdsync.completeness import given_to_each, is_short, is_too_many, is_young, list_of, shrank
 from pdsync.errors import StateError, warning
 from pdsync.kinds import KINDS, PARENT, Kind, Settled, Window, window_start
 from pdsync.model import PagesRead
 from pdsync.recordfile import KeptRecords
 from pdsync.sources.pagerduty.listing import Lister, Listing, Tally, counted
 from pdsync.sources.pagerduty.moments import Params, Span, in_utc, moment, moment_told, span_of, unbounded
+from pdsync.sources.pagerduty.picking import own_test
 from pdsync.sources.pagerduty.problems import NOT_AGAIN
 from pdsync.sources.pagerduty.records import FieldReader, taken_apart
 from pdsync.sources.pagerduty.shares import box_of, local_filters, without_local
@@ -243,6 +244,25 @@ class Earlier:
                 found |= ids if is_too_many(query, len(ids)) else set()
             found.update(id_ for id_ in each.missing if id_ not in listed)
         return found
+
+    def left_out(self, query: Query, listed: AbstractCollection[str]) -> set[str]:
+        """The records that a query nobody asked before should have by what they said, where most are not `listed`.
+
+        Who changes a filter just when PagerDuty gives half of a list would not see it: there is no such list to compare
+        with.  With those that were missing of it by then.
+        """
+        kind, lists = KINDS[query.kind], self._collections(query.kind)
+        if kind.parents or kind.also:
+            return set()
+        same = [each for each in lists if list_of(each.query) == list_of(query)]
+        if same:
+            return {id_ for each in same for id_ in each.missing if id_ not in listed}
+        test = own_test((query.kind, query.params), self.now) if lists else None
+        if test is None:
+            return set()
+        sought = {id_ for each in lists for id_, raw in self._bare(each) if test(raw)}
+        there = sum(1 for id_ in sought if id_ in listed)
+        return sought.difference(listed) if shrank(query, len(sought), there) else set()
 
     # --- records that are settled
 

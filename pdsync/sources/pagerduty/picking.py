@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pdsync.kinds import ADDED, INCLUDES, KINDS, PERHAPS
+from pdsync.kinds import ADDED, INCLUDES, KINDS, PERHAPS, SAME_ROWS
 from pdsync.sources.pagerduty.moments import moment_told
 from pdsync.sources.pagerduty.records import FieldReader, array
 from pdsync.sources.pagerduty.shares import INCLUDE, bounds_of, is_of_first, local_filters, near_filters
@@ -33,6 +33,19 @@ def picker(key: ListKey, whole: ListKey, now: datetime) -> Test:
     """Whether a record of the whole list belongs to this one."""
     tests = [*_by_local(key, whole), *_by_near(key, whole), *_by_time(key, whole, now)]
     return tests[0] if len(tests) == 1 else lambda raw: all(test(raw) for test in tests)
+
+
+def own_test(key: ListKey, now: datetime) -> Test | None:
+    """Whether a record belongs to a list by what it says; None where there is a filter that it tells nothing of."""
+    window = KINDS[key[0]].window
+    bounds = {window.since, window.until, *(window.everything or ())[:1]} if window else set()
+    told = {*local_filters(key[0]), *near_filters(key[0]), *bounds}
+    others = {name for name, _ in key[1] if name.removesuffix("[]") not in SAME_ROWS} - told
+    if others or is_of_first(key) or (bounds and bounds_of(key, now) is None):
+        return None
+    nothing = (key[0], ())
+    tests = [*_by_local(key, nothing), *_by_near(key, nothing), *_within(key, now)]
+    return lambda raw: all(test(raw) for test in tests)
 
 
 def _given(key: ListKey, name: str) -> frozenset[str]:
@@ -75,8 +88,13 @@ def _leaves(steps: list[str], raw: bytes | msgspec.Raw) -> Iterator[str]:
 
 
 def _by_time(key: ListKey, whole: ListKey, now: datetime) -> Iterator[Test]:
+    if bounds_of(key, now) != bounds_of(whole, now):
+        yield from _within(key, now)
+
+
+def _within(key: ListKey, now: datetime) -> Iterator[Test]:
     window, bounds = KINDS[key[0]].window, bounds_of(key, now)
-    if window and bounds and bounds != bounds_of(whole, now):
+    if window and bounds:
         since, until = (end.replace(microsecond=0) for end in bounds)
         if window.period:
             yield _touching(_period_reader(window.period), since, until)

@@ -281,11 +281,17 @@ class Run:
         )
 
     def _missing(self, query: Query, listing: Listing) -> Mapping[str, str]:
-        """What may be there although it is not listed: also what was, in stretches of time of which nothing came."""
-        if listing.problem or not listing.empty:
+        """What may be there although it is not listed.
+
+        Also what was, in stretches of time of which nothing came, and of what is asked for in this way for the first
+        time.
+        """
+        if listing.problem:
             return listing.missing
-        emptied = self._earlier.emptied(query, listing.empty, listing.records)
-        return {**listing.missing, **dict.fromkeys(sorted(emptied), "")}
+        gone = self._earlier.left_out(query, listing.records.keys())
+        if listing.empty:
+            gone |= self._earlier.emptied(query, listing.empty, listing.records)
+        return {**listing.missing, **dict.fromkeys(sorted(gone), "")}
 
     def _sharing(self, query: Query, requests: int) -> str:
         """In words, what of it was read together with others, and why not."""
