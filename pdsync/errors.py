@@ -82,6 +82,11 @@ class Diagnostic:
 NAMED_RECORDS = 5
 
 
+def counted(number: int, what: str) -> str:
+    """`1 record`, `2,000 records`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def some_of(records: Iterable[str]) -> dict[str, object]:
     """The first of many records, each once, and how many more there are, as parts of a Diagnostic."""
     each = tuple(dict.fromkeys(records))

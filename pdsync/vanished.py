@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pdsync.completeness import is_young, list_of, note_of, when_believed
-from pdsync.errors import some_of, warning
+from pdsync.errors import counted, some_of, warning
 from pdsync.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _moved(kind: str, moved: Mapping[str, Missing]) -> Diagnostic:
     return warning(
         MOVED,
         "what was listed under a schedule is listed elsewhere now",
-        detail=f"{kind}: {_counted(len(moved), 'record')} under {_counted(len(parents), 'schedule')} {became}",
+        detail=f"{kind}: {counted(len(moved), 'record')} under {counted(len(parents), 'schedule')} {became}",
         hint=f"what is made from them stays; {instead}, or let it go with --accept-shrink {kind}",
         **some_of(f"{kind}/{id_}" for id_ in sorted(moved)),
     )
@@ -89,12 +89,12 @@ def _moved(kind: str, moved: Mapping[str, Missing]) -> Diagnostic:
 
 def _note(kind: str, doubted: Mapping[str, Missing], least: timedelta) -> Diagnostic:
     last = when_believed(max(each.since for each in doubted.values()), least)
-    missing = f"{kind}: {_counted(len(doubted), 'record')} missing"
+    missing = f"{kind}: {counted(len(doubted), 'record')} missing"
     if KINDS[kind].also:
         what, why = "a list in two parts", f"{missing}, and the part that may hold them was refused"
     elif KINDS[kind].parents:
         parents = {each.parent for each in doubted.values()}
-        under = "some parent" if "" in parents else _counted(len(parents), "parent")
+        under = "some parent" if "" in parents else counted(len(parents), "parent")
         what, why = "a list under a parent", f"{missing} under {under}, and nothing counts what there is"
     else:
         what = "a part of a list"
@@ -106,10 +106,6 @@ def _note(kind: str, doubted: Mapping[str, Missing], least: timedelta) -> Diagno
         hint=f"what is made from them stays; look in PagerDuty; {last}, or pass --accept-shrink {kind}",
         **some_of(f"{kind}/{id_}" for id_ in sorted(doubted)),
     )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def missed_since(collections: Iterable[Collection]) -> dict[str, str]:

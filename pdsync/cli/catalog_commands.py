@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pdsync.cli.trouble import color_wanted, printable
-from pdsync.errors import Severity, UsageError, error
+from pdsync.errors import Severity, UsageError, counted, error
 
 if TYPE_CHECKING:
     from pdsync.cli import Options
@@ -79,7 +79,10 @@ def validate(options: Options, *, form: str, ref: str | None) -> int:
         told = render_diagnostics(shown, form, color=color)  # type: ignore[arg-type]
         click.echo(printable(told.rstrip("\n"), options.env, form))
     if form == "text" and catalog is not None:
-        click.echo(f"{options.catalog}: {len(catalog.blueprints)} blueprints, {len(catalog.rules)} mappings, valid")
+        size = f"{counted(len(catalog.blueprints), 'blueprint')}, {counted(len(catalog.rules), 'mapping')}"
+        hidden = len(diagnostics) - len(shown)
+        more = f"; `pdsync --verbose validate` has {counted(hidden, 'note')}" if hidden else ""
+        click.echo(f"{options.catalog}: {size}, valid{more}")
     return 0 if catalog is not None else 1
 
 

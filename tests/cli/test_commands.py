@@ -120,6 +120,18 @@ def test_a_project_is_called_as_its_team_likes(here: Workspace) -> None:
     here.ok("drift")
 
 
+def test_notes_that_are_not_shown_are_counted(here: Workspace) -> None:
+    """Somebody may want them: that PagerDuty lists incidents of the last 30 days alone, say."""
+    catalog = (
+        "resources:\n- kind: incidents\n  selector: {query: 'true'}\n  port: {entity: {mappings: {identifier: .id, "
+    )
+    here.write("catalog/mappings/pagerduty.yaml", catalog + "blueprint: '\"pagerdutyIncident\"'}}}\n")
+    told = here.ok("validate").out
+    assert "; `pdsync --verbose validate` has " in told
+    assert "PD171" not in told
+    assert "PD171" in here.ok("--verbose", "validate").out
+
+
 def test_validate_asks_nobody(here: Workspace) -> None:
     """It needs no account and no network."""
     here.ok("validate", PORT_CLIENT_ID="", PORT_CLIENT_SECRET="", PAGERDUTY_TOKEN="")
