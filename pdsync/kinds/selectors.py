@@ -287,7 +287,15 @@ def _read_options(row: Kind, selector: Mapping[str, Json]) -> tuple[dict[str, st
         values[option.name] = texts[0] if texts else option.default
         problems += [_problem((option.name,), finding) for finding in findings]
         problems += _says_nothing((), selector, param)
+    problems += _switched_off(row, selector, values)
     return values, problems
+
+
+def _switched_off(row: Kind, selector: Mapping[str, Json], values: Mapping[str, str]) -> Iterator[SelectorProblem]:
+    """Options about enrichments that are not fetched."""
+    for each in row.enrichments:
+        if each.when and selector.get(each.argument) is not None and values[each.when] != "true":
+            yield _without_effect((each.argument,), f"{each.when} is off", f"remove {each.argument} or {each.when}")
 
 
 def _wanted(row: Kind, options: Mapping[str, str]) -> _Pairs:

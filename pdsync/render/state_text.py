@@ -23,7 +23,8 @@ def render_snapshot(snapshot: Snapshot) -> str:
     """One line per list: records, requests, seconds, complete or why not, how it was read; below it, what was asked."""
     collections = sorted(snapshot.collections.values(), key=lambda c: str(c.query))
     head, *lines = table([_HEAD, *map(_row, collections)]).splitlines()
-    asked = [_asked(collection.query) for collection in collections]
+    alike = Counter((collection.query.kind, collection.query.params) for collection in collections)
+    asked = [_asked(each.query, alike[each.query.kind, each.query.params] > 1) for each in collections]
     shown = [f"{line}\n  {params}" if params else line for line, params in zip(lines, asked, strict=True)]
     requests = sum(collection.requests for collection in collections)
     title = f"Snapshot of {visible(snapshot.source)}, taken {visible(snapshot.taken_at)}, {requests:,} requests"
@@ -45,12 +46,16 @@ def _row(collection: Collection) -> tuple[str, ...]:
     )
 
 
-def _asked(query: Query) -> str:
-    """The parameters of a query, each once."""
+def _asked(query: Query, differs_in_enrichments: bool) -> str:  # noqa: FBT001
+    """The parameters of a query, each once; what is fetched besides where nothing else tells two queries apart."""
     params: dict[str, list[str]] = {}
     for name, value in query.params:
         params.setdefault(name.removesuffix("[]"), []).append(value)
-    return visible("  ".join(f"{name}={','.join(values)}" for name, values in params.items()))
+    parts = [f"{name}={','.join(values)}" for name, values in params.items()]
+    if differs_in_enrichments:
+        names = [f"{name} ({argument})" if argument else name for name, argument in query.enrich]
+        parts.append(f"with {', '.join(names)}" if names else "with nothing besides")
+    return visible("  ".join(parts))
 
 
 def _reading(collection: Collection) -> str:

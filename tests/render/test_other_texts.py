@@ -233,6 +233,19 @@ def test_a_snapshot_is_a_line_per_list() -> None:
     ]
 
 
+def test_lists_that_differ_in_what_is_fetched_besides_are_told_apart() -> None:
+    """And only those: what is usual need not be said."""
+    wishes = ((("__analytics", "6"), ("__oncall_user", "")), (), (("__custom_fields", ""),))
+    queries = [Query("services", (("query", "a"),), wish) for wish in wishes]
+    others = {query: Collection(query, ()) for query in (*queries, Query("users", (), (("__email", ""),)))}
+    lines = render_snapshot(replace(SNAPSHOT, collections=others)).splitlines()[2:]
+    assert [line.strip() for line in lines if line.startswith("  ")] == [
+        "query=a  with __analytics (6), __oncall_user",
+        "query=a  with nothing besides",
+        "query=a  with __custom_fields",
+    ]
+
+
 def test_history_is_newest_first() -> None:
     """Who, for which commit, how it went, from where; a run that no ledger holds says so."""
     later = note_of(replace(HEAD, run="r2", who="", link="", resumes="r1"), PLAN, {N["new"]: "unknown"}, 0)

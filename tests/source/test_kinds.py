@@ -185,6 +185,13 @@ PROBLEMS: list[tuple[str, dict[str, Any], list[tuple[str, tuple[str | int, ...]]
     ("services", {"analyticsMonthsPeriod": []}, [("PD143", ("analyticsMonthsPeriod",))], False),
     ("services", {"analyticsMonthsPeriod": None}, [("PD147", ("analyticsMonthsPeriod",))], True),
     ("services", {"serviceAnalytics": None}, [("PD147", ("serviceAnalytics",))], True),
+    (
+        "services",
+        {"serviceAnalytics": "false", "analyticsMonthsPeriod": 6},
+        [("PD147", ("analyticsMonthsPeriod",))],
+        True,
+    ),
+    ("services", {"serviceAnalytics": "true", "analyticsMonthsPeriod": 6}, [], True),
     ("services", {"apiQueryParams": {"team_ids": []}}, [("PD147", ("apiQueryParams", "team_ids"))], True),
     ("services", {"apiQueryParams": {"team_ids": "PT1,PT2"}}, [("PD143", ("apiQueryParams", "team_ids"))], False),
     ("services", {"apiQueryParams": {"name": None}}, [("PD147", ("apiQueryParams", "name"))], True),
