@@ -81,6 +81,15 @@ def _check_address(document: Document, path: Path, address: str) -> Iterator[Dia
         yield found("PD114", place, f'"{scheme}" is no kind of state URL', did_you_mean(scheme, STATE_SCHEMES))
     elif path[-1] != "url" and (scheme not in {"https", "http"} or not host):
         yield found("PD114", document.value(path), f'"{address}" is not an http address', "such as https://api.port.io")
+    elif path[-1] != "url" and scheme == "http" and not _is_loopback(host or ""):
+        detail = f'"{address}" is not encrypted, and credentials are sent there'
+        yield found("PD114", document.value(path), detail, f"write https{address[4:]}")
+
+
+def _is_loopback(host: str) -> bool:
+    from pdsync.transport import is_loopback
+
+    return is_loopback(host)
 
 
 def asked_for(document: Document, environment: str | None) -> frozenset[str]:
