@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from pdsync.errors import error
 from pdsync.kinds import KINDS, PARENT, PARENT_PREFIX, is_relative, parents_of
@@ -22,6 +22,7 @@ from pdsync.model import Collection, Leaned, Listed, Query, makers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Collection as AbstractCollection
+    from collections.abc import Set as AbstractSet
 
     from pdsync.kinds import Enrichment, Kind, Window
     from pdsync.model import Ledger, Snapshot
@@ -52,15 +53,33 @@ class Seen:
     """What an earlier snapshot had of one query.
 
     `count` records came, `believed` were believed last (an earlier count, while `suspicious`, which it is `since`).
+    What was seen of other lists of its kind alone tells `loosely` how many there should be: only of nothing at all.
     """
 
     count: int
     believed: int
     suspicious: bool
     since: str = ""
+    loosely: bool = False
 
 
 _UNSEEN = Seen(0, 0, suspicious=False)
+
+
+class History(Protocol):
+    """What is known of the time before a snapshot."""
+
+    def had(self, query: Query, /) -> Iterable[str]:
+        """The ids of what a list had, as far as they are known."""
+        ...
+
+    def all_of(self, query: Query, /) -> AbstractSet[str] | None:
+        """The ids of all that a list had; None where that is not known for certain."""
+        ...
+
+    def test(self, query: Query, /) -> Callable[[bytes], bool] | None:
+        """Whether a record belongs to a list by what it says itself; None where it does not tell that."""
+        ...
 
 
 def judged(
@@ -68,13 +87,13 @@ def judged(
     last: Mapping[Query, Seen],
     least: timedelta,
     accepted: AbstractCollection[str] = (),
-    had: Callable[[Query], Iterable[str]] = lambda _: (),
+    history: History | None = None,
 ) -> Snapshot:
     """The snapshot with suspicious lists marked, and every list's `believed` count filled in.
 
     `last` is what the snapshot before this one had; two that say the same of a list that shrank must be `least` apart
-    to be believed; `accepted` names kinds whose shrinking the user knows to be right.  `had` gives the ids of what a
-    list had before, as far as they are known: what another list of its kind has now has not gone.
+    to be believed; `accepted` names kinds whose shrinking the user knows to be right.  By the `history`, what went from
+    one list to another one of its kind is not gone.
     """
 
     def told(each: AnyList) -> AnyList:
@@ -82,7 +101,7 @@ def judged(
         found = _judged(each, seen, snapshot.taken_at, least)
         if not is_short(found):
             return found
-        sure = each.query.kind in accepted or not _shrank_with(_moved(each, snapshot, had), each, seen)
+        sure = each.query.kind in accepted or not _shrank_with(_moved(each, snapshot, history), each, seen)
         return _believed(each) if sure else found
 
     leaned = {query: told(each) for query, each in snapshot.leaned.items()}
@@ -129,19 +148,30 @@ def _judged(listed: AnyList, last: Seen, at: str, least: timedelta) -> AnyList:
     return replace(listed, problem=problem, believed=last.believed, short_since=since)
 
 
-def _moved(listed: Collection | Leaned, snapshot: Snapshot, had: Callable[[Query], Iterable[str]]) -> int:
-    """How many of the records that a list had were read in other lists of its kind now, and only there.
+def _moved(listed: Collection | Leaned, snapshot: Snapshot, history: History | None) -> int:
+    """How many of the records that a list had are in other lists of its kind now, and went there.
 
-    What another list had before as well has not moved there.
+    That is so where such a record says itself that it belongs to the list no more, as an open incident that was
+    resolved; or, where it does not tell that, if the other list is known not to have had it.  What is in both lists by
+    right is gone from one of them all the same.
     """
-    if isinstance(listed, Leaned):
+    if history is None or isinstance(listed, Leaned):
         return 0
+    lost = set(history.had(listed.query)).difference(record.id for record in listed.records)
     others = [each for each in snapshot.collections.values() if each.query.kind == listed.query.kind]
-    elsewhere = set[str]()
-    for each in others:
-        if each is not listed:
-            elsewhere |= {record.id for record in islice(each.records, each.taken, None)}.difference(had(each.query))
-    return len(elsewhere.intersection(had(listed.query)).difference(record.id for record in listed.records))
+    went = set[str]()
+    for other in others if lost else ():
+        if other is not listed:
+            went |= _went_to(other, lost, listed.query, history)
+    return len(went)
+
+
+def _went_to(other: Collection, lost: AbstractSet[str], query: Query, history: History) -> set[str]:
+    found = [record for record in islice(other.records, other.taken, None) if record.id in lost]
+    if test := history.test(query):
+        return {record.id for record in found if not test(record.raw)}
+    had = history.all_of(other.query)
+    return set() if had is None else {record.id for record in found} - had
 
 
 def _believed(listed: AnyList) -> AnyList:
@@ -239,7 +269,8 @@ def _moves(window: Window, asked: Mapping[str, str]) -> bool:
 
 def _shrank_with(moved: int, listed: Collection | Leaned, last: Seen) -> bool:
     """Whether a list shrank suspiciously, so many records of which are somewhere else."""
-    return _shrank(_smallest_of(listed), _expected(listed, last.believed), _count(listed) + moved)
+    count = _count(listed) + moved
+    return not (count and last.loosely) and _shrank(_smallest_of(listed), _expected(listed, last.believed), count)
 
 
 def is_too_short(before: int, now: int) -> bool:
@@ -391,6 +422,18 @@ def ids_in(ledger: Ledger, wanted: Mapping[tuple[str, str], Iterable[Query]]) ->
             for rule in made_by:
                 for query in wanted.get((kind, asked.get(rule, "")), ()):
                     found[query].add(id_)
+    return dict(found)
+
+
+def abandoned(ledger: Ledger, wanted: Mapping[tuple[str, str], object]) -> dict[str, set[str]]:
+    """The ids of every record that something owned was made from, of lists that are not `wanted` any more, by kind."""
+    asked = lists_asked(ledger)
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for entry in ledger.entities.values():
+        for source, made_by in makers(entry):
+            kind, _, id_ = source.partition("/")
+            if any((kind, asked.get(rule, "")) not in wanted for rule in made_by):
+                found[kind].add(id_)
     return dict(found)
 
 

@@ -8,15 +8,18 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from pdsync.completeness import (
     Seen,
+    abandoned,
     doubts,
     given_to_each,
     ids_in,
+    is_short,
     judged,
     leans_on,
     list_of,
@@ -44,6 +47,7 @@ from pdsync.model import (
 from pdsync.privacy import Cleaner, still_whole
 from pdsync.recordfile import KeptRecords, doubted
 from pdsync.sources import Reuse
+from pdsync.sources.pagerduty.picking import own_test
 from pdsync.vanished import in_doubt, missed_since, noted_missing
 
 if TYPE_CHECKING:
@@ -108,9 +112,10 @@ async def take_snapshot(
     fetched = _with_given(fetched)
     least = catalog.project.policy.believe_shrink_after
     mine = kept if kept and kept.source == fetched.source else None
-    before = _Before(catalog, mine, _counts(store) if mine or not kept else {}, ledger, overtaken)
-    fetched = in_doubt(fetched, before.missed_since(fetched), least, accepted)
-    found = _with_doubts(judged(fetched, before.seen(fetched), least, accepted, before.had))
+    counts = _counts(store) if mine or not kept else {}
+    before = _Before(catalog, mine, counts, ledger, overtaken, datetime.fromisoformat(fetched.taken_at))
+    fetched = in_doubt(fetched, before.missed_since(fetched), least, accepted, before.test)
+    found = _with_doubts(judged(fetched, before.seen(fetched), least, accepted, before))
     return await asyncio.to_thread(_with_emptied, found, before, least, accepted)
 
 
@@ -323,15 +328,23 @@ def _is_overtaken(catalog: Catalog, store: StateStore, kept: Snapshot) -> bool:
 
 
 def as_of_then(catalog: Catalog, store: StateStore, kept: Snapshot) -> Snapshot:
-    """A snapshot to plan from as it is: it proves no absence where another machine has applied since it was taken."""
-    if not _is_overtaken(catalog, store, kept):
-        return kept
-    found = {q: replace(each, problem=each.problem or _overtaken(q, kept)) for q, each in kept.collections.items()}
-    return replace(kept, collections=found)
+    """The kept snapshot, to plan from: it proves no absence where another machine has applied since it was taken."""
+    return _proving_nothing(kept) if _is_overtaken(catalog, store, kept) else kept
+
+
+def as_of_file(catalog: Catalog, store: StateStore, saved: Snapshot) -> Snapshot:
+    """A snapshot of a file, to plan from: it proves no absence where anybody has applied a newer one since."""
+    overtaken = store.applied_since(saved.taken_at, saved.digest) or _is_overtaken(catalog, store, saved)
+    return _proving_nothing(saved) if overtaken else saved
+
+
+def _proving_nothing(old: Snapshot) -> Snapshot:
+    found = {q: replace(each, problem=each.problem or _overtaken(q, old)) for q, each in old.collections.items()}
+    return replace(old, collections=found)
 
 
 def _overtaken(query: Query, kept: Snapshot) -> Diagnostic:
-    detail = f"{query.kind}: another machine has applied since this was read, {kept.taken_at}"
+    detail = f"{query.kind}: something newer was applied since this was read, {kept.taken_at}"
     return error(
         "PD343", "a list is older than what was applied", detail=detail, hint="take a new one: `pdsync snapshot`"
     )
@@ -376,6 +389,7 @@ class _Before:
     counts: Mapping[Query, Seen]
     ledger: Callable[[], Ledger]
     overtaken: bool
+    now: datetime
 
     @property
     def _kept_queries(self) -> Iterable[Query]:
@@ -398,8 +412,33 @@ class _Before:
         listed = {query: ledger.listed.get(query_name(names[query])) for query in new}
         told = {query: remembered(each) for query, each in listed.items() if each}
         mine, others = {**alike, **self.counts}, {**_owned(self.catalog, ledger), **told}
+        others |= self._seen_otherwise([query for query in fetched.collections if query not in {**others, **mine}])
         more = {query: each for query, each in others.items() if self.overtaken and _is_more(each, mine.get(query))}
         return {**others, **mine, **more}
+
+    def _seen_otherwise(self, new: Sequence[Query]) -> dict[Query, Seen]:
+        """What there was of the kinds of lists that are new: as much as was made from lists that are asked for no more.
+
+        What the last snapshot has is compared record by record (`Earlier.left_out`), where records tell what fits.
+        """
+        untold = [query for query in new if not self._is_compared(query)]
+        owned = abandoned(self.ledger(), _asked(self.catalog)) if untold else {}
+        return {
+            query: Seen(count, count, suspicious=False, loosely=not self._is_in_doubt(query.kind))
+            for query in untold
+            if (count := len(owned.get(query.kind, ())))
+        }
+
+    def _of_kind(self, kind: str) -> list[Collection]:
+        return [each for each in self.kept.collections.values() if each.query.kind == kind] if self.kept else []
+
+    def _is_compared(self, query: Query) -> bool:
+        last, row = self._of_kind(query.kind), KINDS[query.kind]
+        told = self.test(query) is not None and not (row.parents or row.also)
+        return told and bool(last) and all(each.complete for each in last)
+
+    def _is_in_doubt(self, kind: str) -> bool:
+        return any(is_short(each) for each in self._of_kind(kind))
 
     def had(self, query: Query) -> Iterable[str]:
         """The ids of what a query had, as far as they are known."""
@@ -409,6 +448,16 @@ class _Before:
         if self.kept and alike:
             return (record.id for record in self.kept.collections[alike[0]].records)
         return ids_in(self.ledger(), _asked(self.catalog)).get(query, ())
+
+    def all_of(self, query: Query) -> frozenset[str] | None:
+        """The ids of all that a query had; None where it was not read whole, or nobody knows."""
+        if self.kept is None or not self.knows(query) or not (last := self.kept.collections[query]).complete:
+            return None
+        return frozenset(record.id for record in last.records).union(last.missing)
+
+    def test(self, query: Query) -> Callable[[bytes], bool] | None:
+        """Whether a record belongs to a query by what it says itself; None where it does not tell that."""
+        return own_test(query, self.now)
 
     def missed_since(self, fetched: Snapshot) -> dict[str, str]:
         """Since when records have been missing."""

@@ -28,30 +28,35 @@ VANISHED, MOVED = "PD341", "PD345"
 
 
 def in_doubt(
-    snapshot: Snapshot, since: Mapping[str, str], least: timedelta, accepted: AbstractCollection[str] = ()
+    snapshot: Snapshot,
+    since: Mapping[str, str],
+    least: timedelta,
+    accepted: AbstractCollection[str] = (),
+    test: Callable[[Query], Callable[[bytes], bool] | None] = lambda _: None,
 ) -> Snapshot:
     """The snapshot with nothing missing but what is in doubt, and since when.
 
     `since` tells of records, as `users.contact_methods/PC1`, since when snapshots have missed them in a row; those
     that were missed for `least` are gone, as are all of the kinds `accepted`.  What could not be read was not missed,
-    and what another list of the kind has is not missing.
+    and what another list of the kind has is not missing, unless it belongs to this one as well, by a `test` of a query.
     """
     short = {query: each for query, each in snapshot.collections.items() if each.missing}
-    there = _there(snapshot, {query.kind for query in short}) if short else {}
-    found = {
-        query: _in_doubt(_without(each, there[query.kind]), since, snapshot.taken_at, least, accepted)
-        for query, each in short.items()
-    }
+    at, found = snapshot.taken_at, {}
+    for query, each in short.items():
+        missing = _without(each, _elsewhere(snapshot, each, test(query)))
+        found[query] = _in_doubt(missing, since, at, least, accepted)
     return replace(snapshot, collections={**snapshot.collections, **found}) if found else snapshot
 
 
-def _there(snapshot: Snapshot, kinds: AbstractCollection[str]) -> dict[str, set[str]]:
-    """The ids of all records of some kinds."""
-    found: dict[str, set[str]] = {kind: set() for kind in kinds}
-    for query, collection in snapshot.collections.items():
-        if query.kind in found:
-            found[query.kind].update(record.id for record in collection.records)
-    return found
+def _elsewhere(snapshot: Snapshot, short: Collection, test: Callable[[bytes], bool] | None) -> set[str]:
+    """The ids of records that other lists of the kind have, and that do not belong to this one as well."""
+    return {
+        record.id
+        for query, each in snapshot.collections.items()
+        if query.kind == short.query.kind
+        for record in each.records
+        if record.id in short.missing and not (test and each is not short and test(record.raw))
+    }
 
 
 def _without(collection: Collection, there: AbstractCollection[str]) -> Collection:

@@ -28,7 +28,7 @@ from pdsync.model import Collection, Leaned, Listed, Query, Record, Snapshot
 from tests.builders import entry, ledger, rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 SERVICES = Query("services")
 INCIDENTS = Query("incidents")
@@ -132,6 +132,24 @@ def test_a_shrink_can_be_accepted_by_kind() -> None:
     assert not judged(snapshot(0), last, HOUR, ("users",)).collections[SERVICES].complete
 
 
+class Known:
+    """What lists had, all of it known or but a part; whether a record belongs to the first list stands in its bytes."""
+
+    def __init__(self, there: Mapping[Query, Iterable[int]], *, whole: bool = True, tells: bool = False) -> None:
+        self.there = there
+        self.whole = whole
+        self.tells = tells
+
+    def had(self, query: Query) -> frozenset[str]:
+        return frozenset(map(str, self.there[query]))
+
+    def all_of(self, query: Query) -> frozenset[str] | None:
+        return self.had(query) if self.whole else None
+
+    def test(self, _: Query) -> Callable[[bytes], bool] | None:
+        return (lambda raw: raw == b"true") if self.tells else None
+
+
 @given(before=SOME, now=SOME, elsewhere=SOME, always=SOME)
 def test_what_is_in_another_list_of_the_kind_has_not_gone(
     before: set[int], now: set[int], elsewhere: set[int], always: set[int]
@@ -144,8 +162,8 @@ def test_what_is_in_another_list_of_the_kind_has_not_gone(
     }
     count = len(before)
     seen = {INCIDENTS: Seen(count, count, suspicious=False)}
-    there = {INCIDENTS: map(str, before), closed: map(str, always)}
-    found = judged(Snapshot("pd", moment(0), taken), seen, HOUR, (), lambda query: there[query]).collections[INCIDENTS]
+    known = Known({INCIDENTS: before, closed: always})
+    found = judged(Snapshot("pd", moment(0), taken), seen, HOUR, (), known).collections[INCIDENTS]
     left = len(now) + len(before & elsewhere - always - now)
     assert found.complete != ((count >= 10 and left * 2 <= count) or (count >= 5 and left == 0))
     assert found.believed == (len(now) if found.complete else count)
@@ -156,8 +174,36 @@ def test_what_was_taken_over_is_no_proof_that_it_is_there() -> None:
     other = replace(snapshot(20, closed := Query("incidents", EVER)).collections[closed], taken=20)
     taken = Snapshot("pd", moment(0), {INCIDENTS: Collection(INCIDENTS, ()), closed: other})
     seen = {INCIDENTS: Seen(20, 20, suspicious=False)}
-    had: dict[Query, Iterable[str]] = {INCIDENTS: map(str, range(20)), closed: ()}
-    assert not judged(taken, seen, HOUR, (), lambda query: had[query]).collections[INCIDENTS].complete
+    known = Known({INCIDENTS: range(20), closed: ()})
+    assert not judged(taken, seen, HOUR, (), known).collections[INCIDENTS].complete
+
+
+@pytest.mark.parametrize(
+    ("known", "raw", "believed"),
+    [
+        (Known({INCIDENTS: range(20)}, tells=True), b"false", True),
+        (Known({INCIDENTS: range(20)}, tells=True), b"true", False),
+        (Known({INCIDENTS: range(20)}, whole=False), b"false", False),
+        (None, b"false", False),
+    ],
+    ids=["it left by its own word", "it belongs to both", "the other one may have had it", "nothing is known"],
+)
+def test_what_another_list_has_went_there_only_if_something_tells(
+    known: Known | None, raw: bytes, believed: bool
+) -> None:
+    """Of two lists, one of all records and one of some, the second came empty: it is not that they moved."""
+    other = Query("incidents", EVER)
+    lists = {INCIDENTS: (), other: tuple(Record(str(n), raw) for n in range(20))}
+    taken = Snapshot("pd", moment(0), {query: Collection(query, records) for query, records in lists.items()})
+    seen = {INCIDENTS: Seen(20, 20, suspicious=False)}
+    assert judged(taken, seen, HOUR, (), known).collections[INCIDENTS].complete == believed
+
+
+@given(before=st.integers(0, 30), now=st.integers(0, 30))
+def test_what_is_known_but_loosely_doubts_only_that_nothing_came(before: int, now: int) -> None:
+    """Another filter may take less, and hardly takes nothing."""
+    seen = {SERVICES: Seen(before, before, suspicious=False, loosely=True)}
+    assert judged(snapshot(now), seen, HOUR).collections[SERVICES].complete == bool(now or not before)
 
 
 def leaning(count: int, *, minutes: int = 0, problem: Diagnostic | None = None) -> Snapshot:

@@ -12,7 +12,7 @@ from pdsync.branch import Base, plan_branch_from, plan_branch_online
 from pdsync.errors import UsageError, error
 from pdsync.plan import Scope
 from pdsync.revert import find_done, plan_revert
-from pdsync.snapshots import as_of_then
+from pdsync.snapshots import as_of_file, as_of_then
 
 if TYPE_CHECKING:
     from pdsync.cli.session import Session
@@ -126,7 +126,7 @@ def _kept_snapshot(session: Session, file: Path | None) -> Snapshot:
     from pdsync.state.snapshot_file import open_snapshot
 
     if file is not None:
-        return as_of_then(session.catalog, session.store, open_snapshot(file, session.keyring))
+        return as_of_file(session.catalog, session.store, open_snapshot(file, session.keyring))
     kept = session.store.load_snapshot()
     if kept is None:
         raise UsageError(error("PD804", "there is no snapshot yet", hint="run `pdsync snapshot`"))

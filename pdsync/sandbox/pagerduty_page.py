@@ -246,12 +246,19 @@ def disturbed(world: World, kind: str, rows: Sequence[Any]) -> Sequence[Any]:
     """The rows as the world's mutations leave them (`hide_half`, `empty`, `shuffle_while_paging`)."""
     share = world.shrunk.get(kind)
     if share is not None:
-        rows = [row for row in rows if share and crc32(name_of(kind, row).encode()) % share == 0]
+        left = _a_share(share, [name_of(kind, row) for row in rows])
+        rows = [row for row in rows if name_of(kind, row) in left]
     if world.moving.get(kind):
         world.moving[kind] -= 1
         world.moved[kind] = world.moved.get(kind, 0) + 1
     turn = world.moved.get(kind, 0) % max(1, len(rows))
     return [*rows[turn:], *rows[:turn]] if turn else rows
+
+
+def _a_share(share: int, names: Sequence[str]) -> set[str]:
+    """One in so many of some names, or fewer, and hardly others when one is added; none of them for 0."""
+    in_order = sorted(names, key=lambda name: (crc32(name.encode()), name))
+    return set(in_order[: len(names) // share]) if share else set()
 
 
 # --- pages ---------------------------------------------------------------------------------------------------------

@@ -231,6 +231,11 @@ class StateStore:
             return False
         return any(note.started >= since and not self._is_here(note.run) for note in self._stored.runs)
 
+    def applied_since(self, since: str, digest: str) -> bool:
+        """Whether anybody has applied since a moment (RFC 3339 UTC), with another snapshot than that of a digest."""
+        ledger = self.load()
+        return digest != ledger.snapshot and any(note.started >= since for note in ledger.runs)
+
     def run(self, run: str) -> RunRecord | None:
         """One run by its journal; None when nothing has it.  Raises `StateError` when it cannot be read."""
         if not RUN.fullmatch(run):

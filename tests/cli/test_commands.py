@@ -194,6 +194,18 @@ def test_deletes_are_withheld_for_kinds_that_were_not_fetched(applied: Workspace
     assert {w["blueprint"] for w in ran.json["withheld"]} == {"person", "incident"}
 
 
+def test_a_saved_snapshot_deletes_nothing_that_was_made_from_a_newer_one(applied: Workspace) -> None:
+    """It does not know that; with what is kept gone, nothing else would tell either."""
+    applied.ok("snapshot", "--out", "old.jsonl")
+    assert "No changes." in applied.ok("plan", "--snapshot", "old.jsonl").out
+    applied.box.mutate({"action": "add_service", "name": "Later"})
+    applied.ok("-q", "apply", "--auto-approve")
+    (applied.folder / "state/snapshot.jsonl").unlink()
+    ran = applied.ok("plan", "--snapshot", "old.jsonl", "--format", "json", code=3)
+    assert ([*ran.json["changes"]], len(ran.json["withheld"])) == ([], 1)
+    assert {each["code"] for each in ran.json["diagnostics"]} == {"PD343"}
+
+
 def test_offline_needs_a_snapshot(here: Workspace) -> None:
     """Without one it says which command takes it."""
     for command in (["plan", "--offline"], ["eval", "services", "PX"]):

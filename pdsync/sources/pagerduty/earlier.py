@@ -257,7 +257,7 @@ class Earlier:
         same = [each for each in lists if list_of(each.query) == list_of(query)]
         if same:
             return {id_ for each in same for id_ in each.missing if id_ not in listed}
-        test = own_test((query.kind, query.params), self.now) if lists else None
+        test = own_test(query, self.now) if lists else None
         if test is None:
             return set()
         sought = {id_ for each in lists for id_, raw in self._bare(each) if test(raw)}

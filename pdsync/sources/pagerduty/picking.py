@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from pdsync.model import Query
     from pdsync.sources.pagerduty.listing import ListKey
 
     Test = Callable[[bytes], bool]
@@ -35,15 +36,15 @@ def picker(key: ListKey, whole: ListKey, now: datetime) -> Test:
     return tests[0] if len(tests) == 1 else lambda raw: all(test(raw) for test in tests)
 
 
-def own_test(key: ListKey, now: datetime) -> Test | None:
+def own_test(query: Query, now: datetime) -> Test | None:
     """Whether a record belongs to a list by what it says; None where there is a filter that it tells nothing of."""
-    window = KINDS[key[0]].window
-    bounds = {window.since, window.until, *(window.everything or ())[:1]} if window else set()
-    told = {*local_filters(key[0]), *near_filters(key[0]), *bounds}
-    others = {name for name, _ in key[1] if name.removesuffix("[]") not in SAME_ROWS} - told
+    key, kind = (query.kind, query.params), KINDS[query.kind]
+    bounds = {kind.window.since, kind.window.until, *(kind.window.everything or ())[:1]} if kind.window else set()
+    told = {*local_filters(kind.name), *near_filters(kind.name), *bounds}
+    others = {name for name, _ in query.params if name.removesuffix("[]") not in SAME_ROWS} - told
     if others or is_of_first(key) or (bounds and bounds_of(key, now) is None):
         return None
-    nothing = (key[0], ())
+    nothing = (kind.name, ())
     tests = [*_by_local(key, nothing), *_by_near(key, nothing), *_within(key, now)]
     return lambda raw: all(test(raw) for test in tests)
 

@@ -42,9 +42,10 @@ def moved(kind: Kind, got: int, total: int | None) -> Diagnostic:
     return error("PD322", "a list kept changing while it was read", detail=detail, hint=hint)
 
 
-def miscounted(kind: Kind, got: int, total: int) -> Diagnostic:
-    """Not as many came as PagerDuty counts."""
-    detail = f"{kind.name}: {got} records came, PagerDuty counts {total}"
+def miscounted(kind: Kind, got: int, total: int, gone: int = 0) -> Diagnostic:
+    """Not as many came as PagerDuty counts, those left out that seem to have `gone` meanwhile."""
+    meanwhile = f", {gone} of them seem to have gone meanwhile" if gone else ""
+    detail = f"{kind.name}: {got} records came{meanwhile}, PagerDuty counts {total}"
     hint = f"should that last, it counts what these credentials do not see, or wrongly: ask its support; {_UNPROVEN}"
     return error("PD326", "a list is not as long as PagerDuty counts", detail=detail, hint=hint)
 
