@@ -149,6 +149,6 @@ class Trail:
         count = len(self.records)
         if self._doubled and not self._moved:
             return repeated(self._kind, count, self._doubled)
-        if self.total is None or self._moved:
-            return moved(self._kind, count, self.total)
-        return miscounted(self._kind, count, self.total, self._vanished)
+        is_odd = self.total is not None and not self._moved
+        odd = miscounted(self._kind, count, self.total or 0, self._vanished)
+        return odd if is_odd else moved(self._kind, count, self.total)
