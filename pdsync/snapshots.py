@@ -412,7 +412,8 @@ class _Before:
         listed = {query: ledger.listed.get(query_name(names[query])) for query in new}
         told = {query: remembered(each) for query, each in listed.items() if each}
         mine, others = {**alike, **self.counts}, {**_owned(self.catalog, ledger), **told}
-        others |= self._seen_otherwise([query for query in fetched.collections if query not in {**others, **mine}])
+        known = others.keys() | mine.keys()
+        others |= self._seen_otherwise([query for query in fetched.collections if query not in known])
         more = {query: each for query, each in others.items() if self.overtaken and _is_more(each, mine.get(query))}
         return {**others, **mine, **more}
 

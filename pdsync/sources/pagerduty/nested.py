@@ -211,7 +211,7 @@ class Nest:
         """One list for each parent."""
         for (kind, _), listing in above.items():
             if KINDS[kind].also == v3.V3:
-                self._shift_based.update(id_ for id_, raw in listing.records.items() if v3.is_one(raw))
+                self._shift_based |= listing.upgraded
                 self._bare = self._bare or bool(listing.missing or listing.notes)  # some may be hidden from us
         apart = Apart(self._kind, self._read_one, partial(self._still_there, [*above]), self._tally, self._shelf)
         return await apart.read(self._branches(above))

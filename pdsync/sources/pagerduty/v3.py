@@ -112,7 +112,7 @@ def merged(layered: Listing, shifted: Listing, params: Params, users: Mapping[st
     wanted = {id_: _with_users(raw, users) for id_, raw in shifted.records.items() if _fits(raw, params)}
     records = shelf.rows() | layered.records | wanted
     problem = layered.problem or shifted.problem
-    return replace(layered, records=records, counted=None, problem=problem)
+    return replace(layered, records=records, counted=None, problem=problem, upgraded=frozenset(wanted))
 
 
 class _Team(msgspec.Struct):
