@@ -269,8 +269,12 @@ def _moves(window: Window, asked: Mapping[str, str]) -> bool:
 
 def _shrank_with(moved: int, listed: Collection | Leaned, last: Seen) -> bool:
     """Whether a list shrank suspiciously, so many records of which are somewhere else."""
-    count = _count(listed) + moved
+    count = _count(listed) + moved + _listed_elsewhere(listed)
     return not (count and last.loosely) and _shrank(_smallest_of(listed), _expected(listed, last.believed), count)
+
+
+def _listed_elsewhere(listed: Collection | Leaned) -> int:
+    return 0 if isinstance(listed, Leaned) else sum(each.moved for each in listed.missing.values())
 
 
 def is_too_short(before: int, now: int) -> bool:
@@ -315,7 +319,8 @@ def _above(kind: str) -> list[str]:
     """The kinds that one is listed under, and the one whose list has some of its records."""
     if kind not in KINDS:
         return []
-    return [row.name for row in parents_of(kind) if row.name != kind] + [KINDS[kind].also] * bool(KINDS[kind].also)
+    rows = list(parents_of(kind))
+    return [row.name for row in rows if row.name != kind] + [row.also for row in rows if row.also]
 
 
 def _enrichments(query: Query) -> list[Enrichment]:
@@ -425,7 +430,7 @@ def ids_in(ledger: Ledger, wanted: Mapping[tuple[str, str], Iterable[Query]]) ->
     return dict(found)
 
 
-def abandoned(ledger: Ledger, wanted: Mapping[tuple[str, str], object]) -> dict[str, set[str]]:
+def abandoned(ledger: Ledger, wanted: Mapping[tuple[str, str], object]) -> dict[str, frozenset[str]]:
     """The ids of every record that something owned was made from, of lists that are not `wanted` any more, by kind."""
     asked = lists_asked(ledger)
     found: defaultdict[str, set[str]] = defaultdict(set)
@@ -434,7 +439,7 @@ def abandoned(ledger: Ledger, wanted: Mapping[tuple[str, str], object]) -> dict[
             kind, _, id_ = source.partition("/")
             if any((kind, asked.get(rule, "")) not in wanted for rule in made_by):
                 found[kind].add(id_)
-    return dict(found)
+    return {kind: frozenset(ids) for kind, ids in found.items()}
 
 
 def lists_asked(ledger: Ledger) -> dict[str, str]:

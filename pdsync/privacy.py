@@ -241,10 +241,9 @@ def spelled_names(rules: Iterable[MappingRule]) -> Mapping[str, frozenset[str]]:
     words: defaultdict[str, set[str]] = defaultdict(set)
     for rule in rules:
         for text in _texts(rule):
-            words[rule.kind].update(word for spelling in _SPELLINGS for word in spelling.findall(text))
-    for found in words.values():
-        whole = (fields for name, fields in NOTHING_ELSE.items() if name in found and found.isdisjoint(fields))
-        found.update(*whole)
+            found = {word for spelling in _SPELLINGS for word in spelling.findall(text)}
+            whole = (fields for name, fields in NOTHING_ELSE.items() if name in found and found.isdisjoint(fields))
+            words[rule.kind].update(found, *whole)
     return {kind: frozenset(filter(_is_private, found)) for kind, found in words.items()}
 
 

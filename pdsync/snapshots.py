@@ -19,7 +19,6 @@ from pdsync.completeness import (
     doubts,
     given_to_each,
     ids_in,
-    is_short,
     judged,
     leans_on,
     list_of,
@@ -114,9 +113,23 @@ async def take_snapshot(
     mine = kept if kept and kept.source == fetched.source else None
     counts = _counts(store) if mine or not kept else {}
     before = _Before(catalog, mine, counts, ledger, overtaken, datetime.fromisoformat(fetched.taken_at))
-    fetched = in_doubt(fetched, before.missed_since(fetched), least, accepted, before.test)
+    fetched = in_doubt(_without_unowned(fetched, ledger), before.missed_since(fetched), least, accepted, before.test)
     found = _with_doubts(judged(fetched, before.seen(fetched), least, accepted, before))
     return await asyncio.to_thread(_with_emptied, found, before, least, accepted)
+
+
+def _without_unowned(snapshot: Snapshot, ledger: Callable[[], Ledger]) -> Snapshot:
+    """The snapshot without what is listed elsewhere now and concerns nobody, as nothing owned was made from it."""
+    moved = {query for query, each in snapshot.collections.items() if any(one.moved for one in each.missing.values())}
+    ours = _sources(ledger()) if moved else frozenset()
+    found = {
+        query: replace(
+            each, missing={i: one for i, one in each.missing.items() if not one.moved or f"{query.kind}/{i}" in ours}
+        )
+        for query, each in snapshot.collections.items()
+        if query in moved
+    }
+    return replace(snapshot, collections={**snapshot.collections, **found}) if found else snapshot
 
 
 def _with_given(snapshot: Snapshot) -> Snapshot:
@@ -413,33 +426,33 @@ class _Before:
         told = {query: remembered(each) for query, each in listed.items() if each}
         mine, others = {**alike, **self.counts}, {**_owned(self.catalog, ledger), **told}
         known = others.keys() | mine.keys()
-        others |= self._seen_otherwise([query for query in fetched.collections if query not in known])
+        others |= self._seen_otherwise([each for query, each in fetched.collections.items() if query not in known])
         more = {query: each for query, each in others.items() if self.overtaken and _is_more(each, mine.get(query))}
         return {**others, **mine, **more}
 
-    def _seen_otherwise(self, new: Sequence[Query]) -> dict[Query, Seen]:
+    def _seen_otherwise(self, new: Sequence[Collection]) -> dict[Query, Seen]:
         """What there was of the kinds of lists that are new: as much as was made from lists that are asked for no more.
 
-        What the last snapshot has is compared record by record (`Earlier.left_out`), where records tell what fits.
+        What the last snapshot has is compared record by record (`Earlier.left_out`), where records tell what fits.  The
+        rest may not fit: unless something is in doubt already, only that nothing at all came is doubted for its sake.
         """
-        untold = [query for query in new if not self._is_compared(query)]
-        owned = abandoned(self.ledger(), _asked(self.catalog)) if untold else {}
-        return {
-            query: Seen(count, count, suspicious=False, loosely=not self._is_in_doubt(query.kind))
-            for query in untold
-            if (count := len(owned.get(query.kind, ())))
-        }
+        owned = abandoned(self.ledger(), _asked(self.catalog)) if new else {}
+        found = {}
+        for each in new:
+            ids = owned.get(each.query.kind, frozenset())
+            if not ids <= self._compared(each.query):
+                sure = not each.missing and all(last.complete for last in self._of_kind(each.query.kind))
+                found[each.query] = Seen(len(ids), len(ids), suspicious=False, loosely=sure)
+        return found
 
     def _of_kind(self, kind: str) -> list[Collection]:
         return [each for each in self.kept.collections.values() if each.query.kind == kind] if self.kept else []
 
-    def _is_compared(self, query: Query) -> bool:
-        last, row = self._of_kind(query.kind), KINDS[query.kind]
-        told = self.test(query) is not None and not (row.parents or row.also)
-        return told and bool(last) and all(each.complete for each in last)
-
-    def _is_in_doubt(self, kind: str) -> bool:
-        return any(is_short(each) for each in self._of_kind(kind))
+    def _compared(self, query: Query) -> frozenset[str]:
+        """The ids of the records that a new list is compared with."""
+        if KINDS[query.kind].parents or self.test(query) is None:
+            return frozenset()
+        return frozenset(record.id for each in self._of_kind(query.kind) for record in each.records)
 
     def had(self, query: Query) -> Iterable[str]:
         """The ids of what a query had, as far as they are known."""

@@ -116,7 +116,10 @@ def _note(kind: str, doubted: Mapping[str, Missing], least: timedelta) -> Diagno
 def missed_since(collections: Iterable[Collection]) -> dict[str, str]:
     """Since when records have been missed by the snapshot that these are of, as far as it knows."""
     return {
-        f"{each.query.kind}/{id_}": one.since for each in collections for id_, one in each.missing.items() if one.since
+        f"{each.query.kind}/{id_}": one.since
+        for each in collections
+        for id_, one in each.missing.items()
+        if one.since and not one.moved
     }
 
 
@@ -140,7 +143,7 @@ def noted_missing(
     for query, collection in snapshot.collections.items():
         key = name(list_of(query))
         last = before[key].missing if key in before else {}
-        now = {id_: each.since for id_, each in collection.missing.items() if each.since}
+        now = {id_: each.since for id_, each in collection.missing.items() if each.since and not each.moved}
         there = {record.id for record in collection.records} if last else set()
         ours = owned() if last else ()
         old = {id_: at for id_, at in last.items() if id_ not in there and f"{query.kind}/{id_}" in ours}

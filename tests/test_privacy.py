@@ -136,6 +136,7 @@ def test_who_maps_an_object_that_holds_nothing_else_maps_all_of_it() -> None:
         "conference_bridge": {"conference_url": "https://meet.example"}
     }
     assert cleaned(record, all=".") == {"conference_bridge": {}}
+    assert cleaned(record, bridge=".conference_bridge", link=".conference_bridge.conference_url") == record
 
 
 def test_a_mapping_may_spell_all_of_them() -> None:

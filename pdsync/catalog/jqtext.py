@@ -171,13 +171,15 @@ def fields_read(found: Sequence[Token]) -> set[str]:
     return {token.text for token in found if token.kind in {"field", "string", "key"}}
 
 
-def chains(found: Sequence[Token]) -> Iterator[list[Token]]:
-    """Fields that follow each other (`.a[].b?.c`), steps to items left out."""
-    chain: list[Token] = []
+def chains(found: Sequence[Token]) -> Iterator[list[tuple[str, Token]]]:
+    """Fields that follow each other (`.a[].b?.c`), each with its name, `a[]` where a step to items follows."""
+    chain: list[tuple[str, Token]] = []
     for token in found:
         if token.kind == "field":
-            chain.append(token)
-        elif not (chain and (token.text in {"[", "]", "?"} or token.kind == "number")):
+            chain.append((token.text, token))
+        elif chain and token.text == "]":
+            chain[-1] = (f"{chain[-1][1].text}[]", chain[-1][1])
+        elif not (chain and (token.text in {"[", "?"} or token.kind == "number")):
             if chain:
                 yield chain
             chain = []

@@ -148,7 +148,7 @@ def _check_includes(resource: Resource) -> Iterator[Diagnostic]:
     for slot in resource.slots() if lacking else ():
         found_chains = list(chains(tokens(slot.text)))
         for value, path in tuple(lacking.items()):
-            read = list(_members_read(found_chains, path.replace("[]", "").split(".")))
+            read = list(_members_read(found_chains, path.split(".")))
             if read and _OF_A_REFERENCE.isdisjoint(token.text for token in read):
                 del lacking[value]
                 place = slot.part(read[0].start, read[0].end)
@@ -169,12 +169,12 @@ def _not_included(resource: Resource) -> dict[str, str]:
     return {value: path for value, path in paths.items() if value not in asked and not path.endswith((ADDED, PERHAPS))}
 
 
-def _members_read(found_chains: Iterable[Sequence[Token]], path: Sequence[str]) -> Iterator[Token]:
-    """What is read of the object at a path, by chains that begin anywhere along it."""
+def _members_read(found_chains: Iterable[Sequence[tuple[str, Token]]], path: Sequence[str]) -> Iterator[Token]:
+    """What is read of the object at a path, by chains that begin anywhere along it; not what is put into it."""
     for chain in found_chains:
         for length in range(1, len(chain)):
-            if [token.text for token in chain[:length]] == path[-length:]:
-                yield chain[length]
+            if [name for name, _ in chain[:length]] == path[-length:] and not chain[length][0].startswith("__"):
+                yield chain[length][1]
 
 
 KEY_PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(

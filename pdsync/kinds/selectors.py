@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pdsync.errors import Severity
 from pdsync.kinds.guesses import hint_for
-from pdsync.kinds.moments import is_relative, moment
+from pdsync.kinds.moments import is_relative, moment, window_end
 from pdsync.kinds.names import KINDS, suggest
 from pdsync.kinds.shape import PARENT_PREFIX, Param
 from pdsync.kinds.values import READERS, Finding, name_of, read_count
@@ -204,7 +204,10 @@ def _empty_stretch(row: Kind, params: _Pairs, written: Json, now: datetime | Non
         since, until = given.get(begin.wire) or sent.get(begin.wire, unsaid), given.get(end.wire, unsaid)
         if not (since and until) or not (now or is_relative(since) == is_relative(until)):
             continue
-        if moment(since, at) > moment(until, at):
+        end_at = moment(until, at)
+        if row.window and end.wire == row.window.until and (now or is_relative(until)):
+            end_at = window_end(row.window, {end.wire: until}.items(), at) or end_at
+        if moment(since, at) > end_at:
             name, first = (_as_spelled(param, written) for param in (end, begin))
             detail = f"nothing lies between {since} and {until}"
             yield _problem((_PARAMS, name), Finding((), detail, f"{name} must be after {first}"))

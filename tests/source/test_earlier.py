@@ -608,3 +608,22 @@ def test_nothing_is_taken_over_without_being_asked(stage: Stage) -> None:
     wanted: Query = query("incidents", apiQueryParams=EVERYTHING)
     first = fetch(stage, wanted)
     assert not only(fetch(stage, wanted, previous=kept(first))).incremental
+
+
+def test_what_is_under_what_may_be_there_may_be_there_too(stage: Stage) -> None:
+    """A stretch of incidents that comes empty takes no alert along."""
+    params = {"since": "12mo"}
+    wanted = (query("incidents", apiQueryParams=params), query("incidents.alerts", parents={"apiQueryParams": params}))
+    first = fetch(stage, *wanted)
+    incidents, alerts = (parsed(each) for each in first.collections.values())
+    old = {id_ for id_, record in incidents.items() if record["created_at"] < "2026-02-02"}
+    table = stage.world.incidents
+    for row in range(COUNT):
+        table.hidden[row] = table.ids[row] in old
+    stage.world.version += 1
+    last = first
+    for _ in range(2):
+        last = kept(fetch(stage, *wanted, previous=last))
+        above, below = last.collections.values()
+        assert ({*above.missing}, above.complete, below.complete) == (old, True, True)
+        assert {*below.missing} == alerts.keys() - parsed(below).keys() != set()

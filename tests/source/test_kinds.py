@@ -528,6 +528,13 @@ PAST, AHEAD = (
             "nothing lies between now and 2026-05-01",
             "2026-04-30",
         ),
+        (
+            "oncalls",  # and no further than 90 days ahead
+            {"since": "2026-09-15", "until": "2026-10-01"},
+            ("until",),
+            "nothing lies between 2026-09-15 and 2026-10-01",
+            "2026-07-01",
+        ),
     ],
 )
 def test_a_stretch_that_holds_nothing_now_is_an_error_where_now_is_known(

@@ -616,6 +616,34 @@ def test_a_schedule_that_is_upgraded_while_what_is_under_it_is_read_is_a_hole(st
     assert f"404 although schedules/{moved} is there" in problem.detail
 
 
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_schedule_that_may_have_been_upgraded_meanwhile_is_a_hole(stage: Stage, status: int) -> None:
+    """It left its list while what is under it was read, and the list of the others cannot be read."""
+    wanted = query("schedules.users")
+    first = fetch(stage, wanted)
+    moved = next(id_ for id_ in sorted(stage.world.schedules) if beneath(only(first), id_))
+    refused = Script([(status, {}, b"{}")])
+
+    def before(request: Request) -> Asgi | None:
+        if request.path == f"/schedules/{moved}/users" and moved not in stage.world.upgraded:
+            stage.world.mutate({"action": "upgrade_schedule", "id": moved})
+        return refused if request.path == "/v3/schedules" and moved in stage.world.upgraded else None
+
+    stage.tape.before = before
+    assert only(fetch(stage, wanted, previous=first, patience=1.0)).problem is not None
+
+
+def test_what_is_under_many_upgraded_schedules_takes_few_requests(stage: Stage) -> None:
+    """One tells that nothing is listed under any of them any more; and they need not be shown."""
+    wanted = query("schedules.users")
+    for schedule in stage.world.schedules:
+        stage.world.mutate({"action": "upgrade_schedule", "id": schedule})
+    fetch(stage, wanted)
+    asked = [request.path for request in stage.tape.requests]
+    assert not [path for path in asked if path.startswith("/v3/schedules/")]
+    assert len(asked) <= 2 + 16  # as many as are worked on at once
+
+
 def test_what_no_parent_was_known_of_stays_missing_while_one_has_nothing(lists: Stage) -> None:
     """First only the ledger told of it, then a snapshot: that it was missing then is no reason to believe it now."""
     wanted = query("users.contact_methods")

@@ -245,24 +245,24 @@ class Earlier:
             found.update(id_ for id_ in each.missing if id_ not in listed)
         return found
 
-    def left_out(self, query: Query, listed: AbstractCollection[str]) -> set[str]:
+    def left_out(self, query: Query, listed: AbstractCollection[str], *, whole: bool) -> set[str]:
         """The records that a query nobody asked before should have by what they said, where most are not `listed`.
 
         Who changes a filter just when PagerDuty gives half of a list would not see it: there is no such list to compare
-        with.  With those that were missing of it by then.
+        with.  With those that were missing by then, of which nobody knows any more what they said.  What is not read
+        `whole` is compared with nothing, and what was in doubt stays so.
         """
         kind, lists = KINDS[query.kind], self._collections(query.kind)
-        if kind.parents or kind.also:
+        if kind.parents:
             return set()
         same = [each for each in lists if list_of(each.query) == list_of(query)]
-        if same:
-            return {id_ for each in same for id_ in each.missing if id_ not in listed}
-        test = own_test(query, self.now) if lists else None
+        missing = {id_ for each in same or lists for id_ in each.missing if id_ not in listed}
+        test = own_test(query, self.now) if whole and lists and not same else None
         if test is None:
-            return set()
+            return missing
         sought = {id_ for each in lists for id_, raw in self._bare(each) if test(raw)}
         there = sum(1 for id_ in sought if id_ in listed)
-        return sought.difference(listed) if shrank(query, len(sought), there) else set()
+        return missing | (sought.difference(listed) if shrank(query, len(sought), there) else set())
 
     # --- records that are settled
 

@@ -126,7 +126,8 @@ class Listing:
     So are those that have `moved`: their parent is now of a sort under which nothing is listed here.
     `empty` are the stretches of time, of a list that was cut by time, of which it has nothing.  `counted` is how many
     PagerDuty says there are.  `taken` are the ids of records that were not read but taken over from an earlier
-    snapshot.  `upgraded` are those of schedules that are shift-based.  `notes` tell what else there is to know.
+    snapshot.  `upgraded` are those of schedules that are shift-based; None where PagerDuty does not give their list.
+    `notes` tell what else there is to know.
     """
 
     records: Mapping[str, bytes] = field(default_factory=dict)
@@ -137,7 +138,7 @@ class Listing:
     missing: Mapping[str, str] = field(default_factory=dict)
     moved: Mapping[str, str] = field(default_factory=dict)
     empty: tuple[Stretch, ...] = ()
-    upgraded: frozenset[str] = frozenset()
+    upgraded: frozenset[str] | None = frozenset()
     notes: tuple[Diagnostic, ...] = ()
 
 

@@ -32,7 +32,7 @@ from pdsync.sources.pagerduty.taking import Once
 from pdsync.sources.pagerduty.tasks import together
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from pdsync.sources.pagerduty.listing import Asker, ListKey
@@ -160,6 +160,8 @@ class Nest:
         self._parents: set[str] = set()
         self._shift_based: set[str] = set()
         self._moved: set[str] = set()
+        self._hides_parents = False
+        self._hidden: set[str] = set()
         self._bare = False
         self._tally = tally
         self._shelf = shelf
@@ -170,10 +172,18 @@ class Nest:
         """All records under all parents; incomplete when the parents are, or when one of them could not be read."""
         keys = parent_lists(self._kind, self._params)
         above = dict(zip(keys, await together(self._lists(*key) for key in keys), strict=True))
+        self._look_at(above.values())
         whole = self._inside(above) if self._kind.inside else await self._apart(above)
         if self._empty and not self._before.owned.keys() <= whole.records.keys():
             whole = await self._once_more(whole)
         return self._with_missing(self._under(above, whole))
+
+    def _look_at(self, above: Iterable[Listing]) -> None:
+        """Remember which parents are shift-based, and which may be there although they are not listed."""
+        for listing in above:
+            self._shift_based |= listing.upgraded or frozenset()
+            self._hides_parents = self._hides_parents or listing.upgraded is None
+            self._hidden |= listing.missing.keys()
 
     def _under(self, above: Mapping[ListKey, Listing], whole: Listing) -> Listing:
         """The same, incomplete if the parents are."""
@@ -186,12 +196,17 @@ class Nest:
 
     def _with_missing(self, whole: Listing) -> Listing:
         """The same with what is missing that may be there: under parents whose lists came too short, or all of it."""
-        doubtful = {id_: parent for id_, parent in self._had.items() if whole.problem or parent in self._short}
+        doubtful = {id_: parent for id_, parent in self._had.items() if whole.problem or self._is_in_doubt(parent)}
         owned = {id_: parent for id_, parent in self._owned.items() if self._may_be_there(id_, parent)}
         missing = {id_: parent for id_, parent in (owned | doubtful).items() if id_ not in whole.records}
         known = {**self._owned, **self._had}.items() if self._moved else ()
         moved = {id_: parent for id_, parent in known if parent in self._moved and id_ not in whole.records}
         return replace(whole, missing=missing, moved=moved)
+
+    def _is_in_doubt(self, parent: str) -> bool:
+        """Whether what is under a parent may be listed although it did not come: too little did, or it is hidden."""
+        hidden = parent in self._hidden or (self._hides_parents and parent not in self._parents)
+        return hidden or parent in self._short
 
     def _may_be_there(self, id_: str, parent: str) -> bool:
         """Whether something owned may be listed although it did not come: of an unknown parent, if any has nothing.
@@ -200,6 +215,8 @@ class Nest:
         """
         if parent and parent in self._parents:
             return parent in self._short
+        if self._hides_parents or parent in self._hidden:
+            return True
         has_prefix = id_.startswith(tuple(self._prefix(branch) for branch in self._empty))
         return self._bare or (bool(self._empty) and (has_prefix or not self._kind.in_parent))
 
@@ -209,10 +226,6 @@ class Nest:
 
     async def _apart(self, above: Mapping[ListKey, Listing]) -> Listing:
         """One list for each parent."""
-        for (kind, _), listing in above.items():
-            if KINDS[kind].also == v3.V3:
-                self._shift_based |= listing.upgraded
-                self._bare = self._bare or bool(listing.missing or listing.notes)  # some may be hidden from us
         apart = Apart(self._kind, self._read_one, partial(self._still_there, [*above]), self._tally, self._shelf)
         return await apart.read(self._branches(above))
 
@@ -276,6 +289,8 @@ class Nest:
         return self._readers[rows]
 
     async def _read_one(self, branch: _Branch) -> Listing:
+        if self._moved and (parent := _id_of(branch.parent)) in self._shift_based:
+            return self._elsewhere(parent)
         listed = partial(self._listed, branch)
         if self._shared is None:
             return await self._taken_in(branch, await listed())
@@ -287,9 +302,7 @@ class Nest:
         parent = _id_of(branch.parent)
         self._parents.add(parent)
         if parent in self._shift_based and v3.is_not_there(listing.failure):
-            self._moved.add(parent)
-            self._bare = True  # what is owned and tells no parent may have been under this one
-            return Listing()
+            return self._elsewhere(parent)
         if self._fell_short(parent, listing):
             listing = await self._listed(branch)
         if listing.counted is None and self._fell_short(parent, listing):
@@ -301,6 +314,13 @@ class Nest:
         prefix = self._prefix(branch)
         renamed = ((prefix + id_, splice(raw, extra)) for id_, raw in listing.records.items())
         return replace(listing, records=self._shelf.keep(renamed))
+
+    def _elsewhere(self, parent: str) -> Listing:
+        """Nothing: what is under a shift-based schedule is not listed here, nor is what is under the others."""
+        self._parents.add(parent)
+        self._moved.add(parent)
+        self._bare = True  # what is owned and tells no parent may have been under this one
+        return Listing()
 
     async def _once_more(self, whole: Listing) -> Listing:
         """The same with what those lists give that came empty, which nothing counts, now that something is missing."""

@@ -37,7 +37,10 @@ def picker(key: ListKey, whole: ListKey, now: datetime) -> Test:
 
 
 def own_test(query: Query, now: datetime) -> Test | None:
-    """Whether a record belongs to a list by what it says; None where there is a filter that it tells nothing of."""
+    """Whether a record belongs to a list by what it says; None where there is a filter that it tells nothing of.
+
+    One that says something odd may belong to any.
+    """
     key, kind = (query.kind, query.params), KINDS[query.kind]
     bounds = {kind.window.since, kind.window.until, *(kind.window.everything or ())[:1]} if kind.window else set()
     told = {*local_filters(kind.name), *near_filters(kind.name), *bounds}
@@ -46,7 +49,14 @@ def own_test(query: Query, now: datetime) -> Test | None:
         return None
     nothing = (kind.name, ())
     tests = [*_by_local(key, nothing), *_by_near(key, nothing), *_within(key, now)]
-    return lambda raw: all(test(raw) for test in tests)
+
+    def belongs(raw: bytes) -> bool:
+        try:
+            return all(test(raw) for test in tests)
+        except msgspec.MsgspecError:
+            return True
+
+    return belongs
 
 
 def _given(key: ListKey, name: str) -> frozenset[str]:

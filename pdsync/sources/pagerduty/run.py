@@ -205,7 +205,7 @@ class Run:
         taken_from = (Query(*need) for query in queries for need in needed_lists(query.kind, query.enrich))
         rows = [(query, KINDS[query.kind]) for query in queries if query.kind in KINDS]
         keys = [key for query, row in rows if not row.daily for key in lists_needed((row.name, query.params))[1:]]
-        keys += [(row.also, ()) for _, row in rows if row.also]
+        keys += [(up.also, ()) for _, row in rows for up in parents_of(row.name) if up.also]
         needs = list(dict.fromkeys([*taken_from, *starmap(parents_list, keys)]))
         listings = await together(self._listing(self._client, need.kind, need.params) for need in needs)
         return {query: _leaned(query, each) for query, each in zip(needs, listings, strict=True)}
@@ -286,10 +286,8 @@ class Run:
         Also what was, in stretches of time of which nothing came, and of what is asked for in this way for the first
         time.
         """
-        if listing.problem:
-            return listing.missing
-        gone = self._earlier.left_out(query, listing.records.keys())
-        if listing.empty:
+        gone = self._earlier.left_out(query, listing.records.keys(), whole=listing.problem is None)
+        if listing.empty and not listing.problem:
             gone |= self._earlier.emptied(query, listing.empty, listing.records)
         return {**listing.missing, **dict.fromkeys(sorted(gone), "")}
 
@@ -479,7 +477,11 @@ class Run:
         listing = await self._listing(asker, kind.name, query.params)
         if kind.also != v3.V3:
             return listing
-        return await self._with_shift_based(asker, (kind.name, query.params), listing, partial(self._people, asker))
+        shown = v3.detail_params(wire_params(kind, query.params, self.now))
+        shifted = partial(self._shown_alone, asker, v3.V3, (), shown)
+        return await self._with_shift_based(
+            asker, (kind.name, query.params), listing, shifted, partial(self._people, asker)
+        )
 
     async def _shown_alone(self, asker: Asker, kind: str, params: Params, shown: Params) -> Listing:
         """A list of references, each record asked for alone, by whoever wants it so first."""
@@ -510,16 +512,20 @@ class Run:
         return (await self._listing(asker, "users", ())).records
 
     async def _with_shift_based(
-        self, asker: Asker, key: ListKey, layered: Listing, people: Callable[[], Awaitable[Mapping[str, bytes]]]
+        self,
+        asker: Asker,
+        key: ListKey,
+        layered: Listing,
+        read: Callable[[], Awaitable[Listing]],
+        people: Callable[[], Awaitable[Mapping[str, bytes]]],
     ) -> Listing:
-        """Schedules of both sorts; the shift-based ones are read when all lists of the others have been.
+        """Schedules of both sorts; the shift-based ones are `read` when all lists of the others have been.
 
         `people` are those whom their rotations name.
         """
         await self._layered(asker)
         kind, params = key
-        shown = v3.detail_params(wire_params(KINDS[kind], params, self.now))
-        shifted = await self._shown_alone(asker, v3.V3, (), shown)
+        shifted = await read()
         missing: dict[str, str] = {}
         if status := v3.refused(shifted):
             policies = await self._listing(asker, v3.POLICIES, ())
@@ -528,7 +534,7 @@ class Run:
             missing = dict.fromkeys(sorted(known), "")
             if not v3.in_use(policies, status) and not (missing and v3.is_closed(status)):
                 unseen = (v3.unseen(status),) if missing or v3.is_closed(status) else ()
-                return replace(layered, notes=(*layered.notes, *unseen), missing=missing)
+                return replace(layered, notes=(*layered.notes, *unseen), missing=missing, upgraded=None)
         users = await people() if shifted.records else {}
         return replace(v3.merged(layered, shifted, params, users, self._shelf), missing=missing)
 
@@ -572,7 +578,8 @@ class Run:
             if KINDS[kind].also != v3.V3:
                 return listing
             upgraded = await self._read(asker, (v3.V3, ()))
-            return replace(listing, records=self._shelf.rows() | listing.records | upgraded.records)
+            problem = listing.problem or (None if v3.is_not_there(upgraded.failure) else upgraded.problem)
+            return replace(listing, records=self._shelf.rows() | listing.records | upgraded.records, problem=problem)
 
         tally = Tally(kind, self._progress)
         owned = {**self._earlier.astray(kind), **self._earlier.owned.get(key, {})}
@@ -592,11 +599,14 @@ class Run:
         return await nest.read()
 
     async def _parents_of(self, asker: Asker, kind: str, params: Params) -> Listing:
-        """A list of what others are listed under, of every sort of it."""
+        """A list of what others are listed under, of every sort of it, and which of them are missing."""
         listing = await self._listing(asker, kind, params)
-        if KINDS[kind].also != v3.V3:
-            return listing
-        return await self._with_shift_based(asker, (kind, params), listing, _nobody)
+        if KINDS[kind].also == v3.V3:
+            # Only where there are filters does more count than that there is a schedule.
+            alone = partial(self._shown_alone, asker, v3.V3, (), ())
+            read = alone if params else partial(self._listing, asker, v3.V3, ())
+            listing = await self._with_shift_based(asker, (kind, params), listing, read, _nobody)
+        return replace(listing, missing=self._missing(Query(kind, params), listing))
 
     def _branches_of(self, key: ListKey) -> Branches | None:
         """What a nested list shares with others that differ from it only in what they are listed under, if any do."""
