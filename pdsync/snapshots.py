@@ -68,13 +68,15 @@ class Fetching:
     """How to take a snapshot.
 
     Only `kinds`, if any are named; `accept_shrink` are kinds that may be short all at once; `full`: take over no
-    records of the last snapshot; `refresh_analytics`: nor its analytics, however young, if they can be read.
+    records of the last snapshot; `refresh_analytics`: nor its analytics, however young, if they can be read.  What is
+    to be applied at once `applies`: it is full as well where the last one was and nobody has applied anything since.
     """
 
     kinds: tuple[str, ...] = ()
     accept_shrink: tuple[str, ...] = ()
     full: bool = False
     refresh_analytics: bool = False
+    applies: bool = False
 
 
 async def take_snapshot(
@@ -100,6 +102,9 @@ async def take_snapshot(
     ledger = cache(store.load)
     overtaken = kept is not None and await asyncio.to_thread(_is_overtaken, catalog, store, kept)
     how = replace(how, full=True, refresh_analytics=True) if overtaken else how
+    if kept and how.applies and _is_full_and_unused(catalog, store, kept):
+        # Plans and applies in turn: if plans alone were full, no apply would ever do what they say of what is settled.
+        how = replace(how, full=True)
 
     def owned(new: Sequence[Query]) -> Mapping[ListKey, Mapping[str, str]]:
         asked = wanted if overtaken else new
@@ -116,6 +121,12 @@ async def take_snapshot(
     fetched = in_doubt(_without_unowned(fetched, ledger), before.missed_since(fetched), least, accepted, before.test)
     found = _with_doubts(judged(fetched, before.seen(fetched), least, accepted, before))
     return await asyncio.to_thread(_with_emptied, found, before, least, accepted)
+
+
+def _is_full_and_unused(catalog: Catalog, store: StateStore, kept: Snapshot) -> bool:
+    """Whether incidents may be taken over from a snapshot that was a full reading, and nothing was applied since."""
+    is_full = not any(each.incremental for each in kept.collections.values())
+    return catalog.project.settled_after is not None and is_full and not store.applied_since(kept.taken_at, "")
 
 
 def _without_unowned(snapshot: Snapshot, ledger: Callable[[], Ledger]) -> Snapshot:

@@ -15,7 +15,7 @@ from pdsync.explanation import Ground
 from pdsync.explanation import explain as explained
 from pdsync.render.explanation import explanation_document
 from pdsync.render.explanation_text import render_explanation
-from pdsync.snapshots import as_of_then
+from pdsync.snapshots import as_of_file, as_of_then
 
 if TYPE_CHECKING:
     from pdsync.cli import Options
@@ -63,7 +63,9 @@ def explain(options: Options, *, key: str, file: Path | None, offline: bool, for
 def _kept(session: Session, file: Path | None) -> Snapshot | None:
     from pdsync.state.snapshot_file import open_snapshot
 
-    kept = open_snapshot(file, session.keyring) if file else session.store.load_snapshot()
+    if file:
+        return as_of_file(session.catalog, session.store, open_snapshot(file, session.keyring))
+    kept = session.store.load_snapshot()
     return as_of_then(session.catalog, session.store, kept) if kept else None
 
 

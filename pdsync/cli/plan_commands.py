@@ -213,7 +213,7 @@ def apply(
         refuse("a saved plan", SCOPE | FETCHING | {"--validate-remote"}, "it is done as it is, or not at all")
     with session.store.lock("apply"):
         if plan_file is None:
-            made = make_plan(session, scope, Asking(how=how, validate=validate))
+            made = make_plan(session, scope, Asking(how=replace(how, applies=True), validate=validate))
             show_plan(session, made)
             session.tell((*made.diagnostics, *refusal(made)))
             if not made.changes:

@@ -138,6 +138,28 @@ def test_what_is_listed_elsewhere_concerns_nobody_once_nothing_is_made_from_it(
         assert "PD345" not in bench.here.run("plan").err
 
 
+@pytest.mark.parametrize("every", [2, 3, 4])
+def test_plans_and_applies_in_turn_let_go_of_what_is_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int
+) -> None:
+    """A delete waits for a full reading, and each second one is that of a plan, which deletes nothing."""
+    with Sandbox(small_world(incidents=60)) as box:
+        bench = bench_of(box, tmp_path, monkeypatch)
+        bench.here.write("catalog/pdsync.yaml", f"{NO_LIMIT}pagerduty: {{settled_after: 3d, full_every: {every}}}\n")
+        resolved = mapped("incidents", "{since: 90d, statuses: [resolved]}")
+        still_open = mapped("incidents", "{date_range: all, statuses: [triggered, acknowledged]}")
+        bench.asks_for(still_open, resolved)
+        bench.plans()
+        bench.applies()
+        bench.asks_for(still_open, resolved.replace("'true'", '.urgency == "high"'))
+        seen = []
+        for _ in range(every):
+            seen.append(bench.plans())
+            bench.applies()
+        assert seen[0][1] > 0
+        assert bench.plans() == (0, 0)
+
+
 @pytest.mark.parametrize("share", [3, 0])
 def test_a_doubt_outlasts_a_run_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: int) -> None:
     """And ends an hour after what could be read began to say the same."""
