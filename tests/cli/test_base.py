@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,12 @@ def branched(here: Workspace) -> Workspace:
     return here
 
 
+def pin(here: Workspace) -> None:
+    """Save a snapshot that is later than what was applied: times are told to the second."""
+    time.sleep(1 - time.time() % 1)
+    here.ok("-q", "snapshot", "--out", "pinned.jsonl")
+
+
 def services(here: Workspace) -> list[str]:
     return sorted(here.box.store.entities("service"))
 
@@ -48,7 +55,7 @@ def keys(plan: dict[str, Any], numbers: list[int]) -> list[str]:
 def test_the_branch_leads_and_the_rest_is_counted(branched: Workspace) -> None:
     """Its changes, those that the base does otherwise, and by cause what both do; the plan is the one without a base."""
     gone, both, *others = services(branched)
-    branched.ok("-q", "snapshot", "--out", "pinned.jsonl")
+    pin(branched)
     pinned = ("--snapshot", "pinned.jsonl")
     branched.box.log.clear()
     plan = branched.plan("--base", "main", *pinned)
@@ -71,7 +78,7 @@ def test_the_branch_leads_and_the_rest_is_counted(branched: Workspace) -> None:
 
 def test_it_is_the_same_again(branched: Workspace) -> None:
     """From one snapshot every format is byte for byte what it was; the branch stands in front of the rest."""
-    branched.ok("-q", "snapshot", "--out", "pinned.jsonl")
+    pin(branched)
     command = ("-q", "plan", "--base", "main", "--snapshot", "pinned.jsonl")
     whole = branched.ok(*command, "--format", "json").out
     assert branched.ok(*command, "--format", "json", "--out", "saved.pdplan").out == whole
@@ -133,7 +140,7 @@ def test_problems_say_whose_they_are(branched: Workspace) -> None:
 
 def test_port_is_asked_each_thing_once_for_both_plans(branched: Workspace) -> None:
     """Also whether it would take what both would write; what it says in between does not set the plans apart."""
-    branched.ok("-q", "snapshot", "--out", "pinned.jsonl")
+    pin(branched)
     branched.box.log.clear()
     branched.ok(
         "-q", "plan", "--base", "main", "--snapshot", "pinned.jsonl", "--validate-remote", "--no-delete", code=3

@@ -205,15 +205,11 @@ async def open_pagerduty(
         UsageError: there are no credentials, or the base URL cannot be used.
     """
     check_url(base_url, PagerDuty.name, allow_plain_http=allow_plain_http)
-    auth = make_auth(
-        base_url,
-        token=token,
-        client_id=client_id,
-        client_secret=client_secret,
-        subdomain=subdomain,
-        token_url=token_url,
-    )
-    client = ApiClient(
+    app = {"client_id": client_id, "client_secret": client_secret, "subdomain": subdomain, "token_url": token_url}
+    auth = make_auth(base_url, token=token, **app)
+    login = auth if isinstance(auth, ClientCredentials) else None
+    key = None if login else token
+    async with ApiClient(
         base_url,
         name=PagerDuty.name,
         auth=auth,
@@ -225,9 +221,7 @@ async def open_pagerduty(
         on_exchange=on_exchange,
         allow_plain_http=allow_plain_http,
         headers={"accept": ACCEPT},
-        hints={401: refused_hint(base_url, token), **_HINTS},
+        hints={401: refused_hint(base_url, key), **_HINTS},
         timing=timing,
-    )
-    login = auth if isinstance(auth, ClientCredentials) else None
-    async with client:
-        yield PagerDuty(client, now=now, login=login, credentials=in_words(token), aside=aside)
+    ) as client:
+        yield PagerDuty(client, now=now, login=login, credentials=in_words(key), aside=aside)
