@@ -112,7 +112,7 @@ async def take_snapshot(
 
     reuse = replace(_reuse(catalog, kept, how) if kept else Reuse(), owned=owned)
     fetched = await source.fetch(wanted, progress, reuse, Cleaner(catalog.rules), came)
-    fetched = replace(fetched, notes=(*notes, *fetched.notes))
+    fetched = replace(fetched, notes=(*notes, *fetched.notes), applies=how.applies)
     fetched = _with_given(fetched)
     least = catalog.project.policy.believe_shrink_after
     mine = kept if kept and kept.source == fetched.source else None
@@ -124,9 +124,10 @@ async def take_snapshot(
 
 
 def _is_full_and_unused(catalog: Catalog, store: StateStore, kept: Snapshot) -> bool:
-    """Whether incidents may be taken over from a snapshot that was a full reading, and nothing was applied since."""
+    """Whether incidents may be taken over from a full reading that was a plan's, with which nothing was applied."""
     is_full = not any(each.incremental for each in kept.collections.values())
-    return catalog.project.settled_after is not None and is_full and not store.applied_since(kept.taken_at, "")
+    may_be = catalog.project.settled_after is not None and is_full and not kept.applies
+    return may_be and not store.applied_since(kept.taken_at, "")
 
 
 def _without_unowned(snapshot: Snapshot, ledger: Callable[[], Ledger]) -> Snapshot:

@@ -208,7 +208,8 @@ class Snapshot:
     """What PagerDuty said at one moment; `taken_at` is RFC 3339 UTC, `source` the API it came from.
 
     `leaned` are the lists that enrichments were taken from, whether a mapping lists them as well or not.  `read` are
-    the answers that all this was read from.  `notes` tell what else there was to notice meanwhile; they are not kept.
+    the answers that all this was read from.  `applies` says that it was taken by who applies what comes of it at once.
+    `notes` tell what else there was to notice meanwhile; they are not kept.
     """
 
     source: str
@@ -218,3 +219,4 @@ class Snapshot:
     leaned: Mapping[Query, Leaned] = field(default_factory=dict)
     read: PagesRead = PagesRead()
     notes: tuple[Diagnostic, ...] = ()
+    applies: bool = False

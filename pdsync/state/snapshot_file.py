@@ -64,6 +64,7 @@ def dump_snapshot(snapshot: Snapshot) -> Iterator[bytes]:
         "version": VERSION,
         "source": snapshot.source,
         "taken_at": snapshot.taken_at,
+        **({"applies": True} if snapshot.applies else {}),
         "digest": snapshot.digest,
         "collections": [_head(collection) for collection in collections],
         "leaned": [msgspec.to_builtins(snapshot.leaned[query]) for query in sorted(snapshot.leaned, key=_order)],
@@ -162,6 +163,7 @@ def read_snapshot(source: Readable, name: str, kinds: AbstractCollection[str] | 
         return Snapshot(
             source=header["source"],
             taken_at=header["taken_at"],
+            applies=header.get("applies", False),
             collections={collection.query: collection for collection in (_collection(*each) for each in found)},
             digest=header["digest"],
             leaned={each.query: each for each in map(_leaned, header.get("leaned", ()))},

@@ -11,6 +11,7 @@ import pytest
 from pdsync.sandbox.http import Fault
 from pdsync.sandbox.server import Sandbox
 from pdsync.sources.pagerduty import open_pagerduty
+from pdsync.state.snapshot_file import open_snapshot
 from tests.cli.workspace import PROJECT, make_workspace, small_world
 
 if TYPE_CHECKING:
@@ -158,6 +159,22 @@ def test_plans_and_applies_in_turn_let_go_of_what_is_settled(
             bench.applies()
         assert seen[0][1] > 0
         assert bench.plans() == (0, 0)
+
+
+def test_applies_that_find_nothing_to_do_take_over_what_is_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but each third: a full reading that an apply had no use for is no reason for another one."""
+    with Sandbox(small_world(incidents=60)) as box:
+        bench = bench_of(box, tmp_path, monkeypatch)
+        bench.here.write("catalog/pdsync.yaml", f"{NO_LIMIT}pagerduty: {{settled_after: 3d, full_every: 3}}\n")
+        bench.asks_for(mapped("incidents", "{date_range: all}"))
+        taken = []
+        for _ in range(8):
+            bench.applies()
+            (collection,) = open_snapshot(bench.here.folder / "state/snapshot.jsonl").collections.values()
+            taken.append(collection.taken > 0)
+        assert taken == [False, True, True, False, True, True, False, True]
 
 
 @pytest.mark.parametrize("share", [3, 0])

@@ -114,4 +114,4 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         for query in draw(st.lists(QUERIES, unique=True, max_size=3))
     }
     read = PagesRead(tuple(draw(st.lists(TEXT, max_size=2))), tuple(draw(st.lists(PAGES, max_size=2))))
-    return Snapshot(draw(TEXT), draw(TEXT), collections, draw(TEXT), read=read)
+    return Snapshot(draw(TEXT), draw(TEXT), collections, draw(TEXT), read=read, applies=draw(st.booleans()))
