@@ -170,7 +170,8 @@ def test_applies_that_find_nothing_to_do_take_over_what_is_settled(
         bench.here.write("catalog/pdsync.yaml", f"{NO_LIMIT}pagerduty: {{settled_after: 3d, full_every: 3}}\n")
         bench.asks_for(mapped("incidents", "{date_range: all}"))
         taken = []
-        for _ in range(8):
+        for hour in range(8):
+            bench.waits(hour + 1)
             bench.applies()
             (collection,) = open_snapshot(bench.here.folder / "state/snapshot.jsonl").collections.values()
             taken.append(collection.taken > 0)

@@ -158,6 +158,7 @@ class Run:
         self._listings: Once[ListKey, Listing] = Once()
         self._alone: Once[tuple[str, Params, Params], Listing] = Once()
         self._branches = Branches()
+        self._absent: dict[ListKey, Mapping[str, str]] = {}
         self._meetings: Mapping[Query, Mapping[Wish, Meeting[Wanting, Extra]]] = {}
         self._came = came
         self._early: dict[ListKey, Early] = {}
@@ -606,7 +607,9 @@ class Run:
             alone = partial(self._shown_alone, asker, v3.V3, (), ())
             read = alone if params else partial(self._listing, asker, v3.V3, ())
             listing = await self._with_shift_based(asker, (kind, params), listing, read, _nobody)
-        return replace(listing, missing=self._missing(Query(kind, params), listing))
+        if (kind, params) not in self._absent:
+            self._absent[kind, params] = self._missing(Query(kind, params), listing)
+        return replace(listing, missing=self._absent[kind, params])
 
     def _branches_of(self, key: ListKey) -> Branches | None:
         """What a nested list shares with others that differ from it only in what they are listed under, if any do."""
