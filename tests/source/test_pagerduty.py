@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -1373,9 +1374,10 @@ def test_what_to_do_about_a_login_depends_on_what_it_says(answer: Any, detail: s
             await auth.headers(client)
 
     with serving(Script([answer])) as login, pytest.raises(LoginRefused) as caught:
-        asyncio.run(main(f"{login}/oauth/token"))
+        asyncio.run(main(f"{login.replace('//', '//me:hidden@')}/oauth/token?key=hidden"))
+    assert "hidden" not in f"{caught.value!r}{caught.value.diagnostics}"
     hints = {
-        "URL": f"check PAGERDUTY_OAUTH_URL: what answers at {login}/oauth/token is no login",
+        "URL": f"check PAGERDUTY_OAUTH_URL: what answers at {urlsplit(login).netloc}/oauth/token is no login",
         "APP": "check PAGERDUTY_CLIENT_ID, PAGERDUTY_CLIENT_SECRET and PAGERDUTY_SUBDOMAIN, "
         "and that PAGERDUTY_API_URL is the API of its region",
         "LATER": "try again later",

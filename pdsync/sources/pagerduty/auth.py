@@ -292,7 +292,7 @@ def _silent(problem: httpx.RequestError, url: str) -> Unreachable:
     what = error(
         "PD301",
         "PagerDuty's login cannot be reached",
-        detail=f"POST {parts.path} at {parts.netloc}{way}: {why_silent(problem)}",
+        detail=f"POST {parts.path} at {_host(url)}{way}: {why_silent(problem)}",
         hint=advice or "check PAGERDUTY_OAUTH_URL and the network",
     )
     return Unreachable(what, what="PagerDuty's login", sent=False, hopeless=bool(advice))
@@ -319,7 +319,12 @@ def _what_to_do(status: int, word: str, url: str) -> str:
         return "try again later"
     if word or status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
         return f"{_CHECK_APP}, and that PAGERDUTY_API_URL is the API of its region"
-    return f"check PAGERDUTY_OAUTH_URL: what answers at {url} is no login"
+    return f"check PAGERDUTY_OAUTH_URL: what answers at {_host(url)}{urlsplit(url).path} is no login"
+
+
+def _host(url: str) -> str:
+    """Host and port, without the user and password that may stand before them."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def make_auth(
